@@ -1,0 +1,54 @@
+"""Recurrent object detectors on sequential data: train, evaluate and run them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .checks import InputError
+from .config import DataConfig, DigitsConfig, ModelConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from .inference.evaluate import evaluate
+    from .models.detector import Detector
+    from .models.weights import load_detector, save_detector
+    from .models.zoo import build_detector
+    from .structures import Boxes, Clip
+    from .training.fit import fit, resume
+
+__version__ = "0.1.0"
+__all__ = [
+    "Boxes",
+    "Clip",
+    "DataConfig",
+    "Detector",
+    "DigitsConfig",
+    "InputError",
+    "ModelConfig",
+    "TrainConfig",
+    "build_detector",
+    "evaluate",
+    "fit",
+    "load_detector",
+    "resume",
+    "save_detector",
+]
+
+_HOMES = {
+    "Boxes": "structures",
+    "Clip": "structures",
+    "Detector": "models.detector",
+    "build_detector": "models.zoo",
+    "evaluate": "inference.evaluate",
+    "fit": "training.fit",
+    "load_detector": "models.weights",
+    "resume": "training.fit",
+    "save_detector": "models.weights",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch when it is first asked for, so that the command line answers at once."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'seqdet' has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,183 @@
+"""What a run is made of. Plain frozen dataclasses: no parsing, no torch, no defaults elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from .checks import InputError, check_at_least
+
+
+@dataclass(frozen=True)
+class DigitsConfig:
+    """The moving digits: how they look, how they move, and how many frames of them there are."""
+
+    height: int = 128
+    """Height of a frame in pixels."""
+    width: int = 128
+    """Width of a frame in pixels."""
+    max_digits: int = 3
+    """A video shows 1 to this many digits."""
+    digit_heights: tuple[float, float] = (24.0, 60.0)
+    """Smallest and largest height of the upright ink in pixels, at any moment."""
+    scale_swing: float = 0.2
+    """Largest size of a digit over its smallest, less one, within a cycle of its zoom."""
+    max_rotation: float = 30.0
+    """A digit turns between minus and plus this many degrees."""
+    max_speed: float = 4.0
+    """Fastest motion, in pixels per frame."""
+    frames_per_video: int = 24
+    """Length of a video; a multiple of the clip length."""
+    frames_per_epoch: int = 4800
+    """Training frames per epoch; every epoch shows new videos."""
+    validation_frames: int = 960
+    """Frames looked at during training, of digits that are not trained on."""
+    test_frames: int = 4800
+    """Frames of the held-out digits that ``seqdet evaluate`` scores."""
+    delta_t_us: int = 50_000
+    """Time from one frame to the next in microseconds."""
+    folder: Path | None = None
+    """Folder with the four original MNIST files; the packaged subset if not given."""
+
+    def __post_init__(self) -> None:
+        smallest, largest = self.digit_heights
+        if not 4 <= smallest < largest:
+            raise InputError(f"digit_heights must be two rising numbers of at least 4, got {self.digit_heights}.")
+        if largest / smallest < 1 + self.scale_swing:
+            raise InputError(f"scale_swing must fit between the digit_heights, got {self.scale_swing}.")
+        for name in ("max_digits", "frames_per_video", "delta_t_us"):
+            check_at_least(getattr(self, name), 1, name)
+        for name in ("scale_swing", "max_rotation", "max_speed"):
+            check_at_least(getattr(self, name), 0, name)
+        for name in ("frames_per_epoch", "validation_frames", "test_frames"):
+            check_at_least(getattr(self, name), self.frames_per_video, name)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the clips come from and how they are cut."""
+
+    clip_length: int = 12
+    """Frames per clip (T): how far back the gradient reaches."""
+    lanes: int = 4
+    """Recordings played at once (B)."""
+    workers: int = 0
+    """Loader processes; the batches are the same for any number."""
+    seed: int = 0
+    """Seeds the videos and their order."""
+    digits: DigitsConfig = field(default_factory=DigitsConfig)
+    """The moving digits."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self.clip_length, 1, "clip_length")
+        check_at_least(self.lanes, 1, "lanes")
+        check_at_least(self.workers, 0, "workers")
+        if self.digits.frames_per_video % self.clip_length:
+            raise InputError(
+                f"frames_per_video must be a multiple of clip_length, "
+                f"got {self.digits.frames_per_video} and {self.clip_length}."
+            )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The detector."""
+
+    name: str = "vanilla"
+    """A builder listed in ``seqdet.models.zoo.BUILDERS``."""
+    classes: tuple[str, ...] = tuple("0123456789")
+    """Names of the classes, in the order of their labels."""
+    in_channels: int = 3
+    """Channels of a frame."""
+    base: int = 8
+    """Width of the stem."""
+    channels: int = 128
+    """Width of the recurrent levels."""
+    cell: Literal["lstm", "gru"] = "lstm"
+    """The memory."""
+    anchors: Literal["psee", "coco", "digits"] = "digits"
+    """Shapes of the anchors."""
+    head_layers: int = 1
+    """Hidden convolutions in each branch of the head."""
+    activation: Literal["softmax", "sigmoid"] = "softmax"
+    """Whether the classes exclude each other."""
+    box_loss: Literal["smooth_l1", "giou"] = "giou"
+    """Regression loss."""
+    box_weight: float = 2.0
+    """Factor of the regression loss."""
+    foreground: float = 0.5
+    """An anchor that overlaps a box by this IoU learns to find it."""
+    background: float = 0.4
+    """An anchor that overlaps no box by this IoU learns to be silent."""
+
+    def __post_init__(self) -> None:
+        for name in ("in_channels", "base", "channels"):
+            check_at_least(getattr(self, name), 1, name)
+        check_at_least(self.head_layers, 0, "head_layers")
+        check_at_least(self.box_weight, 0, "box_weight")
+        if len(set(self.classes)) != len(self.classes) or not self.classes:
+            raise InputError(f"classes must be one or more different names, got {self.classes}.")
+        if not 0 < self.background <= self.foreground < 1:
+            raise InputError(
+                f"background and foreground must be rising IoU thresholds between 0 and 1, "
+                f"got {self.background} and {self.foreground}."
+            )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The optimisation."""
+
+    max_steps: int = 830
+    """Optimiser steps."""
+    lr: float = 2e-3
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 0.05
+    """Of the weights; norms and biases do not decay."""
+    schedule: Literal["cosine", "exponential", "constant"] = "cosine"
+    """How the learning rate falls: to nothing at ``max_steps``, by ``decay`` after every epoch, or not at all."""
+    decay: float = 0.98
+    """Factor per epoch of the exponential schedule."""
+    warmup_steps: int = 50
+    """Steps over which the learning rate rises to its peak."""
+    gradient_clip: float = 10.0
+    """Largest norm of the gradient."""
+    accumulate: int = 1
+    """Clips per lane whose gradients are summed before a step."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the layers; weights are float32. ``auto``: bfloat16 where the hardware computes with it."""
+    channels_last: bool = True
+    """Memory layout of the feature maps; the faster one on most hardware."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """``auto``: a GPU if there is one."""
+    validate_epochs: int = 2
+    """Epochs between validations; there is one at the end in any case."""
+    checkpoint_steps: int = 100
+    """Steps between checkpoints to resume from; the last one is kept."""
+    keep_epochs: int = 0
+    """Epochs between weights that are kept for good; 0: only the best and the last."""
+    demo_epochs: int = 2
+    """Epochs between demo clips in TensorBoard; 0: none."""
+    log_steps: int = 10
+    """Steps between points of the curves."""
+    seed: int = 0
+    """Seeds the weights."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "accumulate", "validate_epochs", "checkpoint_steps", "log_steps"):
+            check_at_least(getattr(self, name), 1, name)
+        for name in ("weight_decay", "warmup_steps", "keep_epochs", "demo_epochs", "seed"):
+            check_at_least(getattr(self, name), 0, name)
+        for name in ("lr", "gradient_clip"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be positive, got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides how a run goes: what ``config.yaml`` in its folder holds."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)

@@ -1,0 +1,89 @@
+"""Configurations as tables of plain values, and as YAML files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import yaml
+
+from .checks import InputError, check_choice
+from .config import RunConfig
+from .files import write_text
+
+Config = TypeVar("Config")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The fields of a configuration as plain values: what JSON and YAML hold."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, tuple):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return plain(asdict(config))
+
+
+def from_dict(kind: type[Config], values: Any, *, name: str) -> Config:
+    """The configuration ``kind`` with the given values; fields that are not given keep their defaults.
+
+    Args:
+        kind: a dataclass of this module.
+        values: what ``to_dict`` gave.
+        name: where the values come from, for the message.
+
+    Raises:
+        InputError: if a key or a value does not fit.
+    """
+    if not isinstance(values, Mapping):
+        raise InputError(f"{name} must be a table of settings, got {values!r}.")
+    hints = get_type_hints(kind)
+    if unknown := sorted(set(values) - set(hints)):
+        raise InputError(f"{name} has no setting {unknown[0]!r}. The settings are {', '.join(sorted(hints))}.")
+    return kind(**{key: _parsed(hints[key], value, f"{name}.{key}") for key, value in values.items()})
+
+
+def _parsed(hint: Any, value: Any, name: str) -> Any:
+    if isinstance(hint, type) and is_dataclass(hint):
+        return from_dict(hint, value, name=name)
+    if get_origin(hint) is Literal:
+        check_choice(value, get_args(hint), name)
+        return value
+    if get_origin(hint) is tuple and isinstance(value, list | tuple):
+        item = get_args(hint)[0]
+        return tuple(_parsed(item, each, name) for each in value)
+    if isinstance(hint, UnionType):  # of Path and None, the only kind there is
+        return None if value is None else Path(value)
+    accepted = (int, float) if hint is float else hint
+    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
+        raise InputError(f"{name} must be a {hint.__name__}, got {value!r}.")
+    return value
+
+
+def write_config(config: RunConfig, path: Path) -> None:
+    """Write ``path`` as YAML, in the layout of a recipe."""
+    write_text(path, to_yaml(config))
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The configuration as the YAML text of a recipe."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False)
+
+
+def read_config(path: Path) -> RunConfig:
+    """The configuration that ``write_config`` wrote.
+
+    Raises:
+        InputError: if the file is missing, is no YAML, or holds a key or value that does not fit.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as a configuration: {' '.join(str(error).split())}.") from error
+    return from_dict(RunConfig, values, name=str(path))

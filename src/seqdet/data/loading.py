@@ -1,0 +1,98 @@
+"""From a configuration to batches: which dataset, in which order, from which step on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from torch.utils.data import DataLoader, Sampler
+
+from ..config import DataConfig
+from ..structures import Clip
+from .digits import Split
+from .moving_digits import MovingDigits
+from .schedule import Cue, schedule, share, shuffled
+
+
+def open_split(config: DataConfig, split: Split) -> MovingDigits:
+    """The dataset of one split.
+
+    Raises:
+        InputError: if the configuration does not fit together or the data cannot be read.
+    """
+    return MovingDigits(config.digits, split, clip_length=config.clip_length, seed=config.seed)
+
+
+class TrainingOrder(Sampler[list[Cue]]):
+    """The cues of ``steps`` batches, epoch after epoch, each in an order of its own.
+
+    Args:
+        config: lanes and seed; the lanes are shared among the processes.
+        clip_counts: clips of every recording.
+        steps: batches in all.
+        rank, ranks: this process, and how many there are.
+    """
+
+    def __init__(
+        self, config: DataConfig, clip_counts: list[int], *, steps: int, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self.config, self.clip_counts, self.steps, self.rank, self.ranks = config, clip_counts, steps, rank, ranks
+        self.done = 0
+        self._of_epoch = lru_cache(maxsize=1)(self._schedule)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self._of_epoch(0))
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[Cue]]:
+        """The cues from batch number ``done`` on."""
+        position, epoch = 0, 0
+        while position < self.steps:
+            plan = self._of_epoch(epoch)
+            yield from plan[max(0, self.done - position) : self.steps - position]
+            position, epoch = position + len(plan), epoch + 1
+
+    def _schedule(self, epoch: int) -> list[list[Cue]]:
+        order = shuffled(len(self.clip_counts), seed=self.config.seed, epoch=epoch)
+        return share(schedule(self.clip_counts, self.config.lanes, order=order, epoch=epoch), self.rank, self.ranks)
+
+
+class TrainingLoader:
+    """The batches of a ``TrainingOrder``; its state is how many of them have been handed out.
+
+    Args:
+        dataset: what the cues point into.
+        order: which batches.
+        workers: loader processes.
+    """
+
+    def __init__(self, dataset: MovingDigits, order: TrainingOrder, *, workers: int) -> None:
+        self.order, self.handed_out = order, order.done
+        self._loader = DataLoader(dataset, batch_sampler=order, num_workers=workers, collate_fn=Clip.collate)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Clip]:
+        self.handed_out = self.order.done
+        for clip in self._loader:
+            self.handed_out += 1
+            yield clip
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches have been handed out."""
+        return {"handed_out": self.handed_out}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on behind the batches that had been handed out."""
+        self.order.done = state["handed_out"]
+
+
+def evaluation_loader(config: DataConfig, split: Split, *, lanes: int | None = None) -> DataLoader[Clip]:
+    """Every clip of a split once, in the order of the recordings; ``lanes`` side by side, as in training if None."""
+    dataset = open_split(config, split)
+    steps = schedule(dataset.clip_counts, lanes or config.lanes)
+    return DataLoader(dataset, batch_sampler=steps, num_workers=config.workers, collate_fn=Clip.collate)

@@ -1,0 +1,200 @@
+"""Videos of moving digits: every frame is a pure function of the seed, the split, the epoch, the video and the time."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from ..checks import InputError, check_at_least
+from ..config import DigitsConfig
+from ..structures import Boxes, Clip
+from .digits import SPLITS, Split, load_digits
+from .rendering import ink_boxes, render
+from .schedule import Cue
+
+TARGET_SHARE = 0.25
+"""A digit with less of its ink visible than this is no target, and predicting it is no error."""
+_PERIODS = (40.0, 160.0)  # shortest and longest cycle of a digit's zoom and of its turning, in frames
+_USUAL_ASPECT = 1.3  # width over height up to which digits must fit at every height; wider ones are kept smaller
+
+
+class Scene(NamedTuple):
+    """What a video shows, one entry per digit, the first in front. Pixels, frames and radians, clockwise.
+
+    digits: (D,) indices of the images.
+    colours: (D, 3) RGB in [0, 255].
+    mean_height: (D,) of the upright ink.
+    zoom, turn: (3, D), the amplitude, period and phase of a sine; of the height over its mean, and of the angle.
+    lowest_xy, range_xy: (D, 2), where the centre may go: from the lowest value, over a range.
+    start_xy, velocity_xy: (D, 2), the straight motion that is folded into that range.
+    """
+
+    digits: np.ndarray
+    colours: np.ndarray
+    mean_height: np.ndarray
+    zoom: np.ndarray
+    turn: np.ndarray
+    lowest_xy: np.ndarray
+    range_xy: np.ndarray
+    start_xy: np.ndarray
+    velocity_xy: np.ndarray
+
+    def at(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Heights (T, D), angles (T, D) and centres (T, D, 2) of the digits at the given frame numbers (T,)."""
+        frames = frames[:, None]
+        amplitude, period, phase = self.zoom
+        heights = self.mean_height * (1 + amplitude * np.sin(2 * np.pi * frames / period + phase))
+        amplitude, period, phase = self.turn
+        angles = amplitude * np.sin(2 * np.pi * frames / period + phase)
+        straight = self.start_xy + frames[..., None] * self.velocity_xy
+        there_and_back = np.mod(straight, np.maximum(2 * self.range_xy, 1e-9))
+        return heights, angles, self.lowest_xy + self.range_xy - np.abs(there_and_back - self.range_xy)
+
+
+class MovingDigits(Dataset[Clip]):
+    """The clips of the videos of one split; ``dataset[cue]`` has one lane: frames (T, 1, 3, height, width) uint8.
+
+    Training shows new videos in every epoch, validation and test always the same.
+
+    Args:
+        config: how the digits look and move, and how many frames there are.
+        split: "train", "validation" or "test": whose digits are shown.
+        clip_length: frames per clip (T).
+        seed: the videos are drawn from ``(seed, split, epoch, video)``.
+
+    Raises:
+        InputError: if the digits cannot be loaded or do not fit in the frame, or a video is shorter than a clip.
+    """
+
+    classes = tuple("0123456789")
+
+    def __init__(self, config: DigitsConfig, split: Split, *, clip_length: int, seed: int = 0) -> None:
+        check_at_least(seed, 0, "seed")
+        if not 1 <= clip_length <= config.frames_per_video:
+            raise InputError(
+                f"clip_length must be 1 to {config.frames_per_video} frames of a video, got {clip_length}."
+            )
+        _check_fit(config)
+        self.config, self.split, self.clip_length, self.seed = config, split, clip_length, seed
+        self._images = load_digits(split, config.folder)
+        self._ink_xyxy = ink_boxes(self._images.images)
+        width, height = (self._ink_xyxy[:, 2:] - self._ink_xyxy[:, :2]).T
+        self._extents_xy = _extents_xy(width / np.maximum(height, 1e-9), config.max_rotation)
+        fitting = (np.array([config.width, config.height]) / self._extents_xy).min(axis=1)
+        self._lowest_peak = config.digit_heights[0] * (1 + config.scale_swing)
+        self._highest_peak = np.minimum(fitting, config.digit_heights[1])
+        self._drawable = np.flatnonzero((height > 0) & (self._highest_peak >= self._lowest_peak))
+
+    @property
+    def clip_counts(self) -> list[int]:
+        """Clips of every video of an epoch."""
+        config = self.config
+        frames = {"train": config.frames_per_epoch, "validation": config.validation_frames, "test": config.test_frames}
+        videos = -(-frames[self.split] // config.frames_per_video)
+        return [config.frames_per_video // self.clip_length] * videos
+
+    def __getitem__(self, cue: Cue) -> Clip:
+        config, length = self.config, self.clip_length
+        start = max(cue.clip, 0) * length
+        if cue.is_blank:
+            frames = np.zeros((length, 3, config.height, config.width), np.uint8)
+            boxes = [Boxes.empty() for _ in range(length)]
+        else:
+            frames, boxes = self.video(cue.recording, start, start + length, epoch=cue.epoch)
+        return Clip(
+            frames=torch.from_numpy(frames[:, None]),
+            is_first=torch.tensor([cue.is_first]),
+            is_blank=torch.tensor([cue.is_blank]),
+            is_labelled=torch.full((length, 1), not cue.is_blank),
+            boxes=boxes,
+            recordings=torch.tensor([cue.recording]),
+            end_us=torch.arange(start + 1, start + length + 1)[:, None] * config.delta_t_us,
+        )
+
+    def video(self, index: int, start: int, stop: int, *, epoch: int = 0) -> tuple[np.ndarray, list[Boxes]]:
+        """Frames ``[start, stop)`` of a video, (T, 3, height, width) uint8, and their boxes.
+
+        A box is tight around the ink that shows. A digit with less than a quarter of its ink showing is marked as
+        ignored, with the box that it would have if nothing covered it. Track ids number the digits of the video.
+        """
+        scene = self.scene(index, epoch=epoch)
+        heights, angles, centres = scene.at(np.arange(start, stop))
+        ink = self._ink_xyxy[scene.digits]
+        scale = (ink[:, 3] - ink[:, 1]) / heights
+        cosine, sine = scale * np.cos(angles), scale * np.sin(angles)
+        matrix = np.stack([cosine, sine, -sine, cosine], axis=-1).reshape(*scale.shape, 2, 2)
+        first_pixel = matrix @ (0.5 - centres)[..., None]  # from the digit's centre to the centre of pixel (0, 0)
+        offset = (ink[:, :2] + ink[:, 2:])[..., None] / 2 + first_pixel
+        frames, whole, visible, visible_share = render(
+            self._images.images[scene.digits],
+            scene.colours,
+            np.concatenate([matrix, offset], axis=-1),
+            size_hw=(self.config.height, self.config.width),
+        )
+        is_ignored = (visible_share < TARGET_SHARE) | (visible[..., 2] == 0)
+        columns = (
+            np.where(is_ignored[..., None], whole, visible),
+            np.broadcast_to(self._images.labels[scene.digits].astype(np.int64), is_ignored.shape),
+            np.broadcast_to(np.arange(len(scene.digits)), is_ignored.shape),
+            is_ignored,
+        )
+        boxes = []
+        for t, exists in enumerate(whole[..., 2] > 0):
+            xyxy, labels, track_ids, ignored = (torch.from_numpy(column[t, exists]) for column in columns)
+            boxes.append(Boxes(xyxy, labels, track_ids=track_ids, is_ignored=ignored))
+        return frames, boxes
+
+    def scene(self, index: int, *, epoch: int = 0) -> Scene:
+        """What video number ``index`` shows; of validation and test the epoch makes no difference."""
+        config = self.config
+        epoch = epoch if self.split == "train" else 0
+        rng = np.random.default_rng([self.seed, SPLITS.index(self.split), epoch, index])
+        count = int(rng.integers(1, config.max_digits + 1))
+        digits = rng.choice(self._drawable, count)
+        swing = config.scale_swing / (2 + config.scale_swing)  # (1 + swing) / (1 - swing) = 1 + scale_swing
+        peak = rng.uniform(self._lowest_peak, self._highest_peak[digits])
+        extents_xy = peak[:, None] * self._extents_xy[digits]
+        range_xy = np.maximum([config.width, config.height] - extents_xy, 0)
+        direction, speed = rng.uniform([[0], [0]], [[2 * np.pi], [config.max_speed]], (2, count))
+
+        def cycle(amplitude: np.ndarray) -> np.ndarray:
+            return np.stack([amplitude, rng.uniform(*_PERIODS, count), rng.uniform(0, 2 * np.pi, count)])
+
+        return Scene(
+            digits=digits,
+            colours=_bright_colours(count, rng),
+            mean_height=peak / (1 + swing),
+            zoom=cycle(np.full(count, swing)),
+            turn=cycle(np.radians(rng.uniform(0, config.max_rotation, count))),
+            lowest_xy=extents_xy / 2,
+            range_xy=range_xy,
+            start_xy=rng.uniform(0, 2 * range_xy),
+            velocity_xy=speed[:, None] * np.stack([np.cos(direction), np.sin(direction)], axis=1),
+        )
+
+
+def _bright_colours(count: int, rng: np.random.Generator) -> np.ndarray:
+    """(count, 3) RGB of any hue, never dark and never grey."""
+    hue, saturation, value = rng.uniform([[0], [0.3], [0.75]], [[6], [1], [1]], (3, count))[..., None]
+    distance = np.mod(hue + np.array([5, 3, 1]), 6)
+    return 255 * value * (1 - saturation * np.clip(np.minimum(distance, 4 - distance), 0, 1))
+
+
+def _extents_xy(aspects: np.ndarray, max_rotation: float) -> np.ndarray:
+    """Width and height (N, 2) that a digit of height 1 may need, turned by up to ``max_rotation`` degrees."""
+    limit = np.radians(max_rotation)
+    widest, tallest = np.minimum(limit, np.arctan2(1, aspects)), np.minimum(limit, np.arctan2(aspects, 1))
+    return np.stack([aspects * np.cos(widest) + np.sin(widest), np.cos(tallest) + aspects * np.sin(tallest)], axis=-1)
+
+
+def _check_fit(config: DigitsConfig) -> None:
+    tallest = config.digit_heights[1]
+    width, height = np.ceil(tallest * _extents_xy(np.array(_USUAL_ASPECT), config.max_rotation)).astype(int)
+    if width > config.width or height > config.height:
+        raise InputError(
+            f"digit_heights must fit in the frame, got up to {tallest:g} in {config.height} x {config.width} pixels; "
+            f"turned by {config.max_rotation:g} degrees such a digit needs {height} x {width}."
+        )

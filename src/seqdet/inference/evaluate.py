@@ -1,0 +1,155 @@
+"""Score a trained run on held-out clips, and show what it does."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ..checks import InputError
+from ..config import RunConfig
+from ..config_files import read_config, to_yaml
+from ..data.loading import evaluation_loader
+from ..evaluation.coco import CocoEvaluator, CocoScores
+from ..files import write_text
+from ..models.detector import Detector
+from ..models.weights import load_detector
+from ..runs import RunFolder, versions
+from ..structures import Boxes, Clip
+from ..viz.charts import Chart
+from ..viz.html import Report, write_report
+from ..viz.tiles import film_strip, play
+from ..viz.video import write_video
+from .curves import read_curves
+from .predict import predict
+
+SHOWN_SCORE = 0.3
+"""Least score of a detection in the video and the pictures; the evaluation counts those from 0.01 on."""
+COUNTED_SCORE = 0.01
+VIDEO_STEPS = 8
+"""Clips of every lane that the video shows."""
+VIDEO_FPS = 10
+STRIP_FRAMES = 6
+"""Moments of every lane that the page shows."""
+
+
+def evaluate(run: Path | str) -> dict[str, Any]:
+    """Score the detector of a run on its test split; the content of ``metrics.json``.
+
+    Writes ``metrics.json``, ``demo.mp4`` (held-out clips, truth and detections) and ``report.html`` to the folder, over
+    those of an earlier evaluation.
+
+    Args:
+        run: folder of a finished training.
+
+    Raises:
+        InputError: if there is no trained detector, or a file is damaged or cannot be written.
+    """
+    folder = RunFolder(Path(run))
+    folder.check_holds_run()
+    if not folder.training.is_file():
+        raise InputError(
+            f"{folder.root} must hold a finished training. Go on with: seqdet train --resume {folder.root}"
+        )
+    config, training = read_config(folder.config), json.loads(folder.training.read_text(encoding="utf-8"))
+    detector = load_detector(folder.detector)
+    started = time.monotonic()
+    scores, shown = _score(detector, config, training["precision"])
+    seconds = round(time.monotonic() - started, 1)
+    metrics = {
+        **scores.as_dict(),
+        "split": "test",
+        "evaluation_seconds": seconds,
+        "training_frames": training["frames"],
+        "training_seconds": training["seconds"],
+        "training_frames_per_second": training["frames_per_second"],
+        "parameters": training["parameters"],
+        "precision": training["precision"],
+        "versions": versions(),
+    }
+    write_text(folder.metrics, json.dumps(metrics, indent=2) + "\n")
+    classes = detector.config.classes
+    pictures = (
+        image for clip, boxes in shown for image in play(clip, boxes, classes=classes, columns=len(clip.is_first))
+    )
+    write_video(folder.video, pictures, fps=VIDEO_FPS)
+    write_report(folder.report, _report(config, scores, metrics, shown, read_curves(folder.logs)))
+    return metrics
+
+
+def summary(metrics: dict[str, Any], run: Path | str) -> str:
+    """The main numbers of ``evaluate`` and where its files are, as a few lines of text."""
+    folder = RunFolder(Path(run))
+    figures = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR")
+    numbers = "  ".join(f"{name} {_figure(metrics[name])}" for name in figures)
+    return "\n".join(
+        [
+            f"{metrics['frames']} held-out frames: {numbers}",
+            f"trained on {metrics['training_frames']} frames in {metrics['training_seconds']:.0f} s "
+            f"({metrics['training_frames_per_second']:.0f} frames/s, {metrics['precision']})",
+            *(f"{path}" for path in (folder.report, folder.video, folder.metrics, folder.detector)),
+        ]
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _score(detector: Detector, config: RunConfig, precision: str) -> tuple[CocoScores, list[tuple[Clip, list[Boxes]]]]:
+    """The scores over the test split, and the first clips with their detections."""
+    evaluator = CocoEvaluator(detector.config.classes)
+    clips = evaluation_loader(config.data, "test")
+    shown: list[tuple[Clip, list[Boxes]]] = []
+    predictions = predict(detector, clips, score=COUNTED_SCORE, precision=precision)
+    for clip, detections in tqdm(predictions, "evaluating", total=len(clips), unit="clip", leave=False):
+        evaluator.add(clip.labelled(clip.boxes), clip.labelled(detections))
+        if len(shown) < VIDEO_STEPS:
+            shown.append((clip, [boxes.above(SHOWN_SCORE) for boxes in detections]))
+    return evaluator.compute(), shown
+
+
+def _report(
+    config: RunConfig,
+    scores: CocoScores,
+    metrics: dict[str, Any],
+    shown: list[tuple[Clip, list[Boxes]]],
+    curves: dict[str, tuple[np.ndarray, np.ndarray]],
+) -> Report:
+    losses = {name.removeprefix("loss/"): curve for name, curve in curves.items() if name.startswith("loss/")}
+    validation = {
+        name.removeprefix("validation/"): curve for name, curve in curves.items() if name.startswith("validation/")
+    }
+    charts = [Chart("Loss", "step", losses, is_log=True, is_noisy=True)]
+    if "lr" in curves:
+        charts.append(Chart("Learning rate", "step", {"learning rate": curves["lr"]}))
+    charts.append(Chart("Validation", "step", validation, y_limits=(0, 1)))
+    return Report(
+        title="Moving digits",
+        summary=f"A recurrent detector, scored on {scores.frames} frames of digits that it never saw.",
+        scores=metrics,
+        training_frames=metrics["training_frames"],
+        precision={name: np.array(of_class.curve50) for name, of_class in scores.per_class.items()},
+        precision_by_iou={"0.50": np.array(scores.curve50), "0.50 to 0.95": np.array(scores.curve)},
+        training=charts,
+        pictures=_strips(*shown[0], config.model.classes),
+        config=to_yaml(config),
+        versions=metrics["versions"],
+        seconds={"training": metrics["training_seconds"], "evaluation": metrics["evaluation_seconds"]},
+    )
+
+
+def _strips(clip: Clip, detections: list[Boxes], classes: tuple[str, ...]) -> list[tuple[str, np.ndarray]]:
+    """Of every lane a few moments, side by side, with a caption."""
+    return [
+        (
+            f"Video {recording}",
+            film_strip(clip, detections, lane=lane, classes=classes, frames=STRIP_FRAMES, scale=2),
+        )
+        for lane, recording in enumerate(clip.recordings.tolist())
+        if recording >= 0
+    ]

@@ -1,0 +1,33 @@
+"""Run a detector over clips and carry its memory from one to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from ..models.detector import Detector
+from ..models.recurrent import reset_lanes
+from ..structures import Boxes, Clip
+
+
+@torch.inference_mode()
+def predict(
+    detector: Detector, clips: Iterable[Clip], *, score: float = 0.05, precision: str = "float32"
+) -> Iterator[tuple[Clip, list[Boxes]]]:
+    """Every clip with its detections, T * B entries in (t, b) order.
+
+    Args:
+        detector: runs where it is, in evaluation mode.
+        clips: consecutive clips of the same lanes.
+        score: least score of a detection.
+        precision: "float32" or "bfloat16" layers.
+    """
+    detector.eval()
+    device = next(detector.parameters()).device
+    state = None
+    for clip in clips:
+        clip = clip.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            outputs, state = detector(clip.frames, reset_lanes(state, clip.is_first))
+        yield clip, detector.decode(outputs, score=score)

@@ -1,0 +1,1 @@
+"""Recurrent detectors and their parts."""

@@ -1,0 +1,68 @@
+"""From frames to maps of features at several strides."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from ..checks import InputError
+from ..structures import State
+from .layers import ConvNormAct, SqueezeExciteBlock, over_time
+from .recurrent import CELLS
+
+
+class FeatureExtractor(Protocol):
+    """What a detector needs of its backbone."""
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels from one cell to the next, finest map first."""
+        ...
+
+    def __call__(self, frames: Tensor, state: State | None = None) -> tuple[list[Tensor], State]: ...
+
+
+class Vanilla(nn.Module):
+    """Squeeze-excite stem to stride 4, then five recurrent levels at strides 8 to 128.
+
+    The stem sees single frames; every level is a strided convolutional LSTM or GRU on the one before, and its hidden
+    state is a map of features. This is the pyramid of RED (Perot et al., arXiv 2009.13436).
+
+    Args:
+        in_channels: channels of the frames.
+        base: width of the stem; it grows from ``2 * base`` to ``8 * base``.
+        channels: of every level.
+        cell: a key of ``recurrent.CELLS``.
+
+    Shapes:
+        frames (T, B, in_channels, H, W), floating point, H and W multiples of 128;
+        maps (T * B, channels, H / stride, W / stride), the state 2 (lstm) or 1 (gru) tensor a level.
+    """
+
+    strides: tuple[int, ...] = (8, 16, 32, 64, 128)
+
+    def __init__(self, in_channels: int, *, base: int, channels: int, cell: str = "lstm") -> None:
+        super().__init__()
+        self.channels = channels
+        self.stem = nn.Sequential(
+            ConvNormAct(in_channels, 2 * base, 7, stride=2),
+            SqueezeExciteBlock(2 * base, 4 * base, stride=2),
+            SqueezeExciteBlock(4 * base, 4 * base),
+            SqueezeExciteBlock(4 * base, 8 * base),
+        )
+        widths = [8 * base] + [channels] * (len(self.strides) - 1)
+        self.levels = nn.ModuleList(CELLS[cell](width, channels, stride=2) for width in widths)
+
+    def forward(self, frames: Tensor, state: State | None = None) -> tuple[list[Tensor], State]:
+        height, width = frames.shape[-2:]
+        if height % self.strides[-1] or width % self.strides[-1]:
+            raise InputError(f"frames must have sides that are multiples of {self.strides[-1]}, got {height}x{width}.")
+        x = over_time(self.stem, frames)
+        each = 0 if state is None else len(state) // len(self.levels)
+        maps, after = [], []
+        for i, level in enumerate(self.levels):
+            x, level_state = level(x, None if state is None else state[i * each : (i + 1) * each])
+            maps.append(x.flatten(0, 1))
+            after.extend(level_state)
+        return maps, tuple(after)

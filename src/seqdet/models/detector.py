@@ -1,0 +1,107 @@
+"""A recurrent single-shot detector, put together from its parts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..checks import check_shape
+from ..config import ModelConfig
+from ..ops.boxes import clip_boxes, decode_boxes
+from ..ops.nms import grouped_nms
+from ..structures import Boxes, Clip, State
+from .anchors import Anchors
+from .backbones import FeatureExtractor
+from .criterion import Criterion
+from .heads import BoxHead, Outputs
+from .recurrent import reset_lanes
+
+
+class Detector(nn.Module):
+    """Finds boxes in frames with the help of what it saw before.
+
+    State is an argument and a result: ``outputs, state = detector(frames, state)``. A clip cut anywhere gives the same
+    outputs as the whole.
+
+    Args:
+        backbone: frames to maps.
+        head: maps to coded boxes and class logits.
+        anchors: what the boxes are coded against.
+        criterion: the loss.
+        config: what the parts were built from: the channels of the frames, the names of the classes.
+    """
+
+    def __init__(
+        self,
+        backbone: FeatureExtractor,
+        head: BoxHead,
+        *,
+        anchors: Anchors,
+        criterion: Criterion,
+        config: ModelConfig,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.head, self.anchors, self.criterion = backbone, head, anchors, criterion
+        self.config = config
+
+    def forward(
+        self, frames: Tensor, state: State | None = None, *, keep: Tensor | None = None
+    ) -> tuple[Outputs, State]:
+        """The outputs for F = T * B frames in (t, b) order, and the state after the last of them.
+
+        Args:
+            frames: (T, B, C, H, W), uint8 (scaled to [0, 1] here) or floating point, taken as it is. Sides that are not
+                multiples of the largest stride are padded with zeros on the right and at the bottom.
+            state: what the last call returned, or None at the start.
+            keep: (T, B) bool, the frames whose outputs are wanted; all if None. The memory sees every frame.
+        """
+        check_shape(frames, "T B C H W", "frames", C=self.config.in_channels)
+        height, width = frames.shape[-2:]
+        coarsest = self.backbone.strides[-1]
+        x = frames if frames.is_floating_point() else frames.float() / 255
+        if height % coarsest or width % coarsest:
+            x = functional.pad(x, (0, -width % coarsest, 0, -height % coarsest))
+        maps, after = self.backbone(x, state)
+        if keep is not None and not keep.all():
+            maps = [x[keep.flatten()] for x in maps]
+        deltas, logits = self.head(maps)
+        anchors = self.anchors([(x.shape[2], x.shape[3]) for x in maps], deltas.device)
+        return Outputs(deltas, logits, anchors, (height, width)), after
+
+    def loss(self, clip: Clip, state: State | None = None) -> tuple[dict[str, Tensor], State]:
+        """The losses by name over the labelled frames of ``clip``, and the state after it.
+
+        Lanes on which a recording starts are reset first.
+        """
+        outputs, after = self(clip.frames, reset_lanes(state, clip.is_first), keep=clip.is_labelled)
+        return self.criterion(outputs, clip.labelled(clip.boxes)), after
+
+    @torch.no_grad()
+    def decode(
+        self, outputs: Outputs, *, score: float = 0.05, iou: float = 0.5, candidates: int = 300, most: int = 100
+    ) -> list[Boxes]:
+        """The detections of every frame, best score first.
+
+        Args:
+            outputs: of F frames.
+            score: least score of a detection.
+            iou: of two detections of one class that overlap by more than this, the better stays.
+            candidates: the best pairs of anchor and class per frame that suppression looks at.
+            most: detections kept per frame.
+
+        Returns:
+            F entries; boxes lie within the frame.
+        """
+        scores = self.head.scores(outputs.logits)
+        frames, _, classes = scores.shape
+        best, flat = scores.flatten(1).topk(min(candidates, scores[0].numel() if frames else 0), dim=1)
+        chosen = best >= score
+        frame = torch.arange(frames, device=best.device)[:, None].expand_as(best)[chosen]
+        scores, anchor, label = best[chosen], flat[chosen] // classes, flat[chosen] % classes
+        xyxy = decode_boxes(outputs.deltas[frame, anchor], outputs.anchors[anchor], variances=self.criterion.variances)
+        xyxy = clip_boxes(xyxy, outputs.size_hw)
+        kept = grouped_nms(xyxy, scores, frame * classes + label, iou=iou)
+        kept = kept[frame[kept].argsort(stable=True)]
+        counts = frame[kept].bincount(minlength=frames).tolist()
+        return [Boxes(xyxy[part], label[part], scores[part]) for part in (p[:most] for p in kept.split(counts))]

@@ -1,0 +1,76 @@
+"""Feed-forward layers for frames, (N, C, H, W)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+
+def over_time(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a per-frame ``layer`` to every frame of ``x``, as one large batch: (T, B, ...) -> (T, B, ...)."""
+    time, batch = x.shape[:2]
+    return layer(x.flatten(0, 1)).unflatten(0, (time, batch))
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution, batch norm, ReLU: (N, C, H, W) -> (N, channels, H / stride, W / stride).
+
+    Args:
+        in_channels, channels: of input and output.
+        kernel_size: odd.
+        stride: of the convolution.
+        act: False leaves out the ReLU.
+    """
+
+    def __init__(
+        self, in_channels: int, channels: int, kernel_size: int = 3, *, stride: int = 1, act: bool = True
+    ) -> None:
+        layers = [
+            nn.Conv2d(in_channels, channels, kernel_size, stride, padding=kernel_size // 2, bias=False),
+            nn.BatchNorm2d(channels),
+        ]
+        super().__init__(*layers, *([nn.ReLU(inplace=True)] if act else []))
+
+
+class SqueezeExcite(nn.Module):
+    """Weigh the channels by a gate that sees the whole frame (Hu et al., arXiv 1709.01507): shape kept.
+
+    Args:
+        channels: a multiple of ``reduction``.
+        reduction: how much narrower the gate is inside.
+    """
+
+    def __init__(self, channels: int, reduction: int = 4) -> None:
+        super().__init__()
+        self.gate = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, channels // reduction, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels // reduction, channels, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(x)
+
+
+class SqueezeExciteBlock(nn.Module):
+    """Residual block of two gated 3x3 convolutions: (N, C, H, W) -> (N, channels, H / stride, W / stride).
+
+    The shortcut is a 1x1 convolution where the shape changes. Nothing follows the sum, so that the next block sees
+    both signs.
+    """
+
+    def __init__(self, in_channels: int, channels: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            ConvNormAct(in_channels, channels, stride=stride),
+            ConvNormAct(channels, channels, act=False),
+            SqueezeExcite(channels),
+        )
+        keeps_shape = stride == 1 and in_channels == channels
+        self.shortcut = nn.Identity() if keeps_shape else nn.Conv2d(in_channels, channels, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.residual(x)

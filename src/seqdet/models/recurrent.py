@@ -1,0 +1,94 @@
+"""Recurrent layers. State is an argument and a result, never an attribute."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..structures import State
+from .layers import over_time
+
+
+def reset_lanes(state: State | None, is_first: Tensor) -> State | None:
+    """Forget the lanes on which a new recording starts.
+
+    Args:
+        state: tensors of shape (B, ...), or None before the first clip.
+        is_first: (B,) bool, True where the next clip begins a recording.
+    """
+    if state is None:
+        return None
+    return tuple(s.masked_fill(is_first.view(-1, *[1] * (s.ndim - 1)), 0) for s in state)
+
+
+def detach(state: State) -> State:
+    """Cut the gradient between two clips (truncated backpropagation through time)."""
+    return tuple(s.detach() for s in state)
+
+
+class ConvLSTM(nn.Module):
+    """Convolutional LSTM unrolled along time (Shi et al., arXiv 1506.04214, without peepholes).
+
+    Args:
+        in_channels: channels of the input frames.
+        channels: channels of the output and of each of the two state tensors.
+        kernel_size: odd size of both convolutions.
+        stride: of the convolution of the input.
+
+    Shapes:
+        input (T, B, in_channels, H, W), state 2 x (B, channels, h, w) or None for silence, with h = H / stride;
+        output (T, B, channels, h, w) and the state after the last frame.
+    """
+
+    def __init__(self, in_channels: int, channels: int, kernel_size: int = 3, *, stride: int = 1) -> None:
+        super().__init__()
+        same = kernel_size // 2
+        self.from_input = nn.Conv2d(in_channels, 4 * channels, kernel_size, stride, padding=same)
+        self.from_hidden = nn.Conv2d(channels, 4 * channels, kernel_size, padding=same, bias=False)
+
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        gates_from_input = over_time(self.from_input, x)  # does not wait for the hidden state
+        hidden, cell = silence(gates_from_input, self.from_hidden.in_channels, 2) if state is None else state
+        outputs = []
+        for gates in gates_from_input.unbind(0):
+            keep, write, emit, value = (gates + self.from_hidden(hidden)).chunk(4, dim=1)
+            cell = keep.sigmoid() * cell + write.sigmoid() * value.tanh()
+            hidden = emit.sigmoid() * cell.tanh()
+            outputs.append(hidden)
+        return torch.cat(outputs).unflatten(0, x.shape[:2]), (hidden, cell)
+
+
+class ConvGRU(nn.Module):
+    """Convolutional GRU unrolled along time (Ballas et al., arXiv 1511.06432).
+
+    Arguments and shapes as for ``ConvLSTM``, with one state tensor.
+    """
+
+    def __init__(self, in_channels: int, channels: int, kernel_size: int = 3, *, stride: int = 1) -> None:
+        super().__init__()
+        same = kernel_size // 2
+        self.from_input = nn.Conv2d(in_channels, 3 * channels, kernel_size, stride, padding=same)
+        self.gates_from_hidden = nn.Conv2d(channels, 2 * channels, kernel_size, padding=same, bias=False)
+        self.value_from_hidden = nn.Conv2d(channels, channels, kernel_size, padding=same, bias=False)
+
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        from_input = over_time(self.from_input, x)
+        channels = self.value_from_hidden.in_channels
+        (hidden,) = silence(from_input, channels, 1) if state is None else state
+        outputs = []
+        for drive in from_input.unbind(0):
+            gates, value = drive.split([2 * channels, channels], dim=1)
+            update, reset = (gates + self.gates_from_hidden(hidden)).sigmoid().chunk(2, dim=1)
+            candidate = (value + self.value_from_hidden(reset * hidden)).tanh()
+            hidden = torch.lerp(hidden, candidate, update)
+            outputs.append(hidden)
+        return torch.cat(outputs).unflatten(0, x.shape[:2]), (hidden,)
+
+
+def silence(like: Tensor, channels: int, tensors: int) -> State:
+    """The state before anything was seen, for frames ``like`` (T, B, C, h, w): ``tensors`` x (B, channels, h, w)."""
+    _, batch, _, height, width = like.shape
+    return (like.new_zeros(batch, channels, height, width),) * tensors
+
+
+CELLS = {"lstm": ConvLSTM, "gru": ConvGRU}

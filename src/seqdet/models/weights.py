@@ -1,0 +1,64 @@
+"""Detectors as files: weights in safetensors, the configuration as JSON in the header. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from ..checks import InputError
+from ..config import ModelConfig
+from ..config_files import from_dict, to_dict
+from ..files import write_bytes
+from .detector import Detector
+from .zoo import build_detector
+
+FORMAT = "1"
+
+
+def save_detector(detector: Detector, path: Path | str) -> None:
+    """Write ``path``: weights as float32 or integers, and what is needed to build the detector again.
+
+    Raises:
+        InputError: if the file cannot be written; what stood there before stays.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
+    header = {"format": f"seqdet detector {FORMAT}", "model": json.dumps(to_dict(detector.config))}
+    write_bytes(Path(path), save(tensors, header))
+
+
+def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> Detector:
+    """The detector that ``save_detector`` wrote, in evaluation mode.
+
+    Raises:
+        InputError: if the file is missing or damaged, is not a seqdet detector, or is of an unknown version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} must be a file with a detector, and is not there.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.offset_keys()}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} must be a safetensors file; it is damaged or of another kind ({error}).") from error
+    kind, _, version = header.get("format", "").rpartition(" ")
+    if kind != "seqdet detector" or version != FORMAT:
+        raise InputError(
+            f"{path} must be a seqdet detector of format {FORMAT}, got {header.get('format', 'no format')!r}."
+        )
+    try:
+        values = json.loads(header["model"])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} must have the detector's configuration in its header; it is damaged.") from error
+    detector = build_detector(from_dict(ModelConfig, values, name=f"{path}: model"))
+    try:
+        detector.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(
+            f"{path} must have weights that fit its configuration: {' '.join(str(error).split())}"
+        ) from error
+    return detector.eval().to(device)

@@ -1,0 +1,82 @@
+"""The folder of a run: which file holds what, and on which machine it came about."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from .checks import InputError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where the parts of a run lie below ``root``."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """Everything that decides how the run goes; there from the start."""
+        return self.root / "config.yaml"
+
+    @property
+    def detector(self) -> Path:
+        """The trained detector; there at the end."""
+        return self.root / "detector.safetensors"
+
+    @property
+    def training(self) -> Path:
+        """Steps, frames, seconds and versions of the training as JSON; there at the end."""
+        return self.root / "training.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the weights on the way, and of the checkpoint to resume from."""
+        return self.root / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the TensorBoard curves."""
+        return self.root / "logs"
+
+    @property
+    def metrics(self) -> Path:
+        """The scores as JSON; there after an evaluation."""
+        return self.root / "metrics.json"
+
+    @property
+    def video(self) -> Path:
+        """Held-out clips with truth and predictions; there after an evaluation."""
+        return self.root / "demo.mp4"
+
+    @property
+    def report(self) -> Path:
+        """The page about it all; there after an evaluation."""
+        return self.root / "report.html"
+
+    def check_holds_run(self) -> None:
+        """Raise unless a run was started here."""
+        if not self.config.is_file():
+            raise InputError(f"{self.root} must be the folder of a run, and holds no {self.config.name}.")
+
+    def check_free(self) -> None:
+        """Raise unless a new run may be written here."""
+        if self.config.exists():
+            raise InputError(
+                f"{self.root} holds a run already. Continue it with --resume {self.root}, or name another folder."
+            )
+        if self.root.exists() and not (self.root.is_dir() and not any(self.root.iterdir())):
+            raise InputError(f"{self.root} must be a new or an empty folder, and there is something else.")
+
+
+def versions() -> dict[str, str]:
+    """What the figures of a run depend on: releases of the libraries, and the machine."""
+    libraries = ("seqdet", "torch", "torchvision", "lightning", "faster-coco-eval", "numpy")
+    return {
+        **{name: version(name) for name in libraries},
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }

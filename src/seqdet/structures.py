@@ -1,0 +1,140 @@
+"""What the packages exchange: boxes, clips and the memory of a detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .checks import check_shape
+
+State = tuple[Tensor, ...]
+"""Everything a detector remembers: tensors whose first axis is the lane, (B, ...)."""
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The objects of one frame.
+
+    xyxy: (N, 4) float32, absolute pixels, half open: ``x2 - x1`` is the width.
+    labels: (N,) int64 class indices from 0; there is no background class.
+    scores: (N,) float32 in [0, 1], on detections.
+    track_ids: (N,) int64, the identity of the object within its recording.
+    is_ignored: (N,) bool, on truth: neither a target to find nor an error to predict. None means that all count.
+    """
+
+    xyxy: Tensor
+    labels: Tensor
+    scores: Tensor | None = None
+    track_ids: Tensor | None = None
+    is_ignored: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        check_shape(self.xyxy, "N 4", "xyxy")
+        for name in ("labels", "scores", "track_ids", "is_ignored"):
+            if (column := getattr(self, name)) is not None:
+                check_shape(column, "N", name, N=len(self.xyxy))
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    def __getitem__(self, index: Tensor | slice) -> Boxes:
+        """The boxes that a mask, a slice or a tensor of indices chooses."""
+        return self._map(lambda column: column[index])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Loader processes send hundreds of these small tensors: by value, not each as a shared-memory file.
+        columns = (getattr(self, f.name) for f in fields(self))
+        return _from_arrays, tuple(None if column is None else column.numpy(force=True) for column in columns)
+
+    @classmethod
+    def empty(cls) -> Boxes:
+        """A frame that was looked at and holds no object."""
+        return cls(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+
+    @property
+    def targets(self) -> Boxes:
+        """The boxes that a detector has to find."""
+        return self if self.is_ignored is None else self[~self.is_ignored]
+
+    def above(self, score: float) -> Boxes:
+        """The detections of at least this score."""
+        assert self.scores is not None
+        return self[self.scores >= score]
+
+    def to(self, device: torch.device | str) -> Boxes:
+        """The same boxes on ``device``."""
+        return self._map(lambda column: column.to(device))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Boxes:
+        optional = {name: getattr(self, name) for name in ("scores", "track_ids", "is_ignored")}
+        mapped = {name: None if column is None else function(column) for name, column in optional.items()}
+        return Boxes(function(self.xyxy), function(self.labels), **mapped)
+
+
+def _from_arrays(xyxy: np.ndarray, labels: np.ndarray, *optional: np.ndarray | None) -> Boxes:
+    others = (None if column is None else torch.from_numpy(column) for column in optional)
+    return Boxes(torch.from_numpy(xyxy), torch.from_numpy(labels), *others)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """T consecutive frames on each of B lanes.
+
+    frames: (T, B, C, H, W), uint8 where the representation allows.
+    is_first: (B,) bool, True where a recording starts: reset the state of that lane.
+    is_blank: (B,) bool, True where nothing plays: ignore the output of that lane.
+    is_labelled: (T, B) bool. An unlabelled frame gives no loss and no score; an empty ``Boxes`` on a labelled frame is
+        a negative example.
+    boxes: T * B entries in (t, b) order, as ``frames.flatten(0, 1)``.
+    recordings: (B,) int64, the recording on every lane, -1 on a blank one.
+    end_us: (T, B) int64, end of each frame's time window, microseconds from the start of its recording.
+    """
+
+    frames: Tensor
+    is_first: Tensor
+    is_blank: Tensor
+    is_labelled: Tensor
+    boxes: list[Boxes]
+    recordings: Tensor
+    end_us: Tensor
+
+    def __post_init__(self) -> None:
+        check_shape(self.frames, "T B C H W", "frames")
+        time, lanes = self.frames.shape[:2]
+        for name in ("is_first", "is_blank", "recordings"):
+            check_shape(getattr(self, name), "B", name, B=lanes)
+        for name in ("is_labelled", "end_us"):
+            check_shape(getattr(self, name), "T B", name, T=time, B=lanes)
+        assert len(self.boxes) == time * lanes
+
+    @classmethod
+    def collate(cls, clips: Sequence[Clip]) -> Clip:
+        """Put clips of equal length and frame size side by side, each on lanes of its own."""
+        lane_axis = {"is_first": 0, "is_blank": 0, "recordings": 0}
+        tensors = {
+            f.name: torch.cat([getattr(clip, f.name) for clip in clips], dim=lane_axis.get(f.name, 1))
+            for f in fields(cls)
+            if f.name != "boxes"
+        }
+        return cls(
+            boxes=[boxes for t in range(len(clips[0].frames)) for clip in clips for boxes in clip.at(t)], **tensors
+        )
+
+    def at(self, t: int) -> list[Boxes]:
+        """The boxes of time bin ``t``, one entry per lane."""
+        lanes = self.frames.shape[1]
+        return self.boxes[t * lanes : (t + 1) * lanes]
+
+    def labelled(self, frames: Sequence[Boxes]) -> list[Boxes]:
+        """Of T * B entries in (t, b) order, those that belong to labelled frames."""
+        return [boxes for boxes, wanted in zip(frames, self.is_labelled.flatten().tolist(), strict=True) if wanted]
+
+    def to(self, device: torch.device | str) -> Clip:
+        """The same clip with its tensors on ``device``."""
+        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "boxes"}
+        return replace(self, boxes=[boxes.to(device) for boxes in self.boxes], **moved)

@@ -1,0 +1,129 @@
+"""What happens beside the training steps: checkpoints, progress, demo clips."""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from ..files import write_bytes
+from ..models.weights import save_detector
+from .stopping import Stopped, StopRequest
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints that are whole or absent, and that are read without unpickling."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_bytes(Path(path), buffer.getbuffer())
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+class Checkpoints(Callback):
+    """Keeps ``last.ckpt`` to resume from, ``best.safetensors`` by validation AP, and weights every few steps.
+
+    Args:
+        folder: where they go.
+        every_steps: steps between two versions of ``last.ckpt``.
+        keep_steps: steps between weights that stay; 0 for none.
+        stop: asked after every step; a checkpoint is written before training stops for it.
+    """
+
+    def __init__(self, folder: Path, *, every_steps: int, keep_steps: int, stop: StopRequest) -> None:
+        self.folder, self.every_steps, self.keep_steps, self.stop = folder, every_steps, keep_steps, stop
+        self.best_score: float | None = None
+        self.validated_step = -1
+        self.seconds_before, self.started = 0.0, time.monotonic()
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "best.safetensors"
+
+    @property
+    def seconds(self) -> float:
+        """Time trained so far, earlier sessions included."""
+        return self.seconds_before + time.monotonic() - self.started
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        step = trainer.global_step
+        if stepped and self.keep_steps and step % self.keep_steps == 0:
+            save_detector(pl_module.detector, self.folder / f"step={step:06d}.safetensors")
+        if (stepped and (step % self.every_steps == 0 or step == trainer.max_steps)) or self.stop.requested:
+            trainer.save_checkpoint(self.last)
+        if self.stop.requested:
+            raise Stopped(step)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        score = float(trainer.callback_metrics["AP"])
+        self.validated_step = trainer.global_step
+        if self.best_score is None or score >= self.best_score:
+            self.best_score = score
+            save_detector(pl_module.detector, self.best)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_score": self.best_score, "seconds": self.seconds, "validated_step": self.validated_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_score, self.seconds_before = state_dict["best_score"], state_dict["seconds"]
+        self.validated_step = state_dict["validated_step"]
+
+
+class Progress(TQDMProgressBar):
+    """One bar for the whole training: steps, time left, frames per second, loss, validation AP.
+
+    Args:
+        frames_per_batch: T * B.
+    """
+
+    def __init__(self, frames_per_batch: int) -> None:
+        super().__init__(refresh_rate=5)
+        self.frames_per_batch = frames_per_batch
+        self.first, self.started = 0, time.monotonic()
+
+    def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
+        super().on_train_epoch_start(trainer, *args)
+        self.first, self.started = trainer.fit_loop.epoch_loop.batch_progress.current.ready, time.monotonic()
+        self.train_progress_bar.set_description("training")
+        self.train_progress_bar.initial = self.first
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        frames = (batch_idx + 1 - self.first) * self.frames_per_batch
+        pl_module.log("frames/s", frames / (time.monotonic() - self.started), prog_bar=True, logger=False)
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def init_validation_tqdm(self) -> Tqdm:
+        return Tqdm(disable=True)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_start(trainer, pl_module)
+        if trainer.state.fn == "fit":
+            self.train_progress_bar.set_description("validating")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_end(trainer, pl_module)
+        if trainer.state.fn == "fit":
+            self.train_progress_bar.set_description("training")
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        shown = {"loss": "{:.3f}", "AP": "{:.3f}", "frames/s": "{:.0f}"}
+        return {name: form.format(metrics[name]) for name, form in shown.items() if name in metrics}

@@ -1,0 +1,36 @@
+"""The loaders that Lightning asks for."""
+
+from __future__ import annotations
+
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from ..config import DataConfig
+from ..data.loading import TrainingLoader, TrainingOrder, evaluation_loader, open_split
+from ..structures import Clip
+
+
+class ClipDataModule(LightningDataModule):
+    """Training batches as one long sequence over all epochs, so that it can be resumed anywhere; validation clips.
+
+    Args:
+        config: the data.
+        batches: training batches in all.
+    """
+
+    def __init__(self, config: DataConfig, *, batches: int) -> None:
+        super().__init__()
+        self.config, self.batches = config, batches
+        self.dataset = open_split(config, "train")
+
+    def order(self, rank: int = 0, ranks: int = 1) -> TrainingOrder:
+        """The cues of one of ``ranks`` processes."""
+        return TrainingOrder(self.config, self.dataset.clip_counts, steps=self.batches, rank=rank, ranks=ranks)
+
+    def train_dataloader(self) -> TrainingLoader:
+        assert self.trainer is not None
+        order = self.order(self.trainer.global_rank, self.trainer.world_size)
+        return TrainingLoader(self.dataset, order, workers=self.config.workers)
+
+    def val_dataloader(self) -> DataLoader[Clip]:
+        return evaluation_loader(self.config, "validation")

@@ -1,0 +1,187 @@
+"""Train a detector, and go on where training stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from ..checks import InputError
+from ..config import DataConfig, RunConfig, TrainConfig
+from ..config_files import read_config, write_config
+from ..files import replacing, write_text
+from ..models.detector import Detector
+from ..models.zoo import build_detector
+from ..runs import RunFolder, versions
+from .callbacks import Checkpoints, Progress, WholeFiles
+from .datamodule import ClipDataModule
+from .demo import DemoClips
+from .module import TrainingModule
+from .stopping import stop_on_signals
+
+log = logging.getLogger(__name__)
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+
+
+def fit(detector: Detector, data: DataConfig, train: TrainConfig, out: Path | str) -> Path:
+    """Train ``detector`` and write everything about it to the folder ``out``, which is returned.
+
+    The folder ends up with ``config.yaml``, ``detector.safetensors`` (the weights with the best validation AP),
+    ``training.json``, ``checkpoints/`` and TensorBoard ``logs/``. A run that was stopped or killed goes on with
+    ``resume(out)``.
+
+    Args:
+        detector: trained in place.
+        data: the clips.
+        train: the optimisation.
+        out: a new or empty folder.
+
+    Raises:
+        InputError: if the folder holds a run already, the data do not fit the detector, or the loss stops being a
+            number.
+        Stopped: if the user or the cluster asked to stop; a checkpoint is written.
+    """
+    folder = RunFolder(Path(out))
+    folder.check_free()
+    config = RunConfig(data, detector.config, train)
+    clips = _clips(config)
+    try:
+        folder.checkpoints.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder.root} cannot be made: {error.strerror}.") from error
+    write_config(config, folder.config)
+    return _run(detector, clips, config, folder)
+
+
+def resume(out: Path | str) -> Path:
+    """Go on with the run in ``out`` from its last checkpoint, bit for bit, and return the folder.
+
+    A finished run is left as it is.
+
+    Raises:
+        InputError: if the folder holds no run, or its checkpoint is damaged.
+        Stopped: as ``fit``.
+    """
+    folder = RunFolder(Path(out))
+    folder.check_holds_run()
+    config = read_config(folder.config)
+    if folder.training.is_file():
+        log.info("%s is finished.", folder.root)
+        return folder.root
+    folder.checkpoints.mkdir(exist_ok=True)
+    detector = build_detector(config.model, seed=config.train.seed)
+    return _run(detector, _clips(config), config, folder)
+
+
+def choose_device(wanted: str) -> str:
+    """ "cpu" or "cuda": the one wanted, or for "auto" a GPU if there is one."""
+    has_gpu = torch.cuda.is_available()
+    if wanted == "cuda" and not has_gpu:
+        raise InputError("train.device must be a device that is there, got 'cuda' and no GPU is visible.")
+    return ("cuda" if has_gpu else "cpu") if wanted == "auto" else wanted
+
+
+def choose_precision(wanted: str, device: str) -> str:
+    """ "float32" or "bfloat16": the one wanted, or for "auto" bfloat16 where the hardware computes with it."""
+    if wanted != "auto":
+        return wanted
+    if device == "cuda":
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has_bfloat16 = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return "bfloat16" if has_bfloat16 else "float32"
+
+
+def _clips(config: RunConfig) -> ClipDataModule:
+    clips = ClipDataModule(config.data, batches=config.train.max_steps * config.train.accumulate)
+    if clips.dataset.classes != config.model.classes:
+        raise InputError(
+            f"model.classes must be those of the data, {', '.join(clips.dataset.classes)}; "
+            f"got {', '.join(config.model.classes)}."
+        )
+    return clips
+
+
+def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: RunFolder) -> Path:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    train = config.train
+    device = choose_device(train.device)
+    precision = choose_precision(train.precision, device)
+    if train.channels_last:
+        detector.to(memory_format=torch.channels_last)  # pyright: ignore
+    steps_per_epoch = max(1, clips.order().steps_per_epoch // train.accumulate)
+    module = TrainingModule(detector, train, steps_per_epoch=steps_per_epoch)
+    frames_per_step = config.data.clip_length * config.data.lanes * train.accumulate
+    with stop_on_signals() as stop:
+        checkpoints = Checkpoints(
+            folder.checkpoints,
+            every_steps=train.checkpoint_steps,
+            keep_steps=train.keep_epochs * steps_per_epoch,
+            stop=stop,
+        )
+        checkpoint = checkpoints.last if checkpoints.last.is_file() else None
+        at_step = 0 if checkpoint is None else _step_of(checkpoint)
+        trainer = Trainer(
+            accelerator="gpu" if device == "cuda" else "cpu",
+            devices=1,
+            precision=PRECISIONS[precision],
+            max_epochs=1,
+            max_steps=train.max_steps,
+            val_check_interval=train.validate_epochs * steps_per_epoch * train.accumulate,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            accumulate_grad_batches=train.accumulate,
+            logger=TensorBoardLogger(folder.logs, name="", version="", purge_step=at_step if checkpoint else None),
+            callbacks=[checkpoints, Progress(frames_per_step // train.accumulate), DemoClips(train.demo_epochs)],
+            plugins=[WholeFiles()],
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=folder.root,
+        )
+        log.info(
+            "Training %d steps of %d frames on %s in %s; everything goes to %s.",
+            *(train.max_steps, frames_per_step, device, precision, folder.root),
+        )
+        if at_step < train.max_steps:
+            trainer.fit(module, clips, ckpt_path=checkpoint, weights_only=True)
+        if checkpoints.validated_step != trainer.global_step:
+            trainer.validate(module, clips, verbose=False)
+    _finish(
+        folder,
+        checkpoints,
+        {
+            "steps": train.max_steps,
+            "frames": train.max_steps * frames_per_step,
+            "seconds": round(checkpoints.seconds, 1),
+            "frames_per_second": round(train.max_steps * frames_per_step / checkpoints.seconds, 1),
+            "validation_AP": checkpoints.best_score,
+            "parameters": sum(p.numel() for p in detector.parameters()),
+            "device": device,
+            "precision": precision,
+            "versions": versions(),
+        },
+    )
+    return folder.root
+
+
+def _step_of(checkpoint: Path) -> int:
+    """The optimiser step at which a checkpoint was written."""
+    try:
+        return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise InputError(f"{checkpoint} must be a checkpoint of seqdet; it is damaged or of another kind.") from error
+
+
+def _finish(folder: RunFolder, checkpoints: Checkpoints, facts: dict[str, Any]) -> None:
+    with replacing(folder.detector) as temporary:
+        shutil.copyfile(checkpoints.best, temporary)
+    write_text(folder.training, json.dumps(facts, indent=2))

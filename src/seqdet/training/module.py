@@ -1,0 +1,117 @@
+"""What Lightning calls during training: one step, one validation, the optimiser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from ..checks import InputError
+from ..config import TrainConfig
+from ..evaluation.coco import CocoEvaluator
+from ..models.detector import Detector
+from ..models.recurrent import detach, reset_lanes
+from ..structures import Boxes, Clip, State
+
+
+class TrainingModule(LightningModule):
+    """Truncated backpropagation through time: the state of every lane is carried to the next clip without gradient.
+
+    Args:
+        detector: trained in place.
+        config: the optimisation.
+        steps_per_epoch: for the exponential schedule.
+    """
+
+    def __init__(self, detector: Detector, config: TrainConfig, *, steps_per_epoch: int) -> None:
+        super().__init__()
+        self.detector, self.config, self.steps_per_epoch = detector, config, steps_per_epoch
+        self.state: State | None = None
+        self.validation_state: State | None = None
+        self.random_state: Tensor | None = None
+        self.evaluator = CocoEvaluator(detector.config.classes)
+
+    def training_step(self, clip: Clip, batch_index: int) -> Tensor:
+        losses, state = self.detector.loss(clip, self.state)
+        self.state = detach(state)
+        self._stop_unless_finite(losses, clip, batch_index)
+        total = torch.stack(list(losses.values())).sum()
+        self.log("loss", total.detach(), prog_bar=True, logger=False)
+        if self.global_step % self.config.log_steps == 0:
+            points = {f"loss/{name}": float(loss) for name, loss in losses.items()}
+            self._plot({"loss/total": float(total), **points, "lr": self.trainer.optimizers[0].param_groups[0]["lr"]})
+        return total
+
+    def on_validation_epoch_start(self) -> None:
+        self.validation_state, self.evaluator = None, CocoEvaluator(self.detector.config.classes)
+
+    def validation_step(self, clip: Clip, batch_index: int) -> dict[str, Clip | list[Boxes]]:
+        state = reset_lanes(self.validation_state, clip.is_first)
+        outputs, self.validation_state = self.detector(clip.frames, state)
+        detections = self.detector.decode(outputs)
+        self.evaluator.add(clip.labelled(clip.boxes), clip.labelled(detections))
+        return {"clip": clip, "detections": detections}
+
+    def on_validation_epoch_end(self) -> None:
+        scores = {name: value or 0.0 for name, value in self.evaluator.compute().as_dict().items() if name[:2] == "AP"}
+        self.log("AP", scores["AP"], prog_bar=True, logger=False)
+        self._plot({f"validation/{name}": value for name, value in scores.items()})
+        self.validation_state = None
+
+    def configure_optimizers(self) -> Any:
+        decaying = [p for p in self.detector.parameters() if p.ndim > 1]
+        others = [p for p in self.detector.parameters() if p.ndim <= 1]
+        groups = [{"params": decaying}, {"params": others, "weight_decay": 0.0}]
+        optimizer = AdamW(groups, lr=self.config.lr, weight_decay=self.config.weight_decay, fused=True)
+        factor = learning_rate_factor(self.config, self.steps_per_epoch)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+
+    def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
+        """Clip by the norm ourselves: bfloat16 has no scaler, which Lightning expects of a fused optimiser."""
+        torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.gradient_clip)
+
+    def transfer_batch_to_device(self, batch: Clip, device: torch.device, dataloader_idx: int) -> Clip:
+        return batch.to(device)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["recurrent_state"] = self.state
+        checkpoint["random_state"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.state, self.random_state = checkpoint["recurrent_state"], checkpoint["random_state"]
+
+    def on_train_start(self) -> None:
+        if self.state is not None:
+            self.state = tuple(tensor.to(self.device) for tensor in self.state)
+        if self.random_state is not None:
+            torch.set_rng_state(self.random_state)
+
+    def _plot(self, points: dict[str, float]) -> None:
+        for logger in self.loggers:
+            logger.log_metrics(points, step=self.global_step)
+
+    def _stop_unless_finite(self, losses: dict[str, Tensor], clip: Clip, batch_index: int) -> None:
+        broken = [name for name, loss in losses.items() if not math.isfinite(loss)]
+        if broken:
+            raise InputError(
+                f"The loss of the {' and '.join(broken)} stopped being a number at step {self.global_step} "
+                f"(epoch {batch_index // self.steps_per_epoch}, recordings {clip.recordings.tolist()}). "
+                "Lower train.lr, raise train.warmup_steps, or set train.precision to float32."
+            )
+
+
+def learning_rate_factor(config: TrainConfig, steps_per_epoch: int) -> Callable[[int], float]:
+    """The learning rate at a step over its peak: a linear warm-up times the schedule that ``config`` names."""
+    falls: dict[str, Callable[[int], float]] = {
+        "cosine": lambda step: 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / config.max_steps)),
+        "exponential": lambda step: config.decay ** (step // steps_per_epoch),
+        "constant": lambda step: 1.0,
+    }
+    fall = falls[config.schedule]
+    return lambda step: min(1.0, (step + 1) / (config.warmup_steps + 1)) * fall(step)

@@ -1,0 +1,133 @@
+"""From frames to pictures: what a sensor's channels look like, and several pictures side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from ..checks import InputError, check_at_least, check_shape
+from ..structures import Boxes, Clip
+from .draw import draw_boxes, load_font
+
+OFF_AND_ON = np.array([[86, 180, 233], [255, 190, 80]]) / 255
+"""Sky blue for events of falling brightness, amber for rising: apart for the colour-blind too."""
+BACKGROUND, CAPTION_INK = (24, 26, 31), (225, 228, 232)
+GAP = 6
+"""Pixels between tiles and around them."""
+CAPTION_SIZE = 15
+LEGEND = "Solid: detections and their scores. Dashed: truth. Dotted: neither a target nor an error."
+
+
+def frame_image(frame: Tensor | np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) uint8 of one frame (C, H, W).
+
+    Three channels are RGB: uint8, or floats from 0 to 1. Two are counts of OFF and ON events, painted blue and
+    amber. Any other number is added up to a grey picture. Outside RGB the sign is dropped and 99 % of the pixels that
+    are not 0 stay below full brightness.
+    """
+    values = frame if isinstance(frame, np.ndarray) else frame.numpy(force=True)
+    check_shape(values, "C H W", "frame")
+    if len(values) == 3:
+        painted = values.transpose(1, 2, 0) * (255.0 if np.issubdtype(values.dtype, np.floating) else 1)
+    else:
+        colours = OFF_AND_ON if len(values) == 2 else np.ones((len(values), 3))
+        painted = np.einsum("chw,cp->hwp", np.abs(values.astype(np.float32)), colours)
+        lit = painted[painted > 0]
+        painted *= 255 / np.quantile(lit, 0.99) if lit.size else 0
+    return np.ascontiguousarray(np.clip(painted, 0, 255).astype(np.uint8))
+
+
+def grid(images: Sequence[np.ndarray], *, columns: int, captions: Sequence[str] = (), title: str = "") -> np.ndarray:
+    """One picture of equally large ``images``, row by row, with a caption above each and a title on top.
+
+    Args:
+        images: (H, W, 3) uint8 each.
+        columns: tiles per row; a last, shorter row is filled with background.
+        captions: one line per image, cut at its width; none leaves no room for them.
+        title: one line above all.
+
+    Raises:
+        InputError: if there are no images, or they differ in size.
+    """
+    check_at_least(columns, 1, "columns")
+    if len({image.shape for image in images}) != 1:
+        raise InputError(f"images must be at least one, all of one size, got {[image.shape for image in images]}.")
+    height, width, _ = images[0].shape
+    strip = CAPTION_SIZE + 8 if captions else 0
+    head = CAPTION_SIZE + 12 if title else 0
+    columns, rows = min(columns, len(images)), -(-len(images) // columns)
+    size = columns * (width + GAP) + GAP, head + rows * (height + strip + GAP) + GAP
+    picture = Image.new("RGB", size, BACKGROUND)
+    if title:
+        picture.paste(_line(title, size[0] - 2 * GAP, head), (GAP, GAP))
+    for i, image in enumerate(images):
+        x, y = GAP + i % columns * (width + GAP), head + GAP + i // columns * (height + strip + GAP)
+        if captions:
+            picture.paste(_line(captions[i], width, strip), (x, y))
+        picture.paste(Image.fromarray(image), (x, y + strip))
+    return np.asarray(picture)
+
+
+def play(
+    clip: Clip, predictions: Sequence[Boxes], *, classes: Sequence[str], columns: int, scale: int | None = None
+) -> Iterator[np.ndarray]:
+    """One picture per time bin, the lanes side by side, with truth and predictions: what ``write_video`` takes.
+
+    Args:
+        clip: B recordings.
+        predictions: T * B entries in (t, b) order, as ``Detector.decode`` returns them.
+        classes: name of every class index.
+        columns: lanes per row.
+        scale: whole factor of the enlargement; ``readable_scale`` if not given.
+    """
+    lanes = len(clip.is_first)
+    for t, frames in enumerate(clip.frames):
+        found = predictions[t * lanes : (t + 1) * lanes]
+        tiles = [
+            draw_boxes(frame_image(frame), classes=classes, predictions=boxes, truth=truth, scale=scale)
+            for frame, boxes, truth in zip(frames, found, clip.at(t), strict=True)
+        ]
+        captions = [
+            f"video {recording}, {end_us / 1e6:.2f} s" if recording >= 0 else ""
+            for recording, end_us in zip(clip.recordings.tolist(), clip.end_us[t].tolist(), strict=True)
+        ]
+        yield grid(tiles, columns=columns, captions=captions, title=LEGEND)
+
+
+def film_strip(
+    clip: Clip, predictions: Sequence[Boxes], *, lane: int, classes: Sequence[str], frames: int, scale: int
+) -> np.ndarray:
+    """One picture of up to ``frames`` moments of a lane, evenly spread and side by side.
+
+    Args:
+        clip: B recordings.
+        predictions: T * B entries in (t, b) order.
+        lane: which of the B.
+        classes: name of every class index.
+        frames: moments shown.
+        scale: whole factor of the enlargement.
+    """
+    time, lanes = clip.frames.shape[:2]
+    moments = np.linspace(0, time - 1, min(time, frames)).astype(int).tolist()
+    tiles = [
+        draw_boxes(
+            frame_image(clip.frames[t, lane]),
+            classes=classes,
+            predictions=predictions[t * lanes + lane],
+            truth=clip.boxes[t * lanes + lane],
+            scale=scale,
+        )
+        for t in moments
+    ]
+    captions = [f"{clip.end_us[t, lane].item() / 1e6:.2f} s" for t in moments]
+    return grid(tiles, columns=len(tiles), captions=captions)
+
+
+def _line(text: str, width: int, height: int) -> Image.Image:
+    """One line of text on the background."""
+    strip = Image.new("RGB", (width, height), BACKGROUND)
+    ImageDraw.Draw(strip).text((2, 1), text, fill=CAPTION_INK, font=load_font(CAPTION_SIZE))
+    return strip

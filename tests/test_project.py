@@ -1,0 +1,58 @@
+"""The project as a whole: who imports whom, what the command line loads, what the wheel holds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+import seqdet
+
+ROOT = Path(__file__).parents[1]
+
+HELP = """
+import sys
+from seqdet.cli import main
+try:
+    main({args})
+finally:
+    print("loaded:", *sorted({{"torch", "lightning", "numba", "matplotlib"}} & set(sys.modules)))
+"""
+
+
+def test_imports_keep_to_the_contracts():
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == EXIT_STATUS_SUCCESS
+
+
+@pytest.mark.parametrize("args", [["--help"], ["train", "--help"], ["evaluate", "--help"]], ids=" ".join)
+def test_help_waits_for_no_large_library(args):
+    answer = subprocess.run([sys.executable, "-c", HELP.format(args=args)], capture_output=True, text=True, check=True)
+    assert answer.stdout.startswith("usage: seqdet")
+    assert answer.stdout.splitlines()[-1] == "loaded:"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], cwd=ROOT, check=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_the_wheel_has_the_version_of_the_source(wheel):
+    assert wheel.name == f"seqdet-{seqdet.__version__}-py3-none-any.whl"
+
+
+def test_the_wheel_holds_the_digits_with_their_notice_and_the_type_marker(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    packaged = {f"seqdet/data/packaged/{name}" for name in ("mnist_subset.npz", "README.md")}
+    assert {"seqdet/py.typed", *packaged} <= names
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    folders = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert folders == {"seqdet", f"seqdet-{seqdet.__version__}.dist-info"}

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import torch
+
+from seqdet.checks import InputError
+from seqdet.structures import Boxes, Clip
+from seqdet.viz.tiles import BACKGROUND, GAP, frame_image, grid, play
+
+
+def test_three_channels_are_shown_as_they_are():
+    frame = torch.randint(0, 256, (3, 5, 7), dtype=torch.uint8)
+    np.testing.assert_array_equal(frame_image(frame), frame.permute(1, 2, 0).numpy())
+    np.testing.assert_array_equal(frame_image(frame / 255), frame.permute(1, 2, 0).numpy())
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5, 10])
+def test_other_channels_are_brighter_where_more_happens(channels):
+    frame = np.zeros((channels, 4, 6), np.uint8)
+    frame[-1, 1, 2], frame[-1, 2, 3] = 1, 2
+    image = frame_image(frame)
+    assert image.shape == (4, 6, 3)
+    assert image.dtype == np.uint8
+    assert 0 < image[1, 2].max() < image[2, 3].max() == 255
+    assert image.any(-1).sum() == 2
+
+
+def test_off_and_on_events_differ_in_colour():
+    image = frame_image(np.eye(2, dtype=np.float32)[:, None])
+    assert image[0, 0, 2] > image[0, 0, 0]
+    assert image[0, 1, 0] > image[0, 1, 2]
+
+
+def test_a_frame_without_events_is_black():
+    assert not frame_image(np.zeros((2, 4, 6), np.uint8)).any()
+
+
+def test_a_frame_of_the_wrong_shape_is_refused():
+    with pytest.raises(InputError, match=r"frame must have shape \(C, H, W\)"):
+        frame_image(torch.zeros(1, 3, 4, 4))
+
+
+def test_every_tile_is_in_its_row_and_column():
+    images = [np.full((20, 30, 3), 10 * i + 100, np.uint8) for i in range(5)]
+    picture = grid(images, columns=3)
+    assert picture.shape == (2 * 20 + 3 * GAP, 3 * 30 + 4 * GAP, 3)
+    for i, image in enumerate(images):
+        y, x = GAP + i // 3 * (20 + GAP), GAP + i % 3 * (30 + GAP)
+        np.testing.assert_array_equal(picture[y : y + 20, x : x + 30], image)
+    assert (picture[-20:, -30:] == BACKGROUND).all()
+
+
+def test_captions_and_title_stand_beside_the_tiles_and_not_on_them():
+    images = [np.full((20, 30, 3), 100, np.uint8)] * 2
+    plain = grid(images, columns=2)
+    picture = grid(images, columns=2, captions=["a caption that is far too long", "b"], title="title")
+    assert picture.shape[0] > plain.shape[0]
+    assert picture.shape[1] == plain.shape[1]
+    np.testing.assert_array_equal(picture[-20 - GAP :], plain[-20 - GAP :])
+    assert (picture[: -20 - GAP] != BACKGROUND).any()
+
+
+@pytest.mark.parametrize("images", [[], [np.zeros((2, 2, 3), np.uint8), np.zeros((2, 3, 3), np.uint8)]])
+def test_tiles_of_different_sizes_are_refused(images):
+    with pytest.raises(InputError, match="images must be at least one, all of one size"):
+        grid(images, columns=2)
+
+
+def test_a_clip_plays_one_picture_per_time_bin_and_every_lane_shows_its_own_boxes():
+    time, lanes = 3, 2
+    one = Boxes(torch.tensor([[2.0, 2, 12, 12]]), torch.tensor([0]), torch.tensor([0.9]))
+    clip = Clip(
+        frames=torch.zeros(time, lanes, 3, 16, 16, dtype=torch.uint8),
+        is_first=torch.tensor([True, True]),
+        is_blank=torch.tensor([False, True]),
+        is_labelled=torch.tensor([[True, False]] * time),
+        boxes=[Boxes.empty()] * time * lanes,
+        recordings=torch.tensor([4, -1]),
+        end_us=torch.arange(time)[:, None].repeat(1, lanes),
+    )
+    found = [Boxes.empty()] * time * lanes
+    found[1 * lanes + 0] = one
+    first, second, third = play(clip, found, classes=["x"], columns=2, scale=4)
+    np.testing.assert_array_equal(first, third)
+    changed = (first != second).any(-1)
+    assert changed.any()
+    assert not changed[:, GAP + 64 :].any()
