@@ -10,6 +10,10 @@ class InputError(ValueError):
     """The caller can fix this: a wrong file, shape or option. Anything else is a bug and keeps its traceback."""
 
 
+class Stopped(Exception):
+    """Long work was asked to stop and did so in a good moment; nothing is lost."""
+
+
 def check_shape(array: Any, pattern: str, name: str, **sizes: int) -> None:
     """Raise unless ``array`` has the axes spelt in ``pattern``.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jsonargparse import auto_cli, set_parsing_settings
 
-from .checks import InputError
+from .checks import InputError, Stopped
 from .config import DataConfig, ModelConfig, RunConfig, TrainConfig
 
 log = logging.getLogger("seqdet")
@@ -68,6 +68,9 @@ def main(args: list[str] | None = None) -> None:
         auto_cli(COMMANDS, args=args, prog="seqdet", as_positional=True, allow_abbrev=False)
     except InputError as error:
         sys.exit(f"seqdet: error: {error}")
+    except Stopped as message:
+        log.info("%s", message)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

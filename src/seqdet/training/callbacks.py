@@ -13,9 +13,10 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from ..checks import Stopped
 from ..files import write_bytes
 from ..models.weights import save_detector
-from .stopping import Stopped, StopRequest
+from .stopping import StopRequest
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -63,14 +64,15 @@ class Checkpoints(Callback):
         self.started = time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return  # in the middle of a step
         step = trainer.global_step
-        if stepped and self.keep_steps and step % self.keep_steps == 0:
+        if self.keep_steps and step % self.keep_steps == 0:
             save_detector(pl_module.detector, self.folder / f"step={step:06d}.safetensors")
-        if (stepped and (step % self.every_steps == 0 or step == trainer.max_steps)) or self.stop.requested:
+        if step % self.every_steps == 0 or step == trainer.max_steps or self.stop.requested:
             trainer.save_checkpoint(self.last)
         if self.stop.requested:
-            raise Stopped(step)
+            raise Stopped(f"Stopped after step {step}. Go on with: seqdet train --resume {self.folder.parent}")
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         score = float(trainer.callback_metrics["AP"])

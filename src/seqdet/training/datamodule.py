@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
@@ -34,3 +35,6 @@ class ClipDataModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Clip]:
         return evaluation_loader(self.config, "validation")
+
+    def transfer_batch_to_device(self, batch: Clip, device: torch.device, dataloader_idx: int) -> Clip:
+        return batch.to(device)

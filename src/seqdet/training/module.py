@@ -40,12 +40,14 @@ class TrainingModule(LightningModule):
     def training_step(self, clip: Clip, batch_index: int) -> Tensor:
         losses, state = self.detector.loss(clip, self.state)
         self.state = detach(state)
-        self._stop_unless_finite(losses, clip, batch_index)
         total = torch.stack(list(losses.values())).sum()
-        self.log("loss", total.detach(), prog_bar=True, logger=False)
+        values = {name: float(loss.detach()) for name, loss in losses.items()}
+        self._stop_unless_finite(values, clip, batch_index)
+        self.log("loss", sum(values.values()), prog_bar=True, logger=False)
         if self.global_step % self.config.log_steps == 0:
-            points = {f"loss/{name}": float(loss) for name, loss in losses.items()}
-            self._plot({"loss/total": float(total), **points, "lr": self.trainer.optimizers[0].param_groups[0]["lr"]})
+            points = {f"loss/{name}": value for name, value in values.items()}
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            self._plot({"loss/total": sum(values.values()), **points, "lr": rate})
         return total
 
     def on_validation_epoch_start(self) -> None:
@@ -76,9 +78,6 @@ class TrainingModule(LightningModule):
         """Clip by the norm ourselves: bfloat16 has no scaler, which Lightning expects of a fused optimiser."""
         torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.gradient_clip)
 
-    def transfer_batch_to_device(self, batch: Clip, device: torch.device, dataloader_idx: int) -> Clip:
-        return batch.to(device)
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recurrent_state"] = self.state
         checkpoint["random_state"] = torch.get_rng_state()
@@ -96,7 +95,7 @@ class TrainingModule(LightningModule):
         for logger in self.loggers:
             logger.log_metrics(points, step=self.global_step)
 
-    def _stop_unless_finite(self, losses: dict[str, Tensor], clip: Clip, batch_index: int) -> None:
+    def _stop_unless_finite(self, losses: dict[str, float], clip: Clip, batch_index: int) -> None:
         broken = [name for name, loss in losses.items() if not math.isfinite(loss)]
         if broken:
             raise InputError(

@@ -9,14 +9,6 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class Stopped(Exception):
-    """Training was asked to stop and did so after a whole step; a checkpoint is written."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(step)
-        self.step = step
-
-
 class StopRequest:
     """Whether somebody asked to stop."""
 

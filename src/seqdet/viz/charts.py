@@ -29,7 +29,7 @@ class Chart:
     """Curves that share their axes.
 
     curves: name -> (x, y), one-dimensional and equally long. Points that are not finite are left out.
-    y_limits: lowest and highest y shown; fitted to the curves, and to zero, if None; as x is.
+    y_limits: lowest and highest y of a linear axis; fitted to the curves, and to zero, if None; as x is.
     is_log: logarithmic y, if all values are above zero and spread over a decade or more.
     is_noisy: draw a running mean over long curves.
     is_ordered: the curves are a series from the strongest to the faintest shade of one colour.
@@ -58,7 +58,7 @@ def draw_chart(chart: Chart, *, width: int = 540) -> str:
     is_log = chart.is_log and bool(y.min() > 0 and y.max() >= 10 * y.min())
     low, high = chart.y_limits or (min(y.min(), 0), max(y.max(), 0))
     if is_log:
-        low, high = chart.y_limits or (min(np.quantile(y, 0.01), y.max() / 10), y.max())
+        low, high = min(np.quantile(y, 0.01), y.max() / 10), y.max()
     y_ticks = _log_ticks(low, high) if is_log else _ticks(low, high, 5)
     low, high = min(low, y_ticks[0]), max(high, y_ticks[-1])
     x_low, x_high = min(x.min(), 0), max(x.max(), 0)

@@ -1,0 +1,234 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from seqdet.checks import InputError, Stopped
+from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TrainConfig
+from seqdet.config_files import read_config, write_config
+from seqdet.models.weights import load_detector
+from seqdet.models.zoo import build_detector
+from seqdet.training.fit import choose_precision, fit, resume
+from seqdet.training.module import TrainingModule
+
+DIGITS = DigitsConfig(frames_per_video=6, frames_per_epoch=36, validation_frames=12, test_frames=12)
+DATA = DataConfig(clip_length=3, lanes=2, digits=DIGITS)
+MODEL = ModelConfig(base=1, channels=8, head_layers=0)
+TRAIN = TrainConfig(max_steps=10, checkpoint_steps=2, warmup_steps=2, validate_epochs=1, log_steps=1, device="cpu")
+
+
+def run(out, *, data=DATA, train=TRAIN):
+    return fit(build_detector(MODEL, seed=train.seed), data, train, out)
+
+
+def weights(folder):
+    """The weights after the last step, whether or not they were the best."""
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    return {**checkpoint["state_dict"], **dict(enumerate(checkpoint["recurrent_state"]))}
+
+
+def assert_equal_weights(one, other):
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("whole") / "run")
+
+
+def test_a_run_folder_holds_config_weights_checkpoints_curves_and_facts(whole):
+    assert read_config(whole / "config.yaml") == RunConfig(DATA, MODEL, TRAIN)
+    assert load_detector(whole / "detector.safetensors").config == MODEL
+    assert {path.name for path in (whole / "checkpoints").iterdir()} == {"last.ckpt", "best.safetensors"}
+    assert list((whole / "logs").glob("events.out.tfevents.*"))
+    facts = json.loads((whole / "training.json").read_text())
+    assert facts["steps"] == 10
+    assert facts["frames"] == 10 * 3 * 2
+    assert facts["seconds"] > 0
+    assert facts["versions"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_training_twice_gives_the_same_weights(whole, tmp_path):
+    assert_equal_weights(whole, run(tmp_path / "again"))
+
+
+@pytest.mark.parametrize("workers", [2])
+def test_the_number_of_loader_processes_does_not_change_the_weights(whole, tmp_path, workers):
+    assert_equal_weights(whole, run(tmp_path / "run", data=replace(DATA, workers=workers)))
+
+
+def test_another_seed_gives_other_weights(whole, tmp_path):
+    other = weights(run(tmp_path / "run", train=replace(TRAIN, seed=1)))
+    assert not all(torch.equal(tensor, other[name]) for name, tensor in weights(whole).items())
+
+
+def stop_in_batch(number, monkeypatch):
+    """Let the user press Ctrl-C in the middle of a batch, counted from 1."""
+    step = TrainingModule.training_step
+
+    def step_and_ask(self, clip, batch_index):
+        if batch_index == number - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, clip, batch_index)
+
+    monkeypatch.setattr(TrainingModule, "training_step", step_and_ask)
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 6, 9])
+def test_a_run_stopped_between_steps_and_resumed_equals_one_never_stopped(whole, tmp_path, monkeypatch, stop_after):
+    """The epochs have six steps: it is stopped within the first, at its end, and before the last step."""
+    with monkeypatch.context() as patched:
+        stop_in_batch(stop_after, patched)
+        with pytest.raises(Stopped, match=rf"Stopped after step {stop_after}\. Go on with: seqdet train --resume"):
+            run(tmp_path / "run")
+    assert not (tmp_path / "run" / "training.json").exists()
+    assert_equal_weights(whole, resume(tmp_path / "run"))
+
+
+def test_a_run_asked_to_stop_while_it_gathers_gradients_finishes_the_step_first(tmp_path, monkeypatch):
+    train = replace(TRAIN, accumulate=2, max_steps=5)
+    never_stopped = run(tmp_path / "whole", train=train)
+    assert json.loads((never_stopped / "training.json").read_text())["frames"] == 5 * 2 * 3 * 2
+    with monkeypatch.context() as patched:
+        stop_in_batch(3, patched)
+        with pytest.raises(Stopped, match="Stopped after step 2"):
+            run(tmp_path / "run", train=train)
+    assert_equal_weights(never_stopped, resume(tmp_path / "run"))
+
+
+def test_a_run_killed_at_any_step_and_resumed_equals_one_never_killed(whole, tmp_path):
+    out, config = tmp_path / "run", tmp_path / "config.yaml"
+    write_config(RunConfig(DATA, MODEL, TRAIN), config)
+    command = [sys.executable, "-m", "seqdet.cli", "train"]
+    process = subprocess.Popen(
+        [*command, "--config", config, "--out", out], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    checkpoint = out / "checkpoints" / "last.ckpt"
+    while not checkpoint.exists():
+        assert process.poll() is None, process.stderr.read().decode()
+        time.sleep(0.01)
+    time.sleep(time.monotonic() % 0.1)  # a moment that nobody chose
+    process.kill()
+    process.communicate()
+    (out / "training.json").unlink(missing_ok=True)
+    subprocess.run([*command, "--resume", out], check=True, capture_output=True)
+    assert_equal_weights(whole, out)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(whole, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    write_config(RunConfig(DATA, MODEL, TRAIN), out / "config.yaml")
+    assert_equal_weights(whole, resume(out))
+
+
+def test_a_finished_run_is_left_as_it_is(whole):
+    before = (whole / "detector.safetensors").stat().st_mtime_ns
+    assert resume(whole) == whole
+    assert (whole / "detector.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_folder_with_another_run_is_refused_and_untouched(whole):
+    before = (whole / "config.yaml").read_text()
+    with pytest.raises(InputError, match=r"holds a run already. Continue it with --resume"):
+        run(whole, train=replace(TRAIN, lr=1.0))
+    assert (whole / "config.yaml").read_text() == before
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(InputError, match="must be a new or an empty folder"):
+        run(tmp_path)
+
+
+def test_a_folder_without_a_run_cannot_be_resumed(tmp_path):
+    with pytest.raises(InputError, match=r"must be the folder of a run, and holds no config\.yaml"):
+        resume(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
+def test_a_damaged_checkpoint_is_refused(tmp_path, content):
+    write_config(RunConfig(DATA, MODEL, TRAIN), tmp_path / "config.yaml")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").write_bytes(content)
+    with pytest.raises(InputError, match=r"last\.ckpt must be a checkpoint of seqdet; it is damaged"):
+        resume(tmp_path)
+
+
+def test_a_checkpoint_with_a_pickle_inside_is_refused_and_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (Path.write_text, (tmp_path / "ran", "evil"))
+
+    write_config(RunConfig(DATA, MODEL, TRAIN), tmp_path / "config.yaml")
+    (tmp_path / "checkpoints").mkdir()
+    torch.save({"global_step": Evil()}, tmp_path / "checkpoints" / "last.ckpt")
+    with pytest.raises(InputError, match=r"last\.ckpt must be a checkpoint of seqdet"):
+        resume(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_loss_that_is_no_number_stops_with_a_sentence_that_says_where(tmp_path):
+    detector = build_detector(MODEL)
+    with torch.no_grad():
+        detector.head.boxes[-1].weight.fill_(torch.nan)
+    with pytest.raises(
+        InputError, match=r"loss of the boxes stopped being a number at step 0 \(epoch 0, recordings \["
+    ):
+        fit(detector, DATA, TRAIN, tmp_path / "run")
+
+
+def test_classes_that_the_data_do_not_have_are_refused_before_anything_is_written(tmp_path):
+    detector = build_detector(replace(MODEL, classes=("car", "bus")))
+    with pytest.raises(InputError, match="model.classes must be those of the data"):
+        fit(detector, DATA, TRAIN, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_ends_training_with_a_sentence_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    from seqdet import files
+
+    written = []
+
+    def write_until_full(path, content):
+        written.append(path.name)
+        if written.count("last.ckpt") == 3:
+            raise InputError(f"{path} cannot be written: No space left on device.")
+        return write(path, content)
+
+    write = files.write_bytes
+    monkeypatch.setattr("seqdet.training.callbacks.write_bytes", write_until_full)
+    with pytest.raises(InputError, match="No space left on device"):
+        run(tmp_path / "run")
+    monkeypatch.undo()
+    assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 4
+
+
+def test_weights_of_every_few_epochs_are_kept(tmp_path):
+    folder = run(tmp_path / "run", train=replace(TRAIN, keep_epochs=1))
+    kept = folder / "checkpoints" / "step=000006.safetensors"
+    assert load_file(kept).keys() == load_file(folder / "detector.safetensors").keys()
+
+
+def test_precision_is_as_wanted_or_what_the_machine_has():
+    assert choose_precision("float32", "cpu") == "float32"
+    assert choose_precision("bfloat16", "cpu") == "bfloat16"
+    assert choose_precision("auto", "cpu") in ("float32", "bfloat16")
+
+
+def test_training_off_the_main_thread_works(tmp_path):
+    thread = threading.Thread(target=run, args=(tmp_path / "run",), kwargs={"train": replace(TRAIN, max_steps=1)})
+    thread.start()
+    thread.join()
+    assert (tmp_path / "run" / "training.json").is_file()
