@@ -191,7 +191,7 @@ def test_a_loss_that_is_no_number_stops_with_a_sentence_that_says_where(tmp_path
 
 def test_classes_that_the_data_do_not_have_are_refused_before_anything_is_written(tmp_path):
     detector = build_detector(replace(MODEL, classes=("car", "bus")))
-    with pytest.raises(InputError, match="model.classes must be those of the data"):
+    with pytest.raises(InputError, match=r"model\.classes must be those of the data"):
         fit(detector, DATA, TRAIN, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
