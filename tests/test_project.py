@@ -20,7 +20,7 @@ from seqdet.cli import main
 try:
     main({args})
 finally:
-    print("loaded:", *sorted({{"torch", "lightning", "numba", "matplotlib"}} & set(sys.modules)))
+    print("loaded:", *sorted({{"torch", "torchvision", "lightning", "numba"}} & set(sys.modules)))
 """
 
 
