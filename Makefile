@@ -11,7 +11,7 @@ DEMO := runs/demo
 BIN := .venv/bin
 PIP_INSTALL := set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
 # One line per package, so that a long download looks alive.
-PROGRESS := grep --line-buffered -oE '^Collecting [^ ]+|Downloading .+ \([0-9.]+ [MG]B\)|^Installing collected packages|^Successfully'
+PROGRESS := grep --line-buffered -oE '^Collecting [^ ]+|Downloading .+ \([0-9.]+ [MG]B\)|^Installing collected packages|^Successfully [a-z]+'
 
 # No look-up of newer versions over the network.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1

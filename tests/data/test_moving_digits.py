@@ -111,7 +111,7 @@ def test_the_seed_the_split_and_the_number_choose_the_video_and_nothing_else_doe
     assert_same_boxes(boxes, boxes_again)
     others = digits(seed=1).video(3, 0, 4), digits("test").video(3, 0, 4), digits().video(4, 0, 4)
     assert all((frames != other).any() for other, _ in others)
-    assert digits().scene(3).start_xy[0, 0] != digits("test").scene(3).start_xy[0, 0]
+    assert digits().scene(3).zoom[1, 0] != digits("test").scene(3).zoom[1, 0]
 
 
 @settings(deadline=None, max_examples=40)

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
@@ -88,7 +88,9 @@ def pixels_of(image, colour):
 coordinate = st.integers(-40, 140)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
+@example(x=90, y=30, width=30, height=10, scale=3)
+@example(x=-5, y=60, width=10, height=9, scale=3)
 @given(x=coordinate, y=coordinate, width=st.integers(1, 80), height=st.integers(1, 80), scale=st.integers(3, 5))
 def test_a_label_is_whole_wherever_its_box_is(x, y, width, height, scale):
     def white(*xyxy):  # the text, on its plate of the class's colour

@@ -52,7 +52,7 @@ class Vanilla(nn.Module):
             SqueezeExciteBlock(4 * base, 8 * base),
         )
         widths = [8 * base] + [channels] * (len(self.strides) - 1)
-        self.levels = nn.ModuleList(CELLS[cell](width, channels, stride=2) for width in widths)
+        self.levels = nn.ModuleList(CELLS[cell](width, channels, stride=2, norm=True) for width in widths)
 
     def forward(self, frames: Tensor, state: State | None = None) -> tuple[list[Tensor], State]:
         height, width = frames.shape[-2:]

@@ -29,22 +29,29 @@ def detach(state: State) -> State:
 class ConvLSTM(nn.Module):
     """Convolutional LSTM unrolled along time (Shi et al., arXiv 1506.04214, without peepholes).
 
+    The gates that keep the memory start open.
+
     Args:
         in_channels: channels of the input frames.
         channels: channels of the output and of each of the two state tensors.
         kernel_size: odd size of both convolutions.
         stride: of the convolution of the input.
+        norm: batch norm of what the input contributes to the gates. Like every batch norm it sees all frames of a call
+            at once in training mode, and none but its own in evaluation mode.
 
     Shapes:
         input (T, B, in_channels, H, W), state 2 x (B, channels, h, w) or None for silence, with h = H / stride;
         output (T, B, channels, h, w) and the state after the last frame.
     """
 
-    def __init__(self, in_channels: int, channels: int, kernel_size: int = 3, *, stride: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, kernel_size: int = 3, *, stride: int = 1, norm: bool = False
+    ) -> None:
         super().__init__()
-        same = kernel_size // 2
-        self.from_input = nn.Conv2d(in_channels, 4 * channels, kernel_size, stride, padding=same)
-        self.from_hidden = nn.Conv2d(channels, 4 * channels, kernel_size, padding=same, bias=False)
+        self.from_input, bias = drive(in_channels, 4 * channels, kernel_size, stride=stride, norm=norm)
+        self.from_hidden = nn.Conv2d(channels, 4 * channels, kernel_size, padding=kernel_size // 2, bias=False)
+        with torch.no_grad():
+            bias[:channels] = 1
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         gates_from_input = over_time(self.from_input, x)  # does not wait for the hidden state
@@ -64,25 +71,41 @@ class ConvGRU(nn.Module):
     Arguments and shapes as for ``ConvLSTM``, with one state tensor.
     """
 
-    def __init__(self, in_channels: int, channels: int, kernel_size: int = 3, *, stride: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, kernel_size: int = 3, *, stride: int = 1, norm: bool = False
+    ) -> None:
         super().__init__()
         same = kernel_size // 2
-        self.from_input = nn.Conv2d(in_channels, 3 * channels, kernel_size, stride, padding=same)
+        self.from_input, bias = drive(in_channels, 3 * channels, kernel_size, stride=stride, norm=norm)
         self.gates_from_hidden = nn.Conv2d(channels, 2 * channels, kernel_size, padding=same, bias=False)
         self.value_from_hidden = nn.Conv2d(channels, channels, kernel_size, padding=same, bias=False)
+        with torch.no_grad():
+            bias[:channels] = -1
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         from_input = over_time(self.from_input, x)
         channels = self.value_from_hidden.in_channels
         (hidden,) = silence(from_input, channels, 1) if state is None else state
         outputs = []
-        for drive in from_input.unbind(0):
-            gates, value = drive.split([2 * channels, channels], dim=1)
+        for gates_and_value in from_input.unbind(0):
+            gates, value = gates_and_value.split([2 * channels, channels], dim=1)
             update, reset = (gates + self.gates_from_hidden(hidden)).sigmoid().chunk(2, dim=1)
             candidate = (value + self.value_from_hidden(reset * hidden)).tanh()
             hidden = torch.lerp(hidden, candidate, update)
             outputs.append(hidden)
         return torch.cat(outputs).unflatten(0, x.shape[:2]), (hidden,)
+
+
+def drive(
+    in_channels: int, out_channels: int, kernel_size: int, *, stride: int, norm: bool
+) -> tuple[nn.Module, Tensor]:
+    """What a cell makes of its input alone, a strided convolution with or without batch norm, and its bias."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=not norm)
+    if norm:
+        batch_norm = nn.BatchNorm2d(out_channels)
+        return nn.Sequential(conv, batch_norm), batch_norm.bias
+    assert conv.bias is not None
+    return conv, conv.bias
 
 
 def silence(like: Tensor, channels: int, tensors: int) -> State:

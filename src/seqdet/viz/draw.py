@@ -92,9 +92,10 @@ def draw_boxes(
     for box, _, _, is_ignored in present:
         if not is_ignored:
             _outline(canvas, box, (*BLACK, 160), line - 1)
-    for box, label, text, _ in reversed(found):
+    for box, label, _, _ in reversed(found):
+        _outline(canvas, box, PALETTE[label % len(PALETTE)], line)
+    for box, label, text, _ in found:
         colour = PALETTE[label % len(PALETTE)]
-        _outline(canvas, box, colour, line)
         labels.append(Label(text, box, True, WHITE if _luminance(colour) < 0.3 else BLACK, colour))
     for box, _, text, is_ignored in present:
         _dashed_outline(canvas, box, GREY if is_ignored else WHITE, line - 1, 1 if is_ignored else 5)
@@ -162,7 +163,7 @@ def _write_labels(canvas: Canvas, labels: Sequence[Label], size_wh: tuple[int, i
     font = load_font(max(14, height // 32))
     _, top, _, bottom = font.getbbox("Äg0")
     taken: list[Rectangle] = []
-    for label in reversed(labels):
+    for label in labels:
         x1, y1, x2, y2 = label.at
         plate_w = round(font.getlength(label.text)) + 2 * PADDING
         plate_h = round(bottom - top) + 2
