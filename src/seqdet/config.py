@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from .checks import InputError, check_at_least
+from .checks import InputError, check_at_least, check_choice
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class DigitsConfig:
             raise InputError(f"digit_heights must be two rising numbers of at least 4, got {self.digit_heights}.")
         if largest / smallest < 1 + self.scale_swing:
             raise InputError(f"scale_swing must fit between the digit_heights, got {self.scale_swing}.")
-        for name in ("max_digits", "frames_per_video", "delta_t_us"):
+        for name in ("height", "width", "max_digits", "frames_per_video", "delta_t_us"):
             check_at_least(getattr(self, name), 1, name)
         for name in ("scale_swing", "max_rotation", "max_speed"):
             check_at_least(getattr(self, name), 0, name)
@@ -73,6 +73,7 @@ class DataConfig:
         check_at_least(self.clip_length, 1, "clip_length")
         check_at_least(self.lanes, 1, "lanes")
         check_at_least(self.workers, 0, "workers")
+        check_at_least(self.seed, 0, "seed")
         if self.digits.frames_per_video % self.clip_length:
             raise InputError(
                 f"frames_per_video must be a multiple of clip_length, "
@@ -112,6 +113,7 @@ class ModelConfig:
     """An anchor that overlaps no box by this IoU learns to be silent."""
 
     def __post_init__(self) -> None:
+        _check_choices(self)
         for name in ("in_channels", "base", "channels"):
             check_at_least(getattr(self, name), 1, name)
         check_at_least(self.head_layers, 0, "head_layers")
@@ -165,11 +167,12 @@ class TrainConfig:
     """Seeds the weights."""
 
     def __post_init__(self) -> None:
+        _check_choices(self)
         for name in ("max_steps", "accumulate", "validate_epochs", "checkpoint_steps", "log_steps"):
             check_at_least(getattr(self, name), 1, name)
         for name in ("weight_decay", "warmup_steps", "keep_epochs", "demo_epochs", "seed"):
             check_at_least(getattr(self, name), 0, name)
-        for name in ("lr", "gradient_clip"):
+        for name in ("lr", "gradient_clip", "decay"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive, got {getattr(self, name)}.")
 
@@ -181,3 +184,10 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def _check_choices(config: Any) -> None:
+    """Raise unless every field whose type lists the choices holds one of them."""
+    for name, hint in get_type_hints(type(config)).items():
+        if get_origin(hint) is Literal:
+            check_choice(getattr(config, name), get_args(hint), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -10,11 +11,12 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
-from .checks import InputError, check_choice
+from .checks import InputError
 from .config import RunConfig
 from .files import write_text
 
 Config = TypeVar("Config")
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -44,26 +46,42 @@ def from_dict(kind: type[Config], values: Any, *, name: str) -> Config:
     if not isinstance(values, Mapping):
         raise InputError(f"{name} must be a table of settings, got {values!r}.")
     hints = get_type_hints(kind)
-    if unknown := sorted(set(values) - set(hints)):
+    if unknown := [key for key in values if key not in hints]:
         raise InputError(f"{name} has no setting {unknown[0]!r}. The settings are {', '.join(sorted(hints))}.")
-    return kind(**{key: _parsed(hints[key], value, f"{name}.{key}") for key, value in values.items()})
+    parsed = {key: _parsed(hints[key], value, f"{name}.{key}") for key, value in values.items()}
+    try:
+        return kind(**parsed)
+    except InputError as error:
+        raise InputError(f"{name}.{error}") from error
 
 
 def _parsed(hint: Any, value: Any, name: str) -> Any:
     if isinstance(hint, type) and is_dataclass(hint):
         return from_dict(hint, value, name=name)
     if get_origin(hint) is Literal:
-        check_choice(value, get_args(hint), name)
-        return value
-    if get_origin(hint) is tuple and isinstance(value, list | tuple):
-        item = get_args(hint)[0]
-        return tuple(_parsed(item, each, name) for each in value)
+        return value  # which the configuration checks
+    if get_origin(hint) is tuple:
+        return _parsed_list(get_args(hint), value, name)
     if isinstance(hint, UnionType):  # of Path and None, the only kind there is
-        return None if value is None else Path(value)
-    accepted = (int, float) if hint is float else hint
-    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-        raise InputError(f"{name} must be a {hint.__name__}, got {value!r}.")
+        if value is None:
+            return None
+        hint = Path
+    if hint is float and type(value) in (int, str):  # YAML takes 1e-3 for text
+        with suppress(ValueError, OverflowError):
+            return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if type(value) is not hint:
+        raise InputError(f"{name} must be {KINDS[hint]}, got {value!r}.")
     return value
+
+
+def _parsed_list(items: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
+    """``items`` are the arguments of a tuple type: one kind of entry, then ``...`` or as often as there are entries."""
+    is_open = items[-1] is Ellipsis
+    if not isinstance(value, list | tuple) or not (is_open or len(value) == len(items)):
+        raise InputError(f"{name} must be a list{'' if is_open else f' of {len(items)} values'}, got {value!r}.")
+    return tuple(_parsed(items[0], each, name) for each in value)
 
 
 def write_config(config: RunConfig, path: Path) -> None:
@@ -84,6 +102,6 @@ def read_config(path: Path) -> RunConfig:
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read as a configuration: {' '.join(str(error).split())}.") from error
     return from_dict(RunConfig, values, name=str(path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .checks import InputError
@@ -19,7 +19,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         InputError: if the folder is missing or cannot be written, the disk is full, or ``path`` is a folder.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.parent / f".{os.getpid()}.{path.name}"
     try:
         yield temporary
         temporary.replace(path)
@@ -28,7 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
             raise  # about another file, which the block reads
         raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or in a folder that is none
+            temporary.unlink()
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

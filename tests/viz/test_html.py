@@ -98,10 +98,22 @@ def test_the_page_shows_the_scores_and_a_dash_where_there_is_nothing_to_score(re
     assert "nan" not in text
 
 
+def test_curves_of_classes_with_nothing_to_score_are_left_out(report):
+    figure = render(report).partition("by class</figcaption>")[2].partition("</figure>")[0]
+    assert figure.count("<polyline") == 1
+    assert "bus" not in figure
+
+
 def test_pictures_are_kept_pixel_for_pixel(report):
     (source,) = [attributes["src"] for tag, attributes in Outline(render(report)).tags if tag == "img"]
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))))
     np.testing.assert_array_equal(shown, report.pictures[0][1])
+
+
+@pytest.mark.parametrize(("width", "has_own_row"), [(12, False), (60, True)])
+def test_a_strip_takes_a_row_of_its_own(report, width, has_own_row):
+    page = render(replace(report, pictures=[("p", np.zeros((8, width, 3), np.uint8))]))
+    assert ('<figure class="card strip">' in page) == has_own_row
 
 
 def test_the_same_report_gives_the_same_bytes(report, tmp_path):
@@ -123,6 +135,11 @@ SECTIONS = {
     "training_frames": [],
     "summary": [],
 }
+
+
+def test_the_sections_go_from_the_result_to_the_details(report):
+    shown = ["Scores", "Precision and recall", "Training", "Frames", "Configuration", "Time", "Versions and machine"]
+    assert headings(render(report)) == shown
 
 
 def headings(page):

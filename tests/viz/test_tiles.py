@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from seqdet.checks import InputError
 from seqdet.structures import Boxes, Clip
-from seqdet.viz.tiles import BACKGROUND, GAP, frame_image, grid, play
+from seqdet.viz.tiles import BACKGROUND, GAP, film_strip, frame_image, grid, play
 
 
 def test_three_channels_are_shown_as_they_are():
@@ -65,22 +67,65 @@ def test_tiles_of_different_sizes_are_refused(images):
         grid(images, columns=2)
 
 
-def test_a_clip_plays_one_picture_per_time_bin_and_every_lane_shows_its_own_boxes():
-    time, lanes = 3, 2
-    one = Boxes(torch.tensor([[2.0, 2, 12, 12]]), torch.tensor([0]), torch.tensor([0.9]))
-    clip = Clip(
+@pytest.fixture
+def clip():
+    """Four time bins on two lanes, of which the second is blank."""
+    time, lanes = 4, 2
+    return Clip(
         frames=torch.zeros(time, lanes, 3, 16, 16, dtype=torch.uint8),
         is_first=torch.tensor([True, True]),
         is_blank=torch.tensor([False, True]),
         is_labelled=torch.tensor([[True, False]] * time),
         boxes=[Boxes.empty()] * time * lanes,
         recordings=torch.tensor([4, -1]),
-        end_us=torch.arange(time)[:, None].repeat(1, lanes),
+        end_us=torch.zeros(time, lanes, dtype=torch.int64),
     )
-    found = [Boxes.empty()] * time * lanes
-    found[1 * lanes + 0] = one
-    first, second, third = play(clip, found, classes=["x"], columns=2, scale=4)
-    np.testing.assert_array_equal(first, third)
+
+
+def found_at(t, lane):
+    found = [Boxes.empty()] * 8
+    found[2 * t + lane] = Boxes(torch.tensor([[2.0, 2, 12, 12]]), torch.tensor([0]), torch.tensor([0.9]))
+    return found
+
+
+def test_a_clip_plays_one_picture_per_time_bin_and_every_lane_shows_its_own_boxes(clip):
+    first, second, *others = play(clip, found_at(1, 0), classes=["x"], columns=2, scale=4)
+    assert len(others) == 2
+    for other in others:
+        np.testing.assert_array_equal(first, other)
     changed = (first != second).any(-1)
     assert changed.any()
     assert not changed[:, GAP + 64 :].any()
+
+
+def test_every_time_bin_shows_its_own_frame_and_truth(clip):
+    frames = torch.arange(1, 9, dtype=torch.uint8).view(4, 2, 1, 1, 1) + torch.zeros(1, 1, 3, 16, 16, dtype=torch.uint8)
+    clip = replace(clip, frames=frames, boxes=found_at(2, 1))
+    for t, picture in enumerate(play(clip, [Boxes.empty()] * 8, classes=["x"], columns=2, scale=4)):
+        for lane in range(2):
+            x = GAP + lane * (64 + GAP)
+            tile = picture[-64 - GAP : -GAP, x : x + 64]
+            assert (tile[:4] == 1 + 2 * t + lane).all()
+            assert (tile == 1 + 2 * t + lane).all() == ((t, lane) != (2, 1))
+
+
+def test_a_blank_lane_has_no_caption(clip):
+    picture = next(play(clip, found_at(0, 0), classes=["x"], columns=2, scale=4))
+    strip = picture[-64 - GAP - 20 : -64 - GAP]
+    assert (strip[:, : GAP + 64] != BACKGROUND).any()
+    assert (strip[:, GAP + 64 + GAP :] == BACKGROUND).all()
+
+
+@pytest.mark.parametrize(("frames", "shown"), [(2, [0, 3]), (4, [0, 1, 2, 3]), (9, [0, 1, 2, 3])])
+def test_a_film_strip_shows_moments_of_one_lane_from_the_first_to_the_last(clip, frames, shown):
+    def strip(found):
+        return film_strip(clip, found, lane=0, classes=["x"], frames=frames, scale=4)
+
+    empty = strip([Boxes.empty()] * 8)
+    assert empty.shape[1] == len(shown) * (64 + GAP) + GAP
+    for t in range(4):
+        changed = (strip(found_at(t, 0)) != empty).any(-1).any(0)
+        assert changed.any() == (t in shown)
+        if t in shown:
+            assert shown.index(t) == changed.nonzero()[0].min() // (64 + GAP)
+        np.testing.assert_array_equal(strip(found_at(t, 1)), empty)

@@ -33,7 +33,7 @@ COUNTED_SCORE = 0.01
 VIDEO_STEPS = 8
 """Clips of every lane that the video shows."""
 VIDEO_FPS = 10
-STRIP_FRAMES = 6
+STRIP_FRAMES = 4
 """Moments of every lane that the page shows."""
 
 

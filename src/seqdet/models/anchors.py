@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,30 +43,29 @@ class Anchors:
 
     def __init__(self, preset: str, strides: Sequence[int]) -> None:
         check_choice(preset, PRESETS, "anchors")
-        self.preset, self.strides = preset, tuple(strides)
+        self.preset, self.strides = PRESETS[preset], tuple(strides)
 
     @property
     def per_cell(self) -> int:
-        return len(PRESETS[self.preset].shapes)
+        return len(self.preset.shapes)
 
     def __call__(self, sizes_hw: Sequence[tuple[int, int]], device: torch.device | str = "cpu") -> Tensor:
         """Anchors (A, 4) as centre x, centre y, width, height in pixels, for maps of ``sizes_hw`` cells.
 
         Ordered by map, row, column, shape. They may reach beyond the image.
         """
-        return _anchors(self.preset, self.strides, tuple(sizes_hw), torch.device(device))
+        return torch.tensor(_anchors(self.preset, self.strides, tuple(sizes_hw)), device=device)
 
 
 @lru_cache(maxsize=64)
-def _anchors(
-    preset: str, strides: tuple[int, ...], sizes_hw: tuple[tuple[int, int], ...], device: torch.device
-) -> Tensor:
-    size, shapes = PRESETS[preset]
+def _anchors(preset: AnchorPreset, strides: tuple[int, ...], sizes_hw: tuple[tuple[int, int], ...]) -> np.ndarray:
+    ratio, scale = np.array(preset.shapes).T
+    shapes = preset.size * scale[:, None] * np.stack([ratio**-0.5, ratio**0.5], axis=1)  # width and height in cells
     levels = []
     for stride, (height, width) in zip(strides, sizes_hw, strict=True):
-        sides = torch.tensor([[scale * ratio**-0.5, scale * ratio**0.5] for ratio, scale in shapes]) * size * stride
-        rows, columns = (torch.arange(height) + 0.5) * stride, (torch.arange(width) + 0.5) * stride
-        y, x = torch.meshgrid(rows, columns, indexing="ij")
-        centres = torch.stack([x, y], dim=-1)[:, :, None].expand(-1, -1, len(shapes), -1)
-        levels.append(torch.cat([centres, sides.expand(height, width, -1, -1)], dim=-1).flatten(0, 2))
-    return torch.cat(levels).to(device)
+        anchors = np.empty((height, width, len(shapes), 4), np.float32)
+        anchors[..., 0] = (np.arange(width)[:, None] + 0.5) * stride
+        anchors[..., 1] = (np.arange(height)[:, None, None] + 0.5) * stride
+        anchors[..., 2:] = shapes * stride
+        levels.append(anchors.reshape(-1, 4))
+    return np.concatenate(levels)

@@ -6,10 +6,10 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from ..checks import InputError
+from ..checks import InputError, check_choice
 from ..structures import State
 from .layers import ConvNormAct, SqueezeExciteBlock, over_time
-from .recurrent import CELLS
+from .recurrent import CELLS, STATE_TENSORS
 
 
 class FeatureExtractor(Protocol):
@@ -44,7 +44,8 @@ class Vanilla(nn.Module):
 
     def __init__(self, in_channels: int, *, base: int, channels: int, cell: str = "lstm") -> None:
         super().__init__()
-        self.channels = channels
+        check_choice(cell, CELLS, "cell")
+        self.channels, self.state_tensors = channels, STATE_TENSORS[cell]
         self.stem = nn.Sequential(
             ConvNormAct(in_channels, 2 * base, 7, stride=2),
             SqueezeExciteBlock(2 * base, 4 * base, stride=2),
@@ -58,11 +59,22 @@ class Vanilla(nn.Module):
         height, width = frames.shape[-2:]
         if height % self.strides[-1] or width % self.strides[-1]:
             raise InputError(f"frames must have sides that are multiples of {self.strides[-1]}, got {height}x{width}.")
+        if state is not None:
+            self._check_state(state, frames)
         x = over_time(self.stem, frames)
-        each = 0 if state is None else len(state) // len(self.levels)
         maps, after = [], []
         for i, level in enumerate(self.levels):
-            x, level_state = level(x, None if state is None else state[i * each : (i + 1) * each])
+            own = slice(i * self.state_tensors, (i + 1) * self.state_tensors)
+            x, level_state = level(x, None if state is None else state[own])
             maps.append(x.flatten(0, 1))
             after.extend(level_state)
         return maps, tuple(after)
+
+    def _check_state(self, state: State, frames: Tensor) -> None:
+        _, lanes, _, height, width = frames.shape
+        sizes = [(lanes, self.channels, height // stride, width // stride) for stride in self.strides]
+        if [tensor.shape for tensor in state] != [size for size in sizes for _ in range(self.state_tensors)]:
+            raise InputError(
+                f"state must be what the last call returned for {lanes} lanes of {height}x{width} pixels, "
+                f"got {len(state)} tensors of other shapes: {', '.join(str(tuple(tensor.shape)) for tensor in state)}."
+            )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..checks import check_shape
+from ..checks import InputError, check_at_least, check_shape
 from ..config import ModelConfig
 from ..ops.boxes import clip_boxes, decode_boxes
 from ..ops.nms import grouped_nms
@@ -57,7 +57,13 @@ class Detector(nn.Module):
             keep: (T, B) bool, the frames whose outputs are wanted; all if None. The memory sees every frame.
         """
         check_shape(frames, "T B C H W", "frames", C=self.config.in_channels)
-        height, width = frames.shape[-2:]
+        time, lanes, _, height, width = frames.shape
+        if not frames.numel():
+            raise InputError(f"frames must not be empty, got shape {tuple(frames.shape)}.")
+        if not (frames.is_floating_point() or frames.dtype == torch.uint8):
+            raise InputError(f"frames must be uint8 or floating point, got {frames.dtype}.")
+        if keep is not None:
+            check_shape(keep, "T B", "keep", T=time, B=lanes)
         coarsest = self.backbone.strides[-1]
         x = frames if frames.is_floating_point() else frames.float() / 255
         if height % coarsest or width % coarsest:
@@ -91,8 +97,10 @@ class Detector(nn.Module):
             most: detections kept per frame.
 
         Returns:
-            F entries; boxes lie within the frame.
+            F entries; boxes are clipped to the frame, and those wholly outside are left out.
         """
+        check_at_least(candidates, 1, "candidates")
+        check_at_least(most, 1, "most")
         scores = self.head.scores(outputs.logits)
         frames, _, classes = scores.shape
         best, flat = scores.flatten(1).topk(min(candidates, scores[0].numel() if frames else 0), dim=1)
@@ -101,6 +109,8 @@ class Detector(nn.Module):
         scores, anchor, label = best[chosen], flat[chosen] // classes, flat[chosen] % classes
         xyxy = decode_boxes(outputs.deltas[frame, anchor], outputs.anchors[anchor], variances=self.criterion.variances)
         xyxy = clip_boxes(xyxy, outputs.size_hw)
+        visible = (xyxy[:, :2] < xyxy[:, 2:]).all(dim=1)
+        xyxy, scores, label, frame = xyxy[visible], scores[visible], label[visible], frame[visible]
         kept = grouped_nms(xyxy, scores, frame * classes + label, iou=iou)
         kept = kept[frame[kept].argsort(stable=True)]
         counts = frame[kept].bincount(minlength=frames).tolist()

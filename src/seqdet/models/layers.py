@@ -37,17 +37,18 @@ class SqueezeExcite(nn.Module):
     """Weigh the channels by a gate that sees the whole frame (Hu et al., arXiv 1709.01507): shape kept.
 
     Args:
-        channels: a multiple of ``reduction``.
-        reduction: how much narrower the gate is inside.
+        channels: of input and output.
+        reduction: how much narrower the gate is inside; one channel remains in any case.
     """
 
     def __init__(self, channels: int, reduction: int = 4) -> None:
         super().__init__()
+        narrow = max(1, channels // reduction)
         self.gate = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(channels, channels // reduction, 1),
+            nn.Conv2d(channels, narrow, 1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(channels // reduction, channels, 1),
+            nn.Conv2d(narrow, channels, 1),
             nn.Sigmoid(),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..checks import check_shape
 from ..structures import State
 from .layers import over_time
 
@@ -18,6 +19,7 @@ def reset_lanes(state: State | None, is_first: Tensor) -> State | None:
     """
     if state is None:
         return None
+    check_shape(is_first, "B", "is_first", B=len(state[0]))
     return tuple(s.masked_fill(is_first.view(-1, *[1] * (s.ndim - 1)), 0) for s in state)
 
 
@@ -115,3 +117,4 @@ def silence(like: Tensor, channels: int, tensors: int) -> State:
 
 
 CELLS = {"lstm": ConvLSTM, "gru": ConvGRU}
+STATE_TENSORS = {"lstm": 2, "gru": 1}

@@ -16,7 +16,7 @@ from ..files import write_bytes
 from .detector import Detector
 from .zoo import build_detector
 
-FORMAT = "1"
+FORMAT = "seqdet detector 1"
 
 
 def save_detector(detector: Detector, path: Path | str) -> None:
@@ -26,7 +26,7 @@ def save_detector(detector: Detector, path: Path | str) -> None:
         InputError: if the file cannot be written; what stood there before stays.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
-    header = {"format": f"seqdet detector {FORMAT}", "model": json.dumps(to_dict(detector.config))}
+    header = {"format": FORMAT, "model": json.dumps(to_dict(detector.config))}
     write_bytes(Path(path), save(tensors, header))
 
 
@@ -45,20 +45,20 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
             tensors = {name: file.get_tensor(name) for name in file.offset_keys()}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} must be a safetensors file; it is damaged or of another kind ({error}).") from error
-    kind, _, version = header.get("format", "").rpartition(" ")
-    if kind != "seqdet detector" or version != FORMAT:
-        raise InputError(
-            f"{path} must be a seqdet detector of format {FORMAT}, got {header.get('format', 'no format')!r}."
-        )
+    if header.get("format") != FORMAT:
+        raise InputError(f"{path} must have the format {FORMAT!r} in its header, got {header.get('format')!r}.")
     try:
         values = json.loads(header["model"])
     except (KeyError, json.JSONDecodeError) as error:
         raise InputError(f"{path} must have the detector's configuration in its header; it is damaged.") from error
     detector = build_detector(from_dict(ModelConfig, values, name=f"{path}: model"))
-    try:
-        detector.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise InputError(
-            f"{path} must have weights that fit its configuration: {' '.join(str(error).split())}"
-        ) from error
+    wanted = {name: tuple(tensor.shape) for name, tensor in detector.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise InputError(
+                f"{path} must have weights that fit its configuration, got {name} of shape {found.get(name)} "
+                f"in place of {wanted.get(name)}."
+            )
+    detector.load_state_dict(tensors)
     return detector.eval().to(device)

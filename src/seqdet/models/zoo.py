@@ -34,13 +34,7 @@ def vanilla(config: ModelConfig) -> Detector:
         background=config.background,
         variances=(0.1, 0.2),
     )
-    return Detector(
-        backbone,
-        head,
-        anchors=anchors,
-        criterion=criterion,
-        config=config,
-    )
+    return Detector(backbone, head, anchors=anchors, criterion=criterion, config=config)
 
 
 BUILDERS: dict[str, Callable[[ModelConfig], Detector]] = {"vanilla": vanilla}
@@ -54,5 +48,5 @@ def build_detector(config: ModelConfig, *, seed: int = 0) -> Detector:
     """
     check_choice(config.name, BUILDERS, "model.name")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs as well
         return BUILDERS[config.name](config)

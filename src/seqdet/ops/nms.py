@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torchvision.ops import nms
+from torchvision.ops import batched_nms
 
 
 def grouped_nms(xyxy: Tensor, scores: Tensor, groups: Tensor, *, iou: float) -> Tensor:
-    """Indices of the boxes that survive non-maximum suppression within their group, best score first.
+    """Indices of the boxes that survive non-maximum suppression within their group, best score first, ties in order.
 
-    One call for any number of groups (frame and class): the groups are moved apart, in float64, so that the result
-    does not depend on what else is in the call.
+    One call for any number of groups (frame and class), in float64, so that the result does not depend on what else is
+    in the call.
 
     Args:
         xyxy: (N, 4) boxes.
@@ -20,6 +20,6 @@ def grouped_nms(xyxy: Tensor, scores: Tensor, groups: Tensor, *, iou: float) -> 
     """
     if not len(xyxy):
         return groups
-    apart = xyxy.double()
-    reach = apart.max() - apart.min() + 1
-    return nms(apart + (groups * reach)[:, None], scores.double(), iou)
+    from_zero = xyxy.double() - xyxy.min()  # batched_nms mixes up the groups of negative coordinates
+    kept = batched_nms(from_zero, scores.double(), groups, iou).sort().values
+    return kept[scores[kept].argsort(descending=True, stable=True)]

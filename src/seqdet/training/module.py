@@ -61,9 +61,10 @@ class TrainingModule(LightningModule):
         return {"clip": clip, "detections": detections}
 
     def on_validation_epoch_end(self) -> None:
-        scores = {name: value or 0.0 for name, value in self.evaluator.compute().as_dict().items() if name[:2] == "AP"}
-        self.log("AP", scores["AP"], prog_bar=True, logger=False)
-        self._plot({f"validation/{name}": value for name, value in scores.items()})
+        scores = self.evaluator.compute()
+        self.log("AP", scores.AP or 0.0, prog_bar=True, logger=False)
+        points = {"validation/AP": scores.AP, "validation/AP50": scores.AP50, "validation/AP75": scores.AP75}
+        self._plot({name: value for name, value in points.items() if value is not None})
         self.validation_state = None
 
     def configure_optimizers(self) -> Any:

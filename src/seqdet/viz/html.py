@@ -126,9 +126,10 @@ def _charts(charts: Sequence[Chart]) -> str:
 
 
 def _pictures(pictures: Sequence[tuple[str, np.ndarray]]) -> str:
+    """The pictures three to a row; a strip takes a row of its own."""
     figures = "".join(
-        f'<figure class="card"><img src="{_png(image)}" alt="{escape(caption)}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        f'<figure class="{"card strip" if image.shape[1] > 2 * image.shape[0] else "card"}">'
+        f'<img src="{_png(image)}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
         for caption, image in pictures
     )
     return f'<p>{LEGEND}</p><div class="pictures">{figures}</div>' if figures else ""

@@ -83,16 +83,12 @@ def play(
         columns: lanes per row.
         scale: whole factor of the enlargement; ``readable_scale`` if not given.
     """
-    lanes = len(clip.is_first)
-    for t, frames in enumerate(clip.frames):
-        found = predictions[t * lanes : (t + 1) * lanes]
-        tiles = [
-            draw_boxes(frame_image(frame), classes=classes, predictions=boxes, truth=truth, scale=scale)
-            for frame, boxes, truth in zip(frames, found, clip.at(t), strict=True)
-        ]
+    lanes = range(clip.frames.shape[1])
+    for t in range(clip.frames.shape[0]):
+        tiles = [_tile(clip, predictions, t, lane, classes, scale) for lane in lanes]
         captions = [
-            f"video {recording}, {end_us / 1e6:.2f} s" if recording >= 0 else ""
-            for recording, end_us in zip(clip.recordings.tolist(), clip.end_us[t].tolist(), strict=True)
+            f"video {clip.recordings[lane].item()}, {_seconds(clip, t, lane)}" if not clip.is_blank[lane] else ""
+            for lane in lanes
         ]
         yield grid(tiles, columns=columns, captions=captions, title=LEGEND)
 
@@ -110,20 +106,22 @@ def film_strip(
         frames: moments shown.
         scale: whole factor of the enlargement.
     """
-    time, lanes = clip.frames.shape[:2]
+    time = clip.frames.shape[0]
     moments = np.linspace(0, time - 1, min(time, frames)).astype(int).tolist()
-    tiles = [
-        draw_boxes(
-            frame_image(clip.frames[t, lane]),
-            classes=classes,
-            predictions=predictions[t * lanes + lane],
-            truth=clip.boxes[t * lanes + lane],
-            scale=scale,
-        )
-        for t in moments
-    ]
-    captions = [f"{clip.end_us[t, lane].item() / 1e6:.2f} s" for t in moments]
-    return grid(tiles, columns=len(tiles), captions=captions)
+    tiles = [_tile(clip, predictions, t, lane, classes, scale) for t in moments]
+    return grid(tiles, columns=len(tiles), captions=[_seconds(clip, t, lane) for t in moments])
+
+
+def _tile(
+    clip: Clip, predictions: Sequence[Boxes], t: int, lane: int, classes: Sequence[str], scale: int | None
+) -> np.ndarray:
+    """One frame of a clip with its truth and predictions."""
+    image, found = frame_image(clip.frames[t, lane]), predictions[t * clip.frames.shape[1] + lane]
+    return draw_boxes(image, classes=classes, predictions=found, truth=clip.at(t)[lane], scale=scale)
+
+
+def _seconds(clip: Clip, t: int, lane: int) -> str:
+    return f"{clip.end_us[t, lane].item() / 1e6:.2f} s"
 
 
 def _line(text: str, width: int, height: int) -> Image.Image:

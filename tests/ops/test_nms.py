@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.ops import batched_nms
+
+from seqdet.ops.nms import grouped_nms
+
+CROWD = 1200
+"""So many boxes that torchvision goes another way."""
+
+
+def random_boxes(count: int, groups: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    centre, size = 200 * torch.rand(count, 2, generator=generator) - 100, 60 * torch.rand(count, 2, generator=generator)
+    xyxy = torch.cat([centre - size / 2, centre + size / 2], dim=1)
+    return xyxy, torch.rand(count, generator=generator), torch.randint(0, groups, (count,), generator=generator)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    count=st.integers(0, 60) | st.just(CROWD), groups=st.integers(1, 6), seed=st.integers(0, 2**31), iou=st.floats(0, 1)
+)
+def test_every_group_is_suppressed_as_if_it_were_alone(count, groups, seed, iou):
+    xyxy, scores, group = random_boxes(count, groups, seed)
+    kept = grouped_nms(xyxy, scores, group, iou=iou)
+    assert kept.dtype == torch.int64
+    assert (scores[kept].diff() <= 0).all()
+    for number in range(groups):
+        (own,) = (group == number).nonzero(as_tuple=True)
+        alone = own[batched_nms(xyxy[own].double(), scores[own].double(), torch.zeros_like(own), iou)]
+        assert torch.equal(kept[group[kept] == number].sort().values, alone.sort().values)
+
+
+def test_equal_scores_keep_their_order():
+    for count in (50, CROWD):
+        xyxy, _, _ = random_boxes(count, count, 0)
+        scores = torch.arange(count) % 3 / 4
+        kept = grouped_nms(xyxy, scores, torch.arange(count), iou=0.5)
+        assert kept.tolist() == sorted(range(count), key=lambda i: -(i % 3))
+
+
+def test_the_same_box_in_many_frames_stays_in_each():
+    xyxy = torch.tensor([[0.0, 0, 100, 100]]).repeat(3000, 1)
+    assert len(grouped_nms(xyxy, torch.ones(3000), torch.arange(3000) // 2, iou=0.5)) == 1500
