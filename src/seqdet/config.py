@@ -28,7 +28,9 @@ class DigitsConfig:
     max_speed: float = 4.0
     """Fastest motion, in pixels per frame."""
     frames_per_video: int = 24
-    """Length of a video; a multiple of the clip length."""
+    """Length of a video of validation and test, and of the longest of training; a multiple of the clip length."""
+    shortest_video: int = 4
+    """Least length of a training video; the short ones are the more frequent, so that more digits are seen."""
     frames_per_epoch: int = 4800
     """Training frames per epoch; every epoch shows new videos."""
     validation_frames: int = 960
@@ -48,6 +50,8 @@ class DigitsConfig:
             raise InputError(f"scale_swing must fit between the digit_heights, got {self.scale_swing}.")
         for name in ("height", "width", "max_digits", "frames_per_video", "delta_t_us"):
             check_at_least(getattr(self, name), 1, name)
+        if not 1 <= self.shortest_video <= self.frames_per_video:
+            raise InputError(f"shortest_video must be 1 to {self.frames_per_video} frames, got {self.shortest_video}.")
         for name in ("scale_swing", "max_rotation", "max_speed"):
             check_at_least(getattr(self, name), 0, name)
         for name in ("frames_per_epoch", "validation_frames", "test_frames"):

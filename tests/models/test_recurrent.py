@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from itertools import permutations
 
 import pytest
@@ -12,11 +13,15 @@ from seqdet.checks import InputError
 from seqdet.models.recurrent import CELLS, STATE_TENSORS, ConvGRU, ConvLSTM, detach, reset_lanes
 
 EVERY_CELL = pytest.mark.parametrize("cell", CELLS)
+WITH_AND_WITHOUT_NORM = pytest.mark.parametrize("norm", [False, True])
 
 
-def make_cell(cell: str, *, stride: int = 1, seed: int = 0) -> torch.nn.Module:
-    torch.manual_seed(seed)
-    return CELLS[cell](2, 3, stride=stride)
+def make_cell(cell: str, *, stride: int = 1, norm: bool = False) -> torch.nn.Module:
+    """In evaluation mode; the norm has seen some frames."""
+    torch.manual_seed(0)
+    module = CELLS[cell](2, 3, stride=stride, norm=norm)
+    module(2 + 3 * torch.randn(4, 2, 2, 6, 4))
+    return module.eval()
 
 
 def play(module: torch.nn.Module, x: torch.Tensor, cuts: list[int]) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
@@ -29,9 +34,9 @@ def play(module: torch.nn.Module, x: torch.Tensor, cuts: list[int]) -> tuple[tor
 
 @EVERY_CELL
 @settings(deadline=None, max_examples=20)
-@given(cuts=st.sets(st.integers(1, 5)), lanes=st.integers(1, 3), stride=st.integers(1, 2))
-def test_a_clip_cut_anywhere_gives_the_same_output_and_state(cell, cuts, lanes, stride):
-    module = make_cell(cell, stride=stride)
+@given(cuts=st.sets(st.integers(1, 5)), lanes=st.integers(1, 3), stride=st.integers(1, 2), norm=st.booleans())
+def test_a_clip_cut_anywhere_gives_the_same_output_and_state(cell, cuts, lanes, stride, norm):
+    module = make_cell(cell, stride=stride, norm=norm)
     x = torch.randn(6, lanes, 2, 6, 4)
     whole, state = module(x)
     parts, after = play(module, x, sorted(cuts))
@@ -56,8 +61,9 @@ def test_no_state_is_a_state_of_zeros(cell):
 
 
 @EVERY_CELL
-def test_a_reset_lane_forgets_and_its_neighbour_does_not(cell):
-    module, x = make_cell(cell), torch.randn(3, 2, 2, 5, 7)
+@WITH_AND_WITHOUT_NORM
+def test_a_reset_lane_forgets_and_its_neighbour_does_not(cell, norm):
+    module, x = make_cell(cell, norm=norm), torch.randn(3, 2, 2, 5, 7)
     fresh, state = module(x)
     carried, _ = module(x, state)
     mixed, _ = module(x, reset_lanes(state, torch.tensor([True, False])))
@@ -100,9 +106,10 @@ def test_detaching_keeps_the_values_and_cuts_the_gradient(cell):
 
 
 @EVERY_CELL
+@WITH_AND_WITHOUT_NORM
 @pytest.mark.parametrize("end", range(1, 5))
-def test_an_output_does_not_depend_on_later_frames(cell, end):
-    module, x = make_cell(cell), torch.randn(5, 2, 2, 5, 7)
+def test_an_output_does_not_depend_on_later_frames(cell, norm, end):
+    module, x = make_cell(cell, norm=norm), torch.randn(5, 2, 2, 5, 7)
     changed = x.clone()
     changed[end:] += 1
     before, after = module(x)[0], module(changed)[0]
@@ -150,3 +157,28 @@ def test_a_gru_step_is_the_textbook_formula(stride):
     value = torch.tanh(drive_value + conv2d(reset * hidden, module.value_from_hidden.weight, padding=1))
     _, (after,) = module(x, (hidden,))
     torch.testing.assert_close(after, (1 - update) * hidden + update * value)
+
+
+@EVERY_CELL
+@WITH_AND_WITHOUT_NORM
+def test_an_untrained_cell_holds_on_to_its_memory(cell, norm):
+    torch.manual_seed(0)
+    module = CELLS[cell](2, 3, norm=norm).eval()
+    for name, parameter in module.named_parameters():
+        if "from_input" not in name or parameter.ndim == 4:
+            torch.nn.init.zeros_(parameter)
+    memory = torch.ones(1, 3, 2, 2)
+    _, state = module(torch.zeros(1, 1, 2, 2, 2), (memory,) * STATE_TENSORS[cell])
+    assert state[-1].mean().item() == pytest.approx(1 / (1 + math.exp(-1)), abs=1e-6 if norm else 0.1)
+
+
+@EVERY_CELL
+@WITH_AND_WITHOUT_NORM
+def test_a_state_of_either_precision_is_carried_on_in_bfloat16(cell, norm):
+    module, x = make_cell(cell, norm=norm), torch.randn(3, 2, 2, 5, 7)
+    exact, state = module(x)
+    wanted, _ = module(x, state)
+    with torch.autocast("cpu", torch.bfloat16):
+        for start in (state, tuple(tensor.bfloat16() for tensor in state)):
+            torch.testing.assert_close(module(x, start)[0].float(), wanted, atol=0.05, rtol=0.05)
+    assert not torch.allclose(exact, wanted, atol=0.05, rtol=0.05)

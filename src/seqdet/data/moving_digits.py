@@ -90,11 +90,19 @@ class MovingDigits(Dataset[Clip]):
 
     @property
     def clip_counts(self) -> list[int]:
-        """Clips of every video of an epoch."""
-        config = self.config
-        frames = {"train": config.frames_per_epoch, "validation": config.validation_frames, "test": config.test_frames}
-        videos = -(-frames[self.split] // config.frames_per_video)
-        return [config.frames_per_video // self.clip_length] * videos
+        """Clips of every video of an epoch.
+
+        A training video of n clips is drawn with a probability that goes with 1 / n**2, the others are equally long.
+        """
+        config, longest = self.config, self.config.frames_per_video // self.clip_length
+        if self.split != "train":
+            frames = config.validation_frames if self.split == "validation" else config.test_frames
+            return [longest] * -(-frames // config.frames_per_video)
+        lengths = np.arange(max(1, config.shortest_video // self.clip_length), longest + 1)
+        frequency = 1 / lengths**2
+        clips = -(-config.frames_per_epoch // self.clip_length)
+        counts = np.random.default_rng(self.seed).choice(lengths, clips, p=frequency / frequency.sum())
+        return counts[: np.searchsorted(counts.cumsum(), clips) + 1].tolist()
 
     def __getitem__(self, cue: Cue) -> Clip:
         config, length = self.config, self.clip_length

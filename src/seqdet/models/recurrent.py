@@ -93,7 +93,7 @@ class ConvGRU(nn.Module):
             gates, value = gates_and_value.split([2 * channels, channels], dim=1)
             update, reset = (gates + self.gates_from_hidden(hidden)).sigmoid().chunk(2, dim=1)
             candidate = (value + self.value_from_hidden(reset * hidden)).tanh()
-            hidden = torch.lerp(hidden, candidate, update)
+            hidden = torch.lerp(hidden.to(candidate.dtype), candidate, update)
             outputs.append(hidden)
         return torch.cat(outputs).unflatten(0, x.shape[:2]), (hidden,)
 

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from seqdet.checks import InputError
+from seqdet.config import ModelConfig
+from seqdet.config_files import to_dict
+from seqdet.models.weights import load_detector, save_detector
+from seqdet.models.zoo import build_detector
+
+CONFIG = ModelConfig(base=1, channels=4, classes=("a", "b"), cell="gru", activation="sigmoid")
+HEADER = {"format": "seqdet detector 1", "model": json.dumps(to_dict(CONFIG))}
+
+
+@pytest.fixture(scope="module")
+def detector():
+    detector = build_detector(CONFIG, seed=3)
+    detector(torch.rand(2, 1, 3, 128, 128))  # moves the statistics of the norms
+    return detector.eval()
+
+
+@pytest.fixture
+def path(tmp_path, detector):
+    save_detector(detector, tmp_path / "detector.safetensors")
+    return tmp_path / "detector.safetensors"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_a_detector_reads_back_with_its_outputs_and_configuration(tmp_path, detector, memory_format):
+    save_detector(build_detector(CONFIG, seed=3).to(memory_format=memory_format), tmp_path / "untrained")
+    untrained = load_detector(str(tmp_path / "untrained")).state_dict()
+    wanted = build_detector(CONFIG, seed=3).state_dict()
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in untrained.items())
+    save_detector(detector, tmp_path / "trained")
+    again, frames = load_detector(tmp_path / "trained"), torch.rand(2, 1, 3, 128, 128)
+    assert again.config == CONFIG
+    assert not again.training
+    (first, _), (second, _) = detector(frames), again(frames)
+    assert torch.equal(first.logits, second.logits)
+    assert torch.equal(first.deltas, second.deltas)
+
+
+def damaged(tensors, header):
+    def damage(path):
+        save_file(tensors(load_file(path)), path, header)
+
+    return damage
+
+
+def without(name):
+    return lambda tensors: {key: tensor for key, tensor in tensors.items() if key != name}
+
+
+def same(tensors):
+    return tensors
+
+
+DAMAGE = {
+    "missing": (lambda path: path.unlink(), "must be a file with a detector, and is not there"),
+    "empty": (lambda path: path.write_bytes(b""), "must be a safetensors file; it is damaged or of another kind"),
+    "text": (lambda path: path.write_text("weights, honestly " * 9), "must be a safetensors file; it is damaged"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "must be a safetensors file; it is damaged"),
+    "header only": (lambda path: path.write_bytes(path.read_bytes()[:50]), "must be a safetensors file; it is damaged"),
+    "pickle": (lambda path: torch.save({"weights": torch.zeros(3)}, path), "must be a safetensors file; it is damaged"),
+    "foreign": (damaged(same, None), "must have the format 'seqdet detector 1' in its header, got None"),
+    "newer": (damaged(same, {**HEADER, "format": "seqdet detector 2"}), "in its header, got 'seqdet detector 2'"),
+    "other kind": (damaged(same, {**HEADER, "format": "pt"}), "must have the format .* in its header, got 'pt'"),
+    "no model": (damaged(same, {"format": HEADER["format"]}), "must have the detector's configuration in its header"),
+    "broken model": (damaged(same, {**HEADER, "model": "{"}), "must have the detector's configuration in its header"),
+    "no table": (damaged(same, {**HEADER, "model": "[1]"}), r"model must be a table of settings, got \[1\]"),
+    "unknown key": (damaged(same, {**HEADER, "model": '{"depth": 1}'}), "model has no setting 'depth'"),
+    "wrong value": (damaged(same, {**HEADER, "model": '{"base": 0}'}), r"model\.base must be at least 1, got 0"),
+    "unknown name": (
+        damaged(same, {**HEADER, "model": '{"name": "x"}'}),
+        r"model\.name must be one of vanilla; got 'x'",
+    ),
+    "other size": (
+        damaged(same, {**HEADER, "model": json.dumps({**to_dict(CONFIG), "channels": 8})}),
+        r"fit its configuration, got backbone\S+ of shape \(\d.*\) in place of \(\d.*\)",
+    ),
+    "lost": (damaged(without("head.boxes.0.bias"), HEADER), "got head.boxes.0.bias of shape None in place of"),
+    "superfluous": (
+        damaged(lambda tensors: {**tensors, "more": torch.zeros(2)}, HEADER),
+        r"got more of shape \(2,\) in place of None",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_file_is_refused_in_one_sentence(path, kind):
+    damage, words = DAMAGE[kind]
+    damage(path)
+    with pytest.raises(InputError, match=words) as refusal:
+        load_detector(path)
+    message = str(refusal.value)
+    assert "\n" not in message
+    assert len(message) < 400
+    assert message.startswith((str(path), "model.name"))
+
+
+class Trap:
+    """Leaves a mark when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("trapped",)
+
+
+def test_a_pickle_is_refused_without_being_opened(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(Trap(), "detector.safetensors")
+    with pytest.raises(InputError, match="must be a safetensors file"):
+        load_detector("detector.safetensors")
+    assert [file.name for file in tmp_path.iterdir()] == ["detector.safetensors"]
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(path, detector, monkeypatch):
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=r"detector\.safetensors cannot be written: No space left on device\."):
+        save_detector(build_detector(CONFIG, seed=4), path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_missing_folder_is_refused(tmp_path, detector):
+    with pytest.raises(InputError, match="cannot be written: No such file or directory"):
+        save_detector(detector, tmp_path / "missing" / "detector.safetensors")
+
+
+def test_loading_needs_no_lightning(path):
+    code = f"import sys, seqdet; seqdet.load_detector({str(path)!r}); print('lightning' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout == "False\n"

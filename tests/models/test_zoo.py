@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from seqdet.checks import InputError
+from seqdet.config import ModelConfig
+from seqdet.models.zoo import build_detector
+
+CONFIG = ModelConfig(base=1, channels=4, head_layers=1)
+
+
+def weights(seed: int) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in build_detector(CONFIG, seed=seed).parameters()])
+
+
+def test_the_seed_decides_the_weights():
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_the_random_state_of_torch_does_not_matter_and_stays_as_it_is():
+    first = weights(1)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    assert torch.equal(weights(1), first)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_detector_keeps_its_configuration_and_has_the_parts_that_it_names():
+    config = ModelConfig(base=1, channels=4, cell="gru", anchors="coco", classes=("a", "b"), activation="sigmoid")
+    detector = build_detector(config).eval()
+    outputs, state = detector(torch.zeros(1, 1, 3, 128, 128))
+    assert detector.config == config
+    assert outputs.logits.shape == (1, 341 * 9, 2)
+    assert len(state) == 5
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(InputError, match=r"model\.name must be one of .*vanilla.*; got 'vanila'"):
+        build_detector(ModelConfig(name="vanila"))

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields, replace
+
+import pytest
+
+from seqdet.checks import InputError
+from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TrainConfig
+
+NAN = float("nan")
+IMPOSSIBLE = [
+    *((DigitsConfig, {name: 0}) for name in ("height", "width", "max_digits", "frames_per_video", "delta_t_us")),
+    *((DigitsConfig, {name: -0.1}) for name in ("scale_swing", "max_rotation", "max_speed")),
+    *((DigitsConfig, {name: 23}) for name in ("frames_per_epoch", "validation_frames", "test_frames")),
+    *((DigitsConfig, {"digit_heights": heights}) for heights in ((60.0, 24.0), (24.0, 24.0), (3.0, 60.0), (NAN, 60.0))),
+    (DigitsConfig, {"scale_swing": 5.0}),
+    *((DataConfig, {name: 0}) for name in ("clip_length", "lanes")),
+    *((DataConfig, {name: -1}) for name in ("workers", "seed")),
+    (DataConfig, {"clip_length": 5}),
+    *((ModelConfig, {name: 0}) for name in ("in_channels", "base", "channels")),
+    *((ModelConfig, {name: -1}) for name in ("head_layers", "box_weight")),
+    *((ModelConfig, {"classes": classes}) for classes in ((), ("a", "b", "a"))),
+    *((ModelConfig, {name: "other"}) for name in ("cell", "anchors", "activation", "box_loss")),
+    *((ModelConfig, {"foreground": value}) for value in (0.0, 0.1, 1.0, NAN)),
+    *((ModelConfig, {"background": value}) for value in (0.0, -0.1, 0.9, NAN)),
+    *((TrainConfig, {name: 0}) for name in ("max_steps", "accumulate", "validate_epochs", "checkpoint_steps")),
+    *((TrainConfig, {name: -1}) for name in ("weight_decay", "warmup_steps", "keep_epochs", "demo_epochs", "seed")),
+    *((TrainConfig, {name: value}) for name in ("lr", "gradient_clip", "decay") for value in (0.0, -1.0, NAN)),
+    *((TrainConfig, {name: "other"}) for name in ("schedule", "precision", "device")),
+    (TrainConfig, {"log_steps": 0}),
+]
+DIGITS = {"height": 128, "width": 128, "frames_per_video": 24, "digit_heights": (24.0, 60.0), "scale_swing": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"), IMPOSSIBLE, ids=lambda part: part.__name__ if isinstance(part, type) else str(part)
+)
+def test_an_impossible_setting_is_refused_by_name_in_one_sentence(kind, wrong):
+    (name,) = wrong
+    usual = {DigitsConfig: DigitsConfig(**DIGITS), DataConfig: DataConfig(clip_length=4, digits=DigitsConfig(**DIGITS))}
+    with pytest.raises(InputError, match=rf"\b{name}\b") as refusal:
+        replace(usual.get(kind) or kind(), **wrong)
+    message = str(refusal.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+    assert "must" in message
+
+
+def test_the_defaults_are_possible_and_frozen():
+    config = RunConfig()
+    assert config == RunConfig(DataConfig(), ModelConfig(), TrainConfig())
+    with pytest.raises(FrozenInstanceError):
+        config.train = TrainConfig()
+
+
+def test_every_part_can_be_replaced_by_itself():
+    for part in (RunConfig(), DataConfig(), DigitsConfig(), ModelConfig(), TrainConfig()):
+        assert type(part)(**{f.name: getattr(part, f.name) for f in fields(part)}) == part

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import errno
+import os
+import resource
+
+import pytest
+
+from seqdet.checks import InputError
+from seqdet.files import replacing, write_bytes, write_text
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "weights.bin"
+    path.write_bytes(b"old")
+    return path
+
+
+def only(path) -> bool:
+    return list(path.parent.iterdir()) == [path]
+
+
+def test_what_is_written_takes_the_place_of_the_old_file_when_the_block_ends(path):
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+        assert temporary.parent == path.parent
+    assert path.read_bytes() == b"new"
+    assert only(path)
+
+
+def test_text_is_written_in_utf8_and_bytes_as_they_are(path):
+    write_text(path, "0 µs ≤ t")
+    assert path.read_bytes() == "0 µs ≤ t".encode()
+    write_bytes(path, memoryview(b"\x00\xff"))
+    assert path.read_bytes() == b"\x00\xff"
+    assert only(path)
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("a bug"), KeyboardInterrupt()], ids=repr)
+def test_a_failure_in_the_block_passes_through_and_leaves_the_old_file_alone(path, failure):
+    def half(place):
+        place.write_bytes(b"half")
+        raise failure
+
+    with pytest.raises(type(failure)), replacing(path) as temporary:
+        half(temporary)
+    assert path.read_bytes() == b"old"
+    assert only(path)
+
+
+def test_an_error_about_another_file_passes_through(path):
+    with pytest.raises(FileNotFoundError, match="missing"), replacing(path) as temporary:
+        temporary.write_bytes((path.parent / "missing").read_bytes())
+    assert path.read_bytes() == b"old"
+    assert only(path)
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_file_alone(path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=r"^\S+weights\.bin cannot be written: No space left on device\.$"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert only(path)
+
+
+def test_a_file_that_may_not_grow_further_is_one_sentence_and_leaves_the_old_one_alone(path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot be written: File too large\."):
+            write_bytes(path, bytes(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == b"old"
+    assert only(path)
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(path):
+    folder = path.parent
+    for place, words in (
+        (folder / "missing" / "x", r"missing/x cannot be written: No such file or directory\."),
+        (path / "x", r"weights\.bin/x cannot be written: Not a directory\."),
+        (folder, r"cannot be written: Is a directory\."),
+    ):
+        with pytest.raises(InputError, match=words):
+            write_bytes(place, b"new")
+    assert only(path)
+
+
+def test_the_present_folder_is_no_file(path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    with pytest.raises(InputError, match=r"^\. cannot be written: "):
+        write_text(path.relative_to(path.parent).parent, "new")
+    assert only(path)
