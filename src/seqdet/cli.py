@@ -45,7 +45,7 @@ def train(
     log.info("Trained. Next: seqdet evaluate %s", folder)
 
 
-def evaluate(run: Path) -> None:
+def evaluate_run(run: Path) -> None:
     """Score a trained run on held-out clips; write metrics.json, demo.mp4 and report.html to its folder.
 
     Args:
@@ -56,7 +56,7 @@ def evaluate(run: Path) -> None:
     log.info(summary(evaluate(run), run))
 
 
-COMMANDS = {"train": train, "evaluate": evaluate}
+COMMANDS = {"train": train, "evaluate": evaluate_run}
 
 
 def main(args: list[str] | None = None) -> None:

@@ -53,7 +53,7 @@ def fit(detector: Detector, data: DataConfig, train: TrainConfig, out: Path | st
     config = RunConfig(data, detector.config, train)
     clips = _clips(config)
     try:
-        folder.checkpoints.mkdir(parents=True, exist_ok=True)
+        folder.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder.root} cannot be made: {error.strerror}.") from error
     write_config(config, folder.config)
@@ -75,7 +75,6 @@ def resume(out: Path | str) -> Path:
     if folder.training.is_file():
         log.info("%s is finished.", folder.root)
         return folder.root
-    folder.checkpoints.mkdir(exist_ok=True)
     detector = build_detector(config.model, seed=config.train.seed)
     return _run(detector, _clips(config), config, folder)
 
@@ -112,6 +111,7 @@ def _clips(config: RunConfig) -> ClipDataModule:
 def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: RunFolder) -> Path:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     train = config.train
+    folder.checkpoints.mkdir(exist_ok=True)
     device = choose_device(train.device)
     precision = choose_precision(train.precision, device)
     if train.channels_last:
