@@ -87,7 +87,8 @@ def main() -> None:
     data = read_config(RECIPE).data
     if args.frames:
         length, lanes = args.frames
-        digits = replace(data.digits, frames_per_video=length, shortest_video=1, frames_per_epoch=length * lanes)
+        sizes = {"frames_per_video": length, "held_out_frames_per_video": length, "frames_per_epoch": length * lanes}
+        digits = replace(data.digits, **sizes)
         data = replace(data, clip_length=length, lanes=lanes, digits=digits)
     dataset = open_split(data, "train")
     clip = next(iter(TrainingLoader(dataset, TrainingOrder(data, dataset.clip_counts, steps=1), workers=0)))

@@ -28,9 +28,9 @@ class DigitsConfig:
     max_speed: float = 4.0
     """Fastest motion, in pixels per frame."""
     frames_per_video: int = 24
-    """Length of a video of validation and test, and of the longest of training; a multiple of the clip length."""
-    shortest_video: int = 4
-    """Least length of a training video; the short ones are the more frequent, so that more digits are seen."""
+    """Length of a training video; short ones show more digits in as many frames."""
+    held_out_frames_per_video: int = 24
+    """Length of a video of validation and test."""
     frames_per_epoch: int = 4800
     """Training frames per epoch; every epoch shows new videos."""
     validation_frames: int = 960
@@ -48,14 +48,13 @@ class DigitsConfig:
             raise InputError(f"digit_heights must be two rising numbers of at least 4, got {self.digit_heights}.")
         if largest / smallest < 1 + self.scale_swing:
             raise InputError(f"scale_swing must fit between the digit_heights, got {self.scale_swing}.")
-        for name in ("height", "width", "max_digits", "frames_per_video", "delta_t_us"):
+        for name in ("height", "width", "max_digits", "frames_per_video", "held_out_frames_per_video", "delta_t_us"):
             check_at_least(getattr(self, name), 1, name)
-        if not 1 <= self.shortest_video <= self.frames_per_video:
-            raise InputError(f"shortest_video must be 1 to {self.frames_per_video} frames, got {self.shortest_video}.")
         for name in ("scale_swing", "max_rotation", "max_speed"):
             check_at_least(getattr(self, name), 0, name)
-        for name in ("frames_per_epoch", "validation_frames", "test_frames"):
-            check_at_least(getattr(self, name), self.frames_per_video, name)
+        check_at_least(self.frames_per_epoch, self.frames_per_video, "frames_per_epoch")
+        for name in ("validation_frames", "test_frames"):
+            check_at_least(getattr(self, name), self.held_out_frames_per_video, name)
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,9 @@ class DataConfig:
         check_at_least(self.lanes, 1, "lanes")
         check_at_least(self.workers, 0, "workers")
         check_at_least(self.seed, 0, "seed")
-        if self.digits.frames_per_video % self.clip_length:
-            raise InputError(
-                f"frames_per_video must be a multiple of clip_length, "
-                f"got {self.digits.frames_per_video} and {self.clip_length}."
-            )
+        for name in ("frames_per_video", "held_out_frames_per_video"):
+            if (frames := getattr(self.digits, name)) % self.clip_length:
+                raise InputError(f"{name} must be a multiple of clip_length, got {frames} and {self.clip_length}.")
 
 
 @dataclass(frozen=True)

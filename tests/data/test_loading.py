@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from seqdet.config import DataConfig, DigitsConfig
 from seqdet.data.loading import TrainingLoader, TrainingOrder, evaluation_loader, open_split
 
-DIGITS = DigitsConfig(frames_per_video=6, shortest_video=6, frames_per_epoch=30, validation_frames=18, test_frames=18)
+DIGITS = DigitsConfig(
+    frames_per_video=6, held_out_frames_per_video=6, frames_per_epoch=30, validation_frames=18, test_frames=18
+)
 CONFIG = DataConfig(clip_length=3, lanes=2, digits=DIGITS)
 
 

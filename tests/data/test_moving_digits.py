@@ -18,7 +18,9 @@ from seqdet.data.rendering import ink_boxes
 from seqdet.data.schedule import BLANK, Cue, schedule, shuffled
 from seqdet.structures import Boxes, Clip
 
-SMALL = DigitsConfig(height=48, width=64, digit_heights=(10, 24), frames_per_video=12, frames_per_epoch=60)
+SMALL = DigitsConfig(
+    height=48, width=64, digit_heights=(10, 24), frames_per_video=12, held_out_frames_per_video=12, frames_per_epoch=60
+)
 COLUMNS = ("xyxy", "labels", "track_ids", "is_ignored")
 
 
@@ -182,20 +184,9 @@ def test_a_blank_cue_gives_black_frames_without_labels():
     assert (clip.recordings.tolist(), clip.is_first.tolist(), clip.is_blank.tolist()) == ([-1], [False], [True])
 
 
-def test_training_videos_last_from_the_shortest_to_the_longest_and_short_ones_are_frequent():
-    config = replace(SMALL, frames_per_video=16, shortest_video=4, frames_per_epoch=4_000)
-    counts = MovingDigits(config, "train", clip_length=4).clip_counts
-    assert 1_000 <= sum(counts) < 1_004
-    shares = [counts.count(clips) / len(counts) for clips in (1, 2, 3, 4)]
-    assert sum(shares) == 1
-    np.testing.assert_allclose(shares, np.array([1, 1 / 4, 1 / 9, 1 / 16]) / (1 + 1 / 4 + 1 / 9 + 1 / 16), atol=0.05)
-    assert counts == MovingDigits(config, "train", clip_length=4).clip_counts
-
-
 def test_an_epoch_has_the_frames_asked_for_in_whole_videos():
     config = replace(SMALL, frames_per_epoch=61, validation_frames=24, test_frames=12)
-    equal = replace(config, shortest_video=12)
-    assert MovingDigits(equal, "train", clip_length=4).clip_counts == [3] * 6
+    assert MovingDigits(config, "train", clip_length=4).clip_counts == [3] * 6
     assert MovingDigits(config, "validation", clip_length=6).clip_counts == [2] * 2
     assert MovingDigits(config, "test", clip_length=12).clip_counts == [1]
 

@@ -12,7 +12,9 @@ from seqdet.inference.evaluate import evaluate, summary
 from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit
 
-DIGITS = DigitsConfig(frames_per_video=6, shortest_video=6, frames_per_epoch=36, validation_frames=12, test_frames=24)
+DIGITS = DigitsConfig(
+    frames_per_video=6, held_out_frames_per_video=6, frames_per_epoch=36, validation_frames=12, test_frames=24
+)
 DATA = DataConfig(clip_length=3, lanes=2, digits=DIGITS)
 TRAIN = TrainConfig(max_steps=8, warmup_steps=2, log_steps=2, device="cpu")
 

@@ -95,7 +95,7 @@ def test_other_sides_are_padded_with_zeros_on_the_right_and_at_the_bottom(detect
 def test_boxes_lie_within_the_frame_and_have_area(detector):
     outputs = detector(make_frames(2, 1, 100, 150))[0]
     wild = outputs._replace(deltas=20 * outputs.deltas, logits=torch.zeros_like(outputs.logits))
-    for boxes in detector.decode(wild, candidates=5000, most=5000, iou=1.0):
+    for boxes in detector.decode(wild, candidates=5000, most=5000, iou=1.0, vote=1.1):
         assert len(boxes) > 100
         assert boxes.xyxy.min() >= 0
         assert boxes.xyxy[:, 2].max() <= 150
@@ -197,7 +197,7 @@ def test_decoding_is_that_of_one_frame_after_the_other(activation, frames, seed,
     detector = DETECTORS[activation]
     outputs = random_outputs(detector, frames, seed)
     limits = {"score": score, "iou": iou, "candidates": candidates, "most": most}
-    decoded = detector.decode(outputs, **limits)
+    decoded = detector.decode(outputs, vote=1.1, **limits)
     assert len(decoded) == frames
     for frame, boxes in enumerate(decoded):
         wanted = decode_one_frame(detector, outputs, frame, **limits)

@@ -123,3 +123,13 @@ def test_targets_are_padded_to_the_fullest_frame():
 def test_impossible_thresholds_are_refused(foreground, background):
     with pytest.raises(InputError, match=f"background <= foreground <= 1, got {background} and {foreground}"):
         match([Boxes.empty()], foreground, background)
+
+
+def test_an_overlap_equal_to_a_threshold_reaches_it():
+    tall = [(0, 0, 4, 8)]  # half of its area in common with two small anchors, and it fills half of a large one
+    sharing = [ANCHORS.tolist().index(anchor) for anchor in ([0, 0, 4, 4], [0, 4, 4, 8], [0, 0, 8, 8])]
+    target, ignored = make_boxes(tall, [False]), make_boxes(tall, [True])
+    assert match([target], 0.5, 0.4)[0, sharing].tolist() == [0, 0, 0]
+    assert match([target], 0.7, 0.5)[0, sharing].tolist() == [0, IGNORED, IGNORED]
+    assert match([ignored], 0.7, 0.5)[0, sharing].tolist() == [IGNORED] * 3
+    assert (match([ignored], 0.7, 0.5) == IGNORED).sum() == 3

@@ -3,9 +3,9 @@ from __future__ import annotations
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, box_iou
 
-from seqdet.ops.nms import grouped_nms
+from seqdet.ops.nms import grouped_nms, vote_boxes
 
 CROWD = 1200
 """So many boxes that torchvision goes another way."""
@@ -44,3 +44,25 @@ def test_equal_scores_keep_their_order():
 def test_the_same_box_in_many_frames_stays_in_each():
     xyxy = torch.tensor([[0.0, 0, 100, 100]]).repeat(3000, 1)
     assert len(grouped_nms(xyxy, torch.ones(3000), torch.arange(3000) // 2, iou=0.5)) == 1500
+
+
+@settings(deadline=None, max_examples=30)
+@given(count=st.integers(0, 20), seed=st.integers(0, 2**31), iou=st.sampled_from([0.3, 0.7, 1.1]))
+def test_a_box_moves_to_the_weighted_mean_of_its_voters(count, seed, iou):
+    voters, scores, labels = random_boxes(count, 2, seed)
+    boxes, own = voters[::3], labels[::3]
+    moved = vote_boxes(boxes[None], own[None], voters[None], labels[None], scores[None], iou=iou)[0]
+    for box, label, got in zip(boxes, own, moved, strict=True):
+        says = (box_iou(box[None], voters)[0] >= iou) & (labels == label)
+        weight = scores[says] ** 2
+        wanted = (weight[:, None] * voters[says]).sum(0) / weight.sum() if len(weight) else box
+        torch.testing.assert_close(got, wanted)
+
+
+def test_a_voter_without_score_is_not_heard_and_a_box_without_voters_stays():
+    boxes = torch.tensor([[[0.0, 0, 10, 10]]])
+    near = torch.tensor([[[0.0, 0, 10, 9], [0.0, 0, 10, 8]]])
+    same = torch.zeros(1, 2, dtype=torch.int64)
+    heard = vote_boxes(boxes, same[:, :1], near, same, torch.tensor([[0.5, 0.0]]), iou=0.7)
+    assert heard.tolist() == near[:, :1].tolist()
+    assert torch.equal(vote_boxes(boxes, same[:, :1], near, same, torch.zeros(1, 2), iou=0.7), boxes)

@@ -20,7 +20,9 @@ from seqdet.models.zoo import build_detector
 from seqdet.training.fit import choose_precision, fit, resume
 from seqdet.training.module import TrainingModule
 
-DIGITS = DigitsConfig(frames_per_video=6, shortest_video=6, frames_per_epoch=36, validation_frames=12, test_frames=12)
+DIGITS = DigitsConfig(
+    frames_per_video=6, held_out_frames_per_video=6, frames_per_epoch=36, validation_frames=12, test_frames=12
+)
 DATA = DataConfig(clip_length=3, lanes=2, digits=DIGITS)
 MODEL = ModelConfig(base=1, channels=8, head_layers=0)
 TRAIN = TrainConfig(max_steps=10, checkpoint_steps=2, warmup_steps=2, validate_epochs=1, log_steps=1, device="cpu")

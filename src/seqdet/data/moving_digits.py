@@ -73,10 +73,11 @@ class MovingDigits(Dataset[Clip]):
 
     def __init__(self, config: DigitsConfig, split: Split, *, clip_length: int, seed: int = 0) -> None:
         check_at_least(seed, 0, "seed")
-        if not 1 <= clip_length <= config.frames_per_video:
-            raise InputError(
-                f"clip_length must be 1 to {config.frames_per_video} frames of a video, got {clip_length}."
-            )
+        self.frames_per_video = config.frames_per_video if split == "train" else config.held_out_frames_per_video
+        if not 1 <= clip_length <= self.frames_per_video:
+            raise InputError(f"clip_length must be 1 to {self.frames_per_video} frames of a video, got {clip_length}.")
+        frames = {"train": config.frames_per_epoch, "validation": config.validation_frames, "test": config.test_frames}
+        self._frames = frames[split]
         _check_fit(config)
         self.config, self.split, self.clip_length, self.seed = config, split, clip_length, seed
         self._images = load_digits(split, config.folder)
@@ -90,19 +91,8 @@ class MovingDigits(Dataset[Clip]):
 
     @property
     def clip_counts(self) -> list[int]:
-        """Clips of every video of an epoch.
-
-        A training video of n clips is drawn with a probability that goes with 1 / n**2, the others are equally long.
-        """
-        config, longest = self.config, self.config.frames_per_video // self.clip_length
-        if self.split != "train":
-            frames = config.validation_frames if self.split == "validation" else config.test_frames
-            return [longest] * -(-frames // config.frames_per_video)
-        lengths = np.arange(max(1, config.shortest_video // self.clip_length), longest + 1)
-        frequency = 1 / lengths**2
-        clips = -(-config.frames_per_epoch // self.clip_length)
-        counts = np.random.default_rng(self.seed).choice(lengths, clips, p=frequency / frequency.sum())
-        return counts[: np.searchsorted(counts.cumsum(), clips) + 1].tolist()
+        """Clips of every video of an epoch."""
+        return [self.frames_per_video // self.clip_length] * -(-self._frames // self.frames_per_video)
 
     def __getitem__(self, cue: Cue) -> Clip:
         config, length = self.config, self.clip_length

@@ -9,7 +9,7 @@ from torch.nn import functional
 from ..checks import InputError, check_at_least, check_shape
 from ..config import ModelConfig
 from ..ops.boxes import clip_boxes, decode_boxes
-from ..ops.nms import grouped_nms
+from ..ops.nms import grouped_nms, vote_boxes
 from ..structures import Boxes, Clip, State
 from .anchors import Anchors
 from .backbones import FeatureExtractor
@@ -85,7 +85,14 @@ class Detector(nn.Module):
 
     @torch.no_grad()
     def decode(
-        self, outputs: Outputs, *, score: float = 0.05, iou: float = 0.5, candidates: int = 300, most: int = 100
+        self,
+        outputs: Outputs,
+        *,
+        score: float = 0.05,
+        iou: float = 0.5,
+        vote: float = 0.7,
+        candidates: int = 300,
+        most: int = 100,
     ) -> list[Boxes]:
         """The detections of every frame, best score first.
 
@@ -93,6 +100,8 @@ class Detector(nn.Module):
             outputs: of F frames.
             score: least score of a detection.
             iou: of two detections of one class that overlap by more than this, the better stays.
+            vote: a detection that stays takes the mean of the boxes of its class that overlap it by this or more,
+                weighted by their squared scores (box voting, Gidaris and Komodakis, arXiv 1505.01749); above 1: none.
             candidates: the best pairs of anchor and class per frame that suppression looks at.
             most: detections kept per frame.
 
@@ -103,15 +112,21 @@ class Detector(nn.Module):
         check_at_least(most, 1, "most")
         scores = self.head.scores(outputs.logits)
         frames, _, classes = scores.shape
-        best, flat = scores.flatten(1).topk(min(candidates, scores[0].numel() if frames else 0), dim=1)
-        chosen = best >= score
-        frame = torch.arange(frames, device=best.device)[:, None].expand_as(best)[chosen]
-        scores, anchor, label = best[chosen], flat[chosen] // classes, flat[chosen] % classes
-        xyxy = decode_boxes(outputs.deltas[frame, anchor], outputs.anchors[anchor], variances=self.criterion.variances)
-        xyxy = clip_boxes(xyxy, outputs.size_hw)
-        visible = (xyxy[:, :2] < xyxy[:, 2:]).all(dim=1)
-        xyxy, scores, label, frame = xyxy[visible], scores[visible], label[visible], frame[visible]
-        kept = grouped_nms(xyxy, scores, frame * classes + label, iou=iou)
-        kept = kept[frame[kept].argsort(stable=True)]
-        counts = frame[kept].bincount(minlength=frames).tolist()
-        return [Boxes(xyxy[part], label[part], scores[part]) for part in (p[:most] for p in kept.split(counts))]
+        best, pair = scores.flatten(1).topk(min(candidates, scores[0].numel() if frames else 0), dim=1)
+        most_chosen = int((best >= score).sum(dim=1).max()) if frames else 0
+        best, pair = best[:, :most_chosen], pair[:, :most_chosen]  # (F, M), the best first
+        frame = torch.arange(frames, device=best.device)[:, None]
+        anchor, label = pair // classes, pair % classes
+        deltas, anchors = outputs.deltas[frame, anchor], outputs.anchors[anchor]
+        xyxy = clip_boxes(decode_boxes(deltas, anchors, variances=self.criterion.variances), outputs.size_hw)
+        chosen = (best >= score) & (xyxy[..., :2] < xyxy[..., 2:]).all(dim=-1)
+        group = (frame * classes + label)[chosen]
+        kept = torch.zeros_like(chosen)
+        kept[tuple(index[grouped_nms(xyxy[chosen], best[chosen], group, iou=iou)] for index in chosen.nonzero().T)] = (
+            True
+        )
+        counts = kept.sum(dim=1).clamp(max=most).tolist()
+        stays = kept.byte().argsort(dim=1, descending=True, stable=True)[:, : max(counts, default=0)]
+        final = vote_boxes(xyxy[frame, stays], label[frame, stays], xyxy, label, best * chosen, iou=vote)
+        label, best = label[frame, stays], best[frame, stays]
+        return [Boxes(final[i, :count], label[i, :count], best[i, :count]) for i, count in enumerate(counts)]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
+
+from .boxes import box_iou
 
 
 def grouped_nms(xyxy: Tensor, scores: Tensor, groups: Tensor, *, iou: float) -> Tensor:
@@ -23,3 +26,24 @@ def grouped_nms(xyxy: Tensor, scores: Tensor, groups: Tensor, *, iou: float) -> 
     from_zero = xyxy.double() - xyxy.min()  # batched_nms mixes up the groups of negative coordinates
     kept = batched_nms(from_zero, scores.double(), groups, iou).sort().values
     return kept[scores[kept].argsort(descending=True, stable=True)]
+
+
+def vote_boxes(
+    xyxy: Tensor, labels: Tensor, voters: Tensor, voter_labels: Tensor, scores: Tensor, *, iou: float
+) -> Tensor:
+    """Every box moved to the mean of the voters of its frame and label that overlap it: (F, K, 4).
+
+    Voters are weighted by their squared scores. A box that no voter overlaps stays where it is.
+
+    Args:
+        xyxy: (F, K, 4) boxes of F frames.
+        labels: (F, K).
+        voters: (F, M, 4).
+        voter_labels: (F, M).
+        scores: (F, M) of the voters; score 0 has no vote.
+        iou: least overlap of a voter; above 1, nobody votes.
+    """
+    votes = (box_iou(xyxy, voters) >= iou) & (labels[:, :, None] == voter_labels[:, None, :])
+    weights = (votes * scores[:, None, :].square()).to(xyxy.dtype)
+    total = weights.sum(dim=-1, keepdim=True)
+    return torch.where(total > 0, weights @ voters / total.clamp(min=torch.finfo(total.dtype).tiny), xyxy)
