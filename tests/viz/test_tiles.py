@@ -119,7 +119,7 @@ def test_a_blank_lane_has_no_caption(clip):
 @pytest.mark.parametrize(("frames", "shown"), [(2, [0, 3]), (4, [0, 1, 2, 3]), (9, [0, 1, 2, 3])])
 def test_a_film_strip_shows_moments_of_one_lane_from_the_first_to_the_last(clip, frames, shown):
     def strip(found):
-        return film_strip(clip, found, lane=0, classes=["x"], frames=frames, scale=4)
+        return film_strip([(clip, found)], lane=0, classes=["x"], frames=frames, scale=4)
 
     empty = strip([Boxes.empty()] * 8)
     assert empty.shape[1] == len(shown) * (64 + GAP) + GAP
@@ -129,3 +129,10 @@ def test_a_film_strip_shows_moments_of_one_lane_from_the_first_to_the_last(clip,
         if t in shown:
             assert shown.index(t) == changed.nonzero()[0].min() // (64 + GAP)
         np.testing.assert_array_equal(strip(found_at(t, 1)), empty)
+
+
+def test_a_film_strip_runs_on_over_consecutive_clips(clip):
+    found = [Boxes.empty()] * 8
+    strip = film_strip([(clip, found), (clip, found)], lane=0, classes=["x"], frames=8, scale=4)
+    half = (strip.shape[1] - GAP) // 2
+    np.testing.assert_array_equal(strip[:, GAP : GAP + half], strip[:, GAP + half :])

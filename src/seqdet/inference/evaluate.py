@@ -30,11 +30,10 @@ from .predict import predict
 SHOWN_SCORE = 0.3
 """Least score of a detection in the video and the pictures; the evaluation counts those from 0.01 on."""
 COUNTED_SCORE = 0.01
-VIDEO_STEPS = 8
-"""Clips of every lane that the video shows."""
-VIDEO_FPS = 10
-STRIP_FRAMES = 4
-"""Moments of every lane that the page shows."""
+VIDEO_FRAMES, VIDEO_FPS, VIDEO_COLUMNS = 96, 10, 4
+"""Least frames of every lane that the video shows, pictures a second (half as fast as they came), lanes in a row."""
+STRIPS, STRIP_FRAMES, STRIP_SPAN = 4, 4, 12
+"""Lanes that the page shows, moments of each, frames over which these are spread."""
 
 
 def evaluate(run: Path | str) -> dict[str, Any]:
@@ -73,9 +72,7 @@ def evaluate(run: Path | str) -> dict[str, Any]:
     }
     write_text(folder.metrics, json.dumps(metrics, indent=2) + "\n")
     classes = detector.config.classes
-    pictures = (
-        image for clip, boxes in shown for image in play(clip, boxes, classes=classes, columns=len(clip.is_first))
-    )
+    pictures = (image for clip, boxes in shown for image in play(clip, boxes, classes=classes, columns=VIDEO_COLUMNS))
     write_video(folder.video, pictures, fps=VIDEO_FPS)
     write_report(folder.report, _report(config, scores, metrics, shown, read_curves(folder.logs)))
     return metrics
@@ -108,7 +105,7 @@ def _score(detector: Detector, config: RunConfig, precision: str) -> tuple[CocoS
     predictions = predict(detector, clips, score=COUNTED_SCORE, precision=precision)
     for clip, detections in tqdm(predictions, "evaluating", total=len(clips), unit="clip", leave=False):
         evaluator.add(clip.labelled(clip.boxes), clip.labelled(detections))
-        if len(shown) < VIDEO_STEPS:
+        if len(shown) * config.data.clip_length < VIDEO_FRAMES:
             shown.append((clip, [boxes.above(SHOWN_SCORE) for boxes in detections]))
     return evaluator.compute(), shown
 
@@ -136,20 +133,21 @@ def _report(
         precision={name: np.array(of_class.curve50) for name, of_class in scores.per_class.items()},
         precision_by_iou={"0.50": np.array(scores.curve50), "0.50 to 0.95": np.array(scores.curve)},
         training=charts,
-        pictures=_strips(*shown[0], config.model.classes),
+        pictures=_strips(shown, config),
         config=to_yaml(config),
         versions=metrics["versions"],
         seconds={"training": metrics["training_seconds"], "evaluation": metrics["evaluation_seconds"]},
     )
 
 
-def _strips(clip: Clip, detections: list[Boxes], classes: tuple[str, ...]) -> list[tuple[str, np.ndarray]]:
-    """Of every lane a few moments, side by side, with a caption."""
+def _strips(shown: list[tuple[Clip, list[Boxes]]], config: RunConfig) -> list[tuple[str, np.ndarray]]:
+    """Of some lanes a few moments of their first recording, side by side, with a caption."""
+    start = shown[: max(1, STRIP_SPAN // config.data.clip_length)]
+    recordings = [number for number in start[0][0].recordings.tolist()[:STRIPS] if number >= 0]
     return [
         (
-            f"Video {recording}",
-            film_strip(clip, detections, lane=lane, classes=classes, frames=STRIP_FRAMES, scale=2),
+            f"Video {number}",
+            film_strip(start, lane=lane, classes=config.model.classes, frames=STRIP_FRAMES, scale=2),
         )
-        for lane, recording in enumerate(clip.recordings.tolist())
-        if recording >= 0
+        for lane, number in enumerate(recordings)
     ]

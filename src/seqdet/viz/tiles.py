@@ -94,22 +94,21 @@ def play(
 
 
 def film_strip(
-    clip: Clip, predictions: Sequence[Boxes], *, lane: int, classes: Sequence[str], frames: int, scale: int
+    shown: Sequence[tuple[Clip, Sequence[Boxes]]], *, lane: int, classes: Sequence[str], frames: int, scale: int
 ) -> np.ndarray:
     """One picture of up to ``frames`` moments of a lane, evenly spread and side by side.
 
     Args:
-        clip: B recordings.
-        predictions: T * B entries in (t, b) order.
+        shown: consecutive clips, each with its T * B predictions in (t, b) order.
         lane: which of the B.
         classes: name of every class index.
         frames: moments shown.
         scale: whole factor of the enlargement.
     """
-    time = clip.frames.shape[0]
-    moments = np.linspace(0, time - 1, min(time, frames)).astype(int).tolist()
-    tiles = [_tile(clip, predictions, t, lane, classes, scale) for t in moments]
-    return grid(tiles, columns=len(tiles), captions=[_seconds(clip, t, lane) for t in moments])
+    moments = [(clip, predictions, t) for clip, predictions in shown for t in range(len(clip.frames))]
+    chosen = [moments[i] for i in np.linspace(0, len(moments) - 1, min(len(moments), frames)).astype(int)]
+    tiles = [_tile(clip, predictions, t, lane, classes, scale) for clip, predictions, t in chosen]
+    return grid(tiles, columns=len(tiles), captions=[_seconds(clip, t, lane) for clip, _, t in chosen])
 
 
 def _tile(
