@@ -17,7 +17,7 @@ from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, Trai
 from seqdet.config_files import read_config, write_config
 from seqdet.models.weights import load_detector
 from seqdet.models.zoo import build_detector
-from seqdet.training.fit import choose_precision, fit, resume
+from seqdet.training.fit import fit, resume
 from seqdet.training.module import TrainingModule
 
 DIGITS = DigitsConfig(
@@ -221,12 +221,6 @@ def test_weights_of_every_few_epochs_are_kept(tmp_path):
     folder = run(tmp_path / "run", train=replace(TRAIN, keep_epochs=1))
     kept = folder / "checkpoints" / "step=000006.safetensors"
     assert load_file(kept).keys() == load_file(folder / "detector.safetensors").keys()
-
-
-def test_precision_is_as_wanted_or_what_the_machine_has():
-    assert choose_precision("float32", "cpu") == "float32"
-    assert choose_precision("bfloat16", "cpu") == "bfloat16"
-    assert choose_precision("auto", "cpu") in ("float32", "bfloat16")
 
 
 def test_training_off_the_main_thread_works(tmp_path):

@@ -14,6 +14,7 @@ from ..checks import InputError
 from ..config import RunConfig
 from ..config_files import read_config, to_yaml
 from ..data.loading import evaluation_loader
+from ..devices import choose_device
 from ..evaluation.coco import CocoEvaluator, CocoScores
 from ..files import write_text
 from ..models.detector import Detector
@@ -55,7 +56,7 @@ def evaluate(run: Path | str) -> dict[str, Any]:
             f"{folder.root} must hold a finished training. Go on with: seqdet train --resume {folder.root}"
         )
     config, training = read_config(folder.config), json.loads(folder.training.read_text(encoding="utf-8"))
-    detector = load_detector(folder.detector)
+    detector = load_detector(folder.detector, device=choose_device(config.train.device))
     started = time.monotonic()
     scores, shown = _score(detector, config, training["precision"])
     seconds = round(time.monotonic() - started, 1)

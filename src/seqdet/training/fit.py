@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from ..checks import InputError
 from ..config import DataConfig, RunConfig, TrainConfig
 from ..config_files import read_config, write_config
+from ..devices import choose_device, choose_precision
 from ..files import replacing, write_text
 from ..models.detector import Detector
 from ..models.zoo import build_detector
@@ -77,25 +78,6 @@ def resume(out: Path | str) -> Path:
         return folder.root
     detector = build_detector(config.model, seed=config.train.seed)
     return _run(detector, _clips(config), config, folder)
-
-
-def choose_device(wanted: str) -> str:
-    """ "cpu" or "cuda": the one wanted, or for "auto" a GPU if there is one."""
-    has_gpu = torch.cuda.is_available()
-    if wanted == "cuda" and not has_gpu:
-        raise InputError("train.device must be a device that is there, got 'cuda' and no GPU is visible.")
-    return ("cuda" if has_gpu else "cpu") if wanted == "auto" else wanted
-
-
-def choose_precision(wanted: str, device: str) -> str:
-    """ "float32" or "bfloat16": the one wanted, or for "auto" bfloat16 where the hardware computes with it."""
-    if wanted != "auto":
-        return wanted
-    if device == "cuda":
-        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        has_bfloat16 = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return "bfloat16" if has_bfloat16 else "float32"
 
 
 def _clips(config: RunConfig) -> ClipDataModule:
