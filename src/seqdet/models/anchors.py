@@ -27,7 +27,7 @@ class AnchorPreset(NamedTuple):
 PRESETS = {
     "psee": AnchorPreset(4.0, ((1 / 3, 1.0), (1 / 2, 1.0), (1.0, 1.0), (1.0, 1.5), (2.0, 1.0), (3.0, 1.0))),
     "coco": AnchorPreset(4.0, tuple((ratio, 2 ** (octave / 3)) for octave in range(3) for ratio in (0.5, 1.0, 2.0))),
-    "digits": AnchorPreset(3.5, ((1.0, 1.0), (1.4, 0.8), (1.4, 1.2), (2.2, 0.95), (3.5, 0.65), (4.5, 0.9))),
+    "digits": AnchorPreset(3.5, ((1.0, 1.0), (1.5, 0.9), (1.5, 1.3), (3.0, 0.9))),
 }
 """Named presets. ``psee``: six a cell, for road scenes; ``coco``: nine, as in RetinaNet (arXiv 1708.02002); ``digits``:
 fitted to the moving digits."""

@@ -121,12 +121,12 @@ class Detector(nn.Module):
         xyxy = clip_boxes(decode_boxes(deltas, anchors, variances=self.criterion.variances), outputs.size_hw)
         chosen = (best >= score) & (xyxy[..., :2] < xyxy[..., 2:]).all(dim=-1)
         group = (frame * classes + label)[chosen]
+        survivors = chosen.nonzero()[grouped_nms(xyxy[chosen], best[chosen], group, iou=iou)]
         kept = torch.zeros_like(chosen)
-        kept[tuple(index[grouped_nms(xyxy[chosen], best[chosen], group, iou=iou)] for index in chosen.nonzero().T)] = (
-            True
-        )
+        kept[survivors.unbind(1)] = True
         counts = kept.sum(dim=1).clamp(max=most).tolist()
         stays = kept.byte().argsort(dim=1, descending=True, stable=True)[:, : max(counts, default=0)]
         final = vote_boxes(xyxy[frame, stays], label[frame, stays], xyxy, label, best * chosen, iou=vote)
+        final = clip_boxes(final, outputs.size_hw)  # a mean of equal numbers may be off by its rounding
         label, best = label[frame, stays], best[frame, stays]
         return [Boxes(final[i, :count], label[i, :count], best[i, :count]) for i, count in enumerate(counts)]

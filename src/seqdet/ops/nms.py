@@ -46,4 +46,6 @@ def vote_boxes(
     votes = (box_iou(xyxy, voters) >= iou) & (labels[:, :, None] == voter_labels[:, None, :])
     weights = (votes * scores[:, None, :].square()).to(xyxy.dtype)
     total = weights.sum(dim=-1, keepdim=True)
-    return torch.where(total > 0, weights @ voters / total.clamp(min=torch.finfo(total.dtype).tiny), xyxy)
+    with torch.autocast(xyxy.device.type, enabled=False):  # bfloat16 is too coarse for pixels
+        mean = weights @ voters / total.clamp(min=torch.finfo(total.dtype).tiny)
+    return torch.where(total > 0, mean, xyxy)
