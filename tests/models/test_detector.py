@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.nn.functional import pad
-from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
 
 from seqdet.checks import InputError
 from seqdet.config import ModelConfig
@@ -13,16 +10,14 @@ from seqdet.models.detector import Detector
 from seqdet.models.heads import Outputs
 from seqdet.models.recurrent import CELLS, reset_lanes
 from seqdet.models.zoo import build_detector
-from seqdet.ops.boxes import decode_boxes
 from seqdet.structures import Boxes, Clip
 
 CLASSES = ("a", "b", "c")
-VARIANCES = (0.1, 0.2)
 
 
-def make_detector(cell: str = "lstm", activation: str = "softmax") -> Detector:
+def make_detector(cell: str = "lstm") -> Detector:
     """With a head that is as loud as a trained one."""
-    config = ModelConfig(base=1, channels=8, classes=CLASSES, cell=cell, activation=activation)
+    config = ModelConfig(base=1, channels=8, classes=CLASSES, cell=cell)
     detector = build_detector(config).eval()
     for parameter in detector.head.parameters():
         torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
@@ -153,78 +148,6 @@ def test_a_clip_without_labels_costs_nothing_and_can_be_trained_on():
     assert all(tensor.isfinite().all() for tensor in state)
 
 
-def random_outputs(detector: Detector, frames: int, seed: int) -> Outputs:
-    anchors = detector.anchors([(16, 16), (8, 8), (4, 4), (2, 2), (1, 1)])
-    generator = torch.Generator().manual_seed(seed)
-    logits = len(CLASSES) + (detector.config.activation == "softmax")
-    deltas = 2 * torch.randn(frames, len(anchors), 4, generator=generator)
-    # in float64, so that no two scores are equal
-    values = 3 * torch.randn(frames, len(anchors), logits, generator=generator, dtype=torch.float64) - 2
-    return Outputs(deltas, values, anchors, (120, 128))
-
-
-def decode_one_frame(
-    detector: Detector,
-    outputs: Outputs,
-    frame: int,
-    *,
-    score: float,
-    iou: float,
-    vote: float,
-    candidates: int,
-    most: int,
-) -> Boxes:
-    """The rule, word by word."""
-    logits = outputs.logits[frame]
-    is_softmax = detector.config.activation == "softmax"
-    scores = logits.softmax(-1)[:, 1:] if is_softmax else logits.sigmoid()
-    pairs = [(s, a, k) for a, row in enumerate(scores.tolist()) for k, s in enumerate(row) if s >= score]
-    pairs = sorted(pairs, reverse=True)[:candidates]
-    values = torch.tensor([s for s, _, _ in pairs], dtype=torch.float64)
-    anchor, label = (torch.tensor([pair[i] for pair in pairs], dtype=torch.int64) for i in (1, 2))
-    xyxy = decode_boxes(outputs.deltas[frame, anchor], outputs.anchors[anchor], variances=VARIANCES)
-    boxes = Boxes(clip_boxes_to_image(xyxy, outputs.size_hw), label, values)
-    boxes = boxes[(boxes.xyxy[:, 2:] > boxes.xyxy[:, :2]).all(dim=1)]
-    kept = boxes[batched_nms(boxes.xyxy.double(), boxes.scores, boxes.labels, iou)][:most]
-    agree = (kept.labels[:, None] == boxes.labels) & (box_iou(kept.xyxy, boxes.xyxy) >= vote)
-    voted = [
-        (boxes.xyxy[own] * weight[:, None]).sum(0) / weight.sum() if len(weight) else box
-        for box, own in zip(kept.xyxy, agree, strict=True)
-        for weight in [boxes.scores[own].square()]
-    ]
-    return Boxes(torch.stack(voted).float() if voted else kept.xyxy, kept.labels, kept.scores)
-
-
-DETECTORS = {activation: make_detector(activation=activation) for activation in ("softmax", "sigmoid")}
-
-
-@settings(deadline=None, max_examples=15)
-@given(
-    activation=st.sampled_from(list(DETECTORS)),
-    frames=st.integers(0, 3),
-    seed=st.integers(0, 2**31),
-    score=st.sampled_from([0.01, 0.3, 0.7, 0.99]),
-    iou=st.sampled_from([0.0, 0.5, 0.9]),
-    vote=st.sampled_from([0.3, 0.7, 1.1]),
-    candidates=st.sampled_from([1, 40, 400, 100_000]),
-    most=st.sampled_from([1, 10, 1000]),
-)
-def test_decoding_is_that_of_one_frame_after_the_other(activation, frames, seed, score, iou, vote, candidates, most):
-    detector = DETECTORS[activation]
-    outputs = random_outputs(detector, frames, seed)
-    limits = {"score": score, "iou": iou, "vote": vote, "candidates": candidates, "most": most}
-    decoded = detector.decode(outputs, **limits)
-    assert len(decoded) == frames
-    for frame, boxes in enumerate(decoded):
-        wanted = decode_one_frame(detector, outputs, frame, **limits)
-        assert boxes.labels.tolist() == wanted.labels.tolist()
-        torch.testing.assert_close(boxes.scores, wanted.scores)
-        torch.testing.assert_close(boxes.xyxy, wanted.xyxy, atol=1e-4, rtol=1e-5)
-        assert (boxes.scores.diff() <= 0).all()
-        assert len(boxes) <= min(most, candidates)
-        assert (boxes.scores >= score).all()
-
-
 def test_decoding_follows_the_frames_in_time_then_lane_order(detector):
     frames = make_frames(3, 2)
     decoded = detector.decode(detector(frames)[0])
@@ -235,28 +158,6 @@ def test_decoding_follows_the_frames_in_time_then_lane_order(detector):
     assert [boxes.labels.tolist() for boxes in decoded] == [boxes.labels.tolist() for boxes in one_by_one]
     assert sum(map(len, decoded)) > 0
     assert len({tuple(boxes.scores.tolist()) for boxes in decoded}) == 6
-
-
-def test_voting_does_not_move_boxes_out_of_the_frame(detector):
-    for seed in range(5):
-        for boxes in detector.decode(random_outputs(detector, 3, seed), vote=0.3):
-            assert boxes.xyxy.min() >= 0
-            assert boxes.xyxy[:, 2].max() <= 128
-            assert boxes.xyxy[:, 3].max() <= 120
-
-
-def test_boxes_are_as_exact_in_bfloat16_as_in_float32(detector):
-    outputs = random_outputs(detector, 3, 0)
-    wanted = detector.decode(outputs)
-    with torch.autocast("cpu", torch.bfloat16):
-        decoded = detector.decode(outputs)
-    assert all(torch.equal(boxes.xyxy, exact.xyxy) for boxes, exact in zip(decoded, wanted, strict=True))
-
-
-def test_nothing_is_found_where_no_score_suffices(detector):
-    outputs = random_outputs(detector, 2, 0)
-    assert [len(boxes) for boxes in detector.decode(outputs, score=1.1)] == [0, 0]
-    assert detector.decode(random_outputs(detector, 0, 0)) == []
 
 
 def test_decoding_works_after_training_in_inference_mode_and_back(detector):
@@ -295,9 +196,3 @@ def test_the_state_of_fewer_lanes_is_refused_and_not_shared_out(detector):
     _, state = detector(make_frames(1, 1))
     with pytest.raises(InputError, match="state must be what the last call returned for 2 lanes"):
         detector(make_frames(1, 2), state)
-
-
-@pytest.mark.parametrize("limit", ["candidates", "most"])
-def test_a_limit_below_one_is_refused(detector, limit):
-    with pytest.raises(InputError, match=f"{limit} must be at least 1, got -1"):
-        detector.decode(random_outputs(detector, 1, 0), **{limit: -1})
