@@ -198,6 +198,12 @@ def test_classes_that_the_data_do_not_have_are_refused_before_anything_is_writte
     assert not (tmp_path / "run").exists()
 
 
+def test_one_frame_a_batch_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match="clip_length times lanes must be at least 2"):
+        run(tmp_path / "run", data=replace(DATA, clip_length=1, lanes=1))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_full_disk_ends_training_with_a_sentence_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     from seqdet import files
 

@@ -81,6 +81,8 @@ def resume(out: Path | str) -> Path:
 
 
 def _clips(config: RunConfig) -> ClipDataModule:
+    if config.data.clip_length * config.data.lanes < 2:
+        raise InputError("clip_length times lanes must be at least 2 to train: batch norm needs more than one frame.")
     clips = ClipDataModule(config.data, batches=config.train.max_steps * config.train.accumulate)
     if clips.dataset.classes != config.model.classes:
         raise InputError(
