@@ -87,3 +87,15 @@ def test_an_unfinished_run_is_refused_with_the_command_that_finishes_it(run, tmp
     (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
     with pytest.raises(InputError, match=r"must hold a finished training\. Go on with: seqdet train --resume"):
         evaluate(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"frames": 1', b"[1]", b'{"frames": 1}', b"\x99"])
+def test_damaged_facts_of_the_training_are_one_sentence(run, tmp_path, content):
+    (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
+    (tmp_path / "training.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"training\.json must"):
+        evaluate(tmp_path)
+
+
+def test_a_run_without_logs_has_no_curves(tmp_path):
+    assert read_curves(tmp_path / "logs") == {}

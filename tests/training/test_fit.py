@@ -168,6 +168,15 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, content):
         resume(tmp_path)
 
 
+@pytest.mark.parametrize("content", [[1, 2], {"global_step": 3}])
+def test_another_file_of_torch_is_no_checkpoint(tmp_path, content):
+    write_config(RunConfig(DATA, MODEL, TRAIN), tmp_path / "config.yaml")
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(content, tmp_path / "checkpoints" / "last.ckpt")
+    with pytest.raises(InputError, match=r"last\.ckpt must be a checkpoint of seqdet"):
+        resume(tmp_path)
+
+
 def test_a_checkpoint_with_a_pickle_inside_is_refused_and_not_run(tmp_path):
     class Evil:
         def __reduce__(self):

@@ -13,6 +13,8 @@ def read_curves(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
     Where a resumed training went over the same steps again, the later points count.
     """
+    if not folder.is_dir():
+        return {}
     logs = EventAccumulator(str(folder), size_guidance={SCALARS: 0})
     logs.Reload()
     curves = {}

@@ -55,7 +55,7 @@ def evaluate(run: Path | str) -> dict[str, Any]:
         raise InputError(
             f"{folder.root} must hold a finished training. Go on with: seqdet train --resume {folder.root}"
         )
-    config, training = read_config(folder.config), json.loads(folder.training.read_text(encoding="utf-8"))
+    config, training = read_config(folder.config), _training_facts(folder.training)
     detector = load_detector(folder.detector, device=choose_device(config.train.device))
     started = time.monotonic()
     scores, shown = _score(detector, config, training["precision"])
@@ -92,6 +92,20 @@ def summary(metrics: dict[str, Any], run: Path | str) -> str:
             *(f"{path}" for path in (folder.report, folder.video, folder.metrics, folder.detector)),
         ]
     )
+
+
+def _training_facts(path: Path) -> dict[str, Any]:
+    """What ``fit`` wrote about the training."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} must be the JSON that a finished training writes; it is damaged ({error})."
+        ) from error
+    needed = {"precision", "frames", "seconds", "frames_per_second", "parameters"}
+    if not isinstance(facts, dict) or not needed <= facts.keys():
+        raise InputError(f"{path} must hold {', '.join(sorted(needed))}; it is damaged or of another kind.")
+    return facts
 
 
 def _figure(value: float | None) -> str:

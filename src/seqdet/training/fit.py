@@ -159,10 +159,14 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
 
 def _step_of(checkpoint: Path) -> int:
     """The optimiser step at which a checkpoint was written."""
+    damaged = InputError(f"{checkpoint} must be a checkpoint of seqdet; it is damaged or of another kind.")
     try:
-        return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise InputError(f"{checkpoint} must be a checkpoint of seqdet; it is damaged or of another kind.") from error
+        raise damaged from error
+    if not isinstance(content, dict) or not {"global_step", "recurrent_state", "state_dict"} <= content.keys():
+        raise damaged
+    return int(content["global_step"])
 
 
 def _finish(folder: RunFolder, checkpoints: Checkpoints, facts: dict[str, Any]) -> None:
