@@ -99,7 +99,7 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
     device = choose_device(train.device)
     precision = choose_precision(train.precision, device)
     if train.channels_last:
-        detector.to(memory_format=torch.channels_last)  # pyright: ignore
+        detector.to(memory_format=torch.channels_last)
     steps_per_epoch = max(1, clips.order().steps_per_epoch // train.accumulate)
     module = TrainingModule(detector, train, steps_per_epoch=steps_per_epoch)
     frames_per_step = config.data.clip_length * config.data.lanes * train.accumulate
