@@ -38,7 +38,7 @@ def test_a_configuration_reads_back_from_yaml_and_json(tmp_path_factory, config)
     path = tmp_path_factory.getbasetemp() / "config.yaml"
     write_config(config, path)
     assert read_config(path) == config
-    assert path.read_text(encoding="utf-8") == to_yaml(config)
+    assert path.read_text(encoding="utf-8") == "# seqdet run 1\n" + to_yaml(config)
     assert from_dict(RunConfig, json.loads(json.dumps(to_dict(config))), name="config") == config
 
 
@@ -51,6 +51,11 @@ def read(tmp_path: Path, content: str | bytes) -> RunConfig:
 def test_settings_that_are_not_given_keep_their_defaults(tmp_path):
     assert read(tmp_path, "train: {max_steps: 7}") == RunConfig(train=TrainConfig(max_steps=7))
     assert read(tmp_path, "{}") == RunConfig()
+
+
+def test_a_configuration_of_another_version_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"recipe\.yaml must be of version 1, got 2\. A newer seqdet wrote it\."):
+        read(tmp_path, "# seqdet run 2\ntrain: {max_steps: 7}")
 
 
 @pytest.mark.parametrize(("number", "value"), [("1e-3", 1e-3), ("1.0e-3", 1e-3), ("'0.5'", 0.5), ("2", 2.0)])

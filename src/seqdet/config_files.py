@@ -16,6 +16,9 @@ from .config import RunConfig
 from .files import write_text
 
 Config = TypeVar("Config")
+FORMAT = "# seqdet run "
+VERSION = "1"
+"""Together the first line of a written configuration; a comment, so that the file is a recipe as well."""
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
@@ -86,7 +89,7 @@ def _parsed_list(items: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ..
 
 def write_config(config: RunConfig, path: Path) -> None:
     """Write ``path`` as YAML, in the layout of a recipe."""
-    write_text(path, to_yaml(config))
+    write_text(path, f"{FORMAT}{VERSION}\n{to_yaml(config)}")
 
 
 def to_yaml(config: RunConfig) -> str:
@@ -95,13 +98,18 @@ def to_yaml(config: RunConfig) -> str:
 
 
 def read_config(path: Path) -> RunConfig:
-    """The configuration that ``write_config`` wrote.
+    """The configuration that ``write_config`` wrote, or a recipe, whose first line names no version.
 
     Raises:
-        InputError: if the file is missing, is no YAML, or holds a key or value that does not fit.
+        InputError: if the file is missing, is no YAML, is of an unknown version, or holds a key or value that does not
+            fit.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        values = yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read as a configuration: {' '.join(str(error).split())}.") from error
+    first = text.partition("\n")[0]
+    if first.startswith(FORMAT) and (version := first.removeprefix(FORMAT).strip()) != VERSION:
+        raise InputError(f"{path} must be of version {VERSION}, got {version}. A newer seqdet wrote it.")
     return from_dict(RunConfig, values, name=str(path))

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from .checks import InputError
 
+TRAINING_FORMAT, METRICS_FORMAT = "seqdet training 1", "seqdet metrics 1"
+"""Format and version of the two JSON files, under their key ``format``."""
+
 
 @dataclass(frozen=True)
 class RunFolder:

@@ -32,6 +32,7 @@ def test_metrics_hold_scores_and_the_facts_of_the_training(run):
     for name in ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AR"):
         assert 0 <= metrics[name] <= 1
     assert metrics["AP_large"] is None
+    assert metrics["format"] == "seqdet metrics 1"
     assert metrics["frames"] == 24
     assert metrics["training_frames"] == 8 * 3 * 2
     assert metrics["training_seconds"] > 0
@@ -89,7 +90,7 @@ def test_an_unfinished_run_is_refused_with_the_command_that_finishes_it(run, tmp
         evaluate(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b'{"frames": 1', b"[1]", b'{"frames": 1}', b"\x99"])
+@pytest.mark.parametrize("content", [b"", b'{"frames": 1', b"[1]", b'{"frames": 1}', b'{"format": "seqdet training 2"}', b"\x99"])
 def test_damaged_facts_of_the_training_are_one_sentence(run, tmp_path, content):
     (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
     (tmp_path / "training.json").write_bytes(content)

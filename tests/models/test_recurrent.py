@@ -62,6 +62,19 @@ def test_no_state_is_a_state_of_zeros(cell):
 
 @EVERY_CELL
 @WITH_AND_WITHOUT_NORM
+def test_a_state_of_another_precision_is_taken_over(cell, norm):
+    module, x = make_cell(cell, norm=norm), torch.randn(3, 2, 2, 5, 7)
+    whole, _ = module(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, low = module(x[:2])
+    assert low[0].dtype == torch.bfloat16
+    y, state = module(x[2:], low)
+    assert y.dtype == state[0].dtype == torch.float32
+    torch.testing.assert_close(y, whole[2:], rtol=0, atol=0.02)
+
+
+@EVERY_CELL
+@WITH_AND_WITHOUT_NORM
 def test_a_reset_lane_forgets_and_its_neighbour_does_not(cell, norm):
     module, x = make_cell(cell, norm=norm), torch.randn(3, 2, 2, 5, 7)
     fresh, state = module(x)

@@ -168,6 +168,17 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, content):
         resume(tmp_path)
 
 
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_a_flipped_bit_in_a_checkpoint_is_noticed(whole, tmp_path, place):
+    write_config(RunConfig(DATA, MODEL, TRAIN), tmp_path / "config.yaml")
+    (tmp_path / "checkpoints").mkdir()
+    content = bytearray((whole / "checkpoints" / "last.ckpt").read_bytes())
+    content[int(place * len(content))] ^= 1
+    (tmp_path / "checkpoints" / "last.ckpt").write_bytes(content)
+    with pytest.raises(InputError, match=r"last\.ckpt must be a checkpoint of seqdet; it is damaged"):
+        resume(tmp_path)
+
+
 @pytest.mark.parametrize("content", [[1, 2], {"global_step": 3}])
 def test_another_file_of_torch_is_no_checkpoint(tmp_path, content):
     write_config(RunConfig(DATA, MODEL, TRAIN), tmp_path / "config.yaml")

@@ -19,7 +19,7 @@ from ..evaluation.coco import CocoEvaluator, CocoScores
 from ..files import write_text
 from ..models.detector import Detector
 from ..models.weights import load_detector
-from ..runs import RunFolder, versions
+from ..runs import METRICS_FORMAT, TRAINING_FORMAT, RunFolder, versions
 from ..structures import Boxes, Clip
 from ..viz.charts import Chart
 from ..viz.html import Report, write_report
@@ -61,6 +61,7 @@ def evaluate(run: Path | str) -> dict[str, Any]:
     scores, shown = _score(detector, config, training["precision"])
     seconds = round(time.monotonic() - started, 1)
     metrics = {
+        "format": METRICS_FORMAT,
         **scores.as_dict(),
         "split": "test",
         "evaluation_seconds": seconds,
@@ -102,7 +103,9 @@ def _training_facts(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} must be the JSON that a finished training writes; it is damaged ({error})."
         ) from error
-    needed = {"precision", "frames", "seconds", "frames_per_second", "parameters"}
+    if isinstance(facts, dict) and facts.get("format", TRAINING_FORMAT) != TRAINING_FORMAT:
+        raise InputError(f"{path} must have the format {TRAINING_FORMAT!r}, got {facts['format']!r}.")
+    needed = {"format", "precision", "frames", "seconds", "frames_per_second", "parameters"}
     if not isinstance(facts, dict) or not needed <= facts.keys():
         raise InputError(f"{path} must hold {', '.join(sorted(needed))}; it is damaged or of another kind.")
     return facts

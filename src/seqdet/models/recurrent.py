@@ -57,7 +57,7 @@ class ConvLSTM(nn.Module):
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         gates_from_input = over_time(self.from_input, x)  # does not wait for the hidden state
-        hidden, cell = silence(gates_from_input, self.from_hidden.in_channels, 2) if state is None else state
+        hidden, cell = start(state, gates_from_input, self.from_hidden.in_channels, tensors=2)
         outputs = []
         for gates in gates_from_input.unbind(0):
             keep, write, emit, value = (gates + self.from_hidden(hidden)).chunk(4, dim=1)
@@ -87,13 +87,13 @@ class ConvGRU(nn.Module):
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         from_input = over_time(self.from_input, x)
         channels = self.value_from_hidden.in_channels
-        (hidden,) = silence(from_input, channels, 1) if state is None else state
+        (hidden,) = start(state, from_input, channels, tensors=1)
         outputs = []
         for gates_and_value in from_input.unbind(0):
             gates, value = gates_and_value.split([2 * channels, channels], dim=1)
             update, reset = (gates + self.gates_from_hidden(hidden)).sigmoid().chunk(2, dim=1)
             candidate = (value + self.value_from_hidden(reset * hidden)).tanh()
-            hidden = torch.lerp(hidden.to(candidate.dtype), candidate, update)
+            hidden = torch.lerp(hidden, candidate, update)
             outputs.append(hidden)
         return torch.cat(outputs).unflatten(0, x.shape[:2]), (hidden,)
 
@@ -110,8 +110,10 @@ def drive(
     return conv, conv.bias
 
 
-def silence(like: Tensor, channels: int, tensors: int) -> State:
-    """The state before anything was seen, for frames ``like`` (T, B, C, h, w): ``tensors`` x (B, channels, h, w)."""
+def start(state: State | None, like: Tensor, channels: int, *, tensors: int) -> State:
+    """The state in the precision of ``like`` (T, B, C, h, w), or silence, ``tensors`` x (B, channels, h, w)."""
+    if state is not None:
+        return tuple(tensor.to(like.dtype) for tensor in state)
     _, batch, _, height, width = like.shape
     return (like.new_zeros(batch, channels, height, width),) * tensors
 

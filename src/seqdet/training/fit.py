@@ -6,6 +6,7 @@ import json
 import logging
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from ..devices import choose_device, choose_precision
 from ..files import replacing, write_text
 from ..models.detector import Detector
 from ..models.zoo import build_detector
-from ..runs import RunFolder, versions
+from ..runs import TRAINING_FORMAT, RunFolder, versions
 from .callbacks import Checkpoints, Progress, WholeFiles
 from .datamodule import ClipDataModule
 from .demo import DemoClips
@@ -143,6 +144,7 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
         folder,
         checkpoints,
         {
+            "format": TRAINING_FORMAT,
             "steps": train.max_steps,
             "frames": train.max_steps * frames_per_step,
             "seconds": round(checkpoints.seconds, 1),
@@ -161,8 +163,11 @@ def _step_of(checkpoint: Path) -> int:
     """The optimiser step at which a checkpoint was written."""
     damaged = InputError(f"{checkpoint} must be a checkpoint of seqdet; it is damaged or of another kind.")
     try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            if archive.testzip() is not None:  # torch reads over a flipped bit
+                raise damaged
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         raise damaged from error
     if not isinstance(content, dict) or not {"global_step", "recurrent_state", "state_dict"} <= content.keys():
         raise damaged
