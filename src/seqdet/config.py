@@ -134,8 +134,10 @@ class TrainConfig:
 
     max_steps: int = 830
     """Optimiser steps."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """``muon``: for the convolutions, and AdamW for the rest."""
     lr: float = 2e-3
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
     weight_decay: float = 0.05
     """Of the weights; norms and biases do not decay."""
     schedule: Literal["cosine", "exponential", "constant"] = "cosine"

@@ -90,7 +90,9 @@ def test_an_unfinished_run_is_refused_with_the_command_that_finishes_it(run, tmp
         evaluate(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b'{"frames": 1', b"[1]", b'{"frames": 1}', b'{"format": "seqdet training 2"}', b"\x99"])
+@pytest.mark.parametrize(
+    "content", [b"", b'{"frames": 1', b"[1]", b'{"frames": 1}', b'{"format": "seqdet training 2"}', b"\x99"]
+)
 def test_damaged_facts_of_the_training_are_one_sentence(run, tmp_path, content):
     (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
     (tmp_path / "training.json").write_bytes(content)

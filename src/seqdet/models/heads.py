@@ -62,6 +62,14 @@ class BoxHead(nn.Module):
         logits = torch.cat([_per_anchor(self.classes(x), self.logits) for x in maps], dim=1)
         return deltas.float(), logits.float()
 
+    @property
+    def predictors(self) -> tuple[nn.Conv2d, nn.Conv2d]:
+        """The last layer of each branch."""
+        boxes, classes = self.boxes[-1], self.classes[-1]
+        assert isinstance(boxes, nn.Conv2d)
+        assert isinstance(classes, nn.Conv2d)
+        return boxes, classes
+
     def scores(self, logits: Tensor) -> Tensor:
         """Probability of every class: (N, A, K)."""
         return logits.softmax(-1)[..., 1:] if self.activation == "softmax" else logits.sigmoid()

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from lightning import LightningModule
 from torch import Tensor
-from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from ..checks import InputError
@@ -18,9 +17,7 @@ from ..evaluation.coco import CocoEvaluator
 from ..models.detector import Detector
 from ..models.recurrent import detach, reset_lanes
 from ..structures import Boxes, Clip, State
-
-BETAS = (0.9, 0.95)
-"""Of AdamW. The second moment forgets within twenty steps: short trainings at a high rate are better for it."""
+from .optimizers import OPTIMIZERS
 
 
 class TrainingModule(LightningModule):
@@ -71,10 +68,8 @@ class TrainingModule(LightningModule):
         self.validation_state = None
 
     def configure_optimizers(self) -> Any:
-        decaying = [p for p in self.detector.parameters() if p.ndim > 1]
-        others = [p for p in self.detector.parameters() if p.ndim <= 1]
-        groups = [{"params": decaying}, {"params": others, "weight_decay": 0.0}]
-        optimizer = AdamW(groups, lr=self.config.lr, betas=BETAS, weight_decay=self.config.weight_decay, fused=True)
+        choose = OPTIMIZERS[self.config.optimizer]
+        optimizer = choose(self.detector, lr=self.config.lr, weight_decay=self.config.weight_decay)
         factor = learning_rate_factor(self.config, self.steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import copy
+import io
+from dataclasses import replace
+
+import pytest
+import torch
+
+from seqdet.config import ModelConfig
+from seqdet.models.zoo import build_detector
+from seqdet.training.optimizers import OPTIMIZERS, MuonAndAdamW, muon
+
+MODEL = ModelConfig(base=4, channels=8)
+FORMATS = pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+EVERY_OPTIMIZER = pytest.mark.parametrize("name", OPTIMIZERS)
+
+
+def gradients(detector: torch.nn.Module, seed: int) -> None:
+    torch.manual_seed(seed)
+    for parameter in detector.parameters():
+        parameter.grad = torch.randn(parameter.shape)
+
+
+def trained(name: str, steps: int, *, memory_format: torch.memory_format = torch.contiguous_format) -> torch.nn.Module:
+    detector = build_detector(MODEL).to(memory_format=memory_format)
+    optimizer = OPTIMIZERS[name](detector, lr=1e-2, weight_decay=0.1)
+    for step in range(steps):
+        gradients(detector, step)
+        optimizer.step()
+        optimizer.zero_grad()
+    return detector
+
+
+@FORMATS
+def test_muon_moves_every_gate_as_torch_moves_a_matrix_of_its_own(memory_format):
+    weight = torch.nn.Parameter(torch.randn(32, 8, 3, 3).to(memory_format=memory_format))
+    gates = [torch.nn.Parameter(gate.flatten(1).clone()) for gate in weight.detach().split(8)]
+    ours = MuonAndAdamW([weight], [], rows=8, lr=0.1, weight_decay=0.1)
+    theirs = torch.optim.Muon(gates, lr=0.1, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for _ in range(3):
+        gradient = torch.randn(32, 8, 3, 3)
+        weight.grad = gradient.clone()
+        for gate, part in zip(gates, gradient.split(8), strict=True):
+            gate.grad = part.flatten(1)
+        ours.step()
+        theirs.step()
+    torch.testing.assert_close(weight.detach().flatten(1), torch.cat([g.detach() for g in gates]), atol=2e-2, rtol=0)
+
+
+def test_an_update_is_nearly_orthogonal():
+    weight = torch.nn.Parameter(torch.zeros(8, 8, 3, 3))
+    optimizer = MuonAndAdamW([weight], [], rows=8, lr=1.0, weight_decay=0.0)
+    weight.grad = torch.randn(8, 1, 1, 1) * torch.randn(1, 8, 3, 3) + 0.1 * torch.randn(8, 8, 3, 3)
+    optimizer.step()
+    values = torch.linalg.svdvals(weight.detach().flatten(1))
+    assert values.max() / values.min() < 2.5
+    assert torch.linalg.cond(weight.grad.flatten(1)) > 10
+
+
+def test_muon_takes_the_convolutions_that_do_not_predict_and_adamw_the_rest():
+    detector = build_detector(MODEL)
+    optimizer = muon(detector, lr=1e-2, weight_decay=0.1)
+    names = {id(p): name for name, p in detector.named_parameters()}
+    others = {names[id(p)] for p in optimizer.others}
+    assert {"head.boxes.2.weight", "head.classes.2.weight", "head.classes.2.bias"} <= others
+    assert {names[id(p)] for p in optimizer.convolutions} == {
+        name for name, p in detector.named_parameters() if p.ndim == 4 and name not in others
+    }
+    assert "backbone.levels.0.from_hidden.weight" not in others
+    assert len(others) + len(optimizer.convolutions) == len(names)
+
+
+@EVERY_OPTIMIZER
+@FORMATS
+def test_every_parameter_moves_and_no_gradient_stays(name, memory_format):
+    before, after = build_detector(MODEL), trained(name, 1, memory_format=memory_format)
+    for old, new in zip(before.parameters(), after.parameters(), strict=True):
+        assert not torch.equal(old, new)
+        assert new.grad is None
+
+
+@EVERY_OPTIMIZER
+@FORMATS
+def test_an_optimiser_read_back_goes_on_bit_for_bit(name, memory_format):
+    detector = build_detector(MODEL).to(memory_format=memory_format)
+    optimizer = OPTIMIZERS[name](detector, lr=1e-2, weight_decay=0.1)
+    for step in range(4):
+        if step == 2:
+            file = io.BytesIO()
+            torch.save(optimizer.state_dict(), file)
+            file.seek(0)
+            detector = copy.deepcopy(detector)
+            optimizer = OPTIMIZERS[name](detector, lr=1.0, weight_decay=0.0)
+            optimizer.load_state_dict(torch.load(file, weights_only=True))
+            assert {group["lr"] for group in optimizer.param_groups} == {1e-2}
+        gradients(detector, step)
+        optimizer.step()
+    for one, other in zip(
+        detector.parameters(), trained(name, 4, memory_format=memory_format).parameters(), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+@EVERY_OPTIMIZER
+def test_a_learning_rate_set_from_outside_counts(name):
+    still = build_detector(replace(MODEL, base=2))
+    optimizer = OPTIMIZERS[name](still, lr=1e-2, weight_decay=0.1)
+    before = copy.deepcopy(still.state_dict())
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    gradients(still, 0)
+    optimizer.step()
+    for key, tensor in still.state_dict().items():
+        assert torch.equal(tensor, before[key])
