@@ -58,8 +58,11 @@ def test_an_update_is_nearly_orthogonal():
     assert torch.linalg.cond(weight.grad.flatten(1)) > 10
 
 
-def test_muon_takes_the_convolutions_that_do_not_predict_and_adamw_the_rest():
-    detector = build_detector(MODEL)
+@pytest.mark.parametrize(
+    ("cell", "from_hidden"), [("lstm", {"from_hidden"}), ("gru", {"gates_from_hidden", "value_from_hidden"})]
+)
+def test_muon_takes_the_convolutions_that_neither_predict_nor_recur_and_adamw_the_rest(cell, from_hidden):
+    detector = build_detector(replace(MODEL, cell=cell))
     optimizer = muon(detector, lr=1e-2, weight_decay=0.1)
     names = {id(p): name for name, p in detector.named_parameters()}
     others = {names[id(p)] for p in optimizer.others}
@@ -67,7 +70,8 @@ def test_muon_takes_the_convolutions_that_do_not_predict_and_adamw_the_rest():
     assert {names[id(p)] for p in optimizer.convolutions} == {
         name for name, p in detector.named_parameters() if p.ndim == 4 and name not in others
     }
-    assert "backbone.levels.0.from_hidden.weight" not in others
+    assert {f"backbone.levels.0.{layer}.weight" for layer in from_hidden} <= others
+    assert "backbone.levels.0.from_input.0.weight" not in others
     assert len(others) + len(optimizer.convolutions) == len(names)
 
 

@@ -21,9 +21,16 @@ def adamw(detector: Detector, *, lr: float, weight_decay: float) -> AdamW:
 
 
 def muon(detector: Detector, *, lr: float, weight_decay: float) -> MuonAndAdamW:
-    """Muon for every convolution but those that predict, AdamW for the rest."""
+    """Muon for every convolution but those that predict and those of a memory to itself, AdamW for the rest.
+
+    A memory whose own weights Muon moved drifts once a recording is longer than those it was trained on.
+    """
     predicting = {id(layer.weight) for layer in detector.head.predictors}
-    convolutions = [p for p in detector.parameters() if p.ndim == 4 and id(p) not in predicting]
+    convolutions = [
+        p
+        for name, p in detector.named_parameters()
+        if p.ndim == 4 and id(p) not in predicting and not name.endswith("from_hidden.weight")
+    ]
     chosen = {id(p) for p in convolutions}
     others = [p for p in detector.parameters() if id(p) not in chosen]
     return MuonAndAdamW(convolutions, others, rows=detector.config.channels, lr=lr, weight_decay=weight_decay)
