@@ -6,7 +6,7 @@ from torchvision.ops import box_convert
 
 from seqdet.checks import InputError
 from seqdet.config import ModelConfig
-from seqdet.models.anchors import Anchors
+from seqdet.models.anchors import PRESETS, Anchors
 from seqdet.models.criterion import BOX_LOSSES, CLASS_LOSSES, Criterion
 from seqdet.models.heads import Outputs
 from seqdet.models.zoo import build_detector
@@ -17,7 +17,7 @@ from seqdet.structures import Boxes, Clip
 
 CLASSES = 3
 VARIANCES = (0.1, 0.2)
-ANCHORS = Anchors("psee", (8, 16, 32, 64, 128))([(16, 16), (8, 8), (4, 4), (2, 2), (1, 1)])
+ANCHORS = Anchors(PRESETS["psee"], (8, 16, 32, 64, 128))([(16, 16), (8, 8), (4, 4), (2, 2), (1, 1)])
 TRUTH = [
     Boxes(torch.tensor([[10.0, 20, 50, 70], [60, 60, 90, 120]]), torch.tensor([2, 0])),
     Boxes.empty(),

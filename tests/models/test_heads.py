@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from seqdet.checks import InputError
-from seqdet.models.anchors import Anchors
+from seqdet.models.anchors import PRESETS, Anchors
 from seqdet.models.heads import PRIOR, BoxHead
 
 EVERY_ACTIVATION = pytest.mark.parametrize(("activation", "logits"), [("softmax", 6), ("sigmoid", 5)])
@@ -47,7 +47,7 @@ def test_softmax_scores_leave_the_rest_to_the_background():
 def test_outputs_stand_in_the_order_of_the_anchors():
     """The maps hold the centres of their cells, which the last layers pass on beside the number of the shape."""
     sizes_hw, strides = [(4, 6), (2, 3)], (8, 16)
-    anchors = Anchors("psee", strides)
+    anchors = Anchors(PRESETS["psee"], strides)
     head = make_head("softmax", hidden=0, per_cell=anchors.per_cell)
     for last, numbers in ((head.boxes[-1], 4), (head.classes[-1], 6)):
         nn.init.zeros_(last.weight)

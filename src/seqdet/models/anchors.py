@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import check_choice
-
 
 class AnchorPreset(NamedTuple):
     """Shapes of the anchors in one cell.
@@ -37,13 +35,12 @@ class Anchors:
     """The anchors of all maps, computed when asked for.
 
     Args:
-        preset: a key of ``PRESETS``.
+        preset: the shapes in one cell, such as an entry of ``PRESETS``.
         strides: pixels from cell to cell of every map, finest first.
     """
 
-    def __init__(self, preset: str, strides: Sequence[int]) -> None:
-        check_choice(preset, PRESETS, "anchors")
-        self.preset, self.strides = PRESETS[preset], tuple(strides)
+    def __init__(self, preset: AnchorPreset, strides: Sequence[int]) -> None:
+        self.preset, self.strides = preset, tuple(strides)
 
     @property
     def per_cell(self) -> int:

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..checks import InputError, check_at_least, check_shape
+from ..checks import InputError, check_shape
 from ..config import ModelConfig
-from ..ops.boxes import clip_boxes, decode_boxes
-from ..ops.nms import grouped_nms, vote_boxes
+from ..ops.decoding import detections
 from ..structures import Boxes, Clip, State
 from .anchors import Anchors
 from .backbones import FeatureExtractor
@@ -108,25 +107,15 @@ class Detector(nn.Module):
         Returns:
             F entries; boxes are clipped to the frame, and those wholly outside are left out.
         """
-        check_at_least(candidates, 1, "candidates")
-        check_at_least(most, 1, "most")
-        scores = self.head.scores(outputs.logits)
-        frames, _, classes = scores.shape
-        best, pair = scores.flatten(1).topk(min(candidates, scores[0].numel() if frames else 0), dim=1)
-        most_chosen = int((best >= score).sum(dim=1).max()) if frames else 0
-        best, pair = best[:, :most_chosen], pair[:, :most_chosen]  # (F, M), the best first
-        frame = torch.arange(frames, device=best.device)[:, None]
-        anchor, label = pair // classes, pair % classes
-        deltas, anchors = outputs.deltas[frame, anchor], outputs.anchors[anchor]
-        xyxy = clip_boxes(decode_boxes(deltas, anchors, variances=self.criterion.variances), outputs.size_hw)
-        chosen = (best >= score) & (xyxy[..., :2] < xyxy[..., 2:]).all(dim=-1)
-        group = (frame * classes + label)[chosen]
-        survivors = chosen.nonzero()[grouped_nms(xyxy[chosen], best[chosen], group, iou=iou)]
-        kept = torch.zeros_like(chosen)
-        kept[survivors.unbind(1)] = True
-        counts = kept.sum(dim=1).clamp(max=most).tolist()
-        stays = kept.byte().argsort(dim=1, descending=True, stable=True)[:, : max(counts, default=0)]
-        final = vote_boxes(xyxy[frame, stays], label[frame, stays], xyxy, label, best * chosen, iou=vote)
-        final = clip_boxes(final, outputs.size_hw)  # a mean of equal numbers may be off by its rounding
-        label, best = label[frame, stays], best[frame, stays]
-        return [Boxes(final[i, :count], label[i, :count], best[i, :count]) for i, count in enumerate(counts)]
+        return detections(
+            outputs.deltas,
+            self.head.scores(outputs.logits),
+            outputs.anchors,
+            size_hw=outputs.size_hw,
+            variances=self.criterion.variances,
+            score=score,
+            iou=iou,
+            vote=vote,
+            candidates=candidates,
+            most=most,
+        )

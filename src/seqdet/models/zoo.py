@@ -8,7 +8,7 @@ import torch
 
 from ..checks import check_choice
 from ..config import ModelConfig
-from .anchors import Anchors
+from .anchors import PRESETS, Anchors
 from .backbones import Vanilla
 from .criterion import Criterion
 from .detector import Detector
@@ -18,7 +18,7 @@ from .heads import BoxHead
 def vanilla(config: ModelConfig) -> Detector:
     """The reference architecture: squeeze-excite stem, recurrent pyramid, single-shot head."""
     backbone = Vanilla(config.in_channels, base=config.base, channels=config.channels, cell=config.cell)
-    anchors = Anchors(config.anchors, backbone.strides)
+    anchors = Anchors(PRESETS[config.anchors], backbone.strides)
     head = BoxHead(
         config.channels,
         anchors.per_cell,

@@ -1,0 +1,60 @@
+"""From what a head says of every anchor to the detections of a frame."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..checks import check_at_least
+from ..structures import Boxes
+from .boxes import clip_boxes, decode_boxes
+from .nms import grouped_nms, vote_boxes
+
+
+def detections(
+    deltas: Tensor,
+    scores: Tensor,
+    anchors: Tensor,
+    *,
+    size_hw: tuple[int, int],
+    variances: tuple[float, float],
+    score: float,
+    iou: float,
+    vote: float,
+    candidates: int,
+    most: int,
+) -> list[Boxes]:
+    """The detections of F frames, best score first: threshold, best candidates, suppression within a class, vote.
+
+    Args:
+        deltas: (F, A, 4) coded boxes.
+        scores: (F, A, K) of every class.
+        anchors: (A, 4) centre x, centre y, width, height in pixels.
+        size_hw: of the frames in pixels; boxes are clipped to it, and those wholly outside are left out.
+        variances: of the box coding.
+        score: least score of a detection.
+        iou: of two detections of one class that overlap by more than this, the better stays.
+        vote: least overlap of the boxes whose mean a detection becomes, see ``vote_boxes``.
+        candidates: the best pairs of anchor and class per frame that suppression looks at.
+        most: detections kept per frame.
+    """
+    check_at_least(candidates, 1, "candidates")
+    check_at_least(most, 1, "most")
+    frames, _, classes = scores.shape
+    best, pair = scores.flatten(1).topk(min(candidates, scores[0].numel() if frames else 0), dim=1)
+    most_chosen = int((best >= score).sum(dim=1).max()) if frames else 0
+    best, pair = best[:, :most_chosen], pair[:, :most_chosen]  # (F, M), the best first
+    frame = torch.arange(frames, device=best.device)[:, None]
+    anchor, label = pair // classes, pair % classes
+    xyxy = clip_boxes(decode_boxes(deltas[frame, anchor], anchors[anchor], variances=variances), size_hw)
+    chosen = (best >= score) & (xyxy[..., :2] < xyxy[..., 2:]).all(dim=-1)
+    group = (frame * classes + label)[chosen]
+    survivors = chosen.nonzero()[grouped_nms(xyxy[chosen], best[chosen], group, iou=iou)]
+    kept = torch.zeros_like(chosen)
+    kept[survivors.unbind(1)] = True
+    counts = kept.sum(dim=1).clamp(max=most).tolist()
+    stays = kept.byte().argsort(dim=1, descending=True, stable=True)[:, : max(counts, default=0)]
+    final = vote_boxes(xyxy[frame, stays], label[frame, stays], xyxy, label, best * chosen, iou=vote)
+    final = clip_boxes(final, size_hw)  # a mean of equal numbers may be off by its rounding
+    label, best = label[frame, stays], best[frame, stays]
+    return [Boxes(final[i, :count], label[i, :count], best[i, :count]) for i, count in enumerate(counts)]
