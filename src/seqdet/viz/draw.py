@@ -91,17 +91,17 @@ def draw_boxes(
     labels = []
     for box, _, _, is_ignored in present:
         if not is_ignored:
-            _outline(canvas, box, (*BLACK, 160), line - 1)
+            outline(canvas, box, (*BLACK, 160), line - 1)
     for box, label, _, _ in reversed(found):
-        _outline(canvas, box, PALETTE[label % len(PALETTE)], line)
+        outline(canvas, box, PALETTE[label % len(PALETTE)], line)
     for box, label, text, _ in found:
         colour = PALETTE[label % len(PALETTE)]
-        labels.append(Label(text, box, True, WHITE if _luminance(colour) < 0.3 else BLACK, colour))
+        labels.append(Label(text, box, True, WHITE if luminance(colour) < 0.3 else BLACK, colour))
     for box, _, text, is_ignored in present:
         _dashed_outline(canvas, box, GREY if is_ignored else WHITE, line - 1, 1 if is_ignored else 5)
         if not is_ignored:
             labels.append(Label(text, box, False, WHITE, (*BLACK, 150)))
-    _write_labels(canvas, labels, picture.size)
+    write_labels(canvas, labels, picture.size)
     return np.asarray(picture)
 
 
@@ -132,12 +132,13 @@ def _entries(
             yield rectangle, label, classes[label] + ("" if scores is None else f"  {scores[i]:.2f}"), ignored[i]
 
 
-def _luminance(colour: Colour) -> float:
+def luminance(colour: Colour) -> float:
     """Relative luminance of an sRGB colour, 0 to 1, with a gamma of 2.2."""
     return float(np.dot((np.array(colour) / 255) ** 2.2, (0.2126, 0.7152, 0.0722)))
 
 
-def _outline(canvas: Canvas, box: Rectangle, colour: tuple[int, ...], line: int) -> None:
+def outline(canvas: Canvas, box: Rectangle, colour: tuple[int, ...], line: int) -> None:
+    """Lines of ``line`` pixels along the inner side of a box."""
     x1, y1, x2, y2 = box
     canvas.rectangle((x1, y1, x2 - 1, y2 - 1), outline=colour, width=line)
 
@@ -157,7 +158,7 @@ def _dashed_outline(canvas: Canvas, box: Rectangle, colour: Colour, line: int, d
                 canvas.rectangle((max(x2 - line, x1), a, x2 - 1, b - 1), fill=colour)
 
 
-def _write_labels(canvas: Canvas, labels: Sequence[Label], size_wh: tuple[int, int]) -> None:
+def write_labels(canvas: Canvas, labels: Sequence[Label], size_wh: tuple[int, int]) -> None:
     """Write every label where it covers least of its own box and of the labels before it."""
     width, height = size_wh
     font = load_font(max(14, height // 32))

@@ -1,0 +1,61 @@
+"""Make ``import metavision_ml`` mean ``seqdet.compat.metavision_ml`` in this process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+
+ROOTS = {
+    "metavision_ml": f"{__package__}.metavision_ml",
+    "metavision_sdk_core": f"{__package__}.metavision_sdk_core",
+    "pytorch_lightning": "lightning.pytorch",
+}
+"""Names in scripts, and the packages that they stand for."""
+
+
+class AliasFinder(MetaPathFinder, Loader):
+    """Answers imports of ``names`` and of what lies below them with the module of the other name.
+
+    Args:
+        names: keys of ``ROOTS``.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        root, _, below = fullname.partition(".")
+        if root not in self.names:
+            return None
+        ours = f"{ROOTS[root]}.{below}" if below else ROOTS[root]
+        try:
+            found = find_spec(ours)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            raise ModuleNotFoundError(f"seqdet has no counterpart of {fullname}.", name=fullname)
+        return ModuleSpec(fullname, self, origin=ours)
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        spec = module.__spec__
+        assert spec is not None
+        assert spec.origin is not None
+        sys.modules[spec.name] = import_module(spec.origin)
+
+
+def install() -> list[str]:
+    """Redirect imports of the reference from now on, and return the names that are left alone: those installed."""
+    present = [name for name in ROOTS if name != "pytorch_lightning" and find_spec(name) is not None]
+    if not present:
+        sys.meta_path.insert(0, AliasFinder(list(ROOTS)))
+    return present

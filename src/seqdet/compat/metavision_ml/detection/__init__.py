@@ -1,0 +1,1 @@
+"""Counterpart of ``metavision_ml.detection``."""

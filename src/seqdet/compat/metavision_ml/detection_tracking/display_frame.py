@@ -1,0 +1,64 @@
+"""Draw boxes on frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ....checks import InputError, check_choice, check_shape
+from ....viz.draw import BLACK, PALETTE, WHITE, Label, luminance, outline, write_labels
+from ..data.box_processing import EventBbox
+
+
+def draw_box_events(
+    frame: np.ndarray,
+    box_events: np.ndarray,
+    label_map: Sequence[str],
+    force_color: Sequence[int] | None = None,
+    draw_score: bool = True,
+    thickness: int = 1,
+    color_from: str = "class_id",
+    confidence_field: str = "class_confidence",
+) -> np.ndarray:
+    """``frame`` itself, with the boxes drawn into it.
+
+    Args:
+        frame: (H, W, 3) uint8; drawn into, as the reference does.
+        box_events: EventBbox array.
+        label_map: name of every class id, background first.
+        force_color: three bytes, the colour of all boxes.
+        draw_score: write the score behind the name.
+        thickness: of the lines in pixels.
+        color_from: "class_id" or "track_id".
+        confidence_field: where the score stands.
+
+    Raises:
+        InputError: if the frame is no picture, or a class id has no name.
+    """
+    check_shape(frame, "H W 3", "frame")
+    check_choice(color_from, ["class_id", "track_id"], "color_from")
+    if frame.dtype != np.uint8:
+        raise InputError(f"frame must be uint8, got {frame.dtype}.")
+    if not set(EventBbox.names or ()) <= set(box_events.dtype.names or ()):
+        raise InputError(f"box_events must be an array of the EventBbox type, got {box_events.dtype}.")
+    picture = Image.fromarray(frame)
+    canvas = ImageDraw.Draw(picture, "RGBA")
+    labels = []
+    for box in box_events:
+        class_id = int(box["class_id"])
+        if class_id >= len(label_map):
+            raise InputError(f"label_map must name every class id, got {len(label_map)} names and the id {class_id}.")
+        colour = PALETTE[int(box[color_from]) % len(PALETTE)] if force_color is None else force_color
+        red, green, blue = (int(value) for value in colour)
+        x1, y1 = round(float(box["x"])), round(float(box["y"]))
+        x2, y2 = round(float(box["x"] + box["w"])), round(float(box["y"] + box["h"]))
+        rectangle = x1, y1, max(x1 + 1, x2), max(y1 + 1, y2)
+        outline(canvas, rectangle, (red, green, blue), thickness)
+        text = f"{label_map[class_id]}  {box[confidence_field]:.2f}" if draw_score else label_map[class_id]
+        ink = WHITE if luminance((red, green, blue)) < 0.3 else BLACK
+        labels.append(Label(text, rectangle, True, ink, (red, green, blue)))
+    write_labels(canvas, labels, picture.size)
+    frame[...] = np.asarray(picture)
+    return frame

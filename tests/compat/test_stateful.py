@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from seqdet.checks import InputError
+from seqdet.compat.metavision_ml.detection.feature_extractors import Vanilla
+
+
+@pytest.fixture
+def rnn() -> Vanilla:
+    torch.manual_seed(0)
+    return Vanilla(2, base=1, cout=4).eval()
+
+
+@pytest.fixture
+def x() -> torch.Tensor:
+    torch.manual_seed(1)
+    return torch.rand(4, 3, 2, 128, 128)
+
+
+def test_two_calls_in_a_row_are_one_long_call(rnn, x):
+    whole = rnn(x)
+    rnn.reset_all()
+    parts = [rnn(x[:1]), rnn(x[1:])]
+    for one, *others in zip(whole, *parts, strict=True):
+        torch.testing.assert_close(torch.cat(others), one)
+
+
+def test_a_mask_of_zero_forgets_its_lane_alone(rnn, x):
+    fresh = rnn(x)[0].unflatten(0, (4, 3))
+    carried = rnn(x)[0].unflatten(0, (4, 3))
+    rnn.reset_all()
+    rnn(x)
+    rnn.reset(torch.tensor([0.0, 1.0, 0.0]).view(3, 1, 1, 1))
+    mixed = rnn(x)[0].unflatten(0, (4, 3))
+    torch.testing.assert_close(mixed[:, [0, 2]], fresh[:, [0, 2]])
+    torch.testing.assert_close(mixed[:, 1], carried[:, 1])
+    assert not torch.allclose(carried, fresh)
+
+
+def test_the_gradient_ends_at_the_call_before(rnn, x):
+    early = x.clone().requires_grad_()
+    rnn(early)
+    rnn(x)[0].sum().backward()
+    assert early.grad is None
+    assert all(parameter.grad is not None for parameter in rnn.core.stem.parameters())
+
+
+def test_another_batch_size_or_frame_size_without_a_reset_is_refused(rnn, x):
+    rnn(x)
+    with pytest.raises(
+        InputError, match=r"x must have 3 lanes of 128x128 pixels.* got 2 of 128x128\. Call"
+    ):
+        rnn(x[:, :2])
+    with pytest.raises(InputError, match=r"got 3 of 128x256\. Call reset_all"):
+        rnn(torch.rand(1, 3, 2, 128, 256))
+    with pytest.raises(InputError, match=r"mask must have one entry for each of the 3 lanes of the last call, got 2"):
+        rnn.reset(torch.tensor([1.0, 0.0]))
+    rnn.reset(torch.zeros(2, 1, 1, 1))  # everything starts again, whatever the batch size was
+    assert rnn(x[:, :2])[0].shape[0] == 8
+
+
+def test_a_refused_call_leaves_the_memory_alone(rnn, x):
+    rnn(x)
+    before = [tensor.clone() for tensor in rnn.state]
+    with pytest.raises(InputError):
+        rnn(x[:, :2])
+    assert all(torch.equal(one, other) for one, other in zip(before, rnn.state, strict=True))
+    rnn(x)
+
+
+def test_a_reset_before_the_first_call_changes_nothing(rnn):
+    rnn.reset(torch.ones(7))
+    rnn.reset_all()
+    assert rnn.state is None
+
+
+def test_the_memory_is_no_part_of_the_weights(rnn, x):
+    names = set(rnn.state_dict())
+    rnn(x)
+    assert set(rnn.state_dict()) == names

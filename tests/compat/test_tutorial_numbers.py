@@ -1,0 +1,197 @@
+"""The numbers that the reference's tutorial prints, through its names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from seqdet.checks import InputError
+from seqdet.compat.metavision_ml.data import box_processing as box_api
+from seqdet.compat.metavision_ml.data.moving_mnist import MovingMNISTDataset, make_moving_mnist
+from seqdet.compat.metavision_ml.detection.anchors import Anchors
+from seqdet.compat.metavision_ml.detection.box import bbox_to_deltas, deltas_to_bbox, xywh2xyxy, xyxy2xywh
+from seqdet.compat.metavision_ml.detection.feature_extractors import Vanilla
+from seqdet.compat.metavision_ml.detection.losses import DetectionLoss
+from seqdet.compat.metavision_ml.detection.rpn import BoxHead
+
+
+@pytest.fixture(scope="module")
+def x() -> torch.Tensor:
+    torch.manual_seed(0)
+    return torch.rand(10, 3, 3, 128, 128)
+
+
+@pytest.fixture(scope="module")
+def features(x) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    rnn = Vanilla(3, base=64, cout=256)
+    assert (rnn.levels, rnn.cout) == (5, 256)
+    with torch.no_grad():
+        return rnn(x)
+
+
+def test_the_features_are_five_maps_of_all_frames(features):
+    assert [tuple(feature.shape) for feature in features] == [(30, 256, side, side) for side in (16, 8, 4, 2, 1)]
+
+
+def test_the_anchors_are_six_a_position_in_centre_form(features, x):
+    box_coder = Anchors(num_levels=5, anchor_list="PSEE_ANCHORS", variances=[0.1, 0.2])
+    anchors = box_coder(features, x)
+    assert box_coder.num_anchors == 6
+    assert anchors.shape == (2046, 4)
+    chosen = anchors.view(-1, 6, 4)[7::60].flatten(0, 1)
+    assert chosen.shape == (36, 4)
+    assert (chosen[:, 2:] > 0).all()
+    assert len(chosen[:6, :2].unique(dim=0)) == 1  # one position
+
+
+def test_the_head_gives_boxes_and_logits_of_every_anchor(features):
+    head = BoxHead(256, 6, 11, 0)
+    loc, cls = head(features)
+    assert (loc.shape, cls.shape) == ((30, 2046, 4), (30, 2046, 11))
+    kinds = [type(layer).__name__ for layer in head.box_head]
+    assert kinds == ["Conv2d", "ReLU", "Conv2d"]
+    assert (head.box_head[-1].out_channels, head.cls_head[-1].out_channels) == (24, 66)
+    scores = head.get_scores(cls)
+    torch.testing.assert_close(scores, cls.softmax(-1)[..., 1:])
+
+
+def test_batches_are_dictionaries_and_lanes_start_again_after_every_video():
+    loader = make_moving_mnist(
+        train=True, height=128, width=128, tbins=20, num_workers=0, batch_size=4,
+        max_frames_per_video=80, max_frames_per_epoch=640,
+    )  # fmt: skip
+    assert len(loader) == 8
+    masks, starts = [], []
+    for batch in loader:
+        assert batch["inputs"].shape == (20, 4, 3, 128, 128)
+        assert batch["inputs"].dtype == torch.float32
+        assert 0 <= batch["inputs"].min() <= batch["inputs"].max() <= 1
+        assert batch["mask_keep_memory"].shape == (4, 1, 1, 1)
+        assert batch["frame_is_labeled"].shape == (20, 4)
+        assert (len(batch["labels"]), len(batch["labels"][0])) == (20, 4)
+        for labels in batch["labels"][7]:
+            assert labels.shape[1] >= 5
+            assert (labels[:, :2] < labels[:, 2:4]).all()
+            assert (labels[:, 4] >= 1).all()
+            assert (labels[:, 4] <= 10).all()
+        masks.append(batch["mask_keep_memory"].view(-1).tolist())
+        starts.append([info[1] for info in batch["video_infos"]])
+        assert {info[2] for info in batch["video_infos"]} == {20 * 50_000}
+    assert masks == [[mask] * 4 for mask in (0, 1, 1, 1, 0, 1, 1, 1)]
+    assert starts[:5] == [[start] * 4 for start in (0, 1_000_000, 2_000_000, 3_000_000, 0)]
+
+
+def test_training_shows_new_videos_in_every_epoch_and_validation_the_same():
+    for train in (True, False):
+        loader = MovingMNISTDataset(
+            train, tbins=2, num_workers=0, batch_size=2, max_frames_per_video=4, max_frames_per_epoch=8
+        )
+        first, second = ([batch["inputs"] for batch in loader] for _ in range(2))
+        assert torch.equal(torch.stack(first), torch.stack(second)) is not train
+
+
+def test_the_pictures_of_the_loader_are_its_inputs():
+    loader = make_moving_mnist(tbins=2, num_workers=0, batch_size=1, max_frames_per_video=2, max_frames_per_epoch=2)
+    frame = next(iter(loader))["inputs"][0, 0]
+    picture = loader.get_vis_func()(frame)
+    assert (picture.shape, picture.dtype) == ((128, 128, 3), np.uint8)
+    np.testing.assert_allclose(picture, frame.permute(1, 2, 0) * 255, atol=1)
+
+
+def test_a_batch_is_encoded_at_once_and_decodes_to_its_boxes():
+    loader = make_moving_mnist(tbins=20, num_workers=0, batch_size=4, max_frames_per_video=20, max_frames_per_epoch=80)
+    batch = next(iter(loader))
+    features = [torch.zeros(80, 1, side, side) for side in (16, 8, 4, 2, 1)]
+    box_coder = Anchors(num_levels=5, anchor_list="PSEE_ANCHORS", variances=[0.1, 0.2])
+    flat = [labels for frame in batch["labels"] for labels in frame]
+    targets = box_coder.encode(features, batch["inputs"], flat)
+    assert (targets["cls"].shape, targets["loc"].shape) == ((80, 2046), (80, 2046, 4))
+    assert targets["cls"].unique().tolist()[:2] == [-1, 0]
+    scores = torch.nn.functional.one_hot(targets["cls"].clamp(min=0), 11)[..., 1:].float()
+    found = box_coder.decode(features, batch["inputs"], targets["loc"], scores, batch_size=4, score_thresh=0.9)
+    assert (len(found), len(found[0])) == (20, 4)
+    for t, b in np.ndindex(20, 4):
+        labels, boxes = batch["labels"][t][b], found[t][b]
+        if not len(labels):
+            assert boxes == {"boxes": None, "labels": None, "scores": None}
+            continue
+        for row in labels:
+            same = boxes["labels"] == row[4].long()
+            assert (boxes["boxes"][same] - row[:4]).abs().amax(dim=1).min() < 0.01
+
+
+@pytest.mark.parametrize("name", ["softmax_focal_loss", "sigmoid_focal_loss"])
+def test_both_losses_are_positive_numbers_with_a_gradient(name):
+    torch.manual_seed(0)
+    logits = 11 if name.startswith("softmax") else 10
+    loc, cls = torch.randn(6, 50, 4, requires_grad=True), torch.randn(6, 50, logits, requires_grad=True)
+    losses = DetectionLoss(name)(loc, torch.randn(6, 50, 4), cls, torch.randint(-1, 11, (6, 50)))
+    assert set(losses) == {"loc_loss", "cls_loss"}
+    for loss in losses.values():
+        assert loss.ndim == 0
+        assert 0 < loss < float("inf")
+    sum(losses.values()).backward()
+    for prediction in (loc, cls):
+        assert 0 < prediction.grad.abs().sum() < float("inf")
+
+
+def test_ignored_anchors_and_background_boxes_have_no_say():
+    loc, cls = torch.zeros(1, 3, 4), torch.zeros(1, 3, 11)
+    targets = torch.tensor([[-1, 0, 4]])
+    loss = DetectionLoss("softmax_focal_loss")
+    before = loss(loc, torch.ones(1, 3, 4), cls, targets)
+    loc[:, :2], cls[:, 0] = 9, 9 * torch.randn(11)
+    assert loss(loc, torch.ones(1, 3, 4), cls, targets) == before
+    empty = loss(loc, loc, cls, torch.full((1, 3), -1))
+    assert {name: value.item() for name, value in empty.items()} == {"loc_loss": 0, "cls_loss": 0}
+
+
+def test_box_forms_and_codes_have_their_inverses():
+    torch.manual_seed(0)
+    anchors = torch.rand(50, 4) * 50 + 10
+    boxes = xywh2xyxy(torch.rand(3, 50, 4) * 50 + 10)
+    torch.testing.assert_close(xywh2xyxy(xyxy2xywh(boxes)), boxes)
+    torch.testing.assert_close(deltas_to_bbox(bbox_to_deltas(boxes, anchors), anchors), boxes)
+    torch.testing.assert_close(deltas_to_bbox(torch.zeros(2, 50, 4), anchors), xywh2xyxy(anchors).expand(2, -1, -1))
+
+
+def test_box_vectors_are_bounding_boxes_with_a_corner_and_a_size():
+    boxes, labels, scores = (
+        torch.tensor([[10.0, 20, 40, 60], [0, 1, 2, 3]]),
+        torch.tensor([3, 1]),
+        torch.tensor([0.5, 0.25]),
+    )
+    bboxes = box_api.box_vectors_to_bboxes(boxes, labels, scores, ts=7)
+    assert bboxes.dtype == box_api.EventBbox
+    assert bboxes.itemsize == 40
+    assert bboxes[0].item() == (7, 10, 20, 30, 40, 3, 0, 0.5)
+    rows = box_api.bboxes_to_box_vectors(bboxes)
+    np.testing.assert_array_equal(rows, [[10, 20, 40, 60, 3, 0.5], [0, 1, 2, 3, 1, 0.25]])
+    assert rows.dtype == np.float32
+    assert box_api.bboxes_to_box_vectors([[bboxes], []])[0][0].tolist() == rows.tolist()
+    assert (box_api.box_vectors_to_bboxes(boxes, labels)["class_confidence"] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: Anchors(5, "PSEE"), r"anchor_list must be one of COCO_ANCHORS, .*; got 'PSEE'"),
+        (lambda: Anchors(5)([torch.zeros(1, 1, 2, 2)], torch.zeros(1, 3, 16, 16)), "features must be 5 maps, got 1"),
+        (lambda: DetectionLoss("focal"), "cls_loss_func must be one of"),
+        (lambda: make_moving_mnist(tbins=20, max_frames_per_video=12), "max_frames_per_video must be at least tbins"),
+        (lambda: Vanilla(3)(torch.zeros(1, 3, 128, 128)), r"x must have shape \(T, B, C=3, H, W\)"),
+        (lambda: box_api.box_vectors_to_bboxes(torch.zeros(2, 4), torch.zeros(3)), r"labels must have shape \(N=2\)"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_one_sentence(call, words):
+    with pytest.raises(InputError, match=words):
+        call()
+
+
+@pytest.mark.parametrize("target", [torch.zeros(2, 4), torch.tensor([[0.0, 0, 9, 9, 0]])])
+def test_targets_without_a_class_are_refused(target):
+    features = [torch.zeros(1, 1, side, side) for side in (16, 8, 4, 2, 1)]
+    with pytest.raises(InputError, match=r"targets must (be rows of|have classes from 1 on)"):
+        Anchors(5).encode(features, torch.zeros(1, 1, 3, 128, 128), [target])
