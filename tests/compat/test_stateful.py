@@ -49,9 +49,7 @@ def test_the_gradient_ends_at_the_call_before(rnn, x):
 
 def test_another_batch_size_or_frame_size_without_a_reset_is_refused(rnn, x):
     rnn(x)
-    with pytest.raises(
-        InputError, match=r"x must have 3 lanes of 128x128 pixels.* got 2 of 128x128\. Call"
-    ):
+    with pytest.raises(InputError, match=r"x must have 3 lanes of 128x128 pixels.* got 2 of 128x128\. Call"):
         rnn(x[:, :2])
     with pytest.raises(InputError, match=r"got 3 of 128x256\. Call reset_all"):
         rnn(torch.rand(1, 3, 2, 128, 256))
