@@ -60,12 +60,18 @@ def without(name):
     return lambda tensors: {key: tensor for key, tensor in tensors.items() if key != name}
 
 
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+
+
 def same(tensors):
     return tensors
 
 
 DAMAGE = {
-    "missing": (lambda path: path.unlink(), "must be a file with a detector, and is not there"),
+    "missing": (lambda path: path.unlink(), "must be a file with a detector, and there is none"),
     "empty": (lambda path: path.write_bytes(b""), "must be a safetensors file; it is damaged or of another kind"),
     "text": (lambda path: path.write_text("weights, honestly " * 9), "must be a safetensors file; it is damaged"),
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "must be a safetensors file; it is damaged"),
@@ -85,13 +91,25 @@ DAMAGE = {
     ),
     "other size": (
         damaged(same, {**HEADER, "model": json.dumps({**to_dict(CONFIG), "channels": 8})}),
-        r"fit its configuration, got backbone\S+ of shape \(\d.*\) in place of \(\d.*\)",
+        r"fit its configuration, got backbone\S+ of shape \(\d.*\) float32 in place of \(\d.*\) float32",
     ),
     "lost": (damaged(without("head.boxes.0.bias"), HEADER), "got head.boxes.0.bias of shape None in place of"),
     "superfluous": (
         damaged(lambda tensors: {**tensors, "more": torch.zeros(2)}, HEADER),
-        r"got more of shape \(2,\) in place of None",
+        r"got more of shape \(2,\) float32 in place of None",
     ),
+    "double": (
+        damaged(lambda tensors: {name: tensor.double() for name, tensor in tensors.items()}, HEADER),
+        r"got backbone\S+ of shape \(.*\) float64 in place of \(.*\) float32",
+    ),
+    "huge": (damaged(same, {**HEADER, "model": '{"channels": 4000}'}), r"in place of \(16000, "),
+    "endless number": (
+        damaged(same, {**HEADER, "model": '{"base":' + "9" * 5000 + "}"}),
+        "configuration in its header",
+    ),
+    "deep": (damaged(same, {**HEADER, "model": "[" * 100_000}), "must have the detector's configuration in its header"),
+    "no checksum": (damaged(same, HEADER), "must have weights that fit their checksum; it is damaged"),
+    "flipped bit": (flip, "must have weights that fit their checksum; it is damaged"),
 }
 
 

@@ -17,7 +17,7 @@ from .schedule import Cue
 
 TARGET_SHARE = 0.25
 """A digit with less of its ink visible than this is no target, and predicting it is no error."""
-_PERIODS = (40.0, 160.0)  # shortest and longest cycle of a digit's zoom and of its turning, in frames
+_ZOOM_PERIODS, _TURN_PERIODS = (12.0, 24.0), (40.0, 160.0)  # shortest and longest cycle in frames
 _USUAL_ASPECT = 1.3  # width over height up to which digits must fit at every height; wider ones are kept smaller
 
 
@@ -70,6 +70,7 @@ class MovingDigits(Dataset[Clip]):
     """
 
     classes = tuple("0123456789")
+    channels = 3
 
     def __init__(self, config: DigitsConfig, split: Split, *, clip_length: int, seed: int = 0) -> None:
         check_at_least(seed, 0, "seed")
@@ -158,15 +159,15 @@ class MovingDigits(Dataset[Clip]):
         range_xy = np.maximum([config.width, config.height] - extents_xy, 0)
         direction, speed = rng.uniform([[0], [0]], [[2 * np.pi], [config.max_speed]], (2, count))
 
-        def cycle(amplitude: np.ndarray) -> np.ndarray:
-            return np.stack([amplitude, rng.uniform(*_PERIODS, count), rng.uniform(0, 2 * np.pi, count)])
+        def cycle(amplitude: np.ndarray, periods: tuple[float, float]) -> np.ndarray:
+            return np.stack([amplitude, rng.uniform(*periods, count), rng.uniform(0, 2 * np.pi, count)])
 
         return Scene(
             digits=digits,
             colours=_bright_colours(count, rng),
             mean_height=peak / (1 + swing),
-            zoom=cycle(np.full(count, swing)),
-            turn=cycle(np.radians(rng.uniform(0, config.max_rotation, count))),
+            zoom=cycle(np.full(count, swing), _ZOOM_PERIODS),
+            turn=cycle(np.radians(rng.uniform(0, config.max_rotation, count)), _TURN_PERIODS),
             lowest_xy=extents_xy / 2,
             range_xy=range_xy,
             start_xy=rng.uniform(0, 2 * range_xy),

@@ -18,16 +18,20 @@ def predict(
     """Every clip with its detections, T * B entries in (t, b) order.
 
     Args:
-        detector: runs where it is, in evaluation mode.
+        detector: runs where it is, in evaluation mode; afterwards it is in the mode that it was in.
         clips: consecutive clips of the same lanes.
         score: least score of a detection.
         precision: "float32" or "bfloat16" layers.
     """
+    was_training = detector.training
     detector.eval()
     device = next(detector.parameters()).device
     state = None
-    for clip in clips:
-        clip = clip.to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            outputs, state = detector(clip.frames, reset_lanes(state, clip.is_first))
-        yield clip, detector.decode(outputs, score=score)
+    try:
+        for clip in clips:
+            clip = clip.to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                outputs, state = detector(clip.frames, reset_lanes(state, clip.is_first))
+            yield clip, detector.decode(outputs, score=score)
+    finally:
+        detector.train(was_training)

@@ -60,7 +60,8 @@ class SqueezeExciteBlock(nn.Module):
     """Residual block of two gated 3x3 convolutions: (N, C, H, W) -> (N, channels, H / stride, W / stride).
 
     The shortcut is a 1x1 convolution where the shape changes. Nothing follows the sum, so that the next block sees
-    both signs.
+    both signs. The shortcut strides by slicing: the backward pass of torch's strided 1x1 convolution writes outside its
+    memory for few channels, channels last, on CPUs.
     """
 
     def __init__(self, in_channels: int, channels: int, *, stride: int = 1) -> None:
@@ -70,8 +71,9 @@ class SqueezeExciteBlock(nn.Module):
             ConvNormAct(channels, channels, act=False),
             SqueezeExcite(channels),
         )
+        self.stride = stride
         keeps_shape = stride == 1 and in_channels == channels
-        self.shortcut = nn.Identity() if keeps_shape else nn.Conv2d(in_channels, channels, 1, stride, bias=False)
+        self.shortcut = nn.Identity() if keeps_shape else nn.Conv2d(in_channels, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.shortcut(x) + self.residual(x)
+        return self.shortcut(x[..., :: self.stride, :: self.stride]) + self.residual(x)

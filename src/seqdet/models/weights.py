@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def save_detector(detector: Detector, path: Path | str) -> None:
         InputError: if the file cannot be written; what stood there before stays.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
-    header = {"format": FORMAT, "model": json.dumps(to_dict(detector.config))}
+    header = {"format": FORMAT, "model": json.dumps(to_dict(detector.config)), "sha256": _sha256(tensors)}
     write_bytes(Path(path), save(tensors, header))
 
 
@@ -38,7 +39,7 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path} must be a file with a detector, and is not there.")
+        raise InputError(f"{path} must be a file with a detector, and there is none.")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -49,16 +50,33 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
         raise InputError(f"{path} must have the format {FORMAT!r} in its header, got {header.get('format')!r}.")
     try:
         values = json.loads(header["model"])
-    except (KeyError, json.JSONDecodeError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise InputError(f"{path} must have the detector's configuration in its header; it is damaged.") from error
-    detector = build_detector(from_dict(ModelConfig, values, name=f"{path}: model"))
-    wanted = {name: tuple(tensor.shape) for name, tensor in detector.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    with torch.device("meta"):  # no memory before the shapes are known to fit
+        detector = build_detector(from_dict(ModelConfig, values, name=f"{path}: model"))
+    wanted = {name: _kind(tensor) for name, tensor in detector.state_dict().items()}
+    found = {name: _kind(tensor) for name, tensor in tensors.items()}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             raise InputError(
                 f"{path} must have weights that fit its configuration, got {name} of shape {found.get(name)} "
                 f"in place of {wanted.get(name)}."
             )
-    detector.load_state_dict(tensors)
+    if header.get("sha256") != _sha256(tensors):
+        raise InputError(f"{path} must have weights that fit their checksum; it is damaged.")
+    detector.load_state_dict(tensors, assign=True)
     return detector.eval().to(device)
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    """Shape and type, as an error names them."""
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def _sha256(tensors: dict[str, torch.Tensor]) -> str:
+    """Of the names and bytes of all tensors, by name."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -16,6 +16,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from ..checks import Stopped
 from ..files import write_bytes
 from ..models.weights import save_detector
+from ..structures import Clip
 from .stopping import StopRequest
 
 
@@ -36,15 +37,28 @@ class Checkpoints(Callback):
 
     Args:
         folder: where they go.
-        every_steps: steps between two versions of ``last.ckpt``.
+        config: written into every checkpoint.
+        every_steps: steps between two versions of ``last.ckpt``; the first is written before the first step. Where a
+            validation is due the checkpoint waits for it, so that none is left out when training goes on from there.
+        validate_steps: steps between validations.
         keep_steps: steps between weights that stay; 0 for none.
         stop: asked after every step; a checkpoint is written before training stops for it.
     """
 
-    def __init__(self, folder: Path, *, every_steps: int, keep_steps: int, stop: StopRequest) -> None:
-        self.folder, self.every_steps, self.keep_steps, self.stop = folder, every_steps, keep_steps, stop
+    def __init__(
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        *,
+        every_steps: int,
+        validate_steps: int,
+        keep_steps: int,
+        stop: StopRequest,
+    ) -> None:
+        self.folder, self.config, self.stop = folder, config, stop
+        self.every_steps, self.validate_steps, self.keep_steps = every_steps, validate_steps, keep_steps
         self.best_score: float | None = None
-        self.validated_step = -1
+        self.validated_step, self.frames = -1, 0
         self.seconds_before, self.started = 0.0, time.monotonic()
 
     @property
@@ -62,17 +76,18 @@ class Checkpoints(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.monotonic()
+        if not self.last.is_file():
+            trainer.save_checkpoint(self.last)
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Clip, batch_idx: int) -> None:
+        self.frames += len(batch.frames) * int((~batch.is_blank).sum())
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return  # in the middle of a step
         step = trainer.global_step
         if self.keep_steps and step % self.keep_steps == 0:
             save_detector(pl_module.detector, self.folder / f"step={step:06d}.safetensors")
-        if step % self.every_steps == 0 or step == trainer.max_steps or self.stop.requested:
-            trainer.save_checkpoint(self.last)
-        if self.stop.requested:
-            raise Stopped(f"Stopped after step {step}. Go on with: seqdet train --resume {self.folder.parent}")
+        if step % self.validate_steps:
+            self._save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         score = float(trainer.callback_metrics["AP"])
@@ -80,13 +95,31 @@ class Checkpoints(Callback):
         if self.best_score is None or score >= self.best_score:
             self.best_score = score
             save_detector(pl_module.detector, self.best)
+        if trainer.state.fn == "fit":
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        """Write the checkpoint if one is due or training shall stop here."""
+        step = trainer.global_step
+        if step % self.every_steps == 0 or step == trainer.max_steps or self.stop.requested:
+            trainer.save_checkpoint(self.last)
+        if self.stop.requested:
+            raise Stopped(f"Stopped after step {step}. Go on with: seqdet train --resume {self.folder.parent}")
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint["config"] = self.config
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_score": self.best_score, "seconds": self.seconds, "validated_step": self.validated_step}
+        return {
+            "best_score": self.best_score,
+            "seconds": self.seconds,
+            "validated_step": self.validated_step,
+            "frames": self.frames,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_score, self.seconds_before = state_dict["best_score"], state_dict["seconds"]
-        self.validated_step = state_dict["validated_step"]
+        self.validated_step, self.frames = state_dict["validated_step"], state_dict["frames"]
 
 
 class Progress(TQDMProgressBar):
@@ -106,6 +139,7 @@ class Progress(TQDMProgressBar):
         self.first, self.started = trainer.fit_loop.epoch_loop.batch_progress.current.ready, time.monotonic()
         self.train_progress_bar.set_description("training")
         self.train_progress_bar.initial = self.first
+        self.train_progress_bar.total = trainer.max_steps * trainer.accumulate_grad_batches
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         frames = (batch_idx + 1 - self.first) * self.frames_per_batch

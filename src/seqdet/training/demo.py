@@ -13,27 +13,31 @@ from ..viz.tiles import film_strip
 
 
 class DemoClips(Callback):
-    """Shows the start of the validation clips as a film strip, a row a lane, after every n-th validation.
+    """Shows the start of the validation clips as a film strip, a row a lane.
 
     Args:
-        every: validations between two strips; 0 for none.
+        every: epochs between two strips; 0 for none.
+        validate_every: epochs between two validations; a strip that is due waits for the next.
+        steps_per_epoch: optimiser steps.
         frames: the first so many frames are shown...
         moments: ... at so many moments.
     """
 
-    def __init__(self, every: int, *, frames: int = 12, moments: int = 6) -> None:
-        self.every, self.frames, self.moments = every, frames, moments
-        self.validations = 0
+    def __init__(
+        self, every: int, *, validate_every: int, steps_per_epoch: int, frames: int = 12, moments: int = 6
+    ) -> None:
+        self.every, self.validate_every, self.steps_per_epoch = every, validate_every, steps_per_epoch
+        self.frames, self.moments = frames, moments
         self.shown: list[tuple[Clip, list[Boxes]]] = []
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        self.validations += 1
         self.shown = []
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        is_due = self.every and (self.validations - 1) % self.every == 0
+        epoch = trainer.global_step // self.steps_per_epoch
+        is_due = self.every and epoch % self.every < self.validate_every
         if is_due and sum(len(clip.frames) for clip, _ in self.shown) < self.frames:
             self.shown.append((outputs["clip"], outputs["detections"]))
 

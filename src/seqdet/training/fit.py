@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from ..checks import InputError
 from ..config import DataConfig, RunConfig, TrainConfig
-from ..config_files import read_config, write_config
+from ..config_files import read_config, to_dict, write_config
 from ..devices import choose_device, choose_precision
 from ..files import replacing, write_text
 from ..models.detector import Detector
@@ -29,6 +29,10 @@ from .module import TrainingModule
 from .stopping import stop_on_signals
 
 log = logging.getLogger(__name__)
+CONTENT = {"global_step", "recurrent_state", "random_state", "state_dict", "optimizer_states", "config"}
+"""What a checkpoint must hold."""
+FREE = {"data.workers", "train.device", "train.checkpoint_steps", "train.keep_epochs", "train.demo_epochs"}
+"""Settings that may differ when a run goes on: the weights do not depend on them."""
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
@@ -77,14 +81,19 @@ def resume(out: Path | str) -> Path:
     if folder.training.is_file():
         log.info("%s is finished.", folder.root)
         return folder.root
-    detector = build_detector(config.model, seed=config.train.seed)
-    return _run(detector, _clips(config), config, folder)
+    clips = _clips(config)
+    return _run(build_detector(config.model, seed=config.train.seed), clips, config, folder)
 
 
 def _clips(config: RunConfig) -> ClipDataModule:
     if config.data.clip_length * config.data.lanes < 2:
         raise InputError("clip_length times lanes must be at least 2 to train: batch norm needs more than one frame.")
+    choose_device(config.train.device)
     clips = ClipDataModule(config.data, batches=config.train.max_steps * config.train.accumulate)
+    if clips.dataset.channels != config.model.in_channels:
+        raise InputError(
+            f"model.in_channels must be the {clips.dataset.channels} of the data, got {config.model.in_channels}."
+        )
     if clips.dataset.classes != config.model.classes:
         raise InputError(
             f"model.classes must be those of the data, {', '.join(clips.dataset.classes)}; "
@@ -99,6 +108,7 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
     folder.checkpoints.mkdir(exist_ok=True)
     device = choose_device(train.device)
     precision = choose_precision(train.precision, device)
+    detector.train()
     if train.channels_last:
         detector.to(memory_format=torch.channels_last)
     steps_per_epoch = max(1, clips.order().steps_per_epoch // train.accumulate)
@@ -107,12 +117,15 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
     with stop_on_signals() as stop:
         checkpoints = Checkpoints(
             folder.checkpoints,
+            to_dict(config),
             every_steps=train.checkpoint_steps,
+            validate_steps=train.validate_epochs * steps_per_epoch,
             keep_steps=train.keep_epochs * steps_per_epoch,
             stop=stop,
         )
         checkpoint = checkpoints.last if checkpoints.last.is_file() else None
-        at_step = 0 if checkpoint is None else _step_of(checkpoint)
+        at_step = 0 if checkpoint is None else _step_of(checkpoint, config, names=set(module.state_dict()))
+        demo = DemoClips(train.demo_epochs, validate_every=train.validate_epochs, steps_per_epoch=steps_per_epoch)
         trainer = Trainer(
             accelerator="gpu" if device == "cuda" else "cpu",
             devices=1,
@@ -125,7 +138,7 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
             log_every_n_steps=1,
             accumulate_grad_batches=train.accumulate,
             logger=TensorBoardLogger(folder.logs, name="", version="", purge_step=at_step if checkpoint else None),
-            callbacks=[checkpoints, Progress(frames_per_step // train.accumulate), DemoClips(train.demo_epochs)],
+            callbacks=[checkpoints, Progress(frames_per_step // train.accumulate), demo],
             plugins=[WholeFiles()],
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -136,8 +149,7 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
             "Training %d steps of %d frames on %s in %s; everything goes to %s.",
             *(train.max_steps, frames_per_step, device, precision, folder.root),
         )
-        if at_step < train.max_steps:
-            trainer.fit(module, clips, ckpt_path=checkpoint, weights_only=True)
+        trainer.fit(module, clips, ckpt_path=checkpoint, weights_only=True)
         if checkpoints.validated_step != trainer.global_step:
             trainer.validate(module, clips, verbose=False)
     _finish(
@@ -146,9 +158,9 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
         {
             "format": TRAINING_FORMAT,
             "steps": train.max_steps,
-            "frames": train.max_steps * frames_per_step,
+            "frames": checkpoints.frames,
             "seconds": round(checkpoints.seconds, 1),
-            "frames_per_second": round(train.max_steps * frames_per_step / checkpoints.seconds, 1),
+            "frames_per_second": round(checkpoints.frames / checkpoints.seconds, 1),
             "validation_AP": checkpoints.best_score,
             "parameters": sum(p.numel() for p in detector.parameters()),
             "device": device,
@@ -159,8 +171,8 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
     return folder.root
 
 
-def _step_of(checkpoint: Path) -> int:
-    """The optimiser step at which a checkpoint was written."""
+def _step_of(checkpoint: Path, config: RunConfig, *, names: set[str]) -> int:
+    """The optimiser step at which a checkpoint was written, by a run of this configuration and these weights."""
     damaged = InputError(f"{checkpoint} must be a checkpoint of seqdet; it is damaged or of another kind.")
     try:
         with zipfile.ZipFile(checkpoint) as archive:
@@ -169,9 +181,24 @@ def _step_of(checkpoint: Path) -> int:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         raise damaged from error
-    if not isinstance(content, dict) or not {"global_step", "recurrent_state", "state_dict"} <= content.keys():
+    if not (isinstance(content, dict) and content.keys() >= CONTENT and set(content["state_dict"]) == names):
         raise damaged
+    if changed := _changed(content["config"], to_dict(config)):
+        name, before, after = changed[0]
+        raise InputError(
+            f"{checkpoint.parents[1] / 'config.yaml'} must be as it was when the run started: {name} was {before}, and "
+            f"is {after}. Start a new run for another configuration."
+        )
     return int(content["global_step"])
+
+
+def _changed(before: Any, after: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    """Name, earlier and present value of every setting that differs and that decides about the outcome."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = before.keys() | after.keys()
+        pairs = ((f"{name}.{key}".lstrip("."), before.get(key), after.get(key)) for key in sorted(keys))
+        return [change for path, one, other in pairs for change in _changed(one, other, path)]
+    return [(name, before, after)] if before != after and name not in FREE else []
 
 
 def _finish(folder: RunFolder, checkpoints: Checkpoints, facts: dict[str, Any]) -> None:

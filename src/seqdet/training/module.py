@@ -19,6 +19,8 @@ from ..models.recurrent import detach, reset_lanes
 from ..structures import Boxes, Clip, State
 from .optimizers import OPTIMIZERS
 
+ADVICE = "Lower train.lr, raise train.warmup_steps, or set train.precision to float32."
+
 
 class TrainingModule(LightningModule):
     """Truncated backpropagation through time: the state of every lane is carried to the next clip without gradient.
@@ -75,7 +77,9 @@ class TrainingModule(LightningModule):
 
     def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
         """Clip by the norm ourselves: bfloat16 has no scaler, which Lightning expects of a fused optimiser."""
-        torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.gradient_clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.gradient_clip)
+        if not math.isfinite(norm):
+            raise InputError(f"The gradient stopped being a number at step {self.global_step}. {ADVICE}")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recurrent_state"] = self.state
@@ -99,8 +103,8 @@ class TrainingModule(LightningModule):
         if broken:
             raise InputError(
                 f"The loss of the {' and '.join(broken)} stopped being a number at step {self.global_step} "
-                f"(epoch {batch_index // self.steps_per_epoch}, recordings {clip.recordings.tolist()}). "
-                "Lower train.lr, raise train.warmup_steps, or set train.precision to float32."
+                f"(epoch {batch_index // (self.steps_per_epoch * self.config.accumulate)}, recordings "
+                f"{clip.recordings.tolist()}). {ADVICE}"
             )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+log = logging.getLogger(__name__)
 
 
 class StopRequest:
@@ -23,6 +26,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         request.requested = True
+        log.info("Stopping after this step, or this validation; Ctrl-C again stops at once.")
         signal.signal(signal.SIGINT, before[signal.SIGINT])
 
     if threading.current_thread() is not threading.main_thread():
