@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import pickle
+import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -71,6 +74,37 @@ def test_columns_of_another_length_are_refused_by_name():
         Boxes(torch.zeros(2, 5), torch.zeros(2, dtype=torch.int64))
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("xyxy", torch.zeros(2, 4, dtype=torch.int64), "xyxy must be of a floating point type, got torch.int64."),
+        ("xyxy", np.zeros((2, 4)), "xyxy must be a torch tensor, got ndarray."),
+        ("xyxy", [[0, 0, 1, 1]] * 2, "xyxy must be a torch tensor, got list."),
+        ("labels", torch.zeros(2), "labels must be of an integer type, got torch.float32."),
+        ("labels", torch.zeros(2, dtype=torch.bool), "labels must be of an integer type, got torch.bool."),
+        ("labels", None, "labels must be a torch tensor, got NoneType."),
+        ("scores", torch.ones(2, dtype=torch.int64), "scores must be of a floating point type, got torch.int64."),
+        ("track_ids", torch.ones(2), "track_ids must be of an integer type, got torch.float32."),
+        ("is_ignored", torch.zeros(2, dtype=torch.uint8), "is_ignored must be of a boolean type, got torch.uint8."),
+    ],
+)
+def test_columns_of_another_kind_are_refused_by_name(column, value, words):
+    columns = {"xyxy": torch.zeros(2, 4), "labels": torch.zeros(2, dtype=torch.int64)}
+    with pytest.raises(InputError, match=f"^{re.escape(words)}$"):
+        Boxes(**{**columns, column: value})
+
+
+def test_columns_of_another_width_stay_as_they_are():
+    boxes = Boxes(torch.zeros(2, 4, dtype=torch.float64), torch.zeros(2, dtype=torch.int32))
+    assert (boxes.xyxy.dtype, boxes.labels.dtype) == (torch.float64, torch.int32)
+
+
+def test_boxes_without_scores_cannot_be_chosen_by_them():
+    assert make_boxes(4).above(0.15).track_ids.tolist() == [2, 3]
+    with pytest.raises(InputError, match="scores must be there to choose by, got boxes without"):
+        make_boxes(4, full=False).above(0.5)
+
+
 @settings(deadline=None, max_examples=30)
 @given(time=st.integers(1, 4), lanes=st.lists(st.integers(1, 3), min_size=1, max_size=4))
 def test_collated_boxes_follow_the_frames_in_time_then_lane_order(time, lanes):
@@ -96,3 +130,29 @@ def test_a_clip_with_a_wrong_axis_is_refused_by_name():
     columns = {name: getattr(clip, name) for name in clip.__dataclass_fields__}
     with pytest.raises(InputError, match=r"is_labelled must have shape \(T=2, B=3\), got \(3, 2\)"):
         Clip(**{**columns, "is_labelled": clip.is_labelled.T})
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("frames", lambda column: column.numpy(), "frames must be a torch tensor, got ndarray."),
+        ("is_first", lambda column: column.float(), "is_first must be of a boolean type, got torch.float32."),
+        ("is_blank", lambda column: column.int(), "is_blank must be of a boolean type, got torch.int32."),
+        ("is_labelled", lambda column: column.byte(), "is_labelled must be of a boolean type, got torch.uint8."),
+        ("recordings", lambda column: column.float(), "recordings must be of an integer type, got torch.float32."),
+        ("end_us", lambda column: column.float(), "end_us must be of an integer type, got torch.float32."),
+        ("boxes", lambda column: column[1:], "boxes must have T * B = 6 entries in (t, b) order, got 5."),
+    ],
+)
+def test_a_clip_with_a_wrong_column_is_refused_by_name(name, change, words):
+    clip = make_clip(2, 3, 0)
+    with pytest.raises(InputError, match=f"^{re.escape(words)}$"):
+        replace(clip, **{name: change(getattr(clip, name))})
+
+
+def test_a_clip_moves_to_a_device_and_its_boxes_stay():
+    clip = make_clip(3, 2, 0)
+    moved = clip.to("meta")
+    columns = (moved.frames, moved.is_first, moved.is_blank, moved.is_labelled, moved.recordings, moved.end_us)
+    assert {column.device.type for column in columns} == {"meta"}
+    assert moved.boxes is clip.boxes

@@ -15,6 +15,22 @@ def choose_device(wanted: str) -> str:
     return ("cuda" if has_gpu else "cpu") if wanted == "auto" else wanted
 
 
+def find_device(wanted: torch.device | str) -> torch.device:
+    """The device of that name, once it is sure that this machine has it.
+
+    Raises:
+        InputError: if torch knows no such device, or it is not there.
+    """
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise InputError(
+            f"device must be one that torch finds here, 'cpu' or with a GPU 'cuda', got {str(wanted)!r}."
+        ) from error
+    return device
+
+
 def choose_precision(wanted: str, device: str) -> str:
     """ "float32" or "bfloat16": the one wanted, or for "auto" bfloat16 where the hardware computes with it."""
     if wanted != "auto":

@@ -10,10 +10,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checks import check_shape
+from .checks import InputError, check_shape
 
 State = tuple[Tensor, ...]
 """Everything a detector remembers: tensors whose first axis is the lane, (B, ...)."""
+
+
+def check_tensor(value: Any, pattern: str, name: str, *, kind: str | None = None, **sizes: int) -> None:
+    """Raise unless ``value`` is a tensor with the axes spelt in ``pattern``, as for ``check_shape``.
+
+    A ``kind``, "floating point", "integer" or "boolean", is asked of its type; any width will do.
+    """
+    if not isinstance(value, Tensor):
+        raise InputError(f"{name} must be a torch tensor, got {type(value).__name__}.")
+    check_shape(value, pattern, name, **sizes)
+    if kind not in (None, _kind(value.dtype)):
+        raise InputError(f"{name} must be of {'an' if kind == 'integer' else 'a'} {kind} type, got {value.dtype}.")
+
+
+def _kind(dtype: torch.dtype) -> str:
+    if dtype == torch.bool:
+        return "boolean"
+    return "floating point" if dtype.is_floating_point else "integer"
 
 
 @dataclass(frozen=True)
@@ -25,6 +43,8 @@ class Boxes:
     scores: (N,) float32 in [0, 1], on detections.
     track_ids: (N,) int64, the identity of the object within its recording.
     is_ignored: (N,) bool, on truth: neither a target to find nor an error to predict. None means that all count.
+
+    Another width of the same kind, such as float64 or int32, is kept as it is; what trains and scores converts it.
     """
 
     xyxy: Tensor
@@ -34,10 +54,11 @@ class Boxes:
     is_ignored: Tensor | None = None
 
     def __post_init__(self) -> None:
-        check_shape(self.xyxy, "N 4", "xyxy")
-        for name in ("labels", "scores", "track_ids", "is_ignored"):
+        check_tensor(self.xyxy, "N 4", "xyxy", kind="floating point")
+        check_tensor(self.labels, "N", "labels", kind="integer", N=len(self.xyxy))
+        for name, kind in (("scores", "floating point"), ("track_ids", "integer"), ("is_ignored", "boolean")):
             if (column := getattr(self, name)) is not None:
-                check_shape(column, "N", name, N=len(self.xyxy))
+                check_tensor(column, "N", name, kind=kind, N=len(self.xyxy))
 
     def __len__(self) -> int:
         return len(self.xyxy)
@@ -63,7 +84,8 @@ class Boxes:
 
     def above(self, score: float) -> Boxes:
         """The detections of at least this score."""
-        assert self.scores is not None
+        if self.scores is None:
+            raise InputError("scores must be there to choose by, got boxes without; are they the truth?")
         return self[self.scores >= score]
 
     def to(self, device: torch.device | str) -> Boxes:
@@ -104,13 +126,14 @@ class Clip:
     end_us: Tensor
 
     def __post_init__(self) -> None:
-        check_shape(self.frames, "T B C H W", "frames")
+        check_tensor(self.frames, "T B C H W", "frames")
         time, lanes = self.frames.shape[:2]
-        for name in ("is_first", "is_blank", "recordings"):
-            check_shape(getattr(self, name), "B", name, B=lanes)
-        for name in ("is_labelled", "end_us"):
-            check_shape(getattr(self, name), "T B", name, T=time, B=lanes)
-        assert len(self.boxes) == time * lanes
+        for name, kind in (("is_first", "boolean"), ("is_blank", "boolean"), ("recordings", "integer")):
+            check_tensor(getattr(self, name), "B", name, kind=kind, B=lanes)
+        for name, kind in (("is_labelled", "boolean"), ("end_us", "integer")):
+            check_tensor(getattr(self, name), "T B", name, kind=kind, T=time, B=lanes)
+        if len(self.boxes) != time * lanes:
+            raise InputError(f"boxes must have T * B = {time * lanes} entries in (t, b) order, got {len(self.boxes)}.")
 
     @classmethod
     def collate(cls, clips: Sequence[Clip]) -> Clip:
@@ -135,6 +158,5 @@ class Clip:
         return [boxes for boxes, wanted in zip(frames, self.is_labelled.flatten().tolist(), strict=True) if wanted]
 
     def to(self, device: torch.device | str) -> Clip:
-        """The same clip with its tensors on ``device``."""
-        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "boxes"}
-        return replace(self, boxes=[boxes.to(device) for boxes in self.boxes], **moved)
+        """The same clip with its tensors on ``device``; the boxes, many and small, stay where they are."""
+        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "boxes"})

@@ -145,3 +145,26 @@ def test_unknown_losses_are_refused():
         make_criterion("relu")
     with pytest.raises(InputError, match="box_loss must be one of giou, smooth_l1; got 'l2'"):
         make_criterion(box_loss="l2")
+
+
+@EVERY_LOSS
+@pytest.mark.parametrize("label", [-1, CLASSES])
+def test_a_label_of_no_class_is_refused(losses, label):
+    activation, box_loss = losses
+    truth = Boxes(TRUTH[0].xyxy, torch.tensor([0, label]))
+    with pytest.raises(InputError, match=f"^labels must be 0 to 2, as there are 3 classes, got {label}.$"):
+        make_criterion(activation, box_loss)(make_outputs(2, activation), [Boxes.empty(), truth])
+
+
+def test_the_truth_of_another_number_of_frames_is_refused():
+    with pytest.raises(InputError, match=r"^frames must be as many as the outputs are of, 3, got 2\.$"):
+        make_criterion()(make_outputs(3), TRUTH[:2])
+
+
+@EVERY_LOSS
+def test_a_box_that_overlaps_no_anchor_costs_nothing(losses):
+    activation, box_loss = losses
+    outputs = make_outputs(1, activation)
+    nowhere = Boxes(torch.tensor([[40.0, 40, 40, 60], [9000, 9000, 9010, 9010]]), torch.tensor([0, 1]))
+    criterion = make_criterion(activation, box_loss)
+    assert criterion(outputs, [nowhere]) == criterion(outputs, [Boxes.empty()])

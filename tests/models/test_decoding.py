@@ -133,3 +133,18 @@ def test_nothing_is_found_where_no_score_suffices(detector):
 def test_a_limit_below_one_is_refused(detector, limit):
     with pytest.raises(InputError, match=f"{limit} must be at least 1, got -1"):
         detector.decode(random_outputs(detector, 1, 0), **{limit: -1})
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "words"),
+    [
+        ("score", float("nan"), "score must be at least 0, got nan"),
+        ("iou", float("nan"), "iou must be 0 to 1, got nan"),
+        ("iou", -1, "iou must be 0 to 1, got -1"),
+        ("iou", 50, "iou must be 0 to 1, got 50"),
+        ("vote", float("nan"), "vote must be at least 0, got nan"),
+    ],
+)
+def test_an_impossible_threshold_is_refused(detector, limit, value, words):
+    with pytest.raises(InputError, match=words):
+        detector.decode(random_outputs(detector, 1, 0), **{limit: value})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import pad
@@ -70,6 +71,24 @@ def test_whole_numbers_are_scaled_to_one(detector):
     assert torch.equal(counted.logits, scaled.logits)
     assert torch.equal(counted.deltas, scaled.deltas)
     assert not torch.allclose(counted.logits, detector(frames.float())[0].logits)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_frames_of_any_floating_point_type_give_the_outputs_of_their_float32_copies(detector, dtype):
+    frames = (make_frames(1, 1) / 255).to(dtype)
+    outputs, wanted = detector(frames)[0], detector(frames.float())[0]
+    assert torch.equal(outputs.logits, wanted.logits)
+    assert torch.equal(outputs.deltas, wanted.deltas)
+    assert frames.dtype == dtype
+
+
+@torch.no_grad()
+def test_a_detector_with_weights_of_another_type_takes_frames_of_any():
+    detector = make_detector().bfloat16()
+    counted = make_frames(1, 1)
+    for frames in (counted, counted / 255):
+        assert detector(frames)[0].logits.isfinite().all()
 
 
 @torch.no_grad()
@@ -180,6 +199,7 @@ def test_decoding_works_after_training_in_inference_mode_and_back(detector):
             torch.zeros(1, 1, 3, 128, 128, dtype=torch.int16),
             r"frames must be uint8 or floating point, got torch.int16\.",
         ),
+        (np.zeros((1, 1, 3, 128, 128), np.uint8), r"frames must be a torch tensor, got ndarray\."),
     ],
 )
 def test_frames_of_a_wrong_kind_are_refused(detector, frames, words):
@@ -190,9 +210,32 @@ def test_frames_of_a_wrong_kind_are_refused(detector, frames, words):
 def test_a_choice_of_frames_of_another_shape_is_refused(detector):
     with pytest.raises(InputError, match=r"keep must have shape \(T=3, B=2\), got \(2, 3\)\."):
         detector(make_frames(3, 2), keep=torch.ones(2, 3, dtype=torch.bool))
+    with pytest.raises(InputError, match=r"keep must be of a boolean type, got torch.int64\."):
+        detector(make_frames(3, 2), keep=torch.ones(3, 2, dtype=torch.int64))
 
 
 def test_the_state_of_fewer_lanes_is_refused_and_not_shared_out(detector):
     _, state = detector(make_frames(1, 1))
     with pytest.raises(InputError, match="state must be what the last call returned for 2 lanes"):
         detector(make_frames(1, 2), state)
+
+
+@torch.no_grad()
+def test_what_is_no_state_is_refused_as_one(detector):
+    frames = make_frames(1, 1)
+    both = detector(frames)
+    outputs, state = both
+    for wrong in (outputs, both, list(state), state[0]):
+        words = f"state must be the tuple of tensors that the last call returned, got {type(wrong).__name__}"
+        with pytest.raises(InputError, match=words):
+            detector(frames, wrong)
+        with pytest.raises(InputError, match=words):
+            detector.loss(make_clip(frames, [[1]], [0]), wrong)
+
+
+@torch.no_grad()
+def test_only_outputs_are_decoded(detector):
+    both = detector(make_frames(1, 1))
+    for wrong in (both, both[0].logits):
+        with pytest.raises(InputError, match=r"^outputs must be the first of the detector's two results, got "):
+            detector.decode(wrong)

@@ -125,6 +125,11 @@ def test_a_damaged_file_is_refused_in_one_sentence(path, kind):
     assert message.startswith((str(path), "model.name"))
 
 
+def test_a_device_that_is_not_there_is_refused(path):
+    with pytest.raises(InputError, match=r"device must be one that torch finds here.* got 'gpu'"):
+        load_detector(path, device="gpu")
+
+
 class Trap:
     """Leaves a mark when it is unpickled."""
 

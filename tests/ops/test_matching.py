@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -52,10 +54,10 @@ def match_one_frame(boxes: Boxes, foreground: float, background: float) -> list[
             matched.append(best)
         else:
             matched.append(IGNORED if overlap >= background or excused else BACKGROUND)
-    pairs = sorted((-iou(anchors[a], xyxy[i]), a, i) for a in range(len(anchors)) for i in waiting)
+    pairs = [(-iou(anchors[a], xyxy[i]), a, i) for a in range(len(anchors)) for i in waiting]
     taken, served = set(), set()
-    for _, anchor, box in pairs:
-        if anchor not in taken and box not in served:
+    for overlap, anchor, box in sorted(pairs):
+        if overlap and anchor not in taken and box not in served:
             matched[anchor] = box
             taken.add(anchor)
             served.add(box)
@@ -78,19 +80,33 @@ def test_anchors_are_matched_by_the_rule_in_every_frame_at_once(frames, threshol
 
 @settings(deadline=None, max_examples=25)
 @given(frames=st.lists(FRAME, min_size=1, max_size=4))
-def test_every_target_has_an_anchor_while_there_are_enough(frames):
+def test_a_target_without_an_anchor_overlaps_none_that_others_left(frames):
     for boxes, row in zip(frames, match(frames).tolist(), strict=True):
         targets = {i for i, leave in enumerate(boxes.is_ignored.tolist()) if not leave}
         found = {i for i in row if i >= 0}
         assert found <= targets
-        assert len(found) == min(len(targets), len(ANCHORS))
+        for box in targets - found:
+            overlapped = [a for a, anchor in enumerate(ANCHORS.tolist()) if iou(anchor, boxes.xyxy[box].tolist()) > 0]
+            assert all(row[anchor] >= 0 for anchor in overlapped)
 
 
-def test_boxes_at_the_same_place_share_out_the_anchors():
-    same = make_boxes([(0, 0, 4, 4)] * 5, [False] * 5)
+def test_boxes_at_the_same_place_share_out_the_anchors_that_they_overlap():
+    whole = (0, 0, 16, 12)
+    same = make_boxes([whole] * 5, [False] * 5)
     assert sorted(set(match([same])[0].tolist()) - {BACKGROUND, IGNORED}) == [0, 1, 2, 3, 4]
-    crowd = make_boxes([(0, 0, 4, 4)] * 50, [False] * 50)
+    crowd = make_boxes([whole] * 50, [False] * 50)
     assert len(set(match([crowd])[0].tolist())) == len(ANCHORS)
+
+
+@pytest.mark.parametrize("box", [(1, 1, 1, 3), (1, 1, 3, 1), (2, 2, 2, 2), (0, 0, 0, 0), (50, 50, 60, 60)], ids=str)
+def test_a_box_that_overlaps_no_anchor_has_none(box):
+    assert (match([make_boxes([box], [False])]) == BACKGROUND).all()
+    beside = match([make_boxes([box, (0, 0, 4, 4)], [False, False])], 0.5, 0.4)
+    assert beside.tolist() == [[1 if row == 0 else row for row in match([make_boxes([(0, 0, 4, 4)], [False])])[0]]]
+
+
+def test_a_box_that_overlaps_an_anchor_however_little_has_one():
+    assert match([make_boxes([(15, 11, 60, 60)], [False])])[0].tolist().count(0) == 1
 
 
 def test_matching_leaves_its_input_alone():
@@ -119,9 +135,57 @@ def test_targets_are_padded_to_the_fullest_frame():
     assert targets.xyxy[2].tolist() == [[2, 2, 3, 3], [0, 0, 0, 0]]
 
 
-@pytest.mark.parametrize(("foreground", "background"), [(0.4, 0.5), (1.5, 0.5), (0.5, -0.1), (float("nan"), 0.4)])
+@pytest.mark.parametrize(
+    ("xyxy", "words"),
+    [
+        ([10, 20, 5, 8], "xyxy of the truth must have x1 <= x2 and y1 <= y2, got [10.0, 20.0, 5.0, 8.0]."),
+        ([10, 20, 30, 8], "xyxy of the truth must have x1 <= x2 and y1 <= y2, got [10.0, 20.0, 30.0, 8.0]."),
+        ([0, 0, float("nan"), 1], "xyxy of the truth must be finite float32, got [0.0, 0.0, nan, 1.0]."),
+        ([0, 0, float("inf"), 1], "xyxy of the truth must be finite float32, got [0.0, 0.0, inf, 1.0]."),
+        ([0, 0, 1e300, 1], "xyxy of the truth must be finite float32, got [0.0, 0.0, inf, 1.0]."),
+    ],
+)
+def test_impossible_boxes_are_refused(xyxy, words):
+    right = Boxes(torch.tensor([[1.0, 2, 3, 4]]), torch.tensor([0]))
+    wrong = Boxes(torch.tensor([[1, 2, 3, 4], xyxy], dtype=torch.float64), torch.tensor([0, 0]))
+    with pytest.raises(InputError, match=f"^{re.escape(words)}"):
+        pad_targets([right, wrong], "cpu")
+
+
+def test_boxes_that_look_like_corner_and_size_are_said_to():
+    with pytest.raises(InputError, match=r"Were x, y, width and height given\?$"):
+        pad_targets([Boxes(torch.tensor([[50.0, 60, 20, 10]]), torch.tensor([0]))], "cpu")
+
+
+@pytest.mark.parametrize(
+    ("label", "classes", "words"),
+    [
+        (-1, None, "labels must be at least 0, got -1."),
+        (-1, 3, "labels must be 0 to 2, as there are 3 classes, got -1."),
+        (3, 3, "labels must be 0 to 2, as there are 3 classes, got 3."),
+    ],
+)
+def test_labels_of_no_class_are_refused(label, classes, words):
+    truth = Boxes(torch.tensor([[0.0, 0, 1, 1], [1, 2, 3, 4]]), torch.tensor([0, label]))
+    with pytest.raises(InputError, match=f"^{words}$"):
+        pad_targets([Boxes.empty(), truth], "cpu", classes=classes)
+
+
+def test_columns_of_another_width_are_padded_as_float32_and_int64():
+    wide = Boxes(torch.tensor([[0.0, 0, 0.5, 1]], dtype=torch.float64), torch.tensor([2], dtype=torch.int32))
+    for frames in ([wide], [wide, make_boxes([(1, 1, 9, 9)], [False])]):
+        targets = pad_targets(frames, "cpu")
+        assert (targets.xyxy.dtype, targets.labels.dtype) == (torch.float32, torch.int64)
+        assert targets.xyxy[0].tolist() == [[0, 0, 0.5, 1]]
+        assert targets.labels[0].tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("foreground", "background"), [(0.4, 0.5), (1.5, 0.5), (0.5, -0.1), (float("nan"), 0.4), (0.0, 0.0)]
+)
 def test_impossible_thresholds_are_refused(foreground, background):
-    with pytest.raises(InputError, match=f"background <= foreground <= 1, got {background} and {foreground}"):
+    words = f"0 <= background <= foreground <= 1 and foreground > 0, got {background} and {foreground}"
+    with pytest.raises(InputError, match=words):
         match([Boxes.empty()], foreground, background)
 
 

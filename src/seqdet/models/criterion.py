@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from ..checks import check_choice
+from ..checks import InputError, check_choice
 from ..ops.boxes import decode_boxes, encode_boxes
 from ..ops.losses import giou, sigmoid_focal, smooth_l1, softmax_focal
 from ..ops.matching import IGNORED, match_anchors, pad_targets
@@ -51,8 +51,14 @@ class Criterion:
         Args:
             outputs: of F frames.
             frames: the truth, F entries.
+
+        Raises:
+            InputError: if there are not F entries, or ``pad_targets`` refuses one.
         """
-        targets = pad_targets(frames, outputs.logits.device)
+        if len(frames) != len(outputs.logits):
+            raise InputError(f"frames must be as many as the outputs are of, {len(outputs.logits)}, got {len(frames)}.")
+        classes = outputs.logits.shape[-1] - (self.activation == "softmax")
+        targets = pad_targets(frames, outputs.logits.device, classes=classes)
         corners = box_convert(outputs.anchors, "cxcywh", "xyxy")
         matched = match_anchors(corners, targets, foreground=self.foreground, background=self.background)
         counted = matched != IGNORED

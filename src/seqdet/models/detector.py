@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..checks import InputError, check_shape
+from ..checks import InputError
 from ..config import ModelConfig
 from ..ops.decoding import detections
-from ..structures import Boxes, Clip, State
+from ..structures import Boxes, Clip, State, check_tensor
 from .anchors import Anchors
 from .backbones import FeatureExtractor
 from .criterion import Criterion
@@ -50,21 +52,25 @@ class Detector(nn.Module):
         """The outputs for F = T * B frames in (t, b) order, and the state after the last of them.
 
         Args:
-            frames: (T, B, C, H, W), uint8 (scaled to [0, 1] here) or floating point, taken as it is. Sides that are not
-                multiples of the largest stride are padded with zeros on the right and at the bottom.
+            frames: (T, B, C, H, W), uint8 (scaled to [0, 1] here) or floating point, whose values are taken as they
+                are. Sides that are not multiples of the largest stride are padded with zeros on the right and at the
+                bottom.
             state: what the last call returned, or None at the start.
             keep: (T, B) bool, the frames whose outputs are wanted; all if None. The memory sees every frame.
         """
-        check_shape(frames, "T B C H W", "frames", C=self.config.in_channels)
+        check_tensor(frames, "T B C H W", "frames", C=self.config.in_channels)
         time, lanes, _, height, width = frames.shape
         if not frames.numel():
             raise InputError(f"frames must not be empty, got shape {tuple(frames.shape)}.")
         if not (frames.is_floating_point() or frames.dtype == torch.uint8):
             raise InputError(f"frames must be uint8 or floating point, got {frames.dtype}.")
         if keep is not None:
-            check_shape(keep, "T B", "keep", T=time, B=lanes)
+            check_tensor(keep, "T B", "keep", kind="boolean", T=time, B=lanes)
+        _check_state(state)
         coarsest = self.backbone.strides[-1]
-        x = frames if frames.is_floating_point() else frames.float() / 255
+        x = frames.to(next(self.parameters()).dtype)
+        if not frames.is_floating_point():
+            x = x / 255
         if height % coarsest or width % coarsest:
             x = functional.pad(x, (0, -width % coarsest, 0, -height % coarsest))
         maps, after = self.backbone(x, state)
@@ -79,6 +85,7 @@ class Detector(nn.Module):
 
         Lanes on which a recording starts are reset first.
         """
+        _check_state(state)
         outputs, after = self(clip.frames, reset_lanes(state, clip.is_first), keep=clip.is_labelled)
         return self.criterion(outputs, clip.labelled(clip.boxes)), after
 
@@ -107,6 +114,11 @@ class Detector(nn.Module):
         Returns:
             F entries; boxes are clipped to the frame, and those wholly outside are left out.
         """
+        if not isinstance(outputs, Outputs):
+            raise InputError(
+                f"outputs must be the first of the detector's two results, got {type(outputs).__name__}. "
+                "Write outputs, state = detector(frames, state)."
+            )
         return detections(
             outputs.deltas,
             self.head.scores(outputs.logits),
@@ -119,3 +131,12 @@ class Detector(nn.Module):
             candidates=candidates,
             most=most,
         )
+
+
+def _check_state(state: Any) -> None:
+    if state is None or (isinstance(state, tuple) and all(isinstance(tensor, Tensor) for tensor in state)):
+        return
+    raise InputError(
+        f"state must be the tuple of tensors that the last call returned, got {type(state).__name__}. "
+        "Write outputs, state = detector(frames, state)."
+    )

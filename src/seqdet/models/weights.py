@@ -13,6 +13,7 @@ from safetensors.torch import save
 from ..checks import InputError
 from ..config import ModelConfig
 from ..config_files import from_dict, to_dict
+from ..devices import find_device
 from ..files import write_bytes
 from .detector import Detector
 from .zoo import build_detector
@@ -35,9 +36,10 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
     """The detector that ``save_detector`` wrote, in evaluation mode.
 
     Raises:
-        InputError: if the file is missing or damaged, is not a seqdet detector, or is of an unknown version.
+        InputError: if the file is missing or damaged, is not a seqdet detector, or is of an unknown version; or if
+            there is no such device.
     """
-    path = Path(path)
+    path, place = Path(path), find_device(device)
     if not path.is_file():
         raise InputError(f"{path} must be a file with a detector, and there is none.")
     try:
@@ -65,7 +67,7 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
     if header.get("sha256") != _sha256(tensors):
         raise InputError(f"{path} must have weights that fit their checksum; it is damaged.")
     detector.load_state_dict(tensors, assign=True)
-    return detector.eval().to(device)
+    return detector.eval().to(place)
 
 
 def _kind(tensor: torch.Tensor) -> str:

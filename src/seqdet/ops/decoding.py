@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checks import check_at_least
+from ..checks import InputError, check_at_least
 from ..structures import Boxes
 from .boxes import clip_boxes, decode_boxes
 from .nms import grouped_nms, vote_boxes
@@ -38,6 +38,10 @@ def detections(
         candidates: the best pairs of anchor and class per frame that suppression looks at.
         most: detections kept per frame.
     """
+    check_at_least(score, 0, "score")
+    if not 0 <= iou <= 1:
+        raise InputError(f"iou must be 0 to 1, got {iou}.")
+    check_at_least(vote, 0, "vote")
     check_at_least(candidates, 1, "candidates")
     check_at_least(most, 1, "most")
     frames, _, classes = scores.shape

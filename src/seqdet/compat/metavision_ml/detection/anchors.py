@@ -34,7 +34,7 @@ class Anchors(nn.Module):
         anchor_list: a key of ``PRESETS``, or a (ratio, scale) for each anchor of a cell, ratio being height over width;
             a scale of 1 is 4 cells.
         variances: divisors of the coded offsets and log sizes.
-        fg_iou_threshold: an anchor that overlaps a box by this is responsible for it; every box has one in any case.
+        fg_iou_threshold: an anchor that overlaps a box by this is responsible for it; every box has its best.
         bg_iou_threshold: an anchor that overlaps no box by this is background; those between are ignored.
     """
 
