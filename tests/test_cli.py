@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from seqdet import __version__, cli
 from seqdet.cli import main
 from seqdet.config import RunConfig
 from seqdet.config_files import read_config, to_yaml
@@ -10,39 +11,123 @@ from seqdet.config_files import read_config, to_yaml
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 
 
+def refusal(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line in which the command line ends."""
+    with pytest.raises(SystemExit) as stop:
+        main(args)
+    assert stop.value.code != 0
+    code = stop.value.code if isinstance(stop.value.code, str) else ""  # which Python prints at its end
+    (line,) = (capsys.readouterr().err + code).splitlines()
+    assert line.startswith("seqdet: error: ")
+    return line.removeprefix("seqdet: error: ")
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["train", "--train.max_step", "4"], "--train.max_step"),
-        (["train", "--train.max_steps", "0"], "max_steps must be at least 1, got 0"),
-        (["train", "--data.clip_length", "5"], "frames_per_video must be a multiple of clip_length"),
-        (["train", "--model.cell", "rnn"], "cell"),
+        (["train", "--train.max_step", "4"], "unknown argument --train.max_step. Did you mean --train.max_steps?"),
+        (["train", "--data.digits.heigth=64"], "--data.digits.heigth. Did you mean --data.digits.height?"),
+        (["train", "--lr", "1"], "unknown argument --lr. Did you mean --train.lr?"),
+        (["train", "--frobnicate", "3"], "unknown argument --frobnicate."),
+        (["train", "--train.lr", "fast"], "train.lr must be a number, got 'fast'."),
+        (["train", "--train.lr=1", "--train.lr=[fast"], "train.lr must be a number, got '[fast'."),
+        (["train", "--train.lr", ".inf"], "train.lr must be a finite number, got inf."),
+        (["train", "--train.max_steps", "1.5"], "train.max_steps must be a whole number, got 1.5."),
+        (["train", "--train.max_steps", "0"], "train.max_steps must be at least 1, got 0."),
+        (["train", "--train.max_steps"], "--train.max_steps: expected one argument"),
+        (["train", "--train.channels_last", "maybe"], "train.channels_last must be true or false, got 'maybe'."),
+        (["train", "--data.clip_length", "5"], "data.digits.frames_per_video must be a multiple of clip_length"),
+        (["train", "--data.digits.width", "1000000"], "data.digits.width must be at most 8192, got 1000000."),
+        (["train", "--data.digits.digit_heights", "[1, b]"], "data.digits.digit_heights must be a number, got 'b'."),
+        (["train", "--data", "nothing"], "data must be a table of settings, got 'nothing'."),
+        (["train", "--data", "{tmp}"], "data must be a table of settings, got "),
+        (["train", "--model.base", "1000000000"], "model.base must be at most 1024, got 1000000000."),
+        (["train", "--model.classes", "[1, 2]"], "model.classes must be text, got 1."),
+        (["train", "--model.cell", "rnn"], "model.cell must be one of gru, lstm; got 'rnn'."),
         (["train", "--model.name", "resnet", "--out", "{tmp}/run"], "model.name must be one of vanilla; got 'resnet'"),
-        (["train", "--config", "{tmp}/none.yaml"], "none.yaml"),
+        (["train", "--config", "{tmp}/none.yaml"], "--config: File does not exist: "),
+        (["train", "--config", "{tmp}"], "--config: Path is not a file: "),
         (["train", "--resume", "{tmp}"], "must be the folder of a run"),
         (["train", "--resume", "{tmp}", "--train.lr", "1"], "--resume must be the only option"),
+        (["train", "--resume", "{tmp}", "--out", "{tmp}/run"], "--resume must be the only option"),
+        (["train", "--resume", "{tmp}", "more"], "unknown argument more."),
+        (["train", "--print_config=all"], 'Invalid option "all" for --print_config'),
         (["evaluate", "{tmp}"], "must be the folder of a run"),
         (["evaluate"], "run"),
         (["tran"], "tran"),
+        ([], "subcommand"),
     ],
 )
-def test_a_wrong_command_line_ends_in_a_sentence_and_no_traceback(args, words, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main([arg.format(tmp=tmp_path) for arg in args])
-    assert stop.value.code != 0
-    text = f"{stop.value.code}{capsys.readouterr().err}"
-    assert words in text
-    assert "Traceback" not in text
+def test_a_wrong_command_line_ends_in_one_line(args, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert words in refusal([arg.format(tmp=tmp_path) for arg in args], capsys)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_misspelt_key_in_a_recipe_is_named(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("option", "content", "words"),
+    [
+        ("--config", b"train:\n  max_stepz: 3\n", "recipe.yaml.train has no setting 'max_stepz'. The settings are "),
+        ("--config", b"train:\n  max_stepz: 3\n", "Did you mean max_steps?"),
+        ("--config", b"train:\n  lr: fast\n", "recipe.yaml.train.lr must be a number, got 'fast'."),
+        ("--config", b"train: {max_steps: 0}", "recipe.yaml.train.max_steps must be at least 1, got 0."),
+        ("--config", b"data: {digits: {folder: 5}}", "recipe.yaml.data.digits.folder must be a path, got 5."),
+        ("--config", b"model: null", "recipe.yaml.model must be a table of settings, got None."),
+        ("--config", b"train: {lr: 1, lr: 2}", "lr is given twice, again in line 1."),
+        ("--config", b"# seqdet run 2\n{}", "recipe.yaml must be of version 1, got 2."),
+        ("--config", b"\xff\xfe", "recipe.yaml cannot be read as a configuration: 'utf-8' codec"),
+        ("--config", b"{", "recipe.yaml cannot be read as a configuration: "),
+        ("--data", b"\xff\xfe", "a file that an option names cannot be read: 'utf-8' codec"),
+        ("--data", b"digits: null", "data.digits must be a table of settings, got None."),
+    ],
+)
+def test_a_wrong_file_ends_in_one_line(option, content, words, tmp_path, capsys):
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("train:\n  max_stepz: 3\n")
-    with pytest.raises(SystemExit):
-        main(["train", "--config", str(recipe), "--out", str(tmp_path / "run")])
-    assert "max_stepz" in capsys.readouterr().err
+    recipe.write_bytes(content)
+    assert words in refusal(["train", option, str(recipe), "--out", str(tmp_path / "run")], capsys)
     assert not (tmp_path / "run").exists()
+
+
+def printed(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What goes to standard output when all is well."""
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(args)
+    return capsys.readouterr().out
+
+
+def test_an_option_wins_over_the_file_and_the_file_over_the_defaults(tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("train: {max_steps: 7, lr: 1e-3}")
+    args = ["train", "--config", str(recipe), "--train.max_steps", "9", "--print_config"]
+    settings = yaml.safe_load(printed(args, capsys))["train"]
+    assert (settings["max_steps"], settings["lr"], settings["log_steps"]) == (9, 1e-3, RunConfig().train.log_steps)
+
+
+def test_the_printed_configuration_is_a_recipe(tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(printed(["train", "--train.max_steps", "9", "--out", "elsewhere", "--print_config"], capsys))
+    assert read_config(recipe).train.max_steps == 9
+
+
+def test_the_version_is_printed(capsys):
+    assert printed(["--version"], capsys) == f"seqdet {__version__}\n"
+
+
+def test_a_finished_run_is_said_to_be_finished_and_nothing_else(tmp_path, caplog):
+    (tmp_path / "config.yaml").write_text(to_yaml(RunConfig()))
+    (tmp_path / "training.json").write_text("{}")
+    main(["train", "--resume", str(tmp_path)])
+    assert caplog.messages == [f"{tmp_path} is finished."]
+
+
+def test_ctrl_c_ends_in_one_line(tmp_path, monkeypatch, caplog):
+    def interrupted(run: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.COMMANDS, "evaluate", interrupted)
+    with pytest.raises(SystemExit, match=r"^130$"):
+        main(["evaluate", str(tmp_path)])
+    assert caplog.messages == ["Stopped."]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)

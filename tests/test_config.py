@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
 
 import pytest
 
 from seqdet.checks import InputError
 from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TrainConfig
 
-NAN = float("nan")
+NAN, INF = float("nan"), float("inf")
 IMPOSSIBLE = [
     *((DigitsConfig, {name: 0}) for name in ("height", "width", "max_digits", "frames_per_video", "delta_t_us")),
     *((DigitsConfig, {name: -0.1}) for name in ("scale_swing", "max_rotation", "max_speed")),
@@ -28,6 +29,31 @@ IMPOSSIBLE = [
     *((TrainConfig, {name: value}) for name in ("lr", "gradient_clip", "decay") for value in (0.0, -1.0, NAN)),
     *((TrainConfig, {name: "other"}) for name in ("schedule", "precision", "device")),
     (TrainConfig, {"log_steps": 0}),
+    *((DigitsConfig, {name: 8193}) for name in ("height", "width")),
+    *((DigitsConfig, {name: 10**6 + 1}) for name in ("frames_per_epoch", "validation_frames", "test_frames")),
+    *((DigitsConfig, {name: value}) for name in ("scale_swing", "max_rotation", "max_speed") for value in (INF, NAN)),
+    *((DigitsConfig, {"digit_heights": heights}) for heights in ((24.0, INF), (24.0,), "24", (24.0, "60"))),
+    *((DigitsConfig, {"folder": value}) for value in (5, b"mnist", True)),
+    (DigitsConfig, {"max_digits": 257}),
+    (DigitsConfig, {"max_rotation": 181}),
+    (DigitsConfig, {"delta_t_us": 10**10}),
+    *((DataConfig, {name: 4097}) for name in ("clip_length", "lanes")),
+    *((DataConfig, {"clip_length": value}) for value in ("12", 1.5, 12.0, True, None)),
+    *((DataConfig, {"seed": value}) for value in (2**63 + 1, 0.5)),
+    (DataConfig, {"workers": 257}),
+    (DataConfig, {"digits": {"height": 64}}),
+    *((ModelConfig, {name: 1025}) for name in ("in_channels", "base")),
+    *((ModelConfig, {"name": value}) for value in (None, 5)),
+    *((ModelConfig, {"classes": value}) for value in ("car", (0, 1), None)),
+    *((ModelConfig, {"box_weight": value}) for value in (INF, NAN, 10**400, "1", None)),
+    (ModelConfig, {"channels": 4097}),
+    (ModelConfig, {"head_layers": 65}),
+    (ModelConfig, {"foreground": INF}),
+    *((TrainConfig, {name: INF}) for name in ("lr", "weight_decay", "gradient_clip", "decay")),
+    *((TrainConfig, {"channels_last": value}) for value in (1, "true", None)),
+    *((TrainConfig, {"seed": value}) for value in (2**63 + 1, "0")),
+    (TrainConfig, {"max_steps": 10**30}),
+    *((RunConfig, {name: None}) for name in ("data", "model", "train")),
 ]
 DIGITS = {"height": 128, "width": 128, "frames_per_video": 24, "digit_heights": (24.0, 60.0), "scale_swing": 0.2}
 
@@ -51,6 +77,21 @@ def test_the_defaults_are_possible_and_frozen():
     assert config == RunConfig(DataConfig(), ModelConfig(), TrainConfig())
     with pytest.raises(FrozenInstanceError):
         config.train = TrainConfig()
+
+
+def test_values_take_the_type_of_their_setting():
+    digits = DigitsConfig(digit_heights=[24, 60], max_speed=3, folder="mnist")
+    assert digits == DigitsConfig(digit_heights=(24.0, 60.0), max_speed=3.0, folder=Path("mnist"))
+    assert hash(digits) == hash(replace(digits))
+    assert [type(value) for value in (*digits.digit_heights, digits.max_speed)] == [float] * 3
+    assert ModelConfig(classes=["car"]).classes == ("car",)
+
+
+def test_a_setting_of_the_wrong_type_is_told_what_it_must_be():
+    with pytest.raises(InputError, match=r"^clip_length must be a whole number, got 1\.5\.$"):
+        DataConfig(clip_length=1.5)
+    with pytest.raises(InputError, match=r"^model must be a ModelConfig, got None\.$"):
+        RunConfig(model=None)
 
 
 def test_every_part_can_be_replaced_by_itself():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TrainConfig
-from seqdet.config_files import from_dict, read_config, to_dict, to_yaml, write_config
+from seqdet.config_files import check_setting, from_dict, read_config, to_dict, to_yaml, write_config
 
 POSITIVE = st.floats(1e-12, 1e12)
 DIGITS = st.builds(
@@ -53,6 +53,30 @@ def test_settings_that_are_not_given_keep_their_defaults(tmp_path):
     assert read(tmp_path, "{}") == RunConfig()
 
 
+def test_a_table_may_be_merged_into_another(tmp_path):
+    train = read(tmp_path, "train:\n  <<: {lr: 1, seed: 2}\n  lr: 3").train
+    assert (train.lr, train.seed) == (3.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("train.lr", "fast", r"^train\.lr must be a number, got 'fast'\.$"),
+        ("train.lr", "[fast", r"^train\.lr must be a number, got '\[fast'\.$"),
+        ("data.digits.height", "1.5", r"^data\.digits\.height must be a whole number, got 1\.5\.$"),
+        ("model", "3", r"^model must be a table of settings, got 3\.$"),
+    ],
+)
+def test_a_single_setting_is_checked_under_its_name(name, text, words):
+    with pytest.raises(InputError, match=words):
+        check_setting(name, text)
+
+
+def test_a_single_setting_that_fits_passes():
+    check_setting("train.lr", "1e-3")
+    check_setting("data.digits.digit_heights", "[24, 60]")
+
+
 def test_a_configuration_of_another_version_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"recipe\.yaml must be of version 1, got 2\. A newer seqdet wrote it\."):
         read(tmp_path, "# seqdet run 2\ntrain: {max_steps: 7}")
@@ -73,14 +97,19 @@ def test_every_way_to_write_a_number_is_taken_for_it(tmp_path, number, value):
             "recipe.yaml.train has no setting 'learning_rate'. The settings are accumulate, ",
         ),
         ("trian: {lr: 1}", "recipe.yaml has no setting 'trian'. The settings are data, model, train."),
+        ("trian: {lr: 1}", "Did you mean train?"),
+        ("train: {lr: 1, seed: 2, lr: 1}", "cannot be read as a configuration: lr is given twice, again in line 1."),
+        ("train: {}\nmodel: {}\ntrain: {}", "a configuration: train is given twice, again in line 3."),
+        ("[" * 2000, "recipe.yaml cannot be read as a configuration: "),
         ("{1: 2, trian: 3}", "recipe.yaml has no setting 1. The settings are data, model, train."),
         ("data: {digits: {hight: 1}}", "recipe.yaml.data.digits has no setting 'hight'. The settings are delta_t_us, "),
         ("train: {lr: fast}", "recipe.yaml.train.lr must be a number, got 'fast'."),
         ("train: {lr: true}", "recipe.yaml.train.lr must be a number, got True."),
         ("train: {lr: [1]}", "recipe.yaml.train.lr must be a number, got [1]."),
         ("train: {lr: }", "recipe.yaml.train.lr must be a number, got None."),
+        ("train: {lr: .inf}", "recipe.yaml.train.lr must be a finite number, got inf."),
         ("train: {lr: -1}", "recipe.yaml.train.lr must be positive, got -1.0."),
-        ("train: {lr: .nan}", "recipe.yaml.train.lr must be positive, got nan."),
+        ("train: {lr: .nan}", "recipe.yaml.train.lr must be a finite number, got nan."),
         ("train: {max_steps: 1.0}", "recipe.yaml.train.max_steps must be a whole number, got 1.0."),
         ("train: {max_steps: true}", "recipe.yaml.train.max_steps must be a whole number, got True."),
         ("train: {max_steps: '7'}", "recipe.yaml.train.max_steps must be a whole number, got '7'."),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
-from typing import Any
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
 class InputError(ValueError):
@@ -43,3 +48,47 @@ def check_at_least(value: float, least: float, name: str) -> None:
     """Raise unless ``value`` is a number of at least ``least``."""
     if not value >= least:
         raise InputError(f"{name} must be at least {least}, got {value}.")
+
+
+def fitted(hint: Any, value: Any, name: str) -> Any:
+    """``value`` as the type ``hint`` of a setting asks for: lists become tuples, text paths, whole numbers floats.
+
+    Raises:
+        InputError: if it is of another kind, one that the type does not list, or no finite number.
+    """
+    if get_origin(hint) is Literal:
+        check_choice(value, get_args(hint), name)
+        return value
+    if get_origin(hint) is tuple:
+        return _fitted_tuple(get_args(hint), value, name)
+    if isinstance(hint, UnionType):  # of Path and None, the only kind there is
+        return None if value is None else fitted(Path, value, name)
+    accepted = {float: (float, int), Path: (Path, str)}.get(hint, hint)
+    is_bool = isinstance(value, bool)  # which Python counts among the whole numbers
+    if not isinstance(value, accepted) or is_bool != (hint is bool):
+        raise InputError(f"{name} must be {KINDS.get(hint) or f'a {hint.__name__}'}, got {value!r}.")
+    if hint is float and not abs(value) <= sys.float_info.max:
+        raise InputError(f"{name} must be a finite number, got {value}.")
+    return hint(value) if hint in (float, Path) else value
+
+
+def _fitted_tuple(items: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
+    """``items`` are the arguments of a tuple type: one kind of entry, then ``...`` or as often as there are entries."""
+    is_open = items[-1] is Ellipsis
+    if not isinstance(value, list | tuple) or not (is_open or len(value) == len(items)):
+        raise InputError(f"{name} must be a list{'' if is_open else f' of {len(items)} values'}, got {value!r}.")
+    return tuple(fitted(items[0], each, name) for each in value)
+
+
+def fit_fields(config: Any) -> None:
+    """Replace the value of every field of a dataclass by the one that is ``fitted`` to its type."""
+    for name, hint in get_type_hints(type(config)).items():
+        object.__setattr__(config, name, fitted(hint, getattr(config, name), name))
+
+
+def check_range(config: Any, least: float, most: float, *names: str) -> None:
+    """Raise unless the fields lie between the two: beyond is what no machine holds, or what cannot be."""
+    for name in names:
+        check_at_least(value := getattr(config, name), least, name)
+        if value > most:
+            raise InputError(f"{name} must be at most {most}, got {value}.")

@@ -6,22 +6,29 @@ Bodies import what they need, so that ``--help`` never waits for torch.
 from __future__ import annotations
 
 import logging
+import re
 import sys
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, NoReturn, get_type_hints
 
-from jsonargparse import auto_cli, set_parsing_settings
+from jsonargparse import ArgumentParser, Namespace, auto_cli, set_parsing_settings
 
+from . import __version__
 from .checks import InputError, Stopped
 from .config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from .config_files import check_setting, from_dict, read_config, suggestion
+from .runs import RunFolder
 
 log = logging.getLogger("seqdet")
+PARTS = get_type_hints(RunConfig)
 
 
 def train(
     data: DataConfig = DataConfig(),
     model: ModelConfig = ModelConfig(),
     train: TrainConfig = TrainConfig(),
-    out: Path = Path("runs/last"),
+    out: Path | None = None,
     resume: Path | None = None,
 ) -> None:
     """Train a detector; weights, configuration and TensorBoard logs go to one folder.
@@ -30,19 +37,19 @@ def train(
         data: the clips.
         model: the detector.
         train: the optimisation.
-        out: new folder of the run.
+        out: new folder of the run; runs/last if not given.
         resume: folder of a run to go on with, as it is configured there; other options are refused.
     """
     from .models.zoo import build_detector
     from .training import fit
 
-    if resume is None:
-        folder = fit.fit(build_detector(model, seed=train.seed), data, train, out)
-    elif RunConfig(data, model, train) != RunConfig():
+    if resume is not None and (out is not None or RunConfig(data, model, train) != RunConfig()):
         raise InputError("--resume must be the only option: a run goes on with the configuration in its folder.")
-    else:
-        folder = fit.resume(resume)
-    log.info("Trained. Next: seqdet evaluate %s", folder)
+    was_finished = resume is not None and RunFolder(resume).training.is_file()
+    out = out or Path("runs/last")
+    folder = fit.resume(resume) if resume else fit.fit(build_detector(model, seed=train.seed), data, train, out)
+    if not was_finished:
+        log.info("Trained. Next: seqdet evaluate %s", folder)
 
 
 def evaluate_run(run: Path) -> None:
@@ -59,17 +66,61 @@ def evaluate_run(run: Path) -> None:
 COMMANDS = {"train": train, "evaluate": evaluate_run}
 
 
+class Parser(ArgumentParser):
+    """Checks settings as those in a file are checked, and says in one line what does not fit."""
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:
+        try:
+            return super().parse_args(*args, **kwargs)
+        except (OSError, UnicodeError) as error:
+            raise InputError(f"a file that an option names cannot be read: {error}.") from error
+
+    def parse_path(self, path: Any, *args: Any, **kwargs: Any) -> Namespace:
+        read_config(Path(path))
+        return super().parse_path(path, *args, **kwargs)
+
+    def instantiate(self, namespace: Namespace, *args: Any, **kwargs: Any) -> Namespace:
+        namespace = namespace.clone()
+        if "data" in namespace:  # the options of ``train``
+            for name, kind in PARTS.items():
+                namespace[name] = from_dict(kind, namespace.as_dict()[name], name=name)
+        return super().instantiate(namespace, instantiate_groups=False)
+
+    def dump(self, namespace: Namespace, *args: Any, **kwargs: Any) -> str:
+        """What ``--config`` reads."""
+        return super().dump(Namespace({name: namespace[name] for name in PARTS if name in namespace}), *args, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        self.exit(2, f"seqdet: error: {' '.join(self.sentence(message).split())}\n")
+
+    def sentence(self, message: str) -> str:
+        """What is wrong, in the words of the configuration where it is about a setting."""
+        if unknown := re.match(r"unrecognized arguments: ([^\s=]+)", message):
+            options = [option for action in self._actions for option in action.option_strings]
+            return f"unknown argument {unknown[1]}.{suggestion(unknown[1], options)}"
+        if not (named := re.match(r'Parser key "([\w.]+)":', message)):
+            return message
+        words = [word for arg in self.args for word in (arg.split("=", 1) if arg.startswith("--") else [arg])]
+        try:
+            for option, value in pairwise(words):
+                if option == f"--{named[1]}" and option[2:].partition(".")[0] in PARTS:
+                    check_setting(named[1], value)
+        except InputError as error:
+            return str(error)
+        return f"--{named[1]}: {message[named.end() :]}"
+
+
 def main(args: list[str] | None = None) -> None:
     """Entry point; ``args`` defaults to the command line."""
     logging.basicConfig(format="%(message)s")
     log.setLevel(logging.INFO)
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     try:
-        auto_cli(COMMANDS, args=args, prog="seqdet", as_positional=True, allow_abbrev=False)
+        auto_cli(COMMANDS, args, prog="seqdet", parser_class=Parser, version=__version__, allow_abbrev=False)
     except InputError as error:
-        sys.exit(f"seqdet: error: {error}")
-    except Stopped as message:
-        log.info("%s", message)
+        sys.exit(f"seqdet: error: {' '.join(str(error).split())}")
+    except (Stopped, KeyboardInterrupt) as stop:
+        log.info(str(stop) or "Stopped.")
         sys.exit(130)
 
 

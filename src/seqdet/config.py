@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Literal
 
-from .checks import InputError, check_at_least, check_choice
+from .checks import InputError, check_at_least, check_range, fit_fields
+
+MOST_FRAMES, MOST_STEPS, MOST_US, LARGEST_SEED = 10**6, 10**9, 10**9, 2**63
 
 
 @dataclass(frozen=True)
@@ -43,18 +45,21 @@ class DigitsConfig:
     """Folder with the four original MNIST files; the packaged subset if not given."""
 
     def __post_init__(self) -> None:
+        fit_fields(self)
         smallest, largest = self.digit_heights
         if not 4 <= smallest < largest:
             raise InputError(f"digit_heights must be two rising numbers of at least 4, got {self.digit_heights}.")
         if largest / smallest < 1 + self.scale_swing:
             raise InputError(f"scale_swing must fit between the digit_heights, got {self.scale_swing}.")
-        for name in ("height", "width", "max_digits", "frames_per_video", "held_out_frames_per_video", "delta_t_us"):
-            check_at_least(getattr(self, name), 1, name)
-        for name in ("scale_swing", "max_rotation", "max_speed"):
-            check_at_least(getattr(self, name), 0, name)
-        check_at_least(self.frames_per_epoch, self.frames_per_video, "frames_per_epoch")
-        for name in ("validation_frames", "test_frames"):
-            check_at_least(getattr(self, name), self.held_out_frames_per_video, name)
+        check_range(self, 1, 8192, "height", "width")
+        check_range(self, 1, 256, "max_digits")
+        check_range(self, 0, 8192, "scale_swing")
+        check_range(self, 0, 180, "max_rotation")
+        check_range(self, 0, 10**6, "max_speed")
+        check_range(self, 1, MOST_FRAMES, "frames_per_video", "held_out_frames_per_video")
+        check_range(self, self.frames_per_video, MOST_FRAMES, "frames_per_epoch")
+        check_range(self, self.held_out_frames_per_video, MOST_FRAMES, "validation_frames", "test_frames")
+        check_range(self, 1, MOST_US, "delta_t_us")
 
 
 @dataclass(frozen=True)
@@ -73,13 +78,14 @@ class DataConfig:
     """The moving digits."""
 
     def __post_init__(self) -> None:
-        check_at_least(self.clip_length, 1, "clip_length")
-        check_at_least(self.lanes, 1, "lanes")
-        check_at_least(self.workers, 0, "workers")
-        check_at_least(self.seed, 0, "seed")
+        fit_fields(self)
+        check_range(self, 1, 4096, "clip_length", "lanes")
+        check_range(self, 0, 256, "workers")
+        check_range(self, 0, LARGEST_SEED, "seed")
+        clip = self.clip_length
         for name in ("frames_per_video", "held_out_frames_per_video"):
-            if (frames := getattr(self.digits, name)) % self.clip_length:
-                raise InputError(f"{name} must be a multiple of clip_length, got {frames} and {self.clip_length}.")
+            if (frames := getattr(self.digits, name)) % clip:
+                raise InputError(f"digits.{name} must be a multiple of clip_length, got {frames} and {clip}.")
 
 
 @dataclass(frozen=True)
@@ -114,10 +120,10 @@ class ModelConfig:
     """An anchor that overlaps no box by this IoU learns to be silent."""
 
     def __post_init__(self) -> None:
-        _check_choices(self)
-        for name in ("in_channels", "base", "channels"):
-            check_at_least(getattr(self, name), 1, name)
-        check_at_least(self.head_layers, 0, "head_layers")
+        fit_fields(self)
+        check_range(self, 1, 1024, "in_channels", "base")
+        check_range(self, 1, 4096, "channels")
+        check_range(self, 0, 64, "head_layers")
         check_at_least(self.box_weight, 0, "box_weight")
         if len(set(self.classes)) != len(self.classes) or not self.classes:
             raise InputError(f"classes must be one or more different names, got {self.classes}.")
@@ -170,11 +176,11 @@ class TrainConfig:
     """Seeds the weights."""
 
     def __post_init__(self) -> None:
-        _check_choices(self)
-        for name in ("max_steps", "accumulate", "validate_epochs", "checkpoint_steps", "log_steps"):
-            check_at_least(getattr(self, name), 1, name)
-        for name in ("weight_decay", "warmup_steps", "keep_epochs", "demo_epochs", "seed"):
-            check_at_least(getattr(self, name), 0, name)
+        fit_fields(self)
+        check_range(self, 1, MOST_STEPS, "max_steps", "accumulate", "validate_epochs", "checkpoint_steps", "log_steps")
+        check_range(self, 0, MOST_STEPS, "warmup_steps", "keep_epochs", "demo_epochs")
+        check_range(self, 0, LARGEST_SEED, "seed")
+        check_at_least(self.weight_decay, 0, "weight_decay")
         for name in ("lr", "gradient_clip", "decay"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive, got {getattr(self, name)}.")
@@ -188,9 +194,5 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
-
-def _check_choices(config: Any) -> None:
-    """Raise unless every field whose type lists the choices holds one of them."""
-    for name, hint in get_type_hints(type(config)).items():
-        if get_origin(hint) is Literal:
-            check_choice(getattr(config, name), get_args(hint), name)
+    def __post_init__(self) -> None:
+        fit_fields(self)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
 
-from .checks import InputError
+from .checks import InputError, fitted
 from .config import RunConfig
 from .files import write_text
 
@@ -19,7 +19,6 @@ Config = TypeVar("Config")
 FORMAT = "# seqdet run "
 VERSION = "1"
 """Together the first line of a written configuration; a comment, so that the file is a recipe as well."""
-KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -50,7 +49,8 @@ def from_dict(kind: type[Config], values: Any, *, name: str) -> Config:
         raise InputError(f"{name} must be a table of settings, got {values!r}.")
     hints = get_type_hints(kind)
     if unknown := [key for key in values if key not in hints]:
-        raise InputError(f"{name} has no setting {unknown[0]!r}. The settings are {', '.join(sorted(hints))}.")
+        settings = f"The settings are {', '.join(sorted(hints))}.{suggestion(unknown[0], hints)}"
+        raise InputError(f"{name} has no setting {unknown[0]!r}. {settings}")
     parsed = {key: _parsed(hints[key], value, f"{name}.{key}") for key, value in values.items()}
     try:
         return kind(**parsed)
@@ -58,33 +58,35 @@ def from_dict(kind: type[Config], values: Any, *, name: str) -> Config:
         raise InputError(f"{name}.{error}") from error
 
 
+def check_setting(name: str, text: str) -> None:
+    """Raise unless ``text``, which may be YAML, fits the setting ``name``, like ``train.lr``.
+
+    Raises:
+        InputError: as ``from_dict``.
+    """
+    try:
+        value = yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError):
+        value = text
+    part, *keys = name.split(".")
+    for key in reversed(keys):
+        value = {key: value}
+    from_dict(get_type_hints(RunConfig)[part], value, name=part)
+
+
+def suggestion(name: object, known: Collection[str]) -> str:
+    """The question whether a similar name was meant, to end a message with; nothing if there is none."""
+    ends = [each for each in known if each.endswith(f".{str(name).lstrip('-')}")]
+    return "".join(f" Did you mean {each}?" for each in (ends or get_close_matches(str(name), known, cutoff=0.7))[:1])
+
+
 def _parsed(hint: Any, value: Any, name: str) -> Any:
-    if isinstance(hint, type) and is_dataclass(hint):
+    if is_dataclass(hint) and isinstance(hint, type):
         return from_dict(hint, value, name=name)
-    if get_origin(hint) is Literal:
-        return value  # which the configuration checks
-    if get_origin(hint) is tuple:
-        return _parsed_list(get_args(hint), value, name)
-    if isinstance(hint, UnionType):  # of Path and None, the only kind there is
-        if value is None:
-            return None
-        hint = Path
-    if hint is float and type(value) in (int, str):  # YAML takes 1e-3 for text
-        with suppress(ValueError, OverflowError):
-            return float(value)
-    if hint is Path and isinstance(value, str):
-        return Path(value)
-    if type(value) is not hint:
-        raise InputError(f"{name} must be {KINDS[hint]}, got {value!r}.")
-    return value
-
-
-def _parsed_list(items: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
-    """``items`` are the arguments of a tuple type: one kind of entry, then ``...`` or as often as there are entries."""
-    is_open = items[-1] is Ellipsis
-    if not isinstance(value, list | tuple) or not (is_open or len(value) == len(items)):
-        raise InputError(f"{name} must be a list{'' if is_open else f' of {len(items)} values'}, got {value!r}.")
-    return tuple(_parsed(items[0], each, name) for each in value)
+    if hint is float and isinstance(value, str):  # YAML takes 1e-3 for text
+        with suppress(ValueError):
+            value = float(value)
+    return fitted(hint, value, name)
 
 
 def write_config(config: RunConfig, path: Path) -> None:
@@ -101,15 +103,27 @@ def read_config(path: Path) -> RunConfig:
     """The configuration that ``write_config`` wrote, or a recipe, whose first line names no version.
 
     Raises:
-        InputError: if the file is missing, is no YAML, is of an unknown version, or holds a key or value that does not
-            fit.
+        InputError: if the file is missing, is no YAML, is of an unknown version, gives a setting twice, or holds a key
+            or value that does not fit.
     """
     try:
         text = path.read_text(encoding="utf-8")
-        values = yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        values = yaml.load(text, _Loader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read as a configuration: {' '.join(str(error).split())}.") from error
     first = text.partition("\n")[0]
     if first.startswith(FORMAT) and (version := first.removeprefix(FORMAT).strip()) != VERSION:
         raise InputError(f"{path} must be of version {VERSION}, got {version}. A newer seqdet wrote it.")
     return from_dict(RunConfig, values, name=str(path))
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain values alone, and refuses a key that is given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.YAMLError(f"{key.value} is given twice, again in line {key.start_mark.line + 1}")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
