@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test lint slow bench clean
+.PHONY: help install dev demo test lint slow bench tutorial clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -46,6 +46,9 @@ slow: .venv/.installed-dev  ## run the slow tests
 
 bench: .venv/.installed-dev  ## run every benchmark and print its table
 	@set -e; for script in benchmarks/*.py; do echo; echo "== $$script"; $(BIN)/python "$$script"; done
+
+tutorial: .venv/.installed-dev  ## run the tutorial and write its page
+	$(BIN)/python scripts/render_tutorial.py
 
 clean:  ## remove .venv, caches and builds; runs stay
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -25,6 +25,7 @@ from seqdet.data.loading import TrainingLoader, TrainingOrder, open_split
 from seqdet.models.recurrent import detach
 from seqdet.models.zoo import build_detector
 from seqdet.structures import Clip
+from seqdet.training.optimizers import OPTIMIZERS
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "moving_digits.yaml"
 VARIANTS = {
@@ -35,13 +36,15 @@ VARIANTS = {
 }
 
 
-def training_step(clip: Clip, *, is_bfloat16: bool, is_channels_last: bool) -> Callable[[], None]:
-    """A function that makes one step: forward, backward, clipping and AdamW."""
+def training_step(
+    clip: Clip, *, is_bfloat16: bool, is_channels_last: bool, optimizer_name: str | None = None
+) -> Callable[[], None]:
+    """A function that makes one step: forward, backward, clipping and the optimiser, the recipe's if not named."""
     config = read_config(RECIPE)
     detector = build_detector(config.model)
     if is_channels_last:
         detector.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(detector.parameters(), lr=1e-4, fused=True)
+    optimizer = OPTIMIZERS[optimizer_name or config.train.optimizer](detector, lr=1e-4, weight_decay=0.05)
     state = None
 
     def step() -> None:
@@ -98,7 +101,7 @@ def main() -> None:
         for name, (is_bfloat16, is_channels_last) in VARIANTS.items()
     }
     with FlopCounterMode(display=False) as counter:
-        training_step(clip, is_bfloat16=False, is_channels_last=True)()
+        training_step(clip, is_bfloat16=False, is_channels_last=True, optimizer_name="adamw")()  # multiplies nothing
     flops = counter.get_total_flops()
 
     seconds = fastest({**steps, "matrix product": matrix_product()}, args.rounds)
