@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
@@ -115,6 +116,7 @@ def main(args: list[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s")
     log.setLevel(logging.INFO)
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"lightning\.")  # for Lightning's developers
     try:
         auto_cli(COMMANDS, args, prog="seqdet", parser_class=Parser, version=__version__, allow_abbrev=False)
     except InputError as error:
