@@ -11,7 +11,7 @@ import sys
 import warnings
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn, get_type_hints
+from typing import Any, Literal, NoReturn, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace, auto_cli, set_parsing_settings
 
@@ -64,7 +64,51 @@ def evaluate_run(run: Path) -> None:
     log.info(summary(evaluate(run), run))
 
 
-COMMANDS = {"train": train, "evaluate": evaluate_run}
+def inspect_recording(recording: Path, strict: bool = False) -> None:
+    """Say what is in a recording: format, sensor, events, rates, hot pixels, gaps, triggers, oddities.
+
+    Args:
+        recording: RAW, DAT, HDF5, npy, npz, text or bin file.
+        strict: stop at the first fault instead of leaving it out and counting it.
+    """
+    from .events.files import open_recording
+    from .events.inspection import inspect
+
+    with open_recording(recording, strict=strict) as opened:
+        log.info("\n".join(inspect(opened).lines()))
+
+
+def convert_recording(
+    recording: Path,
+    target: Path,
+    encoding: Literal["evt2", "evt3", "dat", "hdf5", "npz"] | None = None,
+    start_us: int | None = None,
+    duration_us: int | None = None,
+    roi: tuple[int, int, int, int] | None = None,
+) -> None:
+    """Write a recording, or a part of it, in another format.
+
+    Args:
+        recording: RAW, DAT, HDF5, npy, npz, text or bin file.
+        target: new file; its ending tells the format: .raw (EVT3), .dat, .hdf5 or .npz.
+        encoding: the format, where the ending does not tell.
+        start_us: leave out the events before this time.
+        duration_us: leave out the events from so long after the start on.
+        roi: x1, y1, x2, y2; leave out the events outside.
+    """
+    from .events.convert import convert
+    from .events.files import open_recording
+
+    with open_recording(recording) as opened:
+        convert(opened, target, encoding=encoding, start_us=start_us, duration_us=duration_us, roi=roi)
+
+
+COMMANDS = {
+    "train": train,
+    "evaluate": evaluate_run,
+    "inspect": inspect_recording,
+    "convert": convert_recording,
+}
 
 
 class Parser(ArgumentParser):
@@ -113,7 +157,7 @@ class Parser(ArgumentParser):
 
 def main(args: list[str] | None = None) -> None:
     """Entry point; ``args`` defaults to the command line."""
-    logging.basicConfig(format="%(message)s")
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
     log.setLevel(logging.INFO)
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"lightning\.")  # for Lightning's developers
