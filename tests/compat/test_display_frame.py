@@ -19,6 +19,11 @@ def boxes(scores: list[float] | None = None) -> np.ndarray:
     )
 
 
+def without_x(given: np.ndarray) -> np.ndarray:
+    given["x"] = np.nan
+    return given
+
+
 def black() -> np.ndarray:
     return np.zeros((128, 160, 3), np.uint8)
 
@@ -63,6 +68,8 @@ def test_no_boxes_leave_the_frame_as_it_is():
         (black().astype(float), boxes(), {}, "frame must be uint8, got float64"),
         (black(), np.zeros((2, 5)), {}, "box_events must be an array of the EventBbox type"),
         (black(), boxes(), {"label_map": LABELS[:2]}, "label_map must name every class id, got 2 names and the id 2"),
+        (black(), boxes(), {"confidence_field": "z"}, "confidence_field must be one of"),
+        (black(), without_x(boxes()), {}, "box_events must have finite corners"),
         (black(), boxes(), {"color_from": "x"}, "color_from must be one of class_id, track_id"),
     ],
 )

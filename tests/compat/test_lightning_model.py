@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 import lightning
+import numpy as np
 import pytest
 import torch
 
@@ -108,6 +109,86 @@ def test_labels_start_behind_the_background_and_nothing_found_is_none(trained):
     assert none[1][1] == {"boxes": None, "labels": None, "scores": None}
 
 
+def test_a_mask_of_zero_makes_training_forget(tmp_path):
+    torch.manual_seed(0)
+    model = LightningDetectionModel(tutorial(tmp_path))
+    model.log = model.log_dict = lambda *args, **kwargs: None
+    batch = next(iter(model.train_dataloader()))
+    fresh = model.training_step(batch, 0)
+    carried = model.training_step(batch | {"mask_keep_memory": torch.ones(2, 1, 1, 1)}, 1)
+    again = model.training_step(batch, 2)
+    assert again == fresh
+    assert carried != fresh
+
+
+def test_the_kpis_are_those_of_the_evaluator(trained):
+    _, fitter, model = trained
+    scores = model.evaluator.compute()
+    for suffix, name in {"": "AP", "50": "AP50", "75": "AP75", "_small": "AP_small", "_medium": "AP_medium"}.items():
+        assert float(fitter.logged_metrics[f"mean_ap{suffix}"]) == pytest.approx(getattr(scores, name))
+
+
+def test_settings_reach_the_detector(tmp_path):
+    made = {act: LightningDetectionModel(tutorial(tmp_path, act=act)).detector.core for act in ("softmax", "sigmoid")}
+    assert (made["softmax"].head.logits, made["sigmoid"].head.logits) == (11, 10)
+    assert made["softmax"].anchors.per_cell == 4
+    psee = LightningDetectionModel(tutorial(tmp_path, anchor_list="PSEE_ANCHORS"))
+    assert psee.detector.core.anchors.per_cell == 6
+
+
+def test_thresholds_and_caps_reach_the_decoding_and_the_mode_stays(tmp_path):
+    torch.manual_seed(0)
+    model = LightningDetectionModel(tutorial(tmp_path))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    x = torch.rand(1, 1, 3, 128, 128)
+
+    def found(**options):
+        model.detector.reset_all()
+        return len(model.detector.get_boxes(x, score_thresh=0.0, **options)[0][0]["boxes"])
+
+    assert found(max_boxes_per_input=300, nms_thresh=1.0) == 300
+    assert found(nms_thresh=0.1) < found(nms_thresh=0.9)
+    assert model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_validation_digits_are_not_test_digits(tmp_path):
+    model = LightningDetectionModel(tutorial(tmp_path))
+    assert model.val_dataloader().dataset.split == "validation"
+    assert model.test_dataloader().dataset.split == "test"
+
+
+def test_lightning_loads_a_checkpoint_by_itself(trained):
+    root, _, model = trained
+    path = search_latest_checkpoint(root)
+    again = LightningDetectionModel.load_from_checkpoint(path, weights_only=True)
+    assert again.hparams == model.hparams
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in again.state_dict().items())
+
+
+def test_a_run_that_goes_on_shows_the_videos_of_its_epoch(tmp_path):
+    seen = []
+
+    class Watch(lightning.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            seen.append(batch["inputs"].sum())
+
+    settings = tutorial(tmp_path, demo_every=0, max_frames_per_epoch=80)
+    trainer(tmp_path, 1).fit(LightningDetectionModel(settings))
+    model, fitter = LightningDetectionModel(settings), trainer(tmp_path, 2)
+    fitter.callbacks.append(Watch())
+    fitter.fit(model, ckpt_path=search_latest_checkpoint(tmp_path), weights_only=True)
+    of_epoch = model.train_dataloader()
+    of_epoch.epoch = 1
+    assert seen[0] == next(iter(of_epoch))["inputs"].sum()
+
+
+def test_numbers_of_numpy_and_paths_do_not_spoil_a_checkpoint(tmp_path):
+    model = LightningDetectionModel(tutorial(tmp_path, lr=np.float64(1e-3)))
+    assert type(model.hparams["lr"]) is float
+    assert type(model.hparams["root_dir"]) is str
+
+
 def test_a_validation_in_the_middle_of_an_epoch_leaves_the_memory_of_the_training_alone(tmp_path):
     model = LightningDetectionModel(tutorial(tmp_path, max_frames_per_epoch=80, demo_every=0))
     fitter = lightning.Trainer(
@@ -180,4 +261,4 @@ def test_a_few_hundred_steps_with_the_settings_of_the_tutorial_find_digits(tmp_p
     model = LightningDetectionModel(tutorial(tmp_path, max_frames_per_epoch=4800, demo_every=4, **full))
     fitter = trainer(tmp_path, 4)
     fitter.fit(model)
-    assert fitter.logged_metrics["mean_ap"] > 0.05
+    assert fitter.logged_metrics["mean_ap"] > 0.25

@@ -148,6 +148,22 @@ def test_where_the_package_itself_is_installed_the_script_runs_on_it(tmp_path, m
     assert done.stderr == "seqdet: metavision_ml is installed here; the script runs on it, unchanged.\n"
 
 
+def test_the_open_part_of_the_vendor_does_not_stand_in_the_way(tmp_path, monkeypatch):
+    (tmp_path / "vendor" / "metavision_sdk_core").mkdir(parents=True)
+    write(tmp_path / "vendor" / "metavision_sdk_core" / "__init__.py", "origin = 'vendor'")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "vendor"))
+    script = "import metavision_sdk_core, metavision_ml\nprint(metavision_sdk_core.origin, metavision_ml.__name__)"
+    done = run(write(tmp_path / "script.py", script), folder=tmp_path)
+    assert done.stdout == "vendor seqdet.compat.metavision_ml\n", done.stderr
+
+
+def test_a_wrong_argument_is_one_sentence_with_its_line(tmp_path):
+    script = "from metavision_ml.detection.anchors import Anchors\n\nAnchors(5, 'RED_ANCHORS')"
+    done = run(write(tmp_path / "script.py", script), folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"got 'RED_ANCHORS'. ({tmp_path / 'script.py'}, line 3)\n")
+
+
 @pytest.mark.parametrize(("arguments", "words"), [((), "usage:"), (("gone.py",), "gone.py must be a Python script")])
 def test_without_a_script_there_is_one_sentence(tmp_path, arguments, words):
     done = run(*arguments, folder=tmp_path)

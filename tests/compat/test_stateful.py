@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -72,6 +73,22 @@ def test_a_reset_before_the_first_call_changes_nothing(rnn):
     rnn.reset(torch.ones(7))
     rnn.reset_all()
     assert rnn.state is None
+
+
+@pytest.mark.parametrize("mask", [[0, 1, 0], np.array([False, True, False]), torch.tensor([[0.0], [1.0], [0.0]])])
+def test_a_mask_may_be_of_any_kind(rnn, x, mask):
+    rnn(x)
+    before = rnn.state[0]
+    rnn.reset(mask)
+    assert torch.equal(rnn.state[0][1], before[1])
+    assert not rnn.state[0][[0, 2]].any()
+
+
+def test_frames_of_any_size_are_padded(rnn):
+    maps = rnn(torch.rand(1, 1, 2, 180, 320))
+    assert [tuple(feature.shape[-2:]) for feature in maps] == [(32, 48), (16, 24), (8, 12), (4, 6), (2, 3)]
+    with pytest.raises(InputError, match=r"x must be floating point, got torch\.uint8"):
+        rnn(torch.zeros(1, 1, 2, 180, 320, dtype=torch.uint8))
 
 
 def test_the_memory_is_no_part_of_the_weights(rnn, x):

@@ -148,6 +148,76 @@ def test_ignored_anchors_and_background_boxes_have_no_say():
     assert {name: value.item() for name, value in empty.items()} == {"loc_loss": 0, "cls_loss": 0}
 
 
+def test_the_loss_of_the_classes_falls_as_the_right_class_rises():
+    targets = torch.tensor([[3]])
+    for name, logits in (("softmax_focal_loss", 11), ("sigmoid_focal_loss", 10)):
+        right = 3 if name.startswith("softmax") else 2
+        losses = []
+        for column in range(logits):
+            cls = torch.zeros(1, 1, logits)
+            cls[..., column] = 4
+            losses.append(DetectionLoss(name)(torch.zeros(1, 1, 4), torch.zeros(1, 1, 4), cls, targets)["cls_loss"])
+        assert int(torch.stack(losses).argmin()) == right
+
+
+def test_a_sigmoid_head_has_no_logit_for_the_background():
+    head = BoxHead(4, 6, 10, 0, act="sigmoid")
+    _, cls = head([torch.randn(2, 4, 3, 3)])
+    assert cls.shape == (2, 54, 10)
+    torch.testing.assert_close(head.get_scores(cls), cls.sigmoid())
+    with pytest.raises(InputError, match="cls_targets must be at most 9, the last class, got 10"):
+        DetectionLoss("softmax_focal_loss")(
+            torch.zeros(1, 1, 4), torch.zeros(1, 1, 4), cls[:1, :1], torch.tensor([[10]])
+        )
+
+
+@pytest.mark.parametrize(("height", "width"), [(360, 640), (240, 304)])
+@pytest.mark.parametrize("padded", [True, False])
+def test_the_anchors_of_any_frame_lie_at_strides_of_8_to_128(height, width, padded):
+    sizes = [(-(-height // stride), -(-width // stride)) for stride in (8, 16, 32, 64, 128)]
+    if padded:
+        sizes = [
+            (-(-height // 128) * 128 // stride, -(-width // 128) * 128 // stride) for stride in (8, 16, 32, 64, 128)
+        ]
+    features = [torch.zeros(1, 1, *size) for size in sizes]
+    anchors = Anchors(5)(features, torch.zeros(1, 1, 3, height, width))
+    for (rows, columns), stride, of_map in zip(
+        sizes, (8, 16, 32, 64, 128), anchors.split([6 * h * w for h, w in sizes]), strict=True
+    ):
+        assert of_map[-1, :2].tolist() == [(columns - 0.5) * stride, (rows - 0.5) * stride]
+
+
+def test_thresholds_and_caps_of_the_decoding_count():
+    torch.manual_seed(0)
+    features, x = [torch.zeros(2, 1, side, side) for side in (16, 8, 4, 2, 1)], torch.zeros(2, 1, 3, 128, 128)
+    box_coder = Anchors(5)
+    scores, deltas = torch.rand(2, 2046, 2), torch.randn(2, 2046, 4)
+
+    def found(**options):
+        rows = box_coder.decode(features, x, deltas, scores, **({"batch_size": 1, "score_thresh": 0.5} | options))
+        return [0 if row[0]["boxes"] is None else len(row[0]["boxes"]) for row in rows]
+
+    assert found(max_boxes_per_input=7, nms_thresh=1.0) == [7, 7]
+    assert all(many > few > 0 for many, few in zip(found(nms_thresh=0.9), found(nms_thresh=0.1), strict=True))
+    assert found(score_thresh=1.1) == [0, 0]
+    with pytest.raises(InputError, match="batch_size must divide the 2 frames, got 3"):
+        found(batch_size=3)
+
+
+def test_truth_may_be_an_array_of_boxes_and_must_be_one_for_each_frame():
+    features, x = [torch.zeros(2, 1, side, side) for side in (16, 8, 4, 2, 1)], torch.zeros(2, 1, 3, 128, 128)
+    rows = torch.tensor([[20.0, 30, 50, 70, 4]])
+    bboxes = box_api.box_vectors_to_bboxes(rows[:, :4], rows[:, 4])
+    one, other = (Anchors(5).encode(features, x, [target, target]) for target in (rows, bboxes))
+    assert torch.equal(one["cls"], other["cls"])
+    assert torch.equal(one["loc"], other["loc"])
+    assert one["cls"].unique().tolist() == [-1, 0, 4]
+    with pytest.raises(InputError, match="targets must be one for each of the 2 frames, got 1"):
+        Anchors(5).encode(features, x, [rows])
+    with pytest.raises(InputError, match=r"flat in \(t, b\) order, got a list"):
+        Anchors(5).encode(features, x, [[rows], [rows]])
+
+
 def test_box_forms_and_codes_have_their_inverses():
     torch.manual_seed(0)
     anchors = torch.rand(50, 4) * 50 + 10
@@ -183,6 +253,7 @@ def test_box_vectors_are_bounding_boxes_with_a_corner_and_a_size():
         (lambda: make_moving_mnist(tbins=20, max_frames_per_video=12), "max_frames_per_video must be at least tbins"),
         (lambda: Vanilla(3)(torch.zeros(1, 3, 128, 128)), r"x must have shape \(T, B, C=3, H, W\)"),
         (lambda: box_api.box_vectors_to_bboxes(torch.zeros(2, 4), torch.zeros(3)), r"labels must have shape \(N=2\)"),
+        (lambda: box_api.box_vectors_to_bboxes(torch.zeros(1, 4), torch.tensor([-1])), "labels must be at least 0"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_one_sentence(call, words):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import runpy
 import sys
 from pathlib import Path
+from traceback import extract_tb
 
 from ..checks import InputError
 from .aliases import install
+
+PAGE = "docs/migration.md in the repository of seqdet"
 
 
 def main(arguments: list[str]) -> None:
@@ -17,18 +20,24 @@ def main(arguments: list[str]) -> None:
     script = Path(arguments[0])
     if not script.is_file():
         sys.exit(f"seqdet: error: {script} must be a Python script, and is not there.")
-    if present := install():
-        sys.stderr.write(f"seqdet: {' and '.join(present)} is installed here; the script runs on it, unchanged.\n")
+    if not install():
+        sys.stderr.write("seqdet: metavision_ml is installed here; the script runs on it, unchanged.\n")
     sys.argv = arguments
     sys.path.insert(0, str(script.resolve().parent))
     try:
         runpy.run_path(str(script), run_name="__main__")
     except InputError as error:
-        sys.exit(f"seqdet: error: {error}")
+        sys.exit(f"seqdet: error: {error} ({_place(error, script)})")
     except ImportError as error:
         if not (error.name or "").startswith((__package__ or "", "metavision")):
             raise
-        sys.exit(f"seqdet: error: {error.msg}. What there is: docs/migration.md")
+        sys.exit(f"seqdet: error: {error.msg} ({_place(error, script)}). What there is: {PAGE}")
+
+
+def _place(error: Exception, script: Path) -> str:
+    """File and line of the script that led to an error."""
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(script)]
+    return f"{script}, line {lines[-1]}" if lines else str(script)
 
 
 if __name__ == "__main__":

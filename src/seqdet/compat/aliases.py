@@ -40,7 +40,7 @@ class AliasFinder(MetaPathFinder, Loader):
         except ModuleNotFoundError:
             found = None
         if found is None:
-            raise ModuleNotFoundError(f"seqdet has no counterpart of {fullname}.", name=fullname)
+            raise ModuleNotFoundError(f"seqdet has no counterpart of {fullname}", name=fullname)
         return ModuleSpec(fullname, self, origin=ours)
 
     def create_module(self, spec: ModuleSpec) -> None:
@@ -53,9 +53,10 @@ class AliasFinder(MetaPathFinder, Loader):
         sys.modules[spec.name] = import_module(spec.origin)
 
 
-def install() -> list[str]:
-    """Redirect imports of the reference from now on, and return the names that are left alone: those installed."""
-    present = [name for name in ROOTS if name != "pytorch_lightning" and find_spec(name) is not None]
-    if not present:
-        sys.meta_path.insert(0, AliasFinder(list(ROOTS)))
-    return present
+def install() -> bool:
+    """Redirect imports of the reference from now on; whether it was done: not if ``metavision_ml`` is installed."""
+    if find_spec("metavision_ml") is not None:
+        return False
+    absent = [name for name in ROOTS if name == "pytorch_lightning" or find_spec(name) is None]
+    sys.meta_path.insert(0, AliasFinder(absent))
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from ..checks import InputError
@@ -27,7 +28,7 @@ class Stateful(nn.Module):
         """
         if self.state is None:
             return
-        forget = mask.reshape(-1).to(self.state[0].device) == 0
+        forget = torch.as_tensor(mask, device=self.state[0].device).reshape(-1) == 0
         if forget.all():
             self.reset_all()
         elif len(forget) != self.size[0]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..models.detector import Detector
 from ..structures import Boxes, Clip
-from .metavision_ml.detection.anchors import nested
+from .metavision_ml.detection.anchors import NO_VOTE, nested
 from .stateful import Stateful
 
 
@@ -33,10 +33,13 @@ class StatefulDetector(Stateful):
 
     @torch.no_grad()
     def detect(self, inputs: Tensor, *, score: float, iou: float = 0.5, candidates: int = 500) -> list[Boxes]:
-        """Detections of T * B frames in (t, b) order, for inputs (T, B, C, H, W)."""
+        """Detections of T * B frames in (t, b) order, for inputs (T, B, C, H, W); always in evaluation mode."""
+        was_training = self.core.training
+        self.core.eval()
         outputs, state = self.core(inputs, self.recall(inputs))
+        self.core.train(was_training)
         self.remember(state)
-        return self.core.decode(outputs, score=score, iou=iou, candidates=candidates)
+        return self.core.decode(outputs, score=score, iou=iou, vote=NO_VOTE, candidates=candidates, most=candidates)
 
     def get_boxes(
         self, inputs: Tensor, score_thresh: float = 0.4, nms_thresh: float = 0.5, max_boxes_per_input: int = 500

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..checks import InputError
 from ..config import ModelConfig
@@ -16,6 +15,7 @@ from .anchors import Anchors
 from .backbones import FeatureExtractor
 from .criterion import Criterion
 from .heads import BoxHead, Outputs
+from .layers import pad_to_multiple
 from .recurrent import reset_lanes
 
 
@@ -67,13 +67,10 @@ class Detector(nn.Module):
         if keep is not None:
             check_tensor(keep, "T B", "keep", kind="boolean", T=time, B=lanes)
         _check_state(state)
-        coarsest = self.backbone.strides[-1]
         x = frames.to(next(self.parameters()).dtype)
         if not frames.is_floating_point():
             x = x / 255
-        if height % coarsest or width % coarsest:
-            x = functional.pad(x, (0, -width % coarsest, 0, -height % coarsest))
-        maps, after = self.backbone(x, state)
+        maps, after = self.backbone(pad_to_multiple(x, self.backbone.strides[-1]), state)
         if keep is not None and not keep.all():
             maps = [x[keep.flatten()] for x in maps]
         deltas, logits = self.head(maps)

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor, nn
+from torch.nn import functional
+
+
+def pad_to_multiple(frames: Tensor, multiple: int) -> Tensor:
+    """Frames (..., H, W) with zeros on the right and at the bottom, so that the sides are multiples."""
+    height, width = frames.shape[-2:]
+    return functional.pad(frames, (0, -width % multiple, 0, -height % multiple))
 
 
 def over_time(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....checks import check_shape
+from ....checks import InputError, check_shape
 from ....data.labels import EVENT_BBOX as EventBbox
 
 __all__ = ["EventBbox", "bboxes_to_box_vectors", "box_vectors_to_bboxes"]
@@ -43,6 +43,8 @@ def box_vectors_to_bboxes(
         if column is not None:
             values = _array(column)
             check_shape(values, "N", name, N=len(xyxy))
+            if name != "scores" and values.size and values.min() < 0:
+                raise InputError(f"{name} must be at least 0, got {values.min()}.")
             bboxes[fields[name]] = values
     return bboxes
 

@@ -101,6 +101,34 @@ def make_moving_mnist(
     Raises:
         InputError: if a video is shorter than a batch, or the frames are too small for digits.
     """
+    return open_moving_mnist(
+        "train" if train else "test",
+        height=height,
+        width=width,
+        tbins=tbins,
+        num_workers=num_workers,
+        batch_size=batch_size,
+        max_frames_per_video=max_frames_per_video,
+        max_frames_per_epoch=max_frames_per_epoch,
+    )
+
+
+MovingMNISTDataset = make_moving_mnist
+"""The name that the last cell of the tutorial uses."""
+
+
+def open_moving_mnist(
+    split: Split,
+    *,
+    height: int,
+    width: int,
+    tbins: int,
+    num_workers: int,
+    batch_size: int,
+    max_frames_per_video: int,
+    max_frames_per_epoch: int,
+) -> MovingMNISTLoader:
+    """The loader of the digits of one split, see ``make_moving_mnist``."""
     frames_per_video = max_frames_per_video // tbins * tbins if tbins > 0 else 0
     if not frames_per_video:
         raise InputError(f"max_frames_per_video must be at least tbins, got {max_frames_per_video} and {tbins}.")
@@ -112,16 +140,11 @@ def make_moving_mnist(
         frames_per_video=frames_per_video,
         held_out_frames_per_video=frames_per_video,
         frames_per_epoch=max(frames_per_video, max_frames_per_epoch),
-        validation_frames=frames_per_video,
+        validation_frames=max(frames_per_video, max_frames_per_epoch),
         test_frames=max(frames_per_video, max_frames_per_epoch),
     )
-    split: Split = "train" if train else "test"
     dataset = MovingDigits(config, split, clip_length=tbins)
     return MovingMNISTLoader(dataset, batch_size=batch_size, num_workers=num_workers)
-
-
-MovingMNISTDataset = make_moving_mnist
-"""The name that the last cell of the tutorial uses."""
 
 
 def _rows(boxes: Boxes) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from ....ops.boxes import encode_boxes
 from ....ops.decoding import detections
 from ....ops.matching import match_anchors, pad_targets
 from ....structures import Boxes
+from ..data.box_processing import bboxes_to_box_vectors
 from ..data.moving_mnist import LABEL_OFFSET
 
 PRESETS = {
@@ -24,6 +26,7 @@ PRESETS = {
     "MNIST_ANCHORS": cells.PRESETS["digits"],
 }
 NO_VOTE = 2.0
+"""An overlap that no two boxes have: detections stay where they are."""
 
 
 class Anchors(nn.Module):
@@ -62,10 +65,13 @@ class Anchors(nn.Module):
         return len(self.preset.shapes)
 
     def forward(self, features: Sequence[Tensor], x: Tensor) -> Tensor:
-        """The anchors of ``features``, each (F, C, h, w), of frames ``x`` (..., H, W)."""
+        """The anchors of ``features``, each (F, C, h, w), of frames ``x`` (..., H, W).
+
+        The stride of a map is the power of two nearest to H / h, so padded frames are no matter.
+        """
         if len(features) != self.num_levels:
             raise InputError(f"features must be {self.num_levels} maps, got {len(features)}.")
-        strides = [round(x.shape[-2] / feature.shape[-2]) for feature in features]
+        strides = [2 ** round(math.log2(x.shape[-2] / feature.shape[-2])) for feature in features]
         sizes = [(feature.shape[-2], feature.shape[-1]) for feature in features]
         return cells.Anchors(self.preset, strides)(sizes, features[0].device)
 
@@ -77,12 +83,14 @@ class Anchors(nn.Module):
         Args:
             features: maps, only their sizes count.
             x: frames, only their sides count.
-            targets: F entries (n, >= 5): x1, y1, x2, y2, class from 1 on.
+            targets: F entries (n, >= 5): x1, y1, x2, y2, class from 1 on; or EventBbox arrays.
 
         Returns:
             ``loc`` (F, N, 4), coded boxes, 0 where there is none; ``cls`` (F, N) int64: a class, 0 background,
             -1 ignored.
         """
+        if len(targets) != len(features[0]):
+            raise InputError(f"targets must be one for each of the {len(features[0])} frames, got {len(targets)}.")
         anchors = self(features, x)
         padded = pad_targets([_boxes(target) for target in targets], anchors.device)
         matched = match_anchors(
@@ -142,6 +150,8 @@ def nested(found: Sequence[Boxes], batch_size: int) -> list[list[dict[str, Any]]
 
     ``boxes`` (n, 4) x1, y1, x2, y2, ``labels`` (n,) from 1 on, ``scores`` (n,); all None where nothing was found.
     """
+    if len(found) % batch_size:
+        raise InputError(f"batch_size must divide the {len(found)} frames, got {batch_size}.")
     flat = [
         {"boxes": boxes.xyxy, "labels": boxes.labels + LABEL_OFFSET, "scores": boxes.scores}
         if len(boxes)
@@ -152,7 +162,10 @@ def nested(found: Sequence[Boxes], batch_size: int) -> list[list[dict[str, Any]]
 
 
 def _boxes(target: Tensor | np.ndarray) -> Boxes:
-    rows = torch.as_tensor(target)
+    if not isinstance(target, Tensor | np.ndarray):
+        raise InputError(f"targets must be one array a frame, flat in (t, b) order, got a {type(target).__name__}.")
+    is_table = isinstance(target, np.ndarray) and target.dtype.names is not None
+    rows = torch.as_tensor(bboxes_to_box_vectors(target) if is_table else target)
     if rows.ndim != 2 or rows.shape[1] < 5:
         raise InputError(f"targets must be rows of x1, y1, x2, y2, class, got shape {tuple(rows.shape)}.")
     labels = rows[:, 4].long() - LABEL_OFFSET

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ....checks import check_shape
+from ....checks import InputError, check_shape
 from ....models import backbones
+from ....models.layers import pad_to_multiple
 from ...stateful import Stateful
 
 
 class Vanilla(Stateful):
     """Recurrent pyramid of five levels at strides 8 to 128: (T, B, cin, H, W) -> five maps (T * B, cout, h, w).
+
+    Frames are padded on the right and at the bottom to multiples of 128: 360x640 gives maps of 48x80 to 3x5.
 
     Args:
         cin: channels of a frame.
@@ -31,6 +34,8 @@ class Vanilla(Stateful):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         check_shape(x, "T B C H W", "x", C=self.cin)
-        maps, state = self.core(x, self.recall(x))
+        if not x.is_floating_point():
+            raise InputError(f"x must be floating point, got {x.dtype}.")
+        maps, state = self.core(pad_to_multiple(x, self.core.strides[-1]), self.recall(x))
         self.remember(state)
         return maps

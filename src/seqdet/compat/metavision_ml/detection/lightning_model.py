@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Adam
@@ -17,13 +18,14 @@ from torch.optim.lr_scheduler import ExponentialLR
 from ....checks import InputError, check_choice
 from ....config import ModelConfig
 from ....config_files import from_dict
+from ....data.digits import Split
 from ....evaluation.coco import CocoEvaluator
 from ....models.zoo import build_detector
 from ....structures import Boxes, Clip
 from ....viz.tiles import play
 from ....viz.video import write_video
 from ...stateful_detector import StatefulDetector
-from ..data.moving_mnist import LABEL_OFFSET, MovingMNISTLoader, make_moving_mnist
+from ..data.moving_mnist import LABEL_OFFSET, MovingMNISTLoader, open_moving_mnist
 
 lightning: Any = sys.modules.get("pytorch_lightning") or import_module("lightning.pytorch")
 """Lightning goes by two names, and a Trainer of one refuses modules of the other: the one imported already counts."""
@@ -79,8 +81,8 @@ class LightningDetectionModel(lightning.LightningModule):
     def __init__(self, hparams: Namespace | Mapping[str, Any]) -> None:
         super().__init__()
         given = dict(hparams) if isinstance(hparams, Mapping) else vars(hparams)
-        values = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
-        self.save_hyperparameters(DEFAULTS | values)
+        hparams = DEFAULTS | {name: _plain(value) for name, value in given.items()}
+        self.save_hyperparameters(hparams)
         _check(self.hparams)
         self.detector = StatefulDetector(build_detector(_model_config(self.hparams)))
         self.label_map = ["background", *self.hparams["classes"]]
@@ -89,13 +91,15 @@ class LightningDetectionModel(lightning.LightningModule):
         self.state_of_training: tuple[Any, ...] = (None, ())
 
     def train_dataloader(self) -> MovingMNISTLoader:
-        return self._loader(train=True)
+        loader = self._loader("train")
+        loader.epoch = self.current_epoch
+        return loader
 
     def val_dataloader(self) -> MovingMNISTLoader:
-        return self._loader(train=False)
+        return self._loader("validation")
 
     def test_dataloader(self) -> MovingMNISTLoader:
-        return self._loader(train=False)
+        return self._loader("test")
 
     def configure_optimizers(self) -> Any:
         optimizer = Adam(self.parameters(), lr=self.hparams["lr"])
@@ -154,16 +158,18 @@ class LightningDetectionModel(lightning.LightningModule):
         write_video(path, pictures, fps=DEMO_FPS)
         return path
 
-    def _loader(self, *, train: bool) -> MovingMNISTLoader:
+    def _loader(self, split: Split) -> MovingMNISTLoader:
         names = ("height", "width", "num_workers", "batch_size", "max_frames_per_epoch")
         settings = {name: self.hparams[name] for name in names}
-        return make_moving_mnist(train, tbins=self.hparams["num_tbins"], **settings)
+        bins = self.hparams["num_tbins"]
+        return open_moving_mnist(split, tbins=bins, max_frames_per_video=max(80, bins), **settings)
 
     def _clip(self, batch: dict[str, Any]) -> Clip:
         """The batch as a clip; labels of frames that are skipped do not count."""
         time, lanes = batch["frame_is_labeled"].shape
         starts = torch.tensor([start for _, start, _ in batch["video_infos"]])
-        end_us = starts + (torch.arange(time)[:, None] + 1) * self.hparams["delta_t"]
+        steps = torch.tensor([info.delta_t for info, _, _ in batch["video_infos"]])
+        end_us = starts + (torch.arange(time)[:, None] + 1) * steps
         is_late = (end_us > self.hparams["skip_us"]).to(self.device)
         return Clip(
             frames=batch["inputs"],
@@ -174,6 +180,13 @@ class LightningDetectionModel(lightning.LightningModule):
             recordings=torch.arange(lanes),
             end_us=end_us,
         )
+
+
+def _plain(value: Any) -> Any:
+    """The value as a checkpoint can hold it that is read without unpickling."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, Path) else value
 
 
 def _check(hparams: Mapping[str, Any]) -> None:

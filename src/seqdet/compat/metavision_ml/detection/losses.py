@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ....checks import check_choice
+from ....checks import InputError, check_choice
 from ....ops.losses import sigmoid_focal, smooth_l1, softmax_focal
 
 CLASS_LOSSES = {"softmax_focal_loss": softmax_focal, "sigmoid_focal_loss": sigmoid_focal}
@@ -32,6 +32,9 @@ class DetectionLoss(nn.Module):
             cls_preds: (F, N, 1 + K) logits with the background in front; (F, N, K) for the sigmoid.
             cls_targets: (F, N) classes from 1 on, 0 background, -1 ignored.
         """
+        classes = cls_preds.shape[-1] - (self.class_loss is softmax_focal)
+        if cls_targets.numel() and cls_targets.max() > classes:
+            raise InputError(f"cls_targets must be at most {classes}, the last class, got {cls_targets.max()}.")
         counted, positive = cls_targets >= 0, cls_targets > 0
         positives = positive.sum().clamp(min=1)
         return {

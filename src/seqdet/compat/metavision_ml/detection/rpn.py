@@ -13,12 +13,16 @@ class BoxHead(heads.BoxHead):
     Args:
         in_channels: of the maps.
         num_anchors: of a cell.
-        num_logits: classes and the background in front of them.
+        num_logits: classes, and with the softmax the background in front of them.
         n_layers: hidden layers of each branch beside the one that is always there.
+        act: "softmax", or "sigmoid" for classes that do not exclude each other, without a logit for the background.
     """
 
-    def __init__(self, in_channels: int, num_anchors: int, num_logits: int, n_layers: int = 0) -> None:
-        super().__init__(in_channels, num_anchors, num_logits - 1, hidden=n_layers + 1, activation="softmax")
+    def __init__(
+        self, in_channels: int, num_anchors: int, num_logits: int, n_layers: int = 0, act: str = "softmax"
+    ) -> None:
+        classes = num_logits - (act == "softmax")
+        super().__init__(in_channels, num_anchors, classes, hidden=n_layers + 1, activation=act)
 
     @property
     def box_head(self) -> nn.Sequential:
@@ -31,5 +35,5 @@ class BoxHead(heads.BoxHead):
         return self.classes
 
     def get_scores(self, cls_preds: Tensor) -> Tensor:
-        """Probability of every class, without the background: (F, N, num_logits) -> (F, N, num_logits - 1)."""
+        """Probability of every class, without the background: (F, N, num_logits) -> (F, N, classes)."""
         return self.scores(cls_preds)

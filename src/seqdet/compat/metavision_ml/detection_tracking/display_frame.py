@@ -43,6 +43,9 @@ def draw_box_events(
         raise InputError(f"frame must be uint8, got {frame.dtype}.")
     if not set(EventBbox.names or ()) <= set(box_events.dtype.names or ()):
         raise InputError(f"box_events must be an array of the EventBbox type, got {box_events.dtype}.")
+    check_choice(confidence_field, list(box_events.dtype.names or ()), "confidence_field")
+    if not all(np.isfinite(box_events[name]).all() for name in ("x", "y", "w", "h")):
+        raise InputError("box_events must have finite corners and sides, got some that are not.")
     picture = Image.fromarray(frame)
     canvas = ImageDraw.Draw(picture, "RGBA")
     labels = []

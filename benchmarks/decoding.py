@@ -1,0 +1,126 @@
+"""How many events per second do the readers of RAW and DAT decode, and how does that compare to a copy of the columns?
+
+python benchmarks/decoding.py                  # a table on the terminal
+python benchmarks/decoding.py --json out.json
+
+Two recordings are made up and written to a temporary folder: sparse, single events all over 1280x720, and dense, long
+stretches of rows of 640x480. The bound is numpy copying the columns whole, 13 bytes an event, to new arrays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numba
+import numpy as np
+
+from seqdet.events.array import Events, Source, columns
+from seqdet.events.dat import open_dat
+from seqdet.events.evt import open_evt
+from seqdet.events.writers import write_dat, write_evt2, write_evt3
+
+
+def sparse(count: int) -> tuple[Events, tuple[int, int]]:
+    """Events at random places, about two a microsecond."""
+    random = np.random.default_rng(1)
+    x, y, p = random.integers(1280, size=count), random.integers(720, size=count), random.integers(2, size=count)
+    return columns(t=np.sort(random.integers(count // 2, size=count)), x=x, y=y, p=p), (720, 1280)
+
+
+def dense(count: int) -> tuple[Events, tuple[int, int]]:
+    """Rows read out one after the other, three quarters of the pixels in stretches of 64 having an event."""
+    random = np.random.default_rng(1)
+    stretches = count // 48
+    begin, row = random.integers(0, 640 - 64, size=stretches), np.arange(stretches) % 480
+    fired = random.random((stretches, 64)) < 0.75
+    which, place = fired.nonzero()
+    return columns(t=which, x=begin[which] + place, y=row[which], p=row[which] % 2), (480, 640)
+
+
+def write_evt21(path: Path, events: Events, size_hw: tuple[int, int]) -> None:
+    """A RAW file in EVT2.1, words as they are: neighbours of a row within aligned groups of 32 pixels share a word."""
+    time, group = events.t, events.x.astype(np.int64) >> 5
+    starts = np.ones(len(events), bool)
+    starts[1:] = (np.diff(time) != 0) | (np.diff(group) != 0) | (np.diff(events.y.astype(np.int64)) != 0)
+    starts[1:] |= (np.diff(events.p.astype(np.int64)) != 0) | (np.diff(events.x.astype(np.int64)) <= 0)
+    first = starts.nonzero()[0]
+    masks = np.bitwise_or.reduceat(np.uint64(1) << (events.x & 31).astype(np.uint64), first)
+    halves = events.p[first].astype(np.uint64) << np.uint64(28) | (time[first] & 63).astype(np.uint64) << np.uint64(22)
+    halves |= group[first].astype(np.uint64) << np.uint64(16) | events.y[first].astype(np.uint64)
+    high = time[first] >> 6
+    ticks = np.flatnonzero(np.diff(high, prepend=-1))
+    words = np.insert(
+        halves << np.uint64(32) | masks, ticks, (8 << 28 | high[ticks]).astype(np.uint64) << np.uint64(32)
+    )
+    height, width = size_hw
+    path.write_bytes(
+        f"% format EVT21;endianness=little;height={height};width={width}\n% end\n".encode() + words.tobytes()
+    )
+
+
+def million_per_s(work: Callable[[], int]) -> float:
+    begin = time.perf_counter()
+    return work() / 1e6 / (time.perf_counter() - begin)
+
+
+def decode(source: Source) -> int:
+    return sum(map(len, source.chunks()))
+
+
+def copy(events: Events) -> int:
+    return len(Events(events.t.copy(), events.x.copy(), events.y.copy(), events.p.copy()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, default=20_000_000, help="about how many, in each recording")
+    parser.add_argument("--repeats", type=int, default=5, help="the best of so many is shown")
+    parser.add_argument("--json", type=Path, help="also write the rows here")
+    args = parser.parse_args()
+
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    versions = f"numba {numba.__version__}, numpy {np.__version__}"
+    print(
+        f"{machine}, {versions}\n{'':>16} {'bytes/event':>12} {'M events/s':>11} {'M copied/s':>11} {'of a copy':>10}"
+    )
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for density in (sparse, dense):
+            events, size_hw = density(args.events)
+            path = {name: Path(folder) / f"{name}" for name in ("EVT2", "EVT2.1", "EVT3", "DAT")}
+            write_evt2(path["EVT2"], [events], size_hw=size_hw)
+            write_evt21(path["EVT2.1"], events, size_hw)
+            write_evt3(path["EVT3"], [events], size_hw=size_hw)
+            write_dat(path["DAT"], [events], size_hw=size_hw)
+            for name, file in path.items():
+                source = open_dat(file) if name == "DAT" else open_evt(file)
+                if decode(source) != len(events):
+                    raise SystemExit(f"{name} lost events: {source.dropped}")
+                rates = [
+                    (million_per_s(partial(decode, source)), million_per_s(partial(copy, events)))
+                    for _ in range(args.repeats)
+                ]
+                rate, copied = map(max, zip(*rates, strict=True))
+                row = {
+                    "recording": f"{name} {density.__name__}",
+                    "bytes_per_event": file.stat().st_size / len(events),
+                    "million_events_per_s": rate,
+                    "million_copied_per_s": copied,
+                    "of_a_copy": rate / copied,
+                }
+                rows.append({**row, "machine": machine, "versions": versions})
+                print("{:>16} {:>12.1f} {:>11.0f} {:>11.0f} {:>10.2f}".format(*row.values()))
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What an event sensor wrote: readers, writers, tensors. numpy and numba, never torch."""

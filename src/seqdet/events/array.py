@@ -1,0 +1,120 @@
+"""Events as columns, and what a reader of a recording promises."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..checks import InputError
+
+COLUMNS = {"t": np.dtype(np.int64), "x": np.dtype(np.uint16), "y": np.dtype(np.uint16), "p": np.dtype(np.uint8)}
+
+
+@dataclass(frozen=True)
+class Events:
+    """Brightness changes, one entry each, in the order in which the sensor sent them.
+
+    t: (N,) int64, microseconds. x, y: (N,) uint16, pixels from the left and the top. p: (N,) uint8, 1 for brighter.
+    Times rise up to a jitter of some microseconds within a recording.
+    """
+
+    t: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    p: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name, dtype in COLUMNS.items():
+            column = getattr(self, name)
+            if not isinstance(column, np.ndarray) or column.ndim != 1 or column.dtype != dtype:
+                kind = f"{column.dtype} {column.shape}" if isinstance(column, np.ndarray) else type(column).__name__
+                raise InputError(f"{name} must be an array (N,) of {dtype}, got {kind}.")
+            if len(column) != len(self.t):
+                raise InputError(f"{name} must be as long as t, {len(self.t)}, got {len(column)}.")
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def __getitem__(self, index: slice | np.ndarray) -> Events:
+        """The events that a slice, a mask or an array of indices chooses; of a slice, views."""
+        return Events(self.t[index], self.x[index], self.y[index], self.p[index])
+
+    @classmethod
+    def empty(cls) -> Events:
+        """No events."""
+        return cls(*(np.zeros(0, dtype) for dtype in COLUMNS.values()))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Events]) -> Events:
+        """All events of ``parts``, one after the other."""
+        if not parts:
+            return cls.empty()
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS))
+
+
+@dataclass(frozen=True)
+class Triggers:
+    """Edges on the external trigger inputs: t (N,) int64 microseconds, channel (N,) uint8, p (N,) uint8, 1 rising."""
+
+    t: np.ndarray
+    channel: np.ndarray
+    p: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+
+class Source(Protocol):
+    """One recording, open for reading: what every format module offers.
+
+    format: its name, such as "EVT3".
+    size_hw: height and width of the sensor in pixels; None where the file does not say.
+    dropped: how much of what was read so far was left out, by reason in plain words. A strict source raises instead.
+    """
+
+    @property
+    def format(self) -> str: ...
+
+    @property
+    def size_hw(self) -> tuple[int, int] | None: ...
+
+    @property
+    def dropped(self) -> Counter[str]: ...
+
+    def chunks(self, start_us: int | None = None) -> Iterator[Events]:
+        """The events in pieces of bounded size, in the order of the file.
+
+        With ``start_us`` the first piece may begin later, but no event at or after ``start_us`` is missing: formats
+        that can seek skip what comes before, others decode it and leave whole pieces out.
+        """
+        ...
+
+    def triggers(self) -> Triggers:
+        """All trigger events of the recording; none where the format has none."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def columns(*, t: Any, x: Any, y: Any, p: Any) -> Events:
+    """Events from columns of any number type; a ``p`` of -1 counts as 0, booleans as numbers.
+
+    Raises:
+        InputError: if a value does not fit its column.
+    """
+    arrays = {"t": np.asarray(t), "x": np.asarray(x), "y": np.asarray(y), "p": np.asarray(p)}
+    arrays["p"] = (arrays["p"] > 0).astype(np.uint8)
+    for name, array in arrays.items():
+        limits = np.iinfo(COLUMNS[name])
+        if array.size and not (limits.min <= array.min() and array.max() <= limits.max):
+            raise InputError(f"{name} must lie in {limits.min} to {limits.max}, got {array.min()} to {array.max()}.")
+    return Events(
+        **{
+            name: np.ascontiguousarray(array, dtype)
+            for (name, dtype), array in zip(COLUMNS.items(), arrays.values(), strict=True)
+        }
+    )

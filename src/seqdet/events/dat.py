@@ -1,0 +1,153 @@
+"""DAT recordings: 64-bit records of contrast events, types 0 and 12."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numba import njit
+
+from ..checks import InputError
+from .array import Events
+from .headers import Header, read_header
+from .sieve import JITTER_US, NEVER
+from .words import BACKWARDS, NEWEST, OUTSIDE, SLACK, Mark, WordSource
+
+COORDINATES = 1 << 14  # fourteen bits
+RECORD_BYTES = 8
+EPOCH = 1  # the place in the state of the time of the counter's zero
+LOOP_US = 1 << 32
+PROBE_RECORDS = 1 << 16  # between two looks at the time, before the first seek
+
+
+class DatSource(WordSource):
+    """A DAT recording, open for reading; see `Source` and ``open_dat``."""
+
+    _is_probed = False
+
+    def chunks(self, start_us: int | None = None) -> Iterator[Events]:
+        """The events in pieces; with ``start_us`` from the records shortly before it on, without what comes earlier."""
+        if start_us is not None and not self._is_probed:
+            self._marks[1:] = self._probe() or self._marks[1:]
+            self._is_probed = True
+        return super().chunks(start_us)
+
+    def _probe(self) -> list[Mark]:
+        """Places to begin at, by the times of a few records; none where these run back, as only a pass tells why."""
+        marks: list[Mark] = []
+        newest, epoch = NEVER, 0
+        end = self._path.stat().st_size - RECORD_BYTES + 1
+        with self._path.open("rb") as file:
+            for position in range(self._marks[0].position, end, PROBE_RECORDS * RECORD_BYTES):
+                file.seek(position)
+                time, epoch = _unwrapped(int.from_bytes(file.read(4), "little"), newest, epoch)
+                if time < newest - JITTER_US:
+                    return []
+                newest = max(newest, time)
+                marks.append(Mark(position, time + JITTER_US, np.array([time, epoch])))
+        return marks[1:]
+
+
+def is_dat(path: Path) -> bool:
+    """Whether the file begins with the header of a DAT recording of contrast events.
+
+    The oldest recordings have no header: those only ``open_dat`` recognises. Raises InputError if it cannot be read.
+    """
+    header = read_header(path)
+    return bool(header.fields) and header.encoding is None and _is_contrast(_kind(path, header))
+
+
+def open_dat(path: Path, *, strict: bool = False) -> DatSource:
+    """A DAT recording of contrast events (https://docs.prophesee.ai/stable/data/file_formats/dat.html).
+
+    Times are 64 bits: the loops of the 32-bit counter, 71.6 minutes each, are counted from the first record on. Events
+    outside the sensor and those older than another one before them by more than a jitter are dropped and counted.
+
+    Args:
+        strict: raise, while reading, where something would be dropped.
+
+    Raises:
+        InputError: if the file is not such a recording; if strict, also if the header states a size that cannot be.
+    """
+    header = read_header(path)
+    offset = header.length
+    if header.fields:
+        kind = _kind(path, header)
+        if not _is_contrast(kind):
+            found = f"type {kind[0]} of {kind[1]} bytes" if len(kind) == 2 else "nothing"
+            raise InputError(
+                f"{path} must hold events of type 0 or 12, of 8 bytes each, after its header, got {found}."
+            )
+        offset += len(kind)
+    elif not _looks_bare(path):
+        raise InputError(
+            f"{path} must begin with a DAT header, lines such as '% Version 2', or be plain records, and is neither."
+        )
+    if header.fields.get("version", "2") != "2":
+        raise InputError(
+            f"{path} must be DAT of version 2, got {header.fields['version']!r}. Convert it with the vendor's tools."
+        )
+    return DatSource(
+        path,
+        header,
+        format="DAT",
+        largest=COORDINATES,
+        offset=offset,
+        word="<u8",
+        decode=decode_dat,
+        state=np.array([NEVER, 0]),
+        strict=strict,
+    )
+
+
+def _kind(path: Path, header: Header) -> bytes:
+    with path.open("rb") as file:
+        file.seek(header.length)
+        return file.read(2)
+
+
+def _is_contrast(kind: bytes) -> bool:
+    return len(kind) == 2 and kind[0] in (0, 12) and kind[1] == RECORD_BYTES
+
+
+def _looks_bare(path: Path) -> bool:
+    """Whether a file without header can be records: times in order, addresses in range, not all the same."""
+    with path.open("rb") as file:
+        content = file.read(RECORD_BYTES * 1024)
+    times, addresses = np.frombuffer(content, "<u4", len(content) // 8 * 2).reshape(-1, 2).T
+    in_order = not (np.diff(times.astype(np.int64)) < -JITTER_US).any()
+    return len(times) > 1 and in_order and not (addresses >> 29).any() and bool((addresses != addresses[0]).any())
+
+
+@njit(nogil=True, cache=True)
+def _unwrapped(low, newest, epoch):
+    """The time whose low 32 bits are given, and the time of the counter's zero, after an event at ``newest``."""
+    time = epoch + low
+    if time < newest - LOOP_US // 2:
+        return time + LOOP_US, epoch + LOOP_US
+    if newest > NEVER and time > newest + LOOP_US - JITTER_US:
+        return time - LOOP_US, epoch  # late, from before the loop
+    return time, epoch
+
+
+@njit(nogil=True, cache=True)
+def decode_dat(words, state, lost, height, width, t, x, y, p, edge_t, edge_channel, edge_p):
+    """A 64-bit record: from the lowest bit time 32 bits, x 14, y 14, polarity 1."""
+    room = min(len(words), len(t) - SLACK)
+    kept = 0
+    newest, epoch = state[NEWEST], state[EPOCH]
+    for i in range(room):
+        word = words[np.uint64(i)]
+        time, epoch = _unwrapped(np.int64(word & np.uint64(0xFFFFFFFF)), newest, epoch)
+        address = np.int64(word >> np.uint64(32))
+        column, row = address & 0x3FFF, (address >> 14) & 0x3FFF
+        if time >= newest - JITTER_US and column < width and row < height:
+            at = np.uint64(kept)
+            t[at], x[at], y[at], p[at] = time, column, row, (address >> 28) & 1
+            kept += 1
+            newest = max(newest, time)
+        else:
+            lost[BACKWARDS if time < newest - JITTER_US else OUTSIDE] += 1
+    state[NEWEST], state[EPOCH] = newest, epoch
+    return room, kept, 0

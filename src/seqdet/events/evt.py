@@ -1,0 +1,105 @@
+"""RAW recordings of event sensors: EVT2, EVT2.1 in both orders of its halves, and EVT3."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..checks import InputError
+from .evt3_kernels import decode_evt3
+from .evt_kernels import decode_evt2, decode_evt21, first_state
+from .headers import Header, read_header
+from .words import WordSource
+
+COORDINATES = 1 << 11  # eleven bits
+FORMATS = {
+    "EVT2": "EVT2",
+    "2.0": "EVT2",
+    "EVT21": "EVT2.1",
+    "EVT2.1": "EVT2.1",
+    "2.1": "EVT2.1",
+    "EVT3": "EVT3",
+    "3.0": "EVT3",
+}
+WORDS = {"EVT2": ("<u4", decode_evt2), "EVT2.1": ("<u8", decode_evt21), "EVT3": ("<u2", decode_evt3)}
+SWAPPED, AS_THEY_ARE = 0, 32  # how far the half with the type lies above the other
+LOOKED_AT = 1 << 17  # words in which the order of the halves has to show
+
+
+class EvtSource(WordSource):
+    """A RAW recording, open for reading; see `Source` and ``open_evt``."""
+
+
+def is_evt(path: Path) -> bool:
+    """Whether the file begins with the header of a RAW recording. Raises InputError if it cannot be read."""
+    return read_header(path).encoding is not None
+
+
+def open_evt(path: Path, *, strict: bool = False, time_shift: bool = False) -> EvtSource:
+    """A RAW recording in EVT2, EVT2.1 or EVT3.
+
+    Times are 64 bits: the loops of the sensor's counter are counted from the first word on. Events outside the sensor,
+    those older than another one before them by more than a jitter, and words before the first time are dropped and
+    counted.
+
+    Args:
+        strict: raise, while reading, where something would be dropped.
+        time_shift: for EVT3, subtract (first high part of the time - 1) * 4096 us, as the vendor's tools do: times then
+            begin near zero, as in files that these tools converted.
+
+    Raises:
+        InputError: if the file is not a RAW recording, its encoding is unknown, or its words of EVT2.1 are in another
+            order than the header says; if strict, also if the header states a size that cannot be.
+    """
+    header = read_header(path)
+    encoding = header.encoding
+    if encoding is None:
+        raise InputError(
+            f"{path} must begin with a RAW header, lines such as '% evt 3.0' or '% format EVT3', and does not."
+        )
+    if encoding not in FORMATS:
+        raise InputError(f"{path} must be in EVT2, EVT2.1 or EVT3, got {encoding}. Convert it with the vendor's tools.")
+    format = FORMATS[encoding]
+    if time_shift and format != "EVT3":
+        raise InputError(f"time_shift must be off for {path}: it is a habit of EVT3, and this is {format}.")
+    option = _halves(path, header) if format == "EVT2.1" else int(time_shift)
+    word, decode = WORDS[format]
+    return EvtSource(
+        path,
+        header,
+        format=format,
+        largest=COORDINATES,
+        offset=header.length,
+        word=word,
+        decode=decode,
+        state=first_state(option),
+        strict=strict,
+    )
+
+
+def _halves(path: Path, header: Header) -> int:
+    """How the halves of a 64-bit word lie, by the header; refused if the words themselves say otherwise."""
+    stated = header.fields.get("endianness", "legacy")
+    if stated not in ("little", "legacy"):
+        raise InputError(f"{path} must state endianness little or legacy, or none for legacy, got {stated!r}.")
+    with path.open("rb") as file:
+        file.seek(header.length)
+        content = file.read(8 * LOOKED_AT)
+    low, high = np.frombuffer(content, "<u4", len(content) // 8 * 2).reshape(-1, 2).T
+    ticks = {"little": _ticks(high), "legacy": _ticks(low)}
+    other = "legacy" if stated == "little" else "little"
+    if ticks[other] > 2 * ticks[stated] + 2:
+        remedy = "add endianness=little to" if other == "little" else "take the endianness from"
+        raise InputError(
+            f"{path} must hold 64-bit words in the order that its header says, {stated}, but time advances only when "
+            f"they are read as {other}. If the header was changed, {remedy} its line '% format'."
+        )
+    return AS_THEY_ARE if stated == "little" else SWAPPED
+
+
+def _ticks(halves: np.ndarray) -> int:
+    """How often time advances by up to a second between words of time, if these are the halves with the type."""
+    times = (halves[halves >> 28 == 8] & 0xFFFFFFF).astype(np.int64)
+    steps = np.diff(times)
+    return int(((steps > 0) & (steps <= 1 << 14)).sum())

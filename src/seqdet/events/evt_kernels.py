@@ -1,0 +1,139 @@
+"""Decoders of the words of EVT2 and EVT2.1, after https://docs.prophesee.ai/stable/data/encoding_formats/index.html.
+
+What the page leaves open is as real files need it: the counter of time has looped when its high part falls by half of
+its range or more; words of other types are passed over.
+
+Indices in the loops are unsigned, since numba asks of others whether they count from the end.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .sieve import JITTER_US, NEVER
+from .words import BACKWARDS, EARLY, NEWEST, OUTSIDE, SLACK
+
+# The places in the state; NEWEST is 0 for all.
+EPOCH, HIGH, OPTION, LOW, ROW, COLUMN, POLARITY = range(1, 8)  # from LOW on for EVT3
+UNSET = -1
+
+_DE_BRUIJN = 0x077CB531  # each of its 32 rotations begins with other five bits
+_PLACES = np.empty(32, np.int64)
+_PLACES[[(_DE_BRUIJN << place & 0xFFFFFFFF) >> 27 for place in range(32)]] = np.arange(32)
+
+
+def first_state(option: int = 0) -> np.ndarray:
+    """The state before the first word.
+
+    ``option``: for EVT3, 1 to subtract (first high part of the time - 1) * 4096 us; for EVT2.1, where the half with the
+    type begins: at bit 32 in words as they are, 0 in swapped ones.
+    """
+    state = np.zeros(POLARITY + 1, np.int64)
+    state[NEWEST], state[HIGH], state[ROW], state[OPTION] = NEVER, UNSET, UNSET, option
+    return state
+
+
+@njit(nogil=True, cache=True)
+def new_epoch(epoch, old, new, bits, unit):
+    """The time of the counter's zero, after its high part of ``bits`` bits, in units of us, went from old to new."""
+    if old - new >= 1 << (bits - 1):
+        return epoch + (unit << bits)
+    if new - old >= (1 << bits) - JITTER_US // unit - 1:
+        return epoch - (unit << bits)  # the loop was counted, and some late events follow
+    return epoch
+
+
+@njit(nogil=True, cache=True)
+def lowest_place(mask):
+    """The place of the lowest bit of a mask of up to 32 bits."""
+    return _PLACES[((mask & -mask) * _DE_BRUIJN & 0xFFFFFFFF) >> 27]
+
+
+@njit(nogil=True, cache=True)
+def decode_evt2(words, state, lost, height, width, t, x, y, p, edge_t, edge_channel, edge_p):
+    """A 32-bit word: type 4 bits, time 6, x 11, y 11; type 0 darker, 1 brighter, 8 time above 64 us, 10 trigger."""
+    n, room, edge_room = len(words), len(t) - SLACK, len(edge_t)
+    i = count = edges = 0
+    newest, epoch, high = state[NEWEST], state[EPOCH], state[HIGH]
+    if high == UNSET:
+        while i < n and words[i] >> 28 != 8:
+            i += 1
+        lost[EARLY] += i
+    slot = epoch + (high << 6)
+    in_order = slot + 64 > newest - JITTER_US
+    while i < n and count < room and edges < edge_room:
+        word = np.int64(words[np.uint64(i)])
+        kind = word >> 28
+        i += 1
+        if kind <= 1:
+            column, row = (word >> 11) & 0x7FF, word & 0x7FF
+            if in_order and column < width and row < height:
+                now = slot + ((word >> 22) & 63)
+                at = np.uint64(count)
+                t[at], x[at], y[at], p[at] = now, column, row, kind
+                count += 1
+                newest = max(newest, now)
+            else:
+                lost[OUTSIDE if in_order else BACKWARDS] += 1
+        elif kind == 8:
+            value = word & 0xFFFFFFF
+            epoch = new_epoch(epoch, high, value, 28, 64) if high != UNSET else epoch
+            high = value
+            slot = epoch + (high << 6)
+            in_order = slot + 64 > newest - JITTER_US
+        elif kind == 10:
+            edge_t[edges] = slot + ((word >> 22) & 63)
+            edge_channel[edges], edge_p[edges] = (word >> 8) & 31, word & 1
+            edges += 1
+    state[NEWEST], state[EPOCH], state[HIGH] = newest, epoch, high
+    return i, count, edges
+
+
+@njit(nogil=True, cache=True)
+def decode_evt21(words, state, lost, height, width, t, x, y, p, edge_t, edge_channel, edge_p):
+    """A 64-bit word: a half as in EVT2, and a half that masks the 32 pixels from x on."""
+    n, room, edge_room = len(words), len(t) - SLACK, len(edge_t)
+    i = count = edges = 0
+    newest, epoch, high = state[NEWEST], state[EPOCH], state[HIGH]
+    up, down = np.uint64(state[OPTION]), np.uint64(32 - state[OPTION])
+    if high == UNSET:
+        while i < n and ((words[i] >> up) >> np.uint64(28)) & np.uint64(15) != 8:
+            i += 1
+        lost[EARLY] += i
+    slot = epoch + (high << 6)
+    in_order = slot + 64 > newest - JITTER_US
+    while i < n and count < room and edges < edge_room:
+        both = words[np.uint64(i)]
+        word = np.int64((both >> up) & np.uint64(0xFFFFFFFF))
+        mask = np.int64((both >> down) & np.uint64(0xFFFFFFFF))
+        kind = word >> 28
+        i += 1
+        if kind <= 1:
+            column, row = (word >> 11) & 0x7FF, word & 0x7FF
+            now = slot + ((word >> 22) & 63)
+            before = count
+            usable = in_order and row < height
+            while mask:
+                place = column + lowest_place(mask)
+                mask &= mask - 1
+                if usable and place < width:
+                    at = np.uint64(count)
+                    t[at], x[at], y[at], p[at] = now, place, row, kind
+                    count += 1
+                else:
+                    lost[OUTSIDE if in_order else BACKWARDS] += 1
+            if count > before:
+                newest = max(newest, now)
+        elif kind == 8:
+            value = word & 0xFFFFFFF
+            epoch = new_epoch(epoch, high, value, 28, 64) if high != UNSET else epoch
+            high = value
+            slot = epoch + (high << 6)
+            in_order = slot + 64 > newest - JITTER_US
+        elif kind == 10:
+            edge_t[edges] = slot + ((word >> 22) & 63)
+            edge_channel[edges], edge_p[edges] = (word >> 8) & 31, word & 1
+            edges += 1
+    state[NEWEST], state[EPOCH], state[HIGH] = newest, epoch, high
+    return i, count, edges

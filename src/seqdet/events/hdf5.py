@@ -1,0 +1,156 @@
+"""Read recordings in HDF5: the vendor's layout, and that of DSEC and RVT.
+
+The vendor's: ``/CD/events`` and ``/EXT_TRIGGER/events`` are tables with fields x, y, p, t and p, t, id; the root
+attribute ``geometry`` is "<width>x<height>". The first table may be compressed with ECF (see ``ecf``). DSEC and RVT:
+columns ``/events/x``, ``y``, ``p``, ``t``, with an optional number ``/t_offset`` to add to t, and optional numbers
+``/events/height`` and ``/events/width``.
+
+Sources: https://docs.prophesee.ai/stable/data/file_formats/hdf5.html, https://dsec.ifi.uzh.ch/data-format,
+https://github.com/uzh-rpg/RVT.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+from ..checks import InputError
+from .array import Events, Triggers, columns
+from .hdf5_rows import DAMAGE, Rows
+from .sieve import JITTER_US, LARGEST, NEVER, Sieve
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether the file begins as an HDF5 file does."""
+    with path.open("rb") as file:
+        return file.read(len(SIGNATURE)) == SIGNATURE
+
+
+def open_hdf5(path: Path, *, strict: bool = False) -> Hdf5Source:
+    """A recording in the vendor's layout or in that of DSEC and RVT, found by content.
+
+    Raises:
+        InputError: if ``path`` is no HDF5 file, is cut short, or holds no events in a layout that we know.
+    """
+    hdf5plugin.register(force=False)
+    try:
+        file = h5py.File(path, "r", locking="best-effort")
+    except OSError as error:
+        raise InputError(f"{path} must be a whole HDF5 file: {error}. Was a copy or a recording cut short?") from error
+    try:
+        return Hdf5Source(file, path, strict=strict)
+    except DAMAGE as error:
+        file.close()
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} must be a sound HDF5 file: {error}. Copy it again.") from error
+
+
+class Hdf5Source:
+    """A ``Source`` of an open HDF5 file; ``open_hdf5`` makes it."""
+
+    def __init__(self, file: h5py.File, path: Path, *, strict: bool) -> None:
+        self._file, self._path, self._strict = file, path, strict
+        is_vendor, group = "CD/events" in file, file.get("events")
+        if is_vendor:
+            self._rows = Rows(path, file, "t x y p", table="CD/events")
+        elif isinstance(group, h5py.Group):
+            self._rows = Rows(path, group, "t x y p")
+        else:
+            found = ", ".join(list(file)[:9]) or "nothing"
+            raise InputError(f"{path} must hold /CD/events or /events/x, y, p, t to be a recording; it has {found}.")
+        self.format = "HDF5 ECF" if self._rows.is_ecf else "HDF5" if is_vendor else "HDF5 columns"
+        self._offset_us = 0 if is_vendor else _number(file, "t_offset") or 0
+        self.size_hw = (
+            _geometry(file) if is_vendor else _pair(_number(file, "events/height"), _number(file, "events/width"))
+        )
+        self._sieve = self._new_sieve()
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """What the latest pass over ``chunks`` left out."""
+        return self._sieve.dropped
+
+    def chunks(self, start_us: int | None = None) -> Iterator[Events]:
+        """The events in the order of the file, a few chunks of it at a time; see ``Source``."""
+        self._sieve = sieve = self._new_sieve()
+        first = 0
+        if start_us is not None:  # the events before a piece are younger than its first one by less than the jitter
+            pieces = range(len(self._rows.starts))
+            first = max(bisect_left(pieces, start_us - JITTER_US, key=self._first_time) - 1, 0)
+        for start, stop in self._rows.pieces(first):
+            try:
+                events = self._read(start, stop)
+            except DAMAGE:
+                sieve.drop("events in damaged chunks", stop - start)
+            else:
+                yield sieve.keep(events)
+
+    def triggers(self) -> Triggers:
+        """All edges on the trigger inputs; only the vendor's layout has them.
+
+        Raises:
+            InputError: if they cannot be read.
+        """
+        parts = {"t": [np.zeros(0, np.int64)], "id": [np.zeros(0, np.uint8)], "p": [np.zeros(0, np.uint8)]}
+        try:
+            if "EXT_TRIGGER/events" in self._file:
+                rows = Rows(self._path, self._file, "t id p", table="EXT_TRIGGER/events")
+                for start, stop in rows.pieces():
+                    for name, column in rows.read(start, stop).items():
+                        parts[name].append(column.astype(parts[name][0].dtype))
+        except DAMAGE as error:
+            raise InputError(f"{self._path} must have sound triggers: {error}. Copy it again.") from error
+        return Triggers(*(np.concatenate(each) for each in parts.values()))
+
+    def close(self) -> None:
+        """Close the file; no pass goes on after it."""
+        self._file.close()
+
+    def _new_sieve(self) -> Sieve:
+        sieve = Sieve(self._path, self.size_hw, strict=self._strict)
+        sieve.drop("events in missing chunks", self._rows.missing)
+        return sieve
+
+    def _read(self, start: int, stop: int) -> Events:
+        events = columns(**self._rows.read(start, stop))
+        return Events(events.t + self._offset_us, events.x, events.y, events.p) if self._offset_us else events
+
+    def _first_time(self, piece: int) -> int:
+        """Of an unreadable piece, a time after all others: the pass then begins before it."""
+        start = int(self._rows.starts[piece])
+        try:
+            return int(self._read(start, start + 1).t[0])
+        except DAMAGE:
+            return -NEVER
+
+
+def _number(file: h5py.File, name: str) -> int | None:
+    dataset = file.get(name)
+    if isinstance(dataset, h5py.Dataset) and dataset.size == 1 and dataset.dtype.kind in "iu":
+        return int(np.asarray(dataset[()]).reshape(()))
+    return None
+
+
+def _pair(height: int | None, width: int | None) -> tuple[int, int] | None:
+    """Height and width if both are known and can be."""
+    if height is None or width is None or not (0 < height <= LARGEST and 0 < width <= LARGEST):
+        return None
+    return height, width
+
+
+def _geometry(file: h5py.File) -> tuple[int, int] | None:
+    value: Any = file.attrs.get("geometry")
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text)
+    return _pair(int(found[2]), int(found[1])) if found else None

@@ -1,0 +1,125 @@
+"""What is in a recording, found in one pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from .files import Recording
+
+RATE_BIN_US = 100_000
+LONG_GAP_US = 100_000
+"""A stretch without any event that is worth a word."""
+HOT_FACTOR = 100
+"""A pixel is hot if it sends this many times the events of the median active pixel."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Facts about a recording; times in microseconds.
+
+    format: of the file. size_hw: of the sensor; the smallest that holds all events where the file does not say.
+    events, brighter: how many there are, and how many of them are brighter. first_us, last_us: of the events.
+    rates: events in each stretch of ``RATE_BIN_US``, by its number from the first event on, where there are any.
+    counts: (H, W) events of every pixel.
+    hot_xy: pixels that send far more than others, most first. longest_gap_us: between two events. long_gaps: how many
+    last ``LONG_GAP_US`` or more. triggers: by channel. dropped: events left out, by reason.
+    """
+
+    format: str
+    size_hw: tuple[int, int]
+    events: int
+    brighter: int
+    first_us: int
+    last_us: int
+    rates: Counter[int]
+    counts: np.ndarray
+    hot_xy: list[tuple[int, int]]
+    longest_gap_us: int
+    long_gaps: int
+    triggers: Counter[int]
+    dropped: Counter[str]
+
+    @property
+    def duration_us(self) -> int:
+        """From the first event to the last."""
+        return self.last_us - self.first_us
+
+    def lines(self) -> list[str]:
+        """The facts in words."""
+        height, width = self.size_hw
+        text = [f"{self.format}, {width}x{height}, {self.events:,} events"]
+        if self.events:
+            seconds = max(self.duration_us, 1) / 1e6
+            text.append(f"{self.first_us:,} to {self.last_us:,} us, {seconds:.3f} s")
+            text.append(f"{self.events / seconds:,.0f} events/s, at most {self.peak_rate:,.0f}")
+            text.append(f"{self.brighter / self.events:.1%} brighter, {1 - self.brighter / self.events:.1%} darker")
+            active = int((self.counts > 0).sum())
+            text.append(f"{active:,} of {height * width:,} pixels active, {len(self.hot_xy)} hot{_some(self.hot_xy)}")
+            text.append(f"longest gap {self.longest_gap_us / 1e3:.1f} ms, {self.long_gaps} of 100 ms or more")
+        for channel, edges in sorted(self.triggers.items()):
+            text.append(f"{edges:,} edges on trigger channel {channel}")
+        text.extend(f"left out: {count:,} {reason}" for reason, count in self.dropped.items())
+        return text
+
+    @property
+    def peak_rate(self) -> float:
+        """Events a second in the busiest stretch."""
+        return max(self.rates.values(), default=0) * 1e6 / RATE_BIN_US
+
+
+def inspect(recording: Recording) -> Inspection:
+    """The facts about a recording; memory grows with the sensor and, by 80 bytes a second, with its length."""
+    rates: Counter[int] = Counter()
+    counts = np.zeros((0, 0), np.int64)
+    events = brighter = first = last = longest = gaps = 0
+    for window in recording.windows(count=1 << 20):
+        t, x, y = window.events.t, window.events.x, window.events.y
+        steps = np.diff(t, prepend=last if events else t[0])
+        first, last = (first, int(t[-1])) if events else (int(t[0]), int(t[-1]))
+        longest, gaps = max(longest, int(steps.max())), gaps + int((steps >= LONG_GAP_US).sum())
+        bins, number = np.unique((t - first) // RATE_BIN_US, return_counts=True)
+        rates.update(dict(zip(bins.tolist(), number.tolist(), strict=True)))
+        counts = _grown(counts, (int(y.max()) + 1, int(x.max()) + 1))
+        counts += np.bincount(y.astype(np.int64) * counts.shape[1] + x, minlength=counts.size).reshape(counts.shape)
+        events, brighter = events + len(t), brighter + int(window.events.p.sum())
+    size = recording.stated_size_hw or counts.shape
+    counts = _grown(counts, size)
+    return Inspection(
+        format=recording.format,
+        size_hw=(counts.shape[0], counts.shape[1]),
+        events=events,
+        brighter=brighter,
+        first_us=first,
+        last_us=last,
+        rates=rates,
+        counts=counts,
+        hot_xy=_hot(counts),
+        longest_gap_us=longest,
+        long_gaps=gaps,
+        triggers=Counter(recording.triggers().channel.tolist()),
+        dropped=recording.dropped,
+    )
+
+
+def _grown(counts: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """The counts on a sensor of at least that size."""
+    height, width = max(size[0], counts.shape[0]), max(size[1], counts.shape[1])
+    if counts.shape == (height, width):
+        return counts
+    return np.pad(counts, ((0, height - counts.shape[0]), (0, width - counts.shape[1])))
+
+
+def _hot(counts: np.ndarray) -> list[tuple[int, int]]:
+    active = counts[counts > 0]
+    if not active.size:
+        return []
+    y, x = np.nonzero(counts >= HOT_FACTOR * np.median(active))
+    order = np.argsort(-counts[y, x], kind="stable")
+    return list(zip(x[order].tolist(), y[order].tolist(), strict=True))
+
+
+def _some(hot_xy: list[tuple[int, int]]) -> str:
+    return f" ({', '.join(f'{x},{y}' for x, y in hot_xy[:5])}{', ...' if len(hot_xy) > 5 else ''})" if hot_xy else ""

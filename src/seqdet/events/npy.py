@@ -1,0 +1,182 @@
+"""Read npy and npz without loading them whole, and write npz.
+
+An array has rows with the fields of an event, or is (N, 4) with columns t, x, y, p. An npz has four arrays, one for
+each column, or one such array, and may have ``size_hw``, height and width. Names as in ``rows.NAMES``. Nothing is
+unpickled.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+import tokenize
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from ..checks import InputError
+from ..files import replacing
+from .array import COLUMNS, Events
+from .rows import Pieces, column_names, sound_events, time_unit_us
+from .sieve import LARGEST, Sieve, check_inside
+
+ROWS = 1 << 17  # of a piece
+MOST_ROW_BYTES = 256
+FORMAT_VERSION = 1
+ZIP_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)  # what reading a damaged member raises
+
+
+class _Stream(NamedTuple):
+    """Rows that follow each other in a file."""
+
+    open: Callable[[ExitStack], IO[bytes]]
+    skip: int  # bytes before the first row
+    dtype: np.dtype
+    fields: dict[str, str]  # our name of a column: the field of ``dtype``
+    rows: int  # that the header claims
+
+
+def npy_pieces(path: Path) -> Pieces:
+    """Reads an npy file. Raises InputError if it holds no events."""
+    return _pieces(_streams(path, lambda stack: stack.enter_context(path.open("rb"))))
+
+
+def npz_pieces(path: Path) -> tuple[Pieces, tuple[int, int] | None]:
+    """Reads an npz file; and height and width, if it says them. Raises InputError if it holds no events."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+        size_hw = _read_size(archive) if "size_hw" in members else None
+
+    def opener(name: str) -> Callable[[ExitStack], IO[bytes]]:
+        return lambda stack: stack.enter_context(stack.enter_context(zipfile.ZipFile(path)).open(members[name]))
+
+    names = column_names(members)
+    arrays = [name for name in members if name not in ("size_hw", "format_version")]
+    if names:
+        return _pieces([stream for our, name in names.items() for stream in _streams(path, opener(name), our)]), size_hw
+    if len(arrays) == 1:
+        return _pieces(_streams(path, opener(arrays[0]))), size_hw
+    raise InputError(f"{path} must hold arrays t, x, y, p or one array of events, got {', '.join(arrays[:9])}.")
+
+
+def _read_size(archive: zipfile.ZipFile) -> tuple[int, int] | None:
+    with archive.open("size_hw.npy") as file:
+        size = np.frombuffer(file.read(4096)[-16:], "<i8")
+    return (int(size[0]), int(size[1])) if len(size) == 2 and size.min() > 0 and size.max() <= LARGEST else None
+
+
+def _read_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        with warnings.catch_warnings(action="ignore"):  # about files of Python 2
+            shape, is_fortran, dtype = read_header(file)
+    except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, tokenize.TokenError) as error:
+        raise InputError(f"{path} must have a sound npy header: {str(error).splitlines()[0]}.") from error
+    if min(shape, default=0) < 0:
+        raise InputError(f"{path} must have a sound npy header, got the shape {shape}.")
+    return shape, is_fortran, dtype
+
+
+def _streams(path: Path, opener: Callable[[ExitStack], IO[bytes]], only: str | None = None) -> list[_Stream]:
+    """How to read one array; ``only``: it is that column alone."""
+    with ExitStack() as stack:
+        file = opener(stack)
+        shape, is_fortran, dtype = _read_header(path, file)
+        begin = file.tell()
+    is_number, fields = dtype.kind in "iufb", column_names(dtype.names or ())
+    if only and is_number and len(shape) == 1:
+        return [_Stream(opener, begin, np.dtype([(only, dtype)]), {only: only}, shape[0])]
+    if not only and is_number and len(shape) == 2 and shape[1] == 4:
+        if not is_fortran:
+            rows = np.dtype([(name, dtype) for name in "txyp"])
+            return [_Stream(opener, begin, rows, {name: name for name in "txyp"}, shape[0])]
+        starts = {name: begin + place * shape[0] * dtype.itemsize for place, name in enumerate("txyp")}
+        return [_Stream(opener, at, np.dtype([(name, dtype)]), {name: name}, shape[0]) for name, at in starts.items()]
+    has_numbers = bool(fields) and all(dtype[name].kind in "iufb" for name in fields.values())
+    if not only and has_numbers and len(shape) == 1 and dtype.itemsize <= MOST_ROW_BYTES:
+        return [_Stream(opener, begin, dtype, fields, shape[0])]
+    raise InputError(
+        f"{path} must hold columns t, x, y, p of numbers, rows with these fields or an array (N, 4), "
+        f"got {only or 'an array'} {shape} of {dtype}."
+    )
+
+
+def _pieces(streams: list[_Stream]) -> Pieces:
+    def pieces(sieve: Sieve) -> Iterator[Events]:
+        unit_us, read = 0, 0
+        for fields in _read(streams):
+            unit_us = unit_us or time_unit_us(fields["t"])
+            read += len(fields["t"])
+            yield sound_events(fields, unit_us, sieve)
+        sieve.drop("rows missing at the end of the file", max(stream.rows for stream in streams) - read)
+
+    return pieces
+
+
+def _read(streams: list[_Stream]) -> Iterator[dict[str, np.ndarray]]:
+    """Columns of equal length, until a stream ends or is damaged."""
+    left = min(stream.rows for stream in streams)
+    with ExitStack() as stack:
+        try:
+            files = [stream.open(stack) for stream in streams]
+            for file, stream in zip(files, streams, strict=True):
+                file.seek(stream.skip)
+        except (*ZIP_DAMAGE, ValueError):
+            return
+        while left:
+            fields: dict[str, np.ndarray] = {}
+            for file, stream in zip(files, streams, strict=True):
+                try:
+                    content = file.read(min(ROWS, left) * stream.dtype.itemsize)
+                except ZIP_DAMAGE:
+                    return
+                rows = np.frombuffer(content, stream.dtype, len(content) // stream.dtype.itemsize)
+                fields |= {name: rows[field] for name, field in stream.fields.items()}
+            count = min(map(len, fields.values()))
+            if not count:
+                return
+            yield {name: column[:count] for name, column in fields.items()}
+            left = left - count if count == min(ROWS, left) else 0
+
+
+def write_npz(path: Path, chunks: Iterable[Events], *, size_hw: tuple[int, int]) -> None:
+    """Write events as they come: arrays t, x, y, p, ``size_hw`` and ``format_version``, not compressed.
+
+    Columns wait in temporary files beside ``path``: twice the space is needed for a while.
+
+    Raises:
+        InputError: if an event lies outside the sensor, or as ``replacing`` does.
+    """
+    with replacing(path) as temporary, ExitStack() as stack:
+        folder = path.parent if path.parent.is_dir() else None
+        columns = {name: stack.enter_context(tempfile.TemporaryFile(dir=folder)) for name in COLUMNS}
+        count = 0
+        for events in chunks:
+            check_inside(events, size_hw)
+            count += len(events)
+            for name, file in columns.items():
+                file.write(getattr(events, name).data)
+        with zipfile.ZipFile(temporary, "w") as archive:
+            for name, file in columns.items():
+                file.seek(0)
+                _write_member(archive, name, COLUMNS[name], (count,), file)
+            for name, value in (("size_hw", size_hw), ("format_version", (FORMAT_VERSION,))):
+                array = np.array(value, "<i8")
+                _write_member(archive, name, array.dtype, array.shape, io.BytesIO(array.tobytes()))
+
+
+def _write_member(
+    archive: zipfile.ZipFile, name: str, dtype: np.dtype, shape: tuple[int, ...], content: IO[bytes]
+) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(member, header)
+        shutil.copyfileobj(content, member, 1 << 20)

@@ -1,0 +1,105 @@
+"""Recordings as tables of numbers: npy, npz, text, and the 5-byte records of N-MNIST.
+
+A record of N-MNIST and N-Caltech101 is x, y, and 3 bytes, big endian: p << 23 | microseconds. One with y = 240
+is no event: 8192 us are to be added to all times after it. Source: https://www.garrickorchard.com/datasets/n-mnist.
+The others: see ``npy`` and ``text``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..checks import InputError
+from .array import Events, Triggers
+from .npy import ZIP_DAMAGE, npy_pieces, npz_pieces
+from .rows import Pieces
+from .sieve import Sieve
+from .text import text_pieces
+
+RECORDS = 1 << 17  # of a piece
+RECORD_BYTES = 5
+OVERFLOW_Y, OVERFLOW_US = 240, 1 << 13
+
+
+def open_table(path: Path, *, size_hw: tuple[int, int] | None = None, strict: bool = False) -> TableSource:
+    """A recording in npy, npz, N-MNIST's .bin (known by its suffix) or text.
+
+    Args:
+        path: of the file.
+        size_hw: height and width of the sensor; of these formats only npz can say it.
+        strict: raise where something would be left out.
+
+    Raises:
+        InputError: if ``path`` cannot be read or holds no events.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(6)
+        stored_hw = None
+        if magic == b"\x93NUMPY":
+            form, pieces = "npy", npy_pieces(path)
+        elif magic.startswith(b"PK"):
+            form, (pieces, stored_hw) = "npz", npz_pieces(path)
+        elif path.suffix.lower() == ".bin":
+            form, pieces = "N-MNIST", _record_pieces(path)
+        else:
+            form, pieces = "text", text_pieces(path)
+    except (*ZIP_DAMAGE, ValueError, KeyError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} must be a readable table of events: {error}.") from error
+    return TableSource(path, form, size_hw or stored_hw, pieces, strict=strict)
+
+
+class TableSource:
+    """A ``Source`` of a table; ``open_table`` makes it."""
+
+    def __init__(self, path: Path, form: str, size_hw: tuple[int, int] | None, pieces: Pieces, *, strict: bool) -> None:
+        self.format, self.size_hw = form, size_hw
+        self._path, self._pieces, self._strict = path, pieces, strict
+        self._sieve = Sieve(path, size_hw, strict=strict)
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """What the latest pass over ``chunks`` left out."""
+        return self._sieve.dropped
+
+    def chunks(self, start_us: int | None = None) -> Iterator[Events]:
+        """The events in the order of the file; all are read, pieces before ``start_us`` left out."""
+        self._sieve = sieve = Sieve(self._path, self.size_hw, strict=self._strict)
+        for piece in self._pieces(sieve):
+            events = sieve.keep(piece)
+            if len(events) and (start_us is None or events.t.max() >= start_us):
+                yield events
+
+    def triggers(self) -> Triggers:
+        """None: tables have none."""
+        return Triggers(np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.uint8))
+
+    def close(self) -> None:
+        """Nothing to do: the file is open during a pass only."""
+
+
+def _record_pieces(path: Path) -> Pieces:
+    if path.stat().st_size < RECORD_BYTES:
+        raise InputError(f"{path} must hold records of {RECORD_BYTES} bytes, got {path.stat().st_size} bytes.")
+
+    def pieces(sieve: Sieve) -> Iterator[Events]:
+        overflow_us = 0
+        with path.open("rb") as file:
+            while content := file.read(RECORDS * RECORD_BYTES):
+                records = np.frombuffer(content, np.uint8, len(content) // RECORD_BYTES * RECORD_BYTES).reshape(-1, 5)
+                sieve.drop("bytes of a last record cut off", len(content) % RECORD_BYTES)
+                is_overflow = records[:, 1] == OVERFLOW_Y
+                x, y, high, middle, low = records.T.astype(np.int64)
+                t = (high & 0x7F) << 16 | middle << 8 | low
+                t += overflow_us + OVERFLOW_US * np.cumsum(is_overflow)
+                overflow_us += OVERFLOW_US * int(is_overflow.sum())
+                events = Events(t, x.astype(np.uint16), y.astype(np.uint16), (high >> 7).astype(np.uint8))
+                yield events[~is_overflow]
+
+    return pieces

@@ -1,0 +1,81 @@
+"""Events in text: one line each, numbers between spaces, tabs, commas or semicolons.
+
+A first line of names (with or without # or % before it) says which column is which; without it they are t, x, y, p.
+Other columns are ignored, as are lines that begin with # or %. Times with a fraction are seconds, see ``rows``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..checks import InputError
+from .array import Events
+from .rows import Pieces, column_names, sound_events, time_unit_us
+from .sieve import Sieve
+
+BLOCK_BYTES = 1 << 20
+LONGEST_LINE = 1 << 12  # bytes
+COMMENT = ("#", "%")
+_SEPARATORS = str.maketrans(",;\t", "   ")
+
+
+def text_pieces(path: Path) -> Pieces:
+    """Reads a text file, a block of lines at a time.
+
+    Raises:
+        InputError: if the first lines hold no events.
+    """
+    block = next(_blocks(path), "")
+    first = next((line for line in block.split("\n") if line.strip()), "")
+    words = [word.strip("\"'") for word in first.strip(" #%\r").split()]
+    names = column_names(words)
+    order = [words.index(names[name]) for name in "txyp"] if names else [0, 1, 2, 3]
+    header = first if names else None
+    sample, _ = _numbers(block, order, header)
+    unit_us = time_unit_us(sample[:, 0])
+    is_known = names or first.startswith(COMMENT) or len(_numbers(first, order, None)[0])
+    if not is_known or not len(_events(sample, unit_us, Sieve(path, None, strict=False))):
+        raise InputError(
+            f"{path} must hold lines of numbers t x y p, or a first line that names these columns in their order, "
+            f"got {first[:60]!r} first."
+        )
+
+    def pieces(sieve: Sieve) -> Iterator[Events]:
+        for block in _blocks(path):
+            rows, lines = _numbers(block, order, header)
+            sieve.drop("rows that are no event", lines - len(rows))
+            yield _events(rows, unit_us, sieve)
+
+    return pieces
+
+
+def _events(rows: np.ndarray, unit_us: int, sieve: Sieve) -> Events:
+    return sound_events(dict(zip("txyp", rows.T, strict=True)), unit_us, sieve)
+
+
+def _blocks(path: Path) -> Iterator[str]:
+    """Whole lines, with blanks for separators."""
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            yield (block + file.readline(LONGEST_LINE)).decode("latin-1").translate(_SEPARATORS)
+
+
+def _numbers(block: str, order: list[int], header: str | None) -> tuple[np.ndarray, int]:
+    """(N, 4) t, x, y, p of the lines that have them; and how many lines there are, without comments."""
+    lines = [line for line in block.split("\n") if line.strip() and not line.startswith(COMMENT) and line != header]
+    try:
+        return np.loadtxt(lines, comments=None, usecols=order, ndmin=2) if lines else np.zeros((0, 4)), len(lines)
+    except ValueError:
+        rows = [row for row in (_row(line, order) for line in lines) if row]
+        return np.array(rows, np.float64).reshape(-1, 4), len(lines)
+
+
+def _row(line: str, order: list[int]) -> list[float]:
+    words = line.split()
+    try:
+        return [float(words[place]) for place in order]
+    except (ValueError, IndexError):
+        return []

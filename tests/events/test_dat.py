@@ -1,0 +1,122 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqdet.checks import InputError
+from seqdet.events import dat, words
+from seqdet.events.array import Events
+from seqdet.events.dat import is_dat, open_dat
+
+HEADER = b"% Data file containing CD events.\n% Version 2\n% Height 480\n% Width 640\n"
+RECORDS = st.lists(st.tuples(st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 32) - 1)), max_size=60)
+
+
+def write(path: Path, records, head: bytes = HEADER + b"\x0c\x08") -> Path:
+    path.write_bytes(head + np.array(records, "<u4").tobytes())
+    return path
+
+
+def read(source, start_us: int | None = None) -> Events:
+    return Events.concatenate(list(source.chunks(start_us)))
+
+
+def address(x: int, y: int, p: int) -> int:
+    return x | y << 14 | p << 28
+
+
+@given(RECORDS, st.integers(1, 40))
+@settings(deadline=None)
+def test_whatever_the_records_and_the_chunks_the_same_events_come_out_in_range_and_order(
+    tmp_path_factory, records, room
+):
+    path = write(tmp_path_factory.mktemp("dat") / "a.dat", records)
+    source = open_dat(path)
+    events = read(source)
+    assert ((events.x < 640) & (events.y < 480) & (events.p <= 1)).all()
+    assert (np.maximum.accumulate(events.t) - events.t <= dat.JITTER_US).all()
+    assert len(events) + source.dropped.total() == len(records)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "CHUNK_EVENTS", room)
+        patch.setattr(words, "BLOCK_BYTES", room)
+        parts = open_dat(path)
+        again = read(parts)
+    assert again.t.tolist() == events.t.tolist()
+    assert again.x.tolist() == events.x.tolist()
+    assert parts.dropped == source.dropped
+
+
+@given(st.lists(st.integers(-900, 1 << 29), min_size=1, max_size=200), st.floats(0, 1), st.integers(1, 9))
+@settings(deadline=None)
+def test_from_a_start_on_no_event_is_missing_over_loops_and_jitter(tmp_path_factory, steps, share, probe):
+    latest = np.cumsum([1000, *np.maximum(steps, 0)])
+    times = latest[:-1] + steps
+    path = write(tmp_path_factory.mktemp("dat") / "a.dat", [(int(t) & 0xFFFFFFFF, address(1, 2, 1)) for t in times])
+    full = read(open_dat(path, strict=True))
+    assert full.t.tolist() == times.tolist()
+    start = int(times.max() * share)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dat, "PROBE_RECORDS", probe)
+        patch.setattr(words, "BLOCK_BYTES", 8)
+        later = read(open_dat(path), start)
+    assert later.t[later.t >= start].tolist() == full.t[full.t >= start].tolist()
+
+
+def test_a_start_is_found_without_reading_what_comes_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(dat, "PROBE_RECORDS", 64)
+    source = open_dat(write(tmp_path / "a.dat", [(k * 1000, address(k % 640, 2, 0)) for k in range(10_000)]))
+    later = read(source, 9_000_000)
+    assert len(later) < 1100
+    assert later.t[-1] == 9_999_000
+
+
+def test_types_0_and_12_are_read_with_or_without_a_size(tmp_path):
+    for kind in (0, 12):
+        path = write(tmp_path / "a.dat", [(7, address(16383, 16382, 1))], b"% Version 2\n" + bytes((kind, 8)))
+        source = open_dat(path, strict=True)
+        assert is_dat(path)
+        assert (source.format, source.size_hw, len(source.triggers())) == ("DAT", None, 0)
+        events = read(source)
+        assert (events.t[0], events.x[0], events.y[0], events.p[0]) == (7, 16383, 16382, 1)
+
+
+def test_plain_records_without_a_header_are_read_if_they_can_be_events(tmp_path):
+    path = write(tmp_path / "a.dat", [(k, address(k, 2, 1)) for k in range(50)], b"")
+    assert read(open_dat(path, strict=True)).x.tolist() == list(range(50))
+    assert not is_dat(path)
+
+
+@pytest.mark.parametrize("content", [
+    b"", bytes(4096), b"%", HEADER, HEADER + b"\x0c", HEADER + b"\x0e\x08" + bytes(8), HEADER + b"\x0c\x10" + bytes(16),
+    np.random.default_rng(0).bytes(4096), b"% evt 3.0\n% end\n\x0c\x09",
+])  # fmt: skip
+def test_a_file_that_is_no_dat_of_events_is_refused_in_a_sentence(tmp_path, content):
+    path = tmp_path / "a.dat"
+    path.write_bytes(content)
+    assert not is_dat(path)
+    with pytest.raises(InputError, match="must"):
+        open_dat(path)
+
+
+def test_another_version_is_refused(tmp_path):
+    with pytest.raises(InputError, match="version 2, got '1'"):
+        open_dat(write(tmp_path / "a.dat", [(1, 2)], b"% Version 1\n\x00\x08"))
+
+
+def test_what_cannot_be_is_dropped_and_counted_or_strictly_refused(tmp_path):
+    records = [
+        (9000, address(1, 1, 0)),
+        (7999, address(1, 1, 0)),
+        (8000, address(639, 479, 1)),
+        (9001, address(640, 1, 0)),
+    ]
+    path = write(tmp_path / "a.dat", records)
+    path.write_bytes(path.read_bytes() + b"cut")
+    source = open_dat(path)
+    assert read(source).t.tolist() == [9000, 8000]
+    reasons = ("events running back in time", "events outside the sensor", "bytes of a last word cut off")
+    assert source.dropped == dict(zip(reasons, (1, 1, 3), strict=True))
+    with pytest.raises(InputError, match="Without strict they are left out"):
+        read(open_dat(path, strict=True))

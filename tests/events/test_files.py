@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqdet.checks import InputError
+from seqdet.events.array import COLUMNS, Events, Triggers
+from seqdet.events.files import Recording, open_recording
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
+DIGESTS = json.loads((DATA / "digests.json").read_text()) if DATA.is_dir() else {}
+
+
+class Pieces:
+    """A source that hands out the given events, cut into pieces."""
+
+    format, size_hw, dropped = "test", None, Counter()
+
+    def __init__(self, events: Events, size: int) -> None:
+        self.events, self.size = events, size
+
+    def chunks(self, start_us: int | None = None) -> Iterator[Events]:
+        for start in range(0, len(self.events), self.size):
+            yield self.events[start : start + self.size]
+
+    def triggers(self) -> Triggers:
+        return Triggers(*(np.zeros(0, dtype) for dtype in (np.int64, np.uint8, np.uint8)))
+
+    def close(self) -> None:
+        pass
+
+
+def recording(times: list[int], size: int) -> Recording:
+    number = np.arange(len(times))
+    events = Events(
+        np.array(times, np.int64), number.astype(np.uint16), number.astype(np.uint16), number.astype(np.uint8)
+    )
+    return Recording(Path("test"), Pieces(events, size))
+
+
+@st.composite
+def recordings(draw) -> tuple[list[int], Recording]:
+    """Rising times with a jitter below that which readers let pass."""
+    steps = draw(st.lists(st.integers(0, 3000), max_size=40))
+    jitter = draw(st.lists(st.integers(0, 900), min_size=len(steps), max_size=len(steps)))
+    times = (np.cumsum(steps).astype(np.int64) - jitter).tolist()
+    return times, recording(times, draw(st.integers(1, 9)))
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    given=recordings(), duration=st.integers(1, 20_000), ends=st.tuples(st.integers(-50, 9000), st.integers(0, 90_000))
+)
+def test_windows_on_a_grid_share_no_event_and_lose_none(given, duration, ends):
+    times, opened = given
+    start_us, end_us = ends[0], ends[0] + ends[1]
+    windows = list(opened.windows(duration_us=duration, start_us=start_us, end_us=end_us))
+    for number, window in enumerate(windows):
+        assert window.start_us == start_us + number * duration
+        assert window.end_us == min(window.start_us + duration, end_us)
+        assert ((window.events.t >= window.start_us) & (window.events.t < window.end_us)).all()
+        assert (np.diff(window.events.t) >= 0).all()
+    seen = sorted(int(x) for window in windows for x in window.events.x)
+    assert seen == [i for i, t in enumerate(times) if start_us <= t < end_us]
+    assert not windows or windows[-1].end_us == end_us or windows[-1].end_us > max(times)
+
+
+@settings(deadline=None, max_examples=200)
+@given(given=recordings(), count=st.integers(1, 7), duration=st.none() | st.integers(1, 20_000))
+def test_windows_of_so_many_events_share_none_and_lose_none(given, count, duration):
+    times, opened = given
+    windows = list(opened.windows(count=count, duration_us=duration))
+    assert sorted(int(x) for window in windows for x in window.events.x) == list(range(len(times)))
+    for window in windows:
+        assert 1 <= len(window.events) <= count
+        assert window.events.t[0] == window.start_us
+        assert window.events.t[-1] < window.end_us
+        assert duration is None or window.end_us - window.start_us <= duration
+    if duration is None:
+        assert {len(window.events) for window in windows[:-1]} <= {count}
+
+
+@settings(deadline=None, max_examples=100)
+@given(given=recordings(), ends=st.tuples(st.integers(-50, 9000), st.integers(0, 90_000)))
+def test_a_stretch_holds_the_events_of_its_time_in_the_order_of_the_file(given, ends):
+    times, opened = given
+    events = opened.read(ends[0], ends[0] + ends[1])
+    assert events.x.tolist() == [i for i, t in enumerate(times) if ends[0] <= t < ends[0] + ends[1]]
+
+
+def test_windows_start_at_the_first_event_if_not_told_otherwise():
+    windows = list(recording([7000, 7100, 99_000], 1).windows(duration_us=50_000))
+    assert [(window.start_us, len(window.events)) for window in windows] == [(7000, 2), (57_000, 1)]
+
+
+def test_windows_without_a_length_are_refused():
+    with pytest.raises(InputError, match="windows must have a duration_us, a count or both, got neither"):
+        list(recording([1], 1).windows())
+    with pytest.raises(InputError, match="duration_us must be at least 1, got 0"):
+        list(recording([1], 1).windows(duration_us=0))
+
+
+def test_a_size_that_nobody_stated_is_asked_for():
+    with pytest.raises(InputError, match=r"must state the size of its sensor, and does not\. Give size_hw"):
+        _ = recording([1], 1).size_hw
+
+
+@pytest.mark.skipif(not DIGESTS, reason="the recordings are not here")
+@pytest.mark.parametrize("name", DIGESTS)
+def test_real_recordings_read_as_independent_decoders_read_them(name):
+    wanted = DIGESTS[name]
+    with open_recording(DATA / name) as opened:
+        events = Events.concatenate(list(opened.chunks()))
+        assert len(events) == wanted["events"]
+        assert opened.size_hw == (wanted["height"], wanted["width"])
+        for column, digest in zip(COLUMNS, ("t_i8", "x_u2", "y_u2", "p_u1"), strict=True):
+            assert hashlib.sha1(getattr(events, column).tobytes()).hexdigest() == wanted["sha1"][digest]
+        windows = list(opened.windows(duration_us=50_000))
+        assert sum(len(window.events) for window in windows) == wanted["events"]
+        middle = (wanted["first_t"] + wanted["last_t"]) // 2
+        late = opened.read(middle, wanted["last_t"] + 1)
+        assert len(late) == int((events.t >= middle).sum())
+        assert not opened.dropped
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.raw", b""), ("a.txt", b"\x00\xff" * 99), ("a.bin", b""), ("a.xyz", b"?")]
+)
+def test_a_file_that_is_no_recording_is_refused_in_one_sentence(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as refusal:
+        list(open_recording(tmp_path / name).chunks())
+    assert "\n" not in str(refusal.value)
+    with pytest.raises(InputError, match="there is no such file"):
+        open_recording(tmp_path / "gone")
