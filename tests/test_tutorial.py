@@ -52,7 +52,6 @@ def test_the_page_needs_no_server():
     assert not re.search(r"<script|<link|(src|href)=.https?:|url\(", PAGE)
 
 
-@pytest.mark.slow
 def test_the_tutorial_runs_without_a_warning_and_what_it_says_comes_out(tmp_path):
     notebook = SCRIPT["read"](NOTEBOOK)
     notebook.cells.append(new_code_cell(FACTS))

@@ -173,11 +173,19 @@ def test_a_run_that_goes_on_shows_the_videos_of_its_epoch(tmp_path):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
             seen.append(batch["inputs"].sum())
 
-    settings = tutorial(tmp_path, demo_every=0, max_frames_per_epoch=80)
-    trainer(tmp_path, 1).fit(LightningDetectionModel(settings))
-    model, fitter = LightningDetectionModel(settings), trainer(tmp_path, 2)
-    fitter.callbacks.append(Watch())
-    fitter.fit(model, ckpt_path=search_latest_checkpoint(tmp_path), weights_only=True)
+    def fitted(epochs: int, **options: object) -> tuple[lightning.Trainer, LightningDetectionModel]:
+        fitter = lightning.Trainer(
+            max_epochs=epochs, callbacks=[Watch()], logger=False, enable_checkpointing=False, accelerator="cpu",
+            enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        )  # fmt: skip
+        model = LightningDetectionModel(tutorial(tmp_path, demo_every=0, max_frames_per_epoch=80))
+        fitter.fit(model, **options)
+        return fitter, model
+
+    first, _ = fitted(1)
+    first.save_checkpoint(tmp_path / "first.ckpt")
+    seen.clear()
+    _, model = fitted(2, ckpt_path=tmp_path / "first.ckpt", weights_only=True)
     of_epoch = model.train_dataloader()
     of_epoch.epoch = 1
     assert seen[0] == next(iter(of_epoch))["inputs"].sum()
