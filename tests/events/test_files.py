@@ -101,6 +101,13 @@ def test_windows_start_at_the_first_event_if_not_told_otherwise():
     assert [(window.start_us, len(window.events)) for window in windows] == [(7000, 2), (57_000, 1)]
 
 
+def test_two_readers_of_one_recording_do_not_meet():
+    opened = recording(list(range(0, 90_000, 700)), 5)
+    alone = [window.events.x.tolist() for window in opened.windows(duration_us=9000)]
+    pairs = zip(opened.windows(duration_us=9000), opened.windows(duration_us=9000), strict=True)
+    assert [(one.events.x.tolist(), other.events.x.tolist()) for one, other in pairs] == [(x, x) for x in alone]
+
+
 def test_windows_without_a_length_are_refused():
     with pytest.raises(InputError, match="windows must have a duration_us, a count or both, got neither"):
         list(recording([1], 1).windows())

@@ -116,9 +116,9 @@ class Recording:
                 check_at_least(length, 1, name)
         if duration_us is None and count is None:
             raise InputError("windows must have a duration_us, a count or both, got neither.")
-        start = start_us
-        for events, is_last in self._sorted(start_us, end_us):
-            done = 0
+        start, events = start_us, Events.empty()
+        for settled, is_last in self._sorted(start_us, end_us):
+            events, done = Events.concatenate([events, settled]), 0
             if start is None and len(events):
                 start = int(events.t[0])
             while start is not None:
@@ -142,12 +142,11 @@ class Recording:
                     end = int(part.t[-1]) + 1
                 yield Window(start, end, part)
                 start, done = end, until
-            self._pending = events[done:]
+            events = events[done:]
 
     def _sorted(self, start_us: int | None, end_us: int | None) -> Iterator[tuple[Events, bool]]:
-        """Events that none can precede any more, sorted, with what the caller left of the ones before in front."""
-        self._pending, waiting = Events.empty(), Events.empty()
-        newest = None
+        """Events that none can precede any more, sorted, and whether they are the last."""
+        waiting, newest = Events.empty(), None
         for chunk in self.chunks(start_us):
             if not len(chunk):
                 continue
@@ -157,11 +156,11 @@ class Recording:
                 keep &= chunk.t < end_us
             waiting = _by_time(Events.concatenate([waiting, chunk[keep]]))
             settled = int(np.searchsorted(waiting.t, newest - JITTER_US))
-            yield Events.concatenate([self._pending, waiting[:settled]]), False
+            yield waiting[:settled], False
             waiting = waiting[settled:]
             if end_us is not None and newest >= end_us + JITTER_US:
                 break
-        yield Events.concatenate([self._pending, waiting]), True
+        yield waiting, True
 
     def close(self) -> None:
         """Close the file."""
