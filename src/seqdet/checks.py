@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
@@ -61,8 +61,10 @@ def fitted(hint: Any, value: Any, name: str) -> Any:
         return value
     if get_origin(hint) is tuple:
         return _fitted_tuple(get_args(hint), value, name)
-    if isinstance(hint, UnionType):  # of Path and None, the only kind there is
-        return None if value is None else fitted(Path, value, name)
+    if isinstance(hint, UnionType):
+        return _fitted_union(get_args(hint), value, name)
+    if get_origin(hint) is dict:
+        return _fitted_table(get_args(hint), value, name)
     accepted = {float: (float, int), Path: (Path, str)}.get(hint, hint)
     is_bool = isinstance(value, bool)  # which Python counts among the whole numbers
     if not isinstance(value, accepted) or is_bool != (hint is bool):
@@ -70,6 +72,22 @@ def fitted(hint: Any, value: Any, name: str) -> Any:
     if hint is float and not abs(value) <= sys.float_info.max:
         raise InputError(f"{name} must be a finite number, got {value}.")
     return hint(value) if hint in (float, Path) else value
+
+
+def _fitted_union(kinds: tuple[Any, ...], value: Any, name: str) -> Any:
+    """``kinds`` are one type and None, or several plain types, of which the value must be one as it is."""
+    if NoneType in kinds:
+        return None if value is None else fitted(kinds[0], value, name)
+    if type(value) not in kinds:
+        raise InputError(f"{name} must be {', '.join(KINDS[kind] for kind in kinds)}, got {value!r}.")
+    return value
+
+
+def _fitted_table(kinds: tuple[Any, ...], value: Any, name: str) -> dict[Any, Any]:
+    """``kinds`` are the types of the keys and of the values."""
+    if not isinstance(value, dict):
+        raise InputError(f"{name} must be a table of names and values, got {value!r}.")
+    return {fitted(kinds[0], key, name): fitted(kinds[1], each, f"{name}.{key}") for key, each in value.items()}
 
 
 def _fitted_tuple(items: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:

@@ -5,10 +5,12 @@ Bodies import what they need, so that ``--help`` never waits for torch.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 import warnings
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_type_hints
@@ -17,7 +19,7 @@ from jsonargparse import ArgumentParser, Namespace, auto_cli, set_parsing_settin
 
 from . import __version__
 from .checks import InputError, Stopped
-from .config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from .config import DataConfig, ModelConfig, RunConfig, TensorConfig, TrainConfig
 from .config_files import check_setting, from_dict, read_config, suggestion
 from .runs import RunFolder
 
@@ -103,11 +105,57 @@ def convert_recording(
         convert(opened, target, encoding=encoding, start_us=start_us, duration_us=duration_us, roi=roi)
 
 
+def precompute_tensors(
+    paths: list[str],
+    out: Path | None = None,
+    tensor: str = "stacked_histogram",
+    parameters: dict[str, int | float | bool | str] | None = None,
+    window_us: int = 50_000,
+    downscale: int = 1,
+    to_hw: tuple[int, int] | None = None,
+    max_duration_us: int | None = None,
+    size_hw: tuple[int, int] | None = None,
+    layout: Literal["seqdet", "rvt"] = "seqdet",
+    compression: Literal["lz4", "zstd", "blosc", "none"] | None = None,
+    workers: int = 1,
+    dry_run: bool = False,
+) -> None:
+    """Turn recordings into tensor files for training, with their labels beside; interrupted, it goes on where it was.
+
+    Args:
+        paths: recordings, and folders of them.
+        out: folder of the tensor files.
+        tensor: histogram, event_cube, ..., or a function of your own: package.module:function.
+        parameters: its arguments, such as '{bins: 5}'.
+        window_us: time that a frame shows, and from one frame to the next.
+        downscale: whole factor by which frames are smaller than the sensor.
+        to_hw: height and width of the frames instead.
+        max_duration_us: longest stretch of a recording in one file; longer recordings become several files.
+        size_hw: height and width of the sensor, for recordings that do not say.
+        layout: of the files: ours, or folders of RVT.
+        compression: lz4 is the fastest to read, zstd takes half of the disk; RVT reads blosc.
+        workers: processes.
+        dry_run: only say how many bytes and how long.
+    """
+    from .data import precompute
+
+    if out is None:
+        raise InputError("--out must name the folder of the tensor files, and is not given.")
+    shape = TensorConfig(tensor, parameters or {}, window_us, downscale, to_hw)
+    options = precompute.Options(out, shape, max_duration_us, size_hw, layout, compression or "")
+    work = precompute.estimate if dry_run else precompute.precompute
+    report = work([Path(path) for path in paths], options, workers=workers)
+    log.info("\n".join(report.lines() + [f"failed: {reason}" for reason in report.failed[1:]]))
+    if report.failed:
+        raise InputError(report.failed[0])
+
+
 COMMANDS = {
     "train": train,
     "evaluate": evaluate_run,
     "inspect": inspect_recording,
     "convert": convert_recording,
+    "precompute": precompute_tensors,
 }
 
 
@@ -155,15 +203,39 @@ class Parser(ArgumentParser):
         return f"--{named[1]}: {message[named.end() :]}"
 
 
+def spelt(args: Sequence[str]) -> list[str]:
+    """The arguments as the parser takes them: ``--dry-run`` as ``--dry_run=true``, ``-o``, many paths as one list."""
+    words = ["--out" if word == "-o" else word for word in args]
+    flags = {f"--{name}" for each in COMMANDS.values() for name, kind in get_type_hints(each).items() if kind is bool}
+    for n, word in enumerate(words):
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            words[n] = "--" + name[2:].replace("-", "_") + equals + value
+            if words[n] in flags and (words[n + 1 :] or [""])[0] not in ("true", "false"):
+                words[n] += "=true"
+    if words[:1] == ["precompute"]:
+        end = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
+        words[1:end] = [json.dumps(words[1:end])] if end > 1 else []
+    return words
+
+
 def main(args: list[str] | None = None) -> None:
     """Entry point; ``args`` defaults to the command line."""
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    sys.path.append(str(Path.cwd()))  # where representations of one's own may be
     log.setLevel(logging.INFO)
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     # Lightning 2.6 with torch 2.15: nothing that a user of the command line can do anything about.
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
     try:
-        auto_cli(COMMANDS, args, prog="seqdet", parser_class=Parser, version=__version__, allow_abbrev=False)
+        auto_cli(
+            COMMANDS,
+            spelt(sys.argv[1:] if args is None else args),
+            prog="seqdet",
+            parser_class=Parser,
+            version=__version__,
+            allow_abbrev=False,
+        )
     except InputError as error:
         sys.exit(f"seqdet: error: {' '.join(str(error).split())}")
     except (Stopped, KeyboardInterrupt) as stop:

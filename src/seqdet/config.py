@@ -63,6 +63,60 @@ class DigitsConfig:
 
 
 @dataclass(frozen=True)
+class EventDigitsConfig:
+    """The moving digits as event recordings, in which every digit stands still now and then."""
+
+    digits: DigitsConfig = field(
+        default_factory=lambda: DigitsConfig(
+            frames_per_video=96,
+            held_out_frames_per_video=96,
+            frames_per_epoch=40_320,
+            validation_frames=1_920,
+            test_frames=4_800,
+        )
+    )
+    """The digits and their motion; a video is a recording, a frame a window, an epoch the training set."""
+    moving_s: tuple[float, float] = (0.5, 2.0)
+    """Shortest and longest time that a digit moves for, in seconds."""
+    still_s: tuple[float, float] = (0.3, 1.5)
+    """Shortest and longest time that a digit stands still for, in seconds."""
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
+        for name in ("moving_s", "still_s"):
+            shortest, longest = getattr(self, name)
+            if not 0.001 <= shortest <= longest <= MOST_US:
+                raise InputError(f"{name} must be two rising times of at least 0.001, got {(shortest, longest)}.")
+
+
+@dataclass(frozen=True)
+class TensorConfig:
+    """How events become frames."""
+
+    representation: str = "stacked_histogram"
+    """A function listed in ``seqdet.events.tensors.REPRESENTATIONS``, or one of yours: package.module:function."""
+    parameters: dict[str, int | float | bool | str] = field(default_factory=dict)
+    """Its own arguments, such as bins."""
+    window_us: int = 50_000
+    """Time that a frame shows, and from one frame to the next."""
+    downscale: int = 1
+    """Whole factor by which frames are smaller than the sensor."""
+    to_hw: tuple[int, int] | None = None
+    """Height and width of the frames instead, at most the sensor's."""
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
+        check_range(self, 1, MOST_US, "window_us")
+        check_range(self, 1, 65536, "downscale")
+        if self.to_hw is not None and self.downscale != 1:
+            raise InputError(f"to_hw and downscale must not both be given, got {self.to_hw} and {self.downscale}.")
+
+    def frame_hw(self, sensor_hw: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the frames of a sensor."""
+        return self.to_hw or (max(sensor_hw[0] // self.downscale, 1), max(sensor_hw[1] // self.downscale, 1))
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Where the clips come from and how they are cut."""
 

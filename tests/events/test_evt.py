@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
@@ -78,9 +78,9 @@ def bodies(draw) -> tuple[str, bytes]:
 
 
 @given(bodies(), st.integers(1, 60), st.integers(1, 80), st.integers(-10, 1 << 15))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_the_words_and_the_chunks_the_same_events_come_out_in_range_and_order(
-    tmp_path_factory, body, room, block, start
+    tmp_path_factory, monkeypatch, body, room, block, start
 ):
     encoding, content = body
     path = write(tmp_path_factory.mktemp("evt") / "a.raw", encoding, content)
@@ -89,6 +89,7 @@ def test_whatever_the_words_and_the_chunks_the_same_events_come_out_in_range_and
     except InputError:
         assert encoding.startswith("EVT21")  # in the other order by chance
         return
+    monkeypatch.setattr(words, "AHEAD", 5)
     events, dropped = read(source), source.dropped
     assert (events.x < 640).all()
     assert (events.y < 480).all()
@@ -115,6 +116,7 @@ def test_whatever_the_words_and_the_chunks_the_same_events_come_out_in_range_and
 def test_a_start_after_a_full_pass_skips_what_comes_before(tmp_path, monkeypatch):
     monkeypatch.setattr(words, "BLOCK_BYTES", 64)
     monkeypatch.setattr(words, "MARK_BYTES", 64)
+    monkeypatch.setattr(words, "AHEAD", 8)
     ticks = [word for k in range(1000) for word in (HIGH | k, ROW | 1, EVENT | 2)]
     source = open_evt(write(tmp_path / "a.raw", "EVT3", ticks))
     assert len(read(source)) == 1000

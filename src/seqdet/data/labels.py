@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+
+from ..checks import InputError
+from ..files import replacing
 
 EVENT_BBOX = np.dtype(
     [
@@ -17,5 +22,61 @@ EVENT_BBOX = np.dtype(
     ],
     align=True,
 )
-"""One box of a label file, 40 bytes: microseconds, the top left corner and the size in pixels, class, track, score.
-Layout of the Prophesee automotive dataset toolbox (Apache-2.0)."""
+"""One box of a label file, 40 bytes: microseconds, the top left corner and the size in pixels of the sensor, class,
+track, score. A label with a score of 0 is neither a target nor an error. Layout of the Prophesee automotive dataset
+toolbox (Apache-2.0)."""
+LEGACY_NAMES = {"ts": "t", "confidence": "class_confidence"}
+DEFAULTS = {"track_id": 0, "class_confidence": 1}
+LABEL_SUFFIX = "_bbox.npy"
+CLASSES_FILE = "label_map_dictionary.json"
+"""In the folder of a dataset: a JSON object from the class index, as text, to the name of the class."""
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """The boxes of a label file, (N,) ``EVENT_BBOX``, sorted by time.
+
+    Old files with ``ts`` and ``confidence``, with other field types and order, without tracks or scores are read too.
+
+    Raises:
+        InputError: if the file is missing or damaged, a field is missing, or a number is none that a box can have.
+    """
+    try:
+        with path.open("rb") as file:
+            found = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise InputError(f"{path} must be a label file, an npy file of boxes: {error}.") from error
+    names = {LEGACY_NAMES.get(name, name): name for name in found.dtype.names or ()}
+    missing = [name for name in EVENT_BBOX.names or () if name not in names and name not in DEFAULTS]
+    if found.ndim != 1 or missing:
+        raise InputError(f"{path} must hold boxes with {', '.join(EVENT_BBOX.names or ())}, got {found.dtype}.")
+    boxes = np.zeros(len(found), EVENT_BBOX)
+    for name in EVENT_BBOX.names or ():
+        column = found[names[name]] if name in names else DEFAULTS[name]
+        with np.errstate(invalid="ignore"):
+            boxes[name] = column
+        if EVENT_BBOX[name].kind in "iu" and not np.all(boxes[name] == column):
+            raise InputError(f"{path} must have whole numbers of at least 0 for {name}, got others.")
+    sizes = np.stack([boxes[name] for name in ("x", "y", "w", "h")])
+    if not np.isfinite(sizes).all() or (sizes[2:] < 0).any():
+        raise InputError(f"{path} must have finite corners and sizes of at least 0, got others.")
+    return boxes[np.argsort(boxes["t"], kind="stable")]
+
+
+def write_labels(path: Path, boxes: np.ndarray) -> None:
+    """Write (N,) ``EVENT_BBOX`` as an npy file. Raises ``InputError`` as ``replacing`` does."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array(file, boxes, allow_pickle=False)
+
+
+def recording_name(path: Path) -> str:
+    """The name of the file without its ending, or endings where it was converted (``.dat.h5``)."""
+    return path.name.removesuffix(".dat.h5") if path.name.endswith(".dat.h5") else path.stem
+
+
+def labels_beside(recording: Path) -> Path | None:
+    """The label file of a recording: ``<name>_bbox.npy``, where a last ``_td`` of the name may be missing."""
+    stem = recording_name(recording)
+    for name in (stem, stem.removesuffix("_td")):
+        if (path := recording.with_name(name + LABEL_SUFFIX)).is_file():
+            return path
+    return None

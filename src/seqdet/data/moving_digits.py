@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -12,46 +10,14 @@ from ..checks import InputError, check_at_least
 from ..config import DigitsConfig
 from ..structures import Boxes, Clip
 from .digits import SPLITS, Split, load_digits
-from .rendering import ink_boxes, render
+from .rendering import Rendering, ink_boxes, render
+from .scene import Scene
 from .schedule import Cue
 
 TARGET_SHARE = 0.25
 """A digit with less of its ink visible than this is no target, and predicting it is no error."""
 _ZOOM_PERIODS, _TURN_PERIODS = (12.0, 24.0), (40.0, 160.0)  # shortest and longest cycle in frames
 _USUAL_ASPECT = 1.3  # width over height up to which digits must fit at every height; wider ones are kept smaller
-
-
-class Scene(NamedTuple):
-    """What a video shows, one entry per digit, the first in front. Pixels, frames and radians, clockwise.
-
-    digits: (D,) indices of the images.
-    colours: (D, 3) RGB in [0, 255].
-    mean_height: (D,) of the upright ink.
-    zoom, turn: (3, D), the amplitude, period and phase of a sine; of the height over its mean, and of the angle.
-    lowest_xy, range_xy: (D, 2), where the centre may go: from the lowest value, over a range.
-    start_xy, velocity_xy: (D, 2), the straight motion that is folded into that range.
-    """
-
-    digits: np.ndarray
-    colours: np.ndarray
-    mean_height: np.ndarray
-    zoom: np.ndarray
-    turn: np.ndarray
-    lowest_xy: np.ndarray
-    range_xy: np.ndarray
-    start_xy: np.ndarray
-    velocity_xy: np.ndarray
-
-    def at(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Heights (T, D), angles (T, D) and centres (T, D, 2) of the digits at the given frame numbers (T,)."""
-        frames = frames[:, None]
-        amplitude, period, phase = self.zoom
-        heights = self.mean_height * (1 + amplitude * np.sin(2 * np.pi * frames / period + phase))
-        amplitude, period, phase = self.turn
-        angles = amplitude * np.sin(2 * np.pi * frames / period + phase)
-        straight = self.start_xy + frames[..., None] * self.velocity_xy
-        there_and_back = np.mod(straight, np.maximum(2 * self.range_xy, 1e-9))
-        return heights, angles, self.lowest_xy + self.range_xy - np.abs(there_and_back - self.range_xy)
 
 
 class MovingDigits(Dataset[Clip]):
@@ -120,31 +86,35 @@ class MovingDigits(Dataset[Clip]):
         ignored, with the box that it would have if nothing covered it. Track ids number the digits of the video.
         """
         scene = self.scene(index, epoch=epoch)
-        heights, angles, centres = scene.at(np.arange(start, stop))
+        images, labels, to_source = self.placed(scene, np.arange(start, stop))
+        rendering = render(images, scene.colours, to_source, size_hw=(self.config.height, self.config.width))
+        exists, xyxy, is_ignored = shown_boxes(rendering)
+        columns = (
+            xyxy,
+            np.broadcast_to(labels.astype(np.int64), is_ignored.shape),
+            np.broadcast_to(np.arange(len(labels)), is_ignored.shape),
+            is_ignored,
+        )
+        boxes = []
+        for t, here in enumerate(exists):
+            box_xyxy, box_labels, track_ids, ignored = (torch.from_numpy(column[t, here]) for column in columns)
+            boxes.append(Boxes(box_xyxy, box_labels, track_ids=track_ids, is_ignored=ignored))
+        return rendering.frames, boxes
+
+    def placed(self, scene: Scene, moments: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Images (D, 28, 28) and labels (D,) of the digits, and where they are at ``moments``, as ``Scene.at`` takes.
+
+        The latter is (T, D, 2, 3), as ``render`` takes it.
+        """
+        heights, angles, centres = scene.at(moments)
         ink = self._ink_xyxy[scene.digits]
         scale = (ink[:, 3] - ink[:, 1]) / heights
         cosine, sine = scale * np.cos(angles), scale * np.sin(angles)
         matrix = np.stack([cosine, sine, -sine, cosine], axis=-1).reshape(*scale.shape, 2, 2)
         first_pixel = matrix @ (0.5 - centres)[..., None]  # from the digit's centre to the centre of pixel (0, 0)
         offset = (ink[:, :2] + ink[:, 2:])[..., None] / 2 + first_pixel
-        frames, whole, visible, visible_share = render(
-            self._images.images[scene.digits],
-            scene.colours,
-            np.concatenate([matrix, offset], axis=-1),
-            size_hw=(self.config.height, self.config.width),
-        )
-        is_ignored = (visible_share < TARGET_SHARE) | (visible[..., 2] == 0)
-        columns = (
-            np.where(is_ignored[..., None], whole, visible),
-            np.broadcast_to(self._images.labels[scene.digits].astype(np.int64), is_ignored.shape),
-            np.broadcast_to(np.arange(len(scene.digits)), is_ignored.shape),
-            is_ignored,
-        )
-        boxes = []
-        for t, exists in enumerate(whole[..., 2] > 0):
-            xyxy, labels, track_ids, ignored = (torch.from_numpy(column[t, exists]) for column in columns)
-            boxes.append(Boxes(xyxy, labels, track_ids=track_ids, is_ignored=ignored))
-        return frames, boxes
+        images, labels = self._images
+        return images[scene.digits], labels[scene.digits], np.concatenate([matrix, offset], axis=-1)
 
     def scene(self, index: int, *, epoch: int = 0) -> Scene:
         """What video number ``index`` shows; of validation and test the epoch makes no difference."""
@@ -173,6 +143,12 @@ class MovingDigits(Dataset[Clip]):
             start_xy=rng.uniform(0, 2 * range_xy),
             velocity_xy=speed[:, None] * np.stack([np.cos(direction), np.sin(direction)], axis=1),
         )
+
+
+def shown_boxes(rendering: Rendering) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which digits are there (T, D), their boxes (T, D, 4), and which of them are ignored (T, D)."""
+    is_ignored = (rendering.visible_share < TARGET_SHARE) | (rendering.visible[..., 2] == 0)
+    return rendering.whole[..., 2] > 0, np.where(is_ignored[..., None], rendering.whole, rendering.visible), is_ignored
 
 
 def _bright_colours(count: int, rng: np.random.Generator) -> np.ndarray:

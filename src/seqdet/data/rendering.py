@@ -40,6 +40,22 @@ def render(images: np.ndarray, colours: np.ndarray, to_source: np.ndarray, *, si
     return Rendering(*arrays)
 
 
+def render_light(
+    images: np.ndarray, brightness: np.ndarray, to_source: np.ndarray, *, size_hw: tuple[int, int]
+) -> Rendering:
+    """As ``render``, with frames (T, H, W) float32 of light in place of colours, and not rounded.
+
+    Args:
+        images: (D, h, w) uint8 ink.
+        brightness: (D,) of the ink.
+        to_source: (T, D, 2, 3).
+        size_hw: height and width of the frames.
+    """
+    return Rendering(
+        *_render_light(images, brightness.astype(np.float32)[:, None], to_source.astype(np.float32), *size_hw)
+    )
+
+
 def ink_boxes(images: np.ndarray) -> np.ndarray:
     """Where bilinearly sampled ink reaches the threshold, exactly: (N, 4) float64 xyxy in indices of ``images``.
 
@@ -79,8 +95,7 @@ def _first_crossing(image, threshold):
 @njit(nogil=True, cache=True)
 def _render(images, colours, to_source, height, width):
     time, count = to_source.shape[:2]
-    ink = np.zeros((count, images.shape[1] + 2, images.shape[2] + 2), np.float32)  # a border: no neighbour is missing
-    ink[:, 1:-1, 1:-1] = images / np.float32(255)
+    ink = _bordered(images)
     frames = np.empty((time, 3, height, width), np.uint8)
     whole = np.zeros((time, count, 4), np.float32)
     visible = np.zeros((time, count, 4), np.float32)
@@ -99,6 +114,32 @@ def _render(images, colours, to_source, height, width):
                 for x in range(width):
                     frames[t, channel, y, x] = np.uint8(canvas[channel, y, x] + np.float32(0.5))
     return frames, whole, visible, visible_share
+
+
+@njit(nogil=True, cache=True)
+def _render_light(images, brightness, to_source, height, width):
+    time, count = to_source.shape[:2]
+    ink = _bordered(images)
+    frames = np.zeros((time, 1, height, width), np.float32)
+    whole = np.zeros((time, count, 4), np.float32)
+    visible = np.zeros((time, count, 4), np.float32)
+    visible_share = np.zeros((time, count), np.float32)
+    transmittance = np.empty((height, width), np.float32)
+    for t in range(time):
+        transmittance[:] = 1
+        for d in range(count):
+            visible_share[t, d] = _draw(
+                ink[d], brightness[d], to_source[t, d], frames[t], transmittance, whole[t, d], visible[t, d]
+            )
+    return frames[:, 0], whole, visible, visible_share
+
+
+@njit(nogil=True, cache=True)
+def _bordered(images):
+    """Ink from 0 to 1 with a border, so that no neighbour is missing."""
+    ink = np.zeros((len(images), images.shape[1] + 2, images.shape[2] + 2), np.float32)
+    ink[:, 1:-1, 1:-1] = images / np.float32(255)
+    return ink
 
 
 @njit(nogil=True, cache=True)
@@ -122,7 +163,7 @@ def _draw(ink, colour, to_source, canvas, transmittance, whole, visible):
             if alpha <= 0:
                 continue
             shown = alpha * transmittance[y, x]
-            for channel in range(3):
+            for channel in range(len(colour)):
                 canvas[channel, y, x] += shown * colour[channel]
             transmittance[y, x] *= one - alpha
             ink_sum += alpha

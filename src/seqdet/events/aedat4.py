@@ -1,6 +1,7 @@
 """Read AEDAT4, the format of DV and the DAVIS cameras, through the package ``aedat``.
 
-Times are microseconds since 1970. The package checks little: some damaged files make it end the whole process.
+Times are microseconds since 1970. The package checks little: some damaged files make it end the whole process, so each
+pass runs it in another one, see ``aedat4_process``.
 
 Sources: https://docs.inivation.com/software/software-advanced-usage/file-formats/aedat-4.0.html,
 https://github.com/neuromorphicsystems/aedat.
@@ -8,17 +9,24 @@ https://github.com/neuromorphicsystems/aedat.
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..checks import InputError
+from . import aedat4_process
+from .aedat4_process import END, EVENT, TRIGGER
 from .array import Events, Triggers, columns
 from .sieve import LARGEST, Sieve
+from .spans import whole_span_us
 
 SIGNATURE = b"#!AER-DAT4"
 EDGES = {1: 1, 2: 0}  # rising and falling edge of the external signal; the other triggers are the camera's own frames
@@ -30,36 +38,36 @@ def open_aedat4(path: Path, *, strict: bool = False) -> Aedat4Source:
     Raises:
         InputError: if the package ``aedat`` is missing, or ``path`` cannot be read or has no stream of events.
     """
-    try:
-        decoder = import_module("aedat").Decoder
-    except ImportError as error:
-        raise InputError(
-            f"{path} needs the package aedat to be read. Install it by: pip install 'seqdet[aedat]'."
-        ) from error
-    return Aedat4Source(decoder, path, strict=strict)
+    if not _has_aedat():
+        raise InputError(f"{path} needs the package aedat to be read. Install it by: pip install 'seqdet[aedat]'.")
+    return Aedat4Source(path, strict=strict)
 
 
 class Aedat4Source:
     """A ``Source`` of an AEDAT4 file; ``open_aedat4`` makes it."""
 
     format = "AEDAT4"
+    is_indexed = False
 
-    def __init__(self, decoder: Any, path: Path, *, strict: bool) -> None:
-        self._decoder, self._path, self._strict = decoder, path, strict
+    def __init__(self, path: Path, *, strict: bool) -> None:
+        self._path, self._strict = path, strict
         try:
             with path.open("rb") as file:
                 if file.read(len(SIGNATURE)) != SIGNATURE:
                     raise InputError(f"{path} must begin with {SIGNATURE.decode()}; it is no AEDAT4 file.")
-            streams = decoder(str(path)).id_to_stream()
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
             raise InputError(f"{path} must be a readable AEDAT4 file: {error}.") from error
+        start, _ = next(self._messages(), ({}, None))
+        if "streams" not in start:
+            raise InputError(f"{path} must be a readable AEDAT4 file: {start.get('error', 'its head is damaged')}.")
+        streams = {int(number): stream for number, stream in start["streams"].items()}
         numbers = sorted(number for number, stream in streams.items() if stream["type"] == "events")
         if not numbers:
             raise InputError(f"{path} must have a stream of events, got {[each['type'] for each in streams.values()]}.")
         self._number = numbers[0]
         height, width = (int(streams[self._number][side]) for side in ("height", "width"))
         self.size_hw = (height, width) if min(height, width) > 0 and max(height, width) <= LARGEST else None
-        self._sieve = Sieve(path, self.size_hw, strict=strict)
+        self._sieve = self._new_sieve()
 
     @property
     def dropped(self) -> Counter[str]:
@@ -68,35 +76,68 @@ class Aedat4Source:
 
     def chunks(self, start_us: int | None = None) -> Iterator[Events]:
         """The events, a packet of the file at a time; all are read, packets before ``start_us`` left out."""
-        self._sieve = sieve = Sieve(self._path, self.size_hw, strict=self._strict)
-        for packet in self._packets(sieve):
-            if packet["stream_id"] == self._number:
-                rows = packet["events"]
-                events = sieve.keep(columns(t=rows["t"], x=rows["x"], y=rows["y"], p=rows["on"]))
-                if len(events) and (start_us is None or events.t.max() >= start_us):
-                    yield events
+        self._sieve = sieve = self._new_sieve()
+        for rows in self._packets("events", sieve):
+            events = sieve.keep(columns(t=rows["t"], x=rows["x"], y=rows["y"], p=rows["on"]))
+            if len(events) and (start_us is None or events.t.max() >= start_us):
+                yield events
+
+    def span_us(self) -> tuple[int, int] | None:
+        """By a whole pass."""
+        return whole_span_us(self.chunks())
 
     def triggers(self) -> Triggers:
         """The edges of the external signal, channel 0."""
-        sieve = Sieve(self._path, self.size_hw, strict=self._strict)
-        parts = [packet["triggers"] for packet in self._packets(sieve) if "triggers" in packet]
-        t = np.concatenate([np.zeros(0, np.int64), *(part["t"].astype(np.int64) for part in parts)])
-        source = np.concatenate([np.zeros(0, np.uint8), *(part["source"] for part in parts)])
-        kept = np.isin(source, list(EDGES))
-        rising = (source[kept] == 1).astype(np.uint8)
-        return Triggers(t[kept], np.zeros(len(rising), np.uint8), rising)
+        rows = np.concatenate([np.zeros(0, TRIGGER), *self._packets("triggers", self._new_sieve())])
+        edges = rows[np.isin(rows["source"], list(EDGES))]
+        rising = (edges["source"] == 1).astype(np.uint8)
+        return Triggers(edges["t"].astype(np.int64), np.zeros(len(rising), np.uint8), rising)
 
     def close(self) -> None:
         """Nothing to do: the file is open during a pass only."""
 
-    def _packets(self, sieve: Sieve) -> Iterator[dict[str, Any]]:
-        packets = self._decoder(str(self._path))
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except (OSError, RuntimeError):
-                sieve.drop("packets from a damaged one on", 1)
-                return
-            yield packet
+    def _new_sieve(self) -> Sieve:
+        return Sieve(self._path, self.size_hw, strict=self._strict)
+
+    def _packets(self, kind: str, sieve: Sieve) -> Iterator[np.ndarray]:
+        """The rows of each packet of our events, or of any triggers."""
+        message: dict[str, Any] = {"error": "it said nothing"}
+        for message, rows in self._messages():
+            if message.get("kind") == kind and (kind == "triggers" or message["stream"] == self._number):
+                yield rows
+        if message:  # the last one is empty
+            sieve.drop("packets from a damaged one on", 1)
+
+    def _messages(self) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+        """What the other process says, with the rows that come along, until it ends, well or not."""
+        command = [sys.executable, "-P", aedat4_process.__file__, str(self._path.absolute())]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+        )
+        assert process.stdout is not None
+        try:
+            while (line := process.stdout.readline()).endswith(b"\n"):
+                message = json.loads(line)
+                dtype = EVENT if message.get("kind") == "events" else TRIGGER
+                size = message.get("rows", 0) * dtype.itemsize
+                content = process.stdout.read(size)
+                if len(content) < size:
+                    return
+                yield message, np.frombuffer(content, dtype)
+                if line == END:
+                    return
+        finally:
+            process.kill()
+            process.stdout.close()
+            process.wait()
+
+
+def _has_aedat() -> bool:
+    try:
+        return find_spec("aedat") is not None
+    except ValueError:  # somebody put something else in its place
+        return False

@@ -74,6 +74,7 @@ class Source(Protocol):
     format: its name, such as "EVT3".
     size_hw: height and width of the sensor in pixels; None where the file does not say.
     dropped: how much of what was read so far was left out, by reason in plain words. A strict source raises instead.
+    is_indexed: whether ``chunks(start_us)`` skips what comes before, whatever its length.
     """
 
     @property
@@ -85,12 +86,19 @@ class Source(Protocol):
     @property
     def dropped(self) -> Counter[str]: ...
 
+    @property
+    def is_indexed(self) -> bool: ...
+
     def chunks(self, start_us: int | None = None) -> Iterator[Events]:
         """The events in pieces of bounded size, in the order of the file.
 
         With ``start_us`` the first piece may begin later, but no event at or after ``start_us`` is missing: formats
         that can seek skip what comes before, others decode it and leave whole pieces out.
         """
+        ...
+
+    def span_us(self) -> tuple[int, int] | None:
+        """The least and the greatest time of an event; None without events. As cheap as the format allows."""
         ...
 
     def triggers(self) -> Triggers:

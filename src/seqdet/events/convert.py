@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from ..checks import InputError, check_at_least, check_choice
-from .array import Events
+from .array import Events, Triggers
 from .files import Recording
 from .hdf5_writer import write_hdf5
 from .npy import write_npz
+from .sieve import JITTER_US
 from .writers import write_dat, write_evt2, write_evt3
 
 WRITERS: dict[str, Callable[..., None]] = {
@@ -21,6 +26,21 @@ WRITERS: dict[str, Callable[..., None]] = {
 }
 FORMATS = {".raw": "evt3", ".dat": "dat", ".hdf5": "hdf5", ".h5": "hdf5", ".npz": "npz"}
 """The format that a name ends in if none is given."""
+WITH_TRIGGERS = ("evt2", "evt3", "hdf5")
+"""The formats that hold trigger edges."""
+
+
+class Converted(NamedTuple):
+    """What became of a recording: how many events and trigger edges were written, and what was not, by reason."""
+
+    events: int
+    triggers: int
+    lost: Counter[str]
+
+    def __str__(self) -> str:
+        """In one line."""
+        lost = "".join(f", left out {count:,} {reason}" for reason, count in self.lost.items())
+        return f"{self.events:,} events and {self.triggers:,} trigger edges written{lost}"
 
 
 def convert(
@@ -31,8 +51,10 @@ def convert(
     start_us: int | None = None,
     duration_us: int | None = None,
     roi: tuple[int, int, int, int] | None = None,
-) -> None:
+) -> Converted:
     """Write ``target``; an existing file is replaced once the new one is complete. Memory is bounded.
+
+    Trigger edges within the range go along where the format has room for them; otherwise the answer counts them.
 
     Args:
         recording: what to write; times stay as they are.
@@ -53,21 +75,46 @@ def convert(
         check_at_least(duration_us, 1, "duration_us")
     if roi is not None and not (0 <= roi[0] < roi[2] and 0 <= roi[1] < roi[3]):
         raise InputError(f"roi must be x1, y1, x2, y2 with x1 < x2 and y1 < y2, got {roi}.")
-    WRITERS[encoding](target, _part(recording, start_us, duration_us, roi), size_hw=recording.size_hw)
+    if start_us is None and duration_us is not None:
+        start_us = next((int(chunk.t[0]) for chunk in recording.chunks() if len(chunk)), 0)
+    end_us = None if start_us is None or duration_us is None else start_us + duration_us
+    found = recording.triggers()
+    kept = _between(found.t, start_us, end_us)
+    triggers = Triggers(found.t[kept], found.channel[kept], found.p[kept])
+    count = Counter({"events": 0})
+    options = {"triggers": triggers} if encoding in WITH_TRIGGERS and len(triggers) else {}
+    part = _part(recording, start_us, end_us, roi, count)
+    WRITERS[encoding](target, part, size_hw=recording.size_hw, **options)
+    lost = Counter(recording.dropped)
+    if not options and len(triggers):
+        lost[f"trigger edges, for which {encoding} has no room"] = len(triggers)
+    return Converted(count["events"], len(triggers) if options else 0, lost)
 
 
 def _part(
-    recording: Recording, start_us: int | None, duration_us: int | None, roi: tuple[int, int, int, int] | None
+    recording: Recording,
+    start_us: int | None,
+    end_us: int | None,
+    roi: tuple[int, int, int, int] | None,
+    count: Counter[str],
 ) -> Iterator[Events]:
-    """The events wanted, in pieces, in the order of the file."""
+    """The events wanted, in pieces, in the order of the file; counts them."""
     for chunk in recording.chunks(start_us):
-        if not len(chunk):
-            continue
-        start_us = int(chunk.t[0]) if start_us is None else start_us
-        keep = chunk.t >= start_us
-        if duration_us is not None:
-            keep &= chunk.t < start_us + duration_us
+        keep = _between(chunk.t, start_us, end_us)
         if roi is not None:
             x1, y1, x2, y2 = roi
             keep &= (chunk.x >= x1) & (chunk.x < x2) & (chunk.y >= y1) & (chunk.y < y2)
-        yield chunk[keep]
+        events = chunk[keep]
+        count["events"] += len(events)
+        yield events
+        if end_us is not None and len(chunk) and chunk.t.max() >= end_us + JITTER_US:
+            break
+
+
+def _between(t: np.ndarray, start_us: int | None, end_us: int | None) -> np.ndarray:
+    keep = np.ones(len(t), bool)
+    if start_us is not None:
+        keep &= t >= start_us
+    if end_us is not None:
+        keep &= t < end_us
+    return keep

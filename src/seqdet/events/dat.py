@@ -11,8 +11,10 @@ from numba import njit
 from ..checks import InputError
 from .array import Events
 from .headers import Header, read_header
-from .sieve import JITTER_US, NEVER
-from .words import BACKWARDS, NEWEST, OUTSIDE, SLACK, Mark, WordSource
+from .index import Mark, Stamp
+from .sieve import JITTER_US, LEAP_US, NEVER, WITNESSES, Sieve
+from .spans import end_span_us
+from .words import ASTRAY, BACKWARDS, NEWEST, OUTSIDE, SLACK, WordSource
 
 COORDINATES = 1 << 14  # fourteen bits
 RECORD_BYTES = 8
@@ -24,16 +26,36 @@ PROBE_RECORDS = 1 << 16  # between two looks at the time, before the first seek
 class DatSource(WordSource):
     """A DAT recording, open for reading; see `Source` and ``open_dat``."""
 
-    _is_probed = False
+    _probed: Stamp | None = None
+
+    @property
+    def is_indexed(self) -> bool:
+        """True: records can be found by their time."""
+        return True
 
     def chunks(self, start_us: int | None = None) -> Iterator[Events]:
         """The events in pieces; with ``start_us`` from the records shortly before it on, without what comes earlier."""
-        if start_us is not None and not self._is_probed:
-            self._marks[1:] = self._probe() or self._marks[1:]
-            self._is_probed = True
+        if start_us is not None:
+            self._probe()
         return super().chunks(start_us)
 
-    def _probe(self) -> list[Mark]:
+    def span_us(self) -> tuple[int, int] | None:
+        """From the records at both ends, as far as times in between do not run back."""
+        self._probe()
+        marks = list(self._marks)
+
+        def pieces(number: int, sieve: Sieve) -> Iterator[Events]:
+            return (Events(*columns) for columns, _, _ in self._pieces(marks[number], sieve))
+
+        return end_span_us(pieces, len(marks), self._new_sieve)
+
+    def _probe(self) -> None:
+        self._recall()
+        if self._probed != self._stamp and not self._index:
+            self._marks[1:] = self._probes() or self._marks[1:]
+        self._probed = self._stamp
+
+    def _probes(self) -> list[Mark]:
         """Places to begin at, by the times of a few records; none where these run back, as only a pass tells why."""
         marks: list[Mark] = []
         newest, epoch = NEVER, 0
@@ -132,16 +154,31 @@ def _unwrapped(low, newest, epoch):
 
 
 @njit(nogil=True, cache=True)
-def decode_dat(words, state, lost, height, width, t, x, y, p, edge_t, edge_channel, edge_p):
+def _is_astray(words, time, newest, epoch):
+    """Whether the time of a record is damaged: most of the records after it lie between the newest so far and it."""
+    between = 0
+    for word in words:
+        other, _ = _unwrapped(np.int64(word & np.uint64(0xFFFFFFFF)), newest, epoch)
+        between += newest - JITTER_US <= other < time - JITTER_US
+    return 2 * between > len(words)
+
+
+@njit(nogil=True, cache=True)
+def decode_dat(words, stop, ahead, state, lost, height, width, t, x, y, p, edge_t, edge_channel, edge_p):
     """A 64-bit record: from the lowest bit time 32 bits, x 14, y 14, polarity 1."""
-    room = min(len(words), len(t) - SLACK)
+    room = min(stop, len(t) - SLACK)
+    ahead = min(ahead, WITNESSES)
     kept = 0
     newest, epoch = state[NEWEST], state[EPOCH]
     for i in range(room):
         word = words[np.uint64(i)]
-        time, epoch = _unwrapped(np.int64(word & np.uint64(0xFFFFFFFF)), newest, epoch)
+        time, present = _unwrapped(np.int64(word & np.uint64(0xFFFFFFFF)), newest, epoch)
         address = np.int64(word >> np.uint64(32))
         column, row = address & 0x3FFF, (address >> 14) & 0x3FFF
+        if time > newest + LEAP_US and _is_astray(words[i + 1 : i + 1 + ahead], time, newest, epoch):
+            lost[ASTRAY] += 1
+            continue
+        epoch = present
         if time >= newest - JITTER_US and column < width and row < height:
             at = np.uint64(kept)
             t[at], x[at], y[at], p[at] = time, column, row, (address >> 28) & 1

@@ -1,7 +1,9 @@
 """Decoders of the words of EVT2 and EVT2.1, after https://docs.prophesee.ai/stable/data/encoding_formats/index.html.
 
 What the page leaves open is as real files need it: the counter of time has looped when its high part falls by half of
-its range or more; words of other types are passed over.
+its range or more; words of other types are passed over. A high part that leaps by more than ``LEAP_US``, or back, is
+damaged if two more of the next three go on from the one before it: it is passed over with the events below it. If not,
+time did leap; events behind the greatest time so far then stay dropped, as times rise.
 
 Indices in the loops are unsigned, since numba asks of others whether they count from the end.
 """
@@ -11,12 +13,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .sieve import JITTER_US, NEVER
-from .words import BACKWARDS, EARLY, NEWEST, OUTSIDE, SLACK
+from .sieve import JITTER_US, LEAP_US, NEVER
+from .words import ASTRAY, BACKWARDS, EARLY, NEWEST, OUTSIDE, SLACK
 
 # The places in the state; NEWEST is 0 for all.
-EPOCH, HIGH, OPTION, LOW, ROW, COLUMN, POLARITY = range(1, 8)  # from LOW on for EVT3
+EPOCH, HIGH, OPTION, STRAY, LOW, ROW, COLUMN, POLARITY = range(1, 9)  # from LOW on for EVT3
 UNSET = -1
+WITNESSES = 3  # high parts of time to ask about one that leaps
 
 _DE_BRUIJN = 0x077CB531  # each of its 32 rotations begins with other five bits
 _PLACES = np.empty(32, np.int64)
@@ -45,24 +48,45 @@ def new_epoch(epoch, old, new, bits, unit):
 
 
 @njit(nogil=True, cache=True)
+def is_astray(words, start, ahead, up, bits, unit, old, new):
+    """Whether a high part of time is damaged: it leaps, and two more of the next go on from the old than from the new.
+
+    ``up``: the place of the half with the type in a word. ``bits``, ``unit``: as in ``new_epoch``; the type lies above.
+    """
+    mask, late, near = (1 << bits) - 1, JITTER_US // unit + 1, LEAP_US // unit
+    if (new - old + late) & mask <= near + late:
+        return False
+    balance = asked = 0
+    for i in range(start, min(start + ahead, len(words))):
+        half = np.int64((np.uint64(words[i]) >> np.uint64(up)) & np.uint64(0xFFFFFFFF))
+        if half >> bits & 15 == 8:
+            balance += (half - old + late) & mask <= near + late
+            balance -= (half - new + late) & mask <= near + late
+            asked += 1
+            if asked == WITNESSES:
+                break
+    return balance >= 2
+
+
+@njit(nogil=True, cache=True)
 def lowest_place(mask):
     """The place of the lowest bit of a mask of up to 32 bits."""
     return _PLACES[((mask & -mask) * _DE_BRUIJN & 0xFFFFFFFF) >> 27]
 
 
 @njit(nogil=True, cache=True)
-def decode_evt2(words, state, lost, height, width, t, x, y, p, edge_t, edge_channel, edge_p):
+def decode_evt2(words, stop, ahead, state, lost, height, width, t, x, y, p, edge_t, edge_channel, edge_p):
     """A 32-bit word: type 4 bits, time 6, x 11, y 11; type 0 darker, 1 brighter, 8 time above 64 us, 10 trigger."""
-    n, room, edge_room = len(words), len(t) - SLACK, len(edge_t)
+    room, edge_room = len(t) - SLACK, len(edge_t)
     i = count = edges = 0
-    newest, epoch, high = state[NEWEST], state[EPOCH], state[HIGH]
+    newest, epoch, high, stray = state[NEWEST], state[EPOCH], state[HIGH], state[STRAY]
     if high == UNSET:
-        while i < n and words[i] >> 28 != 8:
+        while i < stop and words[i] >> 28 != 8:
             i += 1
         lost[EARLY] += i
     slot = epoch + (high << 6)
-    in_order = slot + 64 > newest - JITTER_US
-    while i < n and count < room and edges < edge_room:
+    in_order = not stray and slot + 64 > newest - JITTER_US
+    while i < stop and count < room and edges < edge_room:
         word = np.int64(words[np.uint64(i)])
         kind = word >> 28
         i += 1
@@ -75,35 +99,39 @@ def decode_evt2(words, state, lost, height, width, t, x, y, p, edge_t, edge_chan
                 count += 1
                 newest = max(newest, now)
             else:
-                lost[OUTSIDE if in_order else BACKWARDS] += 1
+                lost[OUTSIDE if in_order else ASTRAY if stray else BACKWARDS] += 1
         elif kind == 8:
             value = word & 0xFFFFFFF
-            epoch = new_epoch(epoch, high, value, 28, 64) if high != UNSET else epoch
-            high = value
-            slot = epoch + (high << 6)
-            in_order = slot + 64 > newest - JITTER_US
+            stray = high != UNSET and is_astray(words, i, ahead, 0, 28, 64, high, value)
+            if not stray:
+                epoch = new_epoch(epoch, high, value, 28, 64) if high != UNSET else epoch
+                high = value
+                slot = epoch + (high << 6)
+            in_order = not stray and slot + 64 > newest - JITTER_US
+        elif kind == 10 and stray:
+            lost[ASTRAY] += 1
         elif kind == 10:
             edge_t[edges] = slot + ((word >> 22) & 63)
             edge_channel[edges], edge_p[edges] = (word >> 8) & 31, word & 1
             edges += 1
-    state[NEWEST], state[EPOCH], state[HIGH] = newest, epoch, high
+    state[NEWEST], state[EPOCH], state[HIGH], state[STRAY] = newest, epoch, high, stray
     return i, count, edges
 
 
 @njit(nogil=True, cache=True)
-def decode_evt21(words, state, lost, height, width, t, x, y, p, edge_t, edge_channel, edge_p):
+def decode_evt21(words, stop, ahead, state, lost, height, width, t, x, y, p, edge_t, edge_channel, edge_p):
     """A 64-bit word: a half as in EVT2, and a half that masks the 32 pixels from x on."""
-    n, room, edge_room = len(words), len(t) - SLACK, len(edge_t)
+    room, edge_room = len(t) - SLACK, len(edge_t)
     i = count = edges = 0
-    newest, epoch, high = state[NEWEST], state[EPOCH], state[HIGH]
+    newest, epoch, high, stray = state[NEWEST], state[EPOCH], state[HIGH], state[STRAY]
     up, down = np.uint64(state[OPTION]), np.uint64(32 - state[OPTION])
     if high == UNSET:
-        while i < n and ((words[i] >> up) >> np.uint64(28)) & np.uint64(15) != 8:
+        while i < stop and ((words[i] >> up) >> np.uint64(28)) & np.uint64(15) != 8:
             i += 1
         lost[EARLY] += i
     slot = epoch + (high << 6)
-    in_order = slot + 64 > newest - JITTER_US
-    while i < n and count < room and edges < edge_room:
+    in_order = not stray and slot + 64 > newest - JITTER_US
+    while i < stop and count < room and edges < edge_room:
         both = words[np.uint64(i)]
         word = np.int64((both >> up) & np.uint64(0xFFFFFFFF))
         mask = np.int64((both >> down) & np.uint64(0xFFFFFFFF))
@@ -122,18 +150,22 @@ def decode_evt21(words, state, lost, height, width, t, x, y, p, edge_t, edge_cha
                     t[at], x[at], y[at], p[at] = now, place, row, kind
                     count += 1
                 else:
-                    lost[OUTSIDE if in_order else BACKWARDS] += 1
+                    lost[OUTSIDE if in_order else ASTRAY if stray else BACKWARDS] += 1
             if count > before:
                 newest = max(newest, now)
         elif kind == 8:
             value = word & 0xFFFFFFF
-            epoch = new_epoch(epoch, high, value, 28, 64) if high != UNSET else epoch
-            high = value
-            slot = epoch + (high << 6)
-            in_order = slot + 64 > newest - JITTER_US
+            stray = high != UNSET and is_astray(words, i, ahead, state[OPTION], 28, 64, high, value)
+            if not stray:
+                epoch = new_epoch(epoch, high, value, 28, 64) if high != UNSET else epoch
+                high = value
+                slot = epoch + (high << 6)
+            in_order = not stray and slot + 64 > newest - JITTER_US
+        elif kind == 10 and stray:
+            lost[ASTRAY] += 1
         elif kind == 10:
             edge_t[edges] = slot + ((word >> 22) & 63)
             edge_channel[edges], edge_p[edges] = (word >> 8) & 31, word & 1
             edges += 1
-    state[NEWEST], state[EPOCH], state[HIGH] = newest, epoch, high
+    state[NEWEST], state[EPOCH], state[HIGH], state[STRAY] = newest, epoch, high, stray
     return i, count, edges

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -71,13 +72,36 @@ class Recording:
         """``size_hw``, or None if the file does not say."""
         return self._source.size_hw
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether reading from a time on is cheap: it skips what comes before.
+
+        DAT, HDF5 and npy are as they are, RAW after a whole pass; in text, AEDAT4 and the others all before it is read.
+        """
+        with _readable(self.path):
+            return self._source.is_indexed
+
     def chunks(self, start_us: int | None = None) -> Iterator[Events]:
-        """The events in pieces of bounded size, in the order of the file; see ``Source.chunks``."""
-        return self._source.chunks(start_us)
+        """The events in pieces of bounded size, in the order of the file; see ``Source.chunks``.
+
+        Raises:
+            InputError: if the file vanished; if strict, where something would be dropped.
+        """
+        with _readable(self.path):
+            yield from self._source.chunks(start_us)
+
+    def span_us(self) -> tuple[int, int] | None:
+        """The time of the first and of the last event; None without events.
+
+        Cheap where ``is_indexed``; otherwise a whole pass, which leaves an index where the format can have one.
+        """
+        with _readable(self.path):
+            return self._source.span_us()
 
     def triggers(self) -> Triggers:
         """All trigger events; none where the format has none."""
-        return self._source.triggers()
+        with _readable(self.path):
+            return self._source.triggers()
 
     def read(self, start_us: int, end_us: int) -> Events:
         """The events with times in ``[start_us, end_us)``, in the order of the file."""
@@ -187,19 +211,29 @@ def open_recording(
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} must be a recording, and there is no such file.")
-    with path.open("rb") as file:
-        start = file.read(len(SIGNATURE))
-    if start == SIGNATURE:
-        source: Source = open_aedat4(path, strict=strict)
-    elif is_hdf5(path):
-        source = open_hdf5(path, strict=strict)
-    elif is_evt(path):
-        source = open_evt(path, strict=strict, time_shift=time_shift)
-    elif is_dat(path) or path.suffix == ".dat":
-        source = open_dat(path, strict=strict)
-    else:
-        source = open_table(path, size_hw=size_hw, strict=strict)
+    with _readable(path):
+        with path.open("rb") as file:
+            start = file.read(len(SIGNATURE))
+        if start == SIGNATURE:
+            source: Source = open_aedat4(path, strict=strict)
+        elif is_hdf5(path):
+            source = open_hdf5(path, strict=strict)
+        elif is_evt(path):
+            source = open_evt(path, strict=strict, time_shift=time_shift)
+        elif is_dat(path) or path.suffix == ".dat":
+            source = open_dat(path, strict=strict)
+        else:
+            source = open_table(path, size_hw=size_hw, strict=strict)
     return Recording(path, source)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise InputError where the block cannot read the file."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}. Was it moved or deleted?") from error
 
 
 def _by_time(events: Events) -> Events:

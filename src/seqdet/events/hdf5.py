@@ -26,6 +26,7 @@ from ..checks import InputError
 from .array import Events, Triggers, columns
 from .hdf5_rows import DAMAGE, Rows
 from .sieve import JITTER_US, LARGEST, NEVER, Sieve
+from .spans import end_span_us
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -59,6 +60,8 @@ def open_hdf5(path: Path, *, strict: bool = False) -> Hdf5Source:
 class Hdf5Source:
     """A ``Source`` of an open HDF5 file; ``open_hdf5`` makes it."""
 
+    is_indexed = True
+
     def __init__(self, file: h5py.File, path: Path, *, strict: bool) -> None:
         self._file, self._path, self._strict = file, path, strict
         is_vendor, group = "CD/events" in file, file.get("events")
@@ -88,13 +91,11 @@ class Hdf5Source:
         if start_us is not None:  # the events before a piece are younger than its first one by less than the jitter
             pieces = range(len(self._rows.starts))
             first = max(bisect_left(pieces, start_us - JITTER_US, key=self._first_time) - 1, 0)
-        for start, stop in self._rows.pieces(first):
-            try:
-                events = self._read(start, stop)
-            except DAMAGE:
-                sieve.drop("events in damaged chunks", stop - start)
-            else:
-                yield sieve.keep(events)
+        yield from self._pieces(first, sieve)
+
+    def span_us(self) -> tuple[int, int] | None:
+        """From the first and the last chunks of the file."""
+        return end_span_us(self._pieces, len(self._rows.starts), self._new_sieve)
 
     def triggers(self) -> Triggers:
         """All edges on the trigger inputs; only the vendor's layout has them.
@@ -116,6 +117,15 @@ class Hdf5Source:
     def close(self) -> None:
         """Close the file; no pass goes on after it."""
         self._file.close()
+
+    def _pieces(self, first: int, sieve: Sieve) -> Iterator[Events]:
+        for start, stop in self._rows.pieces(first):
+            try:
+                events = self._read(start, stop)
+            except DAMAGE:
+                sieve.drop("events in damaged chunks", stop - start)
+            else:
+                yield sieve.keep(events)
 
     def _new_sieve(self) -> Sieve:
         sieve = Sieve(self._path, self.size_hw, strict=self._strict)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .array import Triggers
 from .files import Recording
 
 RATE_BIN_US = 100_000
+FINE_BIN_US, FINE_BINS = 1000, 60_000
+"""The first minute is counted by the millisecond too."""
 LONG_GAP_US = 100_000
 """A stretch without any event that is worth a word."""
 HOT_FACTOR = 100
@@ -23,9 +26,10 @@ class Inspection:
     format: of the file. size_hw: of the sensor; the smallest that holds all events where the file does not say.
     events, brighter: how many there are, and how many of them are brighter. first_us, last_us: of the events.
     rates: events in each stretch of ``RATE_BIN_US``, by its number from the first event on, where there are any.
-    counts: (H, W) events of every pixel.
-    hot_xy: pixels that send far more than others, most first. longest_gap_us: between two events. long_gaps: how many
-    last ``LONG_GAP_US`` or more. triggers: by channel. dropped: events left out, by reason.
+    brighter_rates: how many of them are brighter. fine_rates: (FINE_BINS, 2) darker and brighter events in each
+    stretch of ``FINE_BIN_US``. counts: (H, W) events of every pixel.
+    hot_xy: pixels that send far more than others, most first. longest_gap_us: between two events. gaps_us: those of
+    ``LONG_GAP_US`` or more, from an event to the next. edges: of the triggers. dropped: events left out, by reason.
     """
 
     format: str
@@ -35,17 +39,29 @@ class Inspection:
     first_us: int
     last_us: int
     rates: Counter[int]
+    brighter_rates: Counter[int]
+    fine_rates: np.ndarray
     counts: np.ndarray
     hot_xy: list[tuple[int, int]]
     longest_gap_us: int
-    long_gaps: int
-    triggers: Counter[int]
+    gaps_us: list[tuple[int, int]]
+    edges: Triggers
     dropped: Counter[str]
 
     @property
     def duration_us(self) -> int:
         """From the first event to the last."""
         return self.last_us - self.first_us
+
+    @property
+    def long_gaps(self) -> int:
+        """How many gaps last ``LONG_GAP_US`` or more."""
+        return len(self.gaps_us)
+
+    @property
+    def triggers(self) -> Counter[int]:
+        """Edges by channel."""
+        return Counter(self.edges.channel.tolist())
 
     def lines(self) -> list[str]:
         """The facts in words."""
@@ -54,11 +70,12 @@ class Inspection:
         if self.events:
             seconds = max(self.duration_us, 1) / 1e6
             text.append(f"{self.first_us:,} to {self.last_us:,} us, {seconds:.3f} s")
-            text.append(f"{self.events / seconds:,.0f} events/s, at most {self.peak_rate:,.0f}")
+            if self.duration_us >= RATE_BIN_US:
+                text.append(f"{self.events / seconds:,.0f} events/s, at most {self.peak_rate:,.0f}")
             text.append(f"{self.brighter / self.events:.1%} brighter, {1 - self.brighter / self.events:.1%} darker")
             active = int((self.counts > 0).sum())
             text.append(f"{active:,} of {height * width:,} pixels active, {len(self.hot_xy)} hot{_some(self.hot_xy)}")
-            text.append(f"longest gap {self.longest_gap_us / 1e3:.1f} ms, {self.long_gaps} of 100 ms or more")
+            text.append(f"longest gap {self.longest_gap_us / 1e3:,.1f} ms, {self.long_gaps} of 100 ms or more")
         for channel, edges in sorted(self.triggers.items()):
             text.append(f"{edges:,} edges on trigger channel {channel}")
         text.extend(f"left out: {count:,} {reason}" for reason, count in self.dropped.items())
@@ -71,35 +88,46 @@ class Inspection:
 
 
 def inspect(recording: Recording) -> Inspection:
-    """The facts about a recording; memory grows with the sensor and, by 80 bytes a second, with its length."""
+    """The facts about a recording; memory grows with the sensor and, by 2 kB a second, with its length."""
     rates: Counter[int] = Counter()
+    brighter_rates: Counter[int] = Counter()
+    fine_rates = np.zeros((FINE_BINS, 2), np.int64)
+    gaps: list[tuple[int, int]] = []
     counts = np.zeros((0, 0), np.int64)
-    events = brighter = first = last = longest = gaps = 0
+    events = first = last = longest = 0
     for window in recording.windows(count=1 << 20):
-        t, x, y = window.events.t, window.events.x, window.events.y
+        t, x, y, p = window.events.t, window.events.x, window.events.y, window.events.p
         steps = np.diff(t, prepend=last if events else t[0])
-        first, last = (first, int(t[-1])) if events else (int(t[0]), int(t[-1]))
-        longest, gaps = max(longest, int(steps.max())), gaps + int((steps >= LONG_GAP_US).sum())
-        bins, number = np.unique((t - first) // RATE_BIN_US, return_counts=True)
-        rates.update(dict(zip(bins.tolist(), number.tolist(), strict=True)))
+        gaps.extend((int(t[i] - steps[i]), int(t[i])) for i in np.flatnonzero(steps >= LONG_GAP_US))
+        first, last, longest = first if events else int(t[0]), int(t[-1]), max(longest, int(steps.max()))
+        bins = (t - first) // RATE_BIN_US
+        starts = np.flatnonzero(np.diff(bins, prepend=-1))
+        numbers = bins[starts].tolist()
+        rates.update(dict(zip(numbers, np.diff(starts, append=len(t)).tolist(), strict=True)))
+        brighter_rates.update(dict(zip(numbers, np.add.reduceat(p, starts, dtype=np.int64).tolist(), strict=True)))
+        fine = slice(0, int(np.searchsorted(t, first + FINE_BINS * FINE_BIN_US)))
+        cells = 2 * ((t[fine] - first) // FINE_BIN_US) + p[fine]
+        fine_rates += np.bincount(cells, minlength=fine_rates.size).reshape(fine_rates.shape)
         counts = _grown(counts, (int(y.max()) + 1, int(x.max()) + 1))
         counts += np.bincount(y.astype(np.int64) * counts.shape[1] + x, minlength=counts.size).reshape(counts.shape)
-        events, brighter = events + len(t), brighter + int(window.events.p.sum())
+        events += len(t)
     size = recording.stated_size_hw or counts.shape
     counts = _grown(counts, size)
     return Inspection(
         format=recording.format,
         size_hw=(counts.shape[0], counts.shape[1]),
         events=events,
-        brighter=brighter,
+        brighter=brighter_rates.total(),
         first_us=first,
         last_us=last,
         rates=rates,
+        brighter_rates=brighter_rates,
+        fine_rates=fine_rates,
         counts=counts,
         hot_xy=_hot(counts),
         longest_gap_us=longest,
-        long_gaps=gaps,
-        triggers=Counter(recording.triggers().channel.tolist()),
+        gaps_us=gaps,
+        edges=recording.triggers(),
         dropped=recording.dropped,
     )
 

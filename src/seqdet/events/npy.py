@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from math import inf, isfinite
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -29,6 +30,7 @@ from .sieve import LARGEST, Sieve, check_inside
 
 ROWS = 1 << 17  # of a piece
 MOST_ROW_BYTES = 256
+LONGEST_HEADER = 1 << 16  # bytes
 FORMAT_VERSION = 1
 ZIP_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)  # what reading a damaged member raises
 
@@ -43,9 +45,9 @@ class _Stream(NamedTuple):
     rows: int  # that the header claims
 
 
-def npy_pieces(path: Path) -> Pieces:
-    """Reads an npy file. Raises InputError if it holds no events."""
-    return _pieces(_streams(path, lambda stack: stack.enter_context(path.open("rb"))))
+def npy_pieces(path: Path) -> RowPieces:
+    """Reads an npy file, from any of its rows on. Raises InputError if it holds no events."""
+    return RowPieces(_streams(path, lambda stack: stack.enter_context(path.open("rb"))))
 
 
 def npz_pieces(path: Path) -> tuple[Pieces, tuple[int, int] | None]:
@@ -60,9 +62,10 @@ def npz_pieces(path: Path) -> tuple[Pieces, tuple[int, int] | None]:
     names = column_names(members)
     arrays = [name for name in members if name not in ("size_hw", "format_version")]
     if names:
-        return _pieces([stream for our, name in names.items() for stream in _streams(path, opener(name), our)]), size_hw
+        streams = [stream for our, name in names.items() for stream in _streams(path, opener(name), our)]
+        return RowPieces(streams).all, size_hw
     if len(arrays) == 1:
-        return _pieces(_streams(path, opener(arrays[0]))), size_hw
+        return RowPieces(_streams(path, opener(arrays[0]))).all, size_hw
     raise InputError(f"{path} must hold arrays t, x, y, p or one array of events, got {', '.join(arrays[:9])}.")
 
 
@@ -72,7 +75,9 @@ def _read_size(archive: zipfile.ZipFile) -> tuple[int, int] | None:
     return (int(size[0]), int(size[1])) if len(size) == 2 and size.min() > 0 and size.max() <= LARGEST else None
 
 
-def _read_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _read_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, whether columns come first, type of the numbers, and the length of the header in bytes."""
+    file = io.BytesIO(file.read(LONGEST_HEADER))
     try:
         version = np.lib.format.read_magic(file)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -82,15 +87,13 @@ def _read_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np
         raise InputError(f"{path} must have a sound npy header: {str(error).splitlines()[0]}.") from error
     if min(shape, default=0) < 0:
         raise InputError(f"{path} must have a sound npy header, got the shape {shape}.")
-    return shape, is_fortran, dtype
+    return shape, is_fortran, dtype, file.tell()
 
 
 def _streams(path: Path, opener: Callable[[ExitStack], IO[bytes]], only: str | None = None) -> list[_Stream]:
     """How to read one array; ``only``: it is that column alone."""
     with ExitStack() as stack:
-        file = opener(stack)
-        shape, is_fortran, dtype = _read_header(path, file)
-        begin = file.tell()
+        shape, is_fortran, dtype, begin = _read_header(path, opener(stack))
     is_number, fields = dtype.kind in "iufb", column_names(dtype.names or ())
     if only and is_number and len(shape) == 1:
         return [_Stream(opener, begin, np.dtype([(only, dtype)]), {only: only}, shape[0])]
@@ -109,42 +112,61 @@ def _streams(path: Path, opener: Callable[[ExitStack], IO[bytes]], only: str | N
     )
 
 
-def _pieces(streams: list[_Stream]) -> Pieces:
-    def pieces(sieve: Sieve) -> Iterator[Events]:
-        unit_us, read = 0, 0
-        for fields in _read(streams):
+class RowPieces:
+    """Pieces of ``ROWS`` rows of streams of rows. ``count``: how many there are by the headers."""
+
+    def __init__(self, streams: list[_Stream]) -> None:
+        self._streams, self._rows = streams, min(stream.rows for stream in streams)
+        self.count = max(-(-self._rows // ROWS), 1)
+
+    def all(self, sieve: Sieve) -> Iterator[Events]:
+        """Every piece."""
+        return self.read(0, sieve)
+
+    def read(self, first: int, sieve: Sieve) -> Iterator[Events]:
+        """The events from piece number ``first`` on."""
+        unit_us, read = (self._unit_us() if first else 0), first * ROWS
+        for fields in self._fields(read):
             unit_us = unit_us or time_unit_us(fields["t"])
             read += len(fields["t"])
             yield sound_events(fields, unit_us, sieve)
-        sieve.drop("rows missing at the end of the file", max(stream.rows for stream in streams) - read)
+        sieve.drop("rows missing at the end of the file", max(stream.rows for stream in self._streams) - read)
 
-    return pieces
+    def first_time_us(self, number: int) -> float:
+        """The time in the first row of a piece, whatever it is; of a missing row, one after all others."""
+        for fields in self._fields(number * ROWS, 1):
+            time = float(fields["t"][0]) * self._unit_us()
+            return time if isfinite(time) else inf
+        return inf
 
+    def _unit_us(self) -> int:
+        return next((time_unit_us(fields["t"]) for fields in self._fields(0)), 1)
 
-def _read(streams: list[_Stream]) -> Iterator[dict[str, np.ndarray]]:
-    """Columns of equal length, until a stream ends or is damaged."""
-    left = min(stream.rows for stream in streams)
-    with ExitStack() as stack:
-        try:
-            files = [stream.open(stack) for stream in streams]
-            for file, stream in zip(files, streams, strict=True):
-                file.seek(stream.skip)
-        except (*ZIP_DAMAGE, ValueError):
-            return
-        while left:
-            fields: dict[str, np.ndarray] = {}
-            for file, stream in zip(files, streams, strict=True):
-                try:
-                    content = file.read(min(ROWS, left) * stream.dtype.itemsize)
-                except ZIP_DAMAGE:
-                    return
-                rows = np.frombuffer(content, stream.dtype, len(content) // stream.dtype.itemsize)
-                fields |= {name: rows[field] for name, field in stream.fields.items()}
-            count = min(map(len, fields.values()))
-            if not count:
+    def _fields(self, row: int, most: int = ROWS) -> Iterator[dict[str, np.ndarray]]:
+        """Columns of equal length from a row on, until a stream ends or is damaged."""
+        left = self._rows - row
+        with ExitStack() as stack:
+            try:
+                files = [stream.open(stack) for stream in self._streams]
+                for file, stream in zip(files, self._streams, strict=True):
+                    file.seek(stream.skip + row * stream.dtype.itemsize)
+            except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError):
                 return
-            yield {name: column[:count] for name, column in fields.items()}
-            left = left - count if count == min(ROWS, left) else 0
+            while left > 0:
+                fields: dict[str, np.ndarray] = {}
+                wanted = min(most, left)
+                for file, stream in zip(files, self._streams, strict=True):
+                    try:
+                        content = file.read(wanted * stream.dtype.itemsize)
+                    except ZIP_DAMAGE:
+                        return
+                    rows = np.frombuffer(content, stream.dtype, len(content) // stream.dtype.itemsize)
+                    fields |= {name: rows[field] for name, field in stream.fields.items()}
+                count = min(map(len, fields.values()))
+                if not count:
+                    return
+                yield {name: column[:count] for name, column in fields.items()}
+                left = left - count if count == wanted else 0
 
 
 def write_npz(path: Path, chunks: Iterable[Events], *, size_hw: tuple[int, int]) -> None:

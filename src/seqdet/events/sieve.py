@@ -13,6 +13,8 @@ from .array import Events
 
 JITTER_US = 1000  # an event that is older than another one before it by more than this is dropped
 NEVER = -(1 << 62)
+LEAP_US = 1_000_000  # a time further ahead than this is asked about: is it damaged?
+WITNESSES = 8  # events to ask
 LATEST_US = 1 << 53  # 285 years
 LARGEST = 1 << 16  # rows and columns that uint16 can address
 
@@ -56,6 +58,8 @@ class Sieve:
     def keep(self, events: Events) -> Events:
         """The events that lie on the sensor and are at most ``JITTER_US`` older than one before them.
 
+        An event more than ``LEAP_US`` ahead is left out if most of the next few are not: its time is damaged.
+
         Raises:
             InputError: if the sieve is strict and some do not.
         """
@@ -77,7 +81,9 @@ def _sift(t, x, y, height, width, latest, kept):
         kept[index] = False
         if x[index] >= width or y[index] >= height:
             outside += 1
-        elif not -LATEST_US <= t[index] <= LATEST_US:
+        elif not -LATEST_US <= t[index] <= LATEST_US or (
+            t[index] > latest + LEAP_US and _is_astray(t[index : index + 1 + WITNESSES], latest)
+        ):
             impossible += 1
         elif t[index] < latest - JITTER_US:
             backwards += 1
@@ -85,3 +91,12 @@ def _sift(t, x, y, height, width, latest, kept):
             kept[index] = True
             latest = max(latest, t[index])
     return outside, impossible, backwards, latest
+
+
+@njit(cache=True, nogil=True)
+def _is_astray(t, latest):
+    """Whether most of the times after the first one lie between the latest so far and it."""
+    between = 0
+    for index in range(1, len(t)):
+        between += latest - JITTER_US <= t[index] < t[0] - JITTER_US
+    return 2 * between > len(t) - 1

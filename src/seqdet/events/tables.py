@@ -7,6 +7,7 @@ The others: see ``npy`` and ``text``.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,10 @@ import numpy as np
 
 from ..checks import InputError
 from .array import Events, Triggers
-from .npy import ZIP_DAMAGE, npy_pieces, npz_pieces
+from .npy import ZIP_DAMAGE, RowPieces, npy_pieces, npz_pieces
 from .rows import Pieces
-from .sieve import Sieve
+from .sieve import JITTER_US, Sieve
+from .spans import end_span_us
 from .text import text_pieces
 
 RECORDS = 1 << 17  # of a piece
@@ -39,7 +41,8 @@ def open_table(path: Path, *, size_hw: tuple[int, int] | None = None, strict: bo
     try:
         with path.open("rb") as file:
             magic = file.read(6)
-        stored_hw = None
+        stored_hw: tuple[int, int] | None = None
+        pieces: Pieces | RowPieces
         if magic == b"\x93NUMPY":
             form, pieces = "npy", npy_pieces(path)
         elif magic.startswith(b"PK"):
@@ -58,23 +61,38 @@ def open_table(path: Path, *, size_hw: tuple[int, int] | None = None, strict: bo
 class TableSource:
     """A ``Source`` of a table; ``open_table`` makes it."""
 
-    def __init__(self, path: Path, form: str, size_hw: tuple[int, int] | None, pieces: Pieces, *, strict: bool) -> None:
+    def __init__(
+        self, path: Path, form: str, size_hw: tuple[int, int] | None, pieces: Pieces | RowPieces, *, strict: bool
+    ) -> None:
         self.format, self.size_hw = form, size_hw
         self._path, self._pieces, self._strict = path, pieces, strict
-        self._sieve = Sieve(path, size_hw, strict=strict)
+        self._sieve = self._new_sieve()
 
     @property
     def dropped(self) -> Counter[str]:
         """What the latest pass over ``chunks`` left out."""
         return self._sieve.dropped
 
+    @property
+    def is_indexed(self) -> bool:
+        """Of npy: its rows can be found by their number."""
+        return isinstance(self._pieces, RowPieces)
+
     def chunks(self, start_us: int | None = None) -> Iterator[Events]:
-        """The events in the order of the file; all are read, pieces before ``start_us`` left out."""
-        self._sieve = sieve = Sieve(self._path, self.size_hw, strict=self._strict)
-        for piece in self._pieces(sieve):
-            events = sieve.keep(piece)
+        """The events in the order of the file; pieces before ``start_us`` are left out, of npy without being read."""
+        self._sieve = sieve = self._new_sieve()
+        first = 0
+        if start_us is not None and isinstance(self._pieces, RowPieces):
+            numbers = range(self._pieces.count)
+            first = max(bisect_left(numbers, start_us - JITTER_US, key=self._pieces.first_time_us) - 1, 0)
+        for events in self._sifted(first, sieve):
             if len(events) and (start_us is None or events.t.max() >= start_us):
                 yield events
+
+    def span_us(self) -> tuple[int, int] | None:
+        """By a whole pass; of npy from both ends."""
+        count = self._pieces.count if isinstance(self._pieces, RowPieces) else 1
+        return end_span_us(self._sifted, count, self._new_sieve)
 
     def triggers(self) -> Triggers:
         """None: tables have none."""
@@ -82,6 +100,13 @@ class TableSource:
 
     def close(self) -> None:
         """Nothing to do: the file is open during a pass only."""
+
+    def _new_sieve(self) -> Sieve:
+        return Sieve(self._path, self.size_hw, strict=self._strict)
+
+    def _sifted(self, first: int, sieve: Sieve) -> Iterator[Events]:
+        pieces = self._pieces.read(first, sieve) if isinstance(self._pieces, RowPieces) else self._pieces(sieve)
+        return map(sieve.keep, pieces)
 
 
 def _record_pieces(path: Path) -> Pieces:

@@ -9,11 +9,12 @@ the largest value. All raise ``InputError`` for events outside the sensor and fo
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Literal, Unpack, get_args
 
 import numpy as np
 
-from ..checks import check_choice
+from ..checks import InputError, check_choice
 from . import kernels
 from .array import Events
 from .windows import Canvas, Windows, draw, positive, whole
@@ -195,5 +196,26 @@ REPRESENTATIONS: dict[str, Callable[..., np.ndarray]] = {
     "stacked_histogram": stacked_histogram,
     "mixed_density_stack": mixed_density_stack,
 }
-"""By name. Put in a function of your own with the arguments of ``Windows``; what it returns for ``Events.empty()`` says
-which channels and dtype it has."""
+"""By name; ``find_representation`` takes functions of your own as well."""
+
+
+def find_representation(name: str) -> Callable[..., np.ndarray]:
+    """A function of ``REPRESENTATIONS``, or one of yours, named ``package.module:function``.
+
+    Yours has the arguments of ``Windows`` and its own; what it returns for ``Events.empty()`` says which channels and
+    dtype its frames have.
+
+    Raises:
+        InputError: if there is no such function.
+    """
+    module, colon, function = name.partition(":")
+    if not colon:
+        check_choice(name, REPRESENTATIONS, "the representation")
+        return REPRESENTATIONS[name]
+    try:
+        found = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"the representation must be an importable package.module:function: {error}.") from error
+    if not callable(found):
+        raise InputError(f"the representation must be a function, got {name}, a {type(found).__name__}.")
+    return found

@@ -6,40 +6,40 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from .array import COLUMNS, Events, Triggers
 from .headers import Header
-from .sieve import NEVER, Sieve
+from .index import Index, Mark, Stamp, load_index, save_index, stamp_of
+from .sieve import JITTER_US, NEVER, Sieve
 
 BLOCK_BYTES = 1 << 20  # of the file at a time
+AHEAD = 1 << 13  # words of the next block that a kernel may look at
 CHUNK_EVENTS = 1 << 18
 SLACK = 32  # a word can add so many
 CHUNK_TRIGGERS = 1 << 12
 MARK_BYTES = 1 << 21  # between two entries of the index
+SAVED_BYTES = 1 << 24  # smaller files are passed sooner than an index is worth
 
-REASONS = ("words before the first time", "events outside the sensor", "events running back in time")
-EARLY, OUTSIDE, BACKWARDS = range(len(REASONS))
+REASONS = (
+    "words before the first time",
+    "events outside the sensor",
+    "events running back in time",
+    "events at times that cannot be",
+)
+EARLY, OUTSIDE, BACKWARDS, ASTRAY = range(len(REASONS))
 NEWEST = 0  # the place in a kernel's state of the greatest event time so far
-
-
-class Mark(NamedTuple):
-    """A place from which decoding can go on: byte, the greatest event time before it, and the state of the kernel."""
-
-    position: int
-    latest_us: int
-    state: np.ndarray
 
 
 class WordSource:
     """A `Source` of a file that is a header and words.
 
     Args:
-        decode: ``decode(words, state, lost, height, width, *event_columns, *trigger_columns)`` decodes words until they
-            end or a column is full and returns how many words, events and triggers those were. It keeps what it has to
-            remember in ``state``, int64, and adds to ``lost``, one count for each of ``REASONS``.
+        decode: ``decode(words, stop, ahead, state, lost, height, width, *event_columns, *trigger_columns)`` decodes
+            words up to ``stop`` or until a column is full and returns how many words, events and triggers those were.
+            It may look at the ``ahead`` words after each. It keeps what it has to remember in ``state``, int64, and
+            adds to ``lost``, one count for each of ``REASONS``.
         state: before the first word; ``state[NEWEST]`` is NEVER.
         offset: the byte where the words begin.
         largest: how many columns and rows the format can address; a greater size in the header is not believed.
@@ -65,6 +65,8 @@ class WordSource:
         self._has_false_size = self.size_hw is None and header.states_size
         self._limits_hw = self.size_hw or (largest, largest)
         self._marks = [Mark(offset, NEVER, state)]
+        self._index: Index | None = None
+        self._stamp: Stamp | None = None
         self._sieve = self._new_sieve()
 
     @property
@@ -72,20 +74,37 @@ class WordSource:
         """What the latest pass over ``chunks`` left out."""
         return self._sieve.dropped
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether a whole pass over the file as it is was made, now or when it was open before."""
+        self._recall()
+        return self._index is not None
+
     def chunks(self, start_us: int | None = None) -> Iterator[Events]:
         """The events in the order of the file, at most ``CHUNK_EVENTS`` at a time; see `Source`.
 
         What was passed once is indexed: the next pass with ``start_us`` begins shortly before it.
         """
         self._sieve = self._new_sieve()
+        self._recall()
         start = NEVER if start_us is None else start_us
         mark = self._marks[max(bisect_left(self._marks, start, key=lambda each: each.latest_us) - 1, 0)]
         for columns, _, newest in self._pieces(mark, self._sieve):
             if newest >= start and len(columns[0]):
                 yield Events(*(column.copy() for column in columns))
 
+    def span_us(self) -> tuple[int, int] | None:
+        """From the index, or by a whole pass, which leaves one."""
+        self._recall()
+        if self._index is None:
+            for _ in self._pieces(self._marks[0], self._new_sieve()):
+                pass
+        assert self._index is not None
+        return self._index.span_us
+
     def triggers(self) -> Triggers:
         """All edges on the trigger inputs, found by a pass over the file."""
+        self._recall()
         pieces = [
             [column.copy() for column in triggers]
             for _, triggers, _ in self._pieces(self._marks[0], self._new_sieve())
@@ -102,30 +121,57 @@ class WordSource:
         sieve.drop("sensor sizes that cannot be, in the header", int(self._has_false_size))
         return sieve
 
+    def _recall(self) -> None:
+        """Forget the index of an older state of the file; take the one kept for the present state."""
+        stamp = stamp_of(self._path)
+        if stamp == self._stamp:
+            return
+        self._stamp, self._marks = stamp, self._marks[:1]
+        self._index = None
+        if stamp.size >= SAVED_BYTES:
+            self._index = load_index(self._path, stamp, self._marks[0], self._word.itemsize)
+        if self._index:
+            self._marks = list(self._index.marks)
+
     def _pieces(self, mark: Mark, sieve: Sieve) -> Iterator[tuple[list[np.ndarray], list[np.ndarray], int]]:
         """Columns of events and of triggers, valid until the next piece, and the greatest event time so far."""
         events = [np.empty(CHUNK_EVENTS + SLACK, dtype) for dtype in COLUMNS.values()]
         edges = _trigger_columns(CHUNK_TRIGGERS)
-        block = np.empty(max(BLOCK_BYTES // self._word.itemsize, 1) * self._word.itemsize, np.uint8)
+        item = self._word.itemsize
+        block = np.empty((max(BLOCK_BYTES // item, 1) + AHEAD) * item, np.uint8)
         position, state, lost = mark.position, mark.state.copy(), np.zeros(len(REASONS), np.int64)
+        held, is_last, total, first_us = 0, False, 0, -NEVER
         with self._path.open("rb") as file:
             file.seek(position)
-            while size := file.readinto(block.data):
-                whole = size - size % self._word.itemsize
-                sieve.drop("bytes of a last word cut off", size - whole)
-                words = block[:whole].view(self._word)
-                while True:
+            while not is_last:
+                size = held + file.readinto(block.data[held:])
+                is_last = size < len(block)
+                words = block[: size - size % item].view(self._word)
+                done, stop = 0, len(words) - (0 if is_last else AHEAD)
+                while done < stop:
                     if position >= self._marks[-1].position + MARK_BYTES:
                         self._marks.append(Mark(position, int(state[NEWEST]), state.copy()))
-                    read, count, edge_count = self._decode(words, state, lost, *self._limits_hw, *events, *edges)
-                    position += read * self._word.itemsize
-                    words = words[read:]
+                    is_early = state[NEWEST] <= first_us + 2 * JITTER_US  # an older one than the first may follow
+                    read, count, edge_count = self._decode(
+                        words[done:], stop - done, AHEAD, state, lost, *self._limits_hw, *events, *edges
+                    )
+                    done, position, total = done + read, position + read * item, total + count
                     for reason, dropped in zip(REASONS, lost.tolist(), strict=True):
                         sieve.drop(reason, dropped)
                     lost[:] = 0
+                    if count and is_early:
+                        first_us = min(first_us, int(events[0][:count].min()))
                     yield [column[:count] for column in events], [edge[:edge_count] for edge in edges], state[NEWEST]
-                    if not len(words):
-                        break
+                if is_last:
+                    sieve.drop("bytes of a last word cut off", size % item)
+                else:
+                    held = AHEAD * item
+                    block[:held] = block[-held:]
+        if mark.position == self._marks[0].position and self._index is None:
+            last_us = int(state[NEWEST]) if total else 0
+            self._index = Index(list(self._marks), total, first_us if total else 0, last_us)
+            if self._stamp and self._stamp.size >= SAVED_BYTES and self._stamp == stamp_of(self._path):
+                save_index(self._path, self._stamp, self._index)
 
 
 def _trigger_columns(length: int) -> list[np.ndarray]:

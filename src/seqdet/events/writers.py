@@ -11,38 +11,47 @@ from numba import njit
 from ..checks import InputError
 from ..files import replacing
 from . import dat, evt
-from .array import Events
+from .array import COLUMNS, Events, Triggers
 from .sieve import JITTER_US, NEVER, check_inside
 
 PIECE_EVENTS = 1 << 16
 LONGEST_PAUSE_US = 1 << 31  # half a loop of DAT's counter: beyond it, a reader cannot tell a pause from running back
-EVT3_STRIDE_US = 1 << 22  # between two words of time in a pause, so that no loop goes unnoticed
+EVT3_STRIDE_US = 1 << 19  # between two words of time in a pause, lest a loop go unnoticed or seem damage
 MARGIN_WORDS = LONGEST_PAUSE_US // EVT3_STRIDE_US + 8  # what one event can take at most
+TRIGGER = 10  # the type of its words in both encodings
 HIGH, LOW, ROW = range(3)  # the places in the state of the encoders; -1 before the first
 
 
-def write_evt2(path: Path, chunks: Iterable[Events], *, size_hw: tuple[int, int]) -> None:
+def write_evt2(
+    path: Path, chunks: Iterable[Events], *, size_hw: tuple[int, int], triggers: Triggers | None = None
+) -> None:
     """Write a RAW recording in EVT2: 4 bytes an event, whatever is in it. Times loop at 2^34 us, 4.8 hours.
 
     Args:
         chunks: the events, in order of time up to a jitter of a millisecond; read back, they are the same.
         size_hw: height and width of the sensor in pixels.
+        triggers: edges on the trigger inputs, in any order; read back, they are sorted by time.
 
     Raises:
-        InputError: if the format cannot address that size, events lie outside of it, have negative times, run back in
-            time or pause for more than 35 minutes, or the file cannot be written. What stood at ``path`` then stays.
+        InputError: if the format cannot address that size or channel, events lie outside of it, have negative times,
+            run back in time or pause for more than 35 minutes, or the file cannot be written. What stood at ``path``
+            then stays.
     """
     header = _raw_header("2.0", "EVT2", _checked(size_hw, evt.COORDINATES))
-    _write(path, header, _encoded(_checked_events(chunks, size_hw), _encode_evt2, words_per_event=2, dtype=np.uint32))
+    events = _with_edges(_checked_events(chunks, size_hw), _edges(triggers, channels=32))
+    _write(path, header, _encoded(_in_order(events), _encode_evt2, words_per_event=2, dtype=np.uint32))
 
 
-def write_evt3(path: Path, chunks: Iterable[Events], *, size_hw: tuple[int, int]) -> None:
+def write_evt3(
+    path: Path, chunks: Iterable[Events], *, size_hw: tuple[int, int], triggers: Triggers | None = None
+) -> None:
     """Write a RAW recording in EVT3: 2 to 8 bytes an event, fewer in dense rows. Times loop at 2^24 us, 16.8 s.
 
     Read back, times are the same but for a multiple of that: the loops before the first event. See ``write_evt2``.
     """
     header = _raw_header("3.0", "EVT3", _checked(size_hw, evt.COORDINATES))
-    _write(path, header, _encoded(_checked_events(chunks, size_hw), _encode_evt3, words_per_event=4, dtype=np.uint16))
+    events = _with_edges(_checked_events(chunks, size_hw), _edges(triggers, channels=16))
+    _write(path, header, _encoded(_in_order(events), _encode_evt3, words_per_event=4, dtype=np.uint16))
 
 
 def write_dat(path: Path, chunks: Iterable[Events], *, size_hw: tuple[int, int]) -> None:
@@ -52,7 +61,7 @@ def write_dat(path: Path, chunks: Iterable[Events], *, size_hw: tuple[int, int])
     """
     height, width = _checked(size_hw, dat.COORDINATES)
     header = f"% Data file containing CD events.\n% Version 2\n% Height {height}\n% Width {width}\n% end\n".encode()
-    _write(path, header + bytes((12, dat.RECORD_BYTES)), map(_dat_records, _checked_events(chunks, size_hw)))
+    _write(path, header + bytes((12, dat.RECORD_BYTES)), map(_dat_records, _in_order(_checked_events(chunks, size_hw))))
 
 
 def _dat_records(events: Events) -> np.ndarray:
@@ -83,8 +92,7 @@ def _write(path: Path, header: bytes, pieces: Iterable[np.ndarray]) -> None:
 
 
 def _checked_events(chunks: Iterable[Events], size_hw: tuple[int, int]) -> Iterator[Events]:
-    """The events in small pieces, after a look at what a reader would drop."""
-    newest = NEVER
+    """The events in small pieces, after a look at their values."""
     for chunk in chunks:
         for begin in range(0, len(chunk), PIECE_EVENTS):
             events = chunk[begin : begin + PIECE_EVENTS]
@@ -93,18 +101,57 @@ def _checked_events(chunks: Iterable[Events], size_hw: tuple[int, int]) -> Itera
                 raise InputError(f"p must be 0 or 1, got {events.p.max()}.")
             if events.t.min() < 0:
                 raise InputError(f"t must not be negative, got {events.t.min()} us. Subtract the first time.")
-            latest = np.maximum.accumulate(np.concatenate([[newest if newest != NEVER else events.t[0]], events.t]))
-            steps = events.t - latest[:-1]
-            if steps.min() < -JITTER_US:
-                raise InputError(
-                    f"t must rise up to a jitter of {JITTER_US} us, got a step of {steps.min()} us. Sort the events."
-                )
-            if steps.max() >= LONGEST_PAUSE_US:
-                raise InputError(
-                    f"t must not leap by {LONGEST_PAUSE_US} us or more, got {steps.max()} us. Split the recording."
-                )
-            newest = int(latest[-1])
             yield events
+
+
+def _in_order(pieces: Iterable[Events]) -> Iterator[Events]:
+    """The pieces, after a look at what a reader would drop."""
+    newest = NEVER
+    for events in pieces:
+        latest = np.maximum.accumulate(np.concatenate([[newest if newest != NEVER else events.t[0]], events.t]))
+        steps = events.t - latest[:-1]
+        if steps.min() < -JITTER_US:
+            raise InputError(
+                f"t must rise up to a jitter of {JITTER_US} us, got a step of {steps.min()} us. Sort the events."
+            )
+        if steps.max() >= LONGEST_PAUSE_US:
+            raise InputError(
+                f"t must not leap by {LONGEST_PAUSE_US} us or more, got {steps.max()} us. Split the recording."
+            )
+        newest = int(latest[-1])
+        yield events
+
+
+def _edges(triggers: Triggers | None, *, channels: int) -> Events:
+    """Trigger edges sorted by time, as events of a polarity that is none: x and y are the bits of channel << 8 | p."""
+    if triggers is None or not len(triggers):
+        return Events.empty()
+    if triggers.t.min() < 0 or triggers.channel.max() >= channels or triggers.p.max() > 1:
+        raise InputError(
+            f"triggers must have times from 0, channels below {channels} and p 0 or 1, got times from "
+            f"{triggers.t.min()} us, channels up to {triggers.channel.max()} and p up to {triggers.p.max()}."
+        )
+    order = np.argsort(triggers.t, kind="stable")
+    values = (triggers.channel.astype(np.uint16) << 8 | triggers.p)[order]
+    p = np.full(len(values), TRIGGER, np.uint8)
+    return Events(triggers.t[order].astype(np.int64), values >> np.uint16(11), values & np.uint16(0x7FF), p)
+
+
+def _with_edges(pieces: Iterable[Events], edges: Events) -> Iterator[Events]:
+    """The pieces with each edge before the first event that is not older."""
+    newest, done = NEVER, 0
+    for events in pieces:
+        latest = np.maximum.accumulate(np.maximum(events.t, newest))
+        newest = int(latest[-1])
+        until = int(np.searchsorted(edges.t, newest, side="right"))
+        if until == done:
+            yield events
+            continue
+        now, done = edges[done:until], until
+        places = np.searchsorted(latest, now.t)
+        yield Events(*(np.insert(getattr(events, name), places, getattr(now, name)) for name in COLUMNS))
+    if done < len(edges):
+        yield edges[done:]
 
 
 def _encoded(
@@ -159,6 +206,11 @@ def _encode_evt3(t, x, y, p, state, words):
             low = t[i] & 0xFFF
             words[count] = 6 << 12 | low
             count += 1
+        if p[i] == TRIGGER:
+            words[count] = TRIGGER << 12 | np.int64(x[i]) << 11 | np.int64(y[i])
+            count += 1
+            i += 1
+            continue
         if y[i] != row:
             row = np.int64(y[i])
             words[count] = row

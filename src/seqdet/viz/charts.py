@@ -59,11 +59,11 @@ def draw_chart(chart: Chart, *, width: int = 540) -> str:
     low, high = chart.y_limits or (min(y.min(), 0), max(y.max(), 0))
     if is_log:
         low, high = min(np.quantile(y, 0.01), y.max() / 10), y.max()
-    y_ticks = _log_ticks(low, high) if is_log else _ticks(low, high, 5)
+    y_ticks = _log_ticks(low, high) if is_log else ticks(low, high, 5)
     low, high = min(low, y_ticks[0]), max(high, y_ticks[-1])
     x_low, x_high = min(x.min(), 0), max(x.max(), 0)
     x_high += x_low == x_high
-    x_ticks = [tick for tick in _ticks(x_low, x_high, 6) if x_low <= tick <= x_high]
+    x_ticks = [tick for tick in ticks(x_low, x_high, 6) if x_low <= tick <= x_high]
 
     def place(points: np.ndarray) -> np.ndarray:
         across = (points[:, 0] - x_low) / (x_high - x_low)
@@ -137,7 +137,7 @@ def _polyline(places: np.ndarray) -> str:
     return f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>'
 
 
-def _ticks(low: float, high: float, count: int) -> list[float]:
+def ticks(low: float, high: float, count: int) -> list[float]:
     """Round numbers, about ``count`` of them, from at or below ``low`` to at or above ``high``."""
     span = high - low if high > low else max(abs(high), 1.0)
     unit = 10 ** math.floor(math.log10(span / count))

@@ -1,0 +1,148 @@
+"""The moving digits as event recordings: a toy problem that only a detector with memory can solve.
+
+Every digit moves as in the videos, but stands completely still now and then, on a schedule of its own. Then it sends
+no events and vanishes from the stream, and it is still to be found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice, tee
+from typing import NamedTuple
+
+import numpy as np
+
+from ..config import EventDigitsConfig
+from ..events.array import Events
+from ..events.sensor import USUAL, Sensor
+from ..events.simulate import LUMINANCE, simulate
+from .digits import SPLITS, Split
+from .labels import EVENT_BBOX
+from .moving_digits import MovingDigits, shown_boxes
+from .rendering import render_light
+from .scene import Scene
+
+STEP_PIXELS = 0.5
+"""Between two rendered frames no digit moves by more. An edge then takes at least two steps to pass a pixel, so that
+the straight lines of the simulator follow the light."""
+REACH = 0.7  # from the centre of a digit to its farthest ink, in heights
+PATH_POINTS = 8  # of a window, to measure how far a digit goes
+BLOCK_WINDOWS = 12  # rendered at once
+PAUSES, SENSOR = 1, 2  # set the random numbers of the two apart from each other and from those of the scene
+
+Moments = Callable[[np.ndarray], np.ndarray]
+"""From times in windows, (T,), to the frame numbers of the videos that the digits then show, (T, D)."""
+
+
+class Window(NamedTuple):
+    """The events with times in ``[end_us - delta_t_us, end_us)``, and the boxes, (N,) ``EVENT_BBOX``, at its end."""
+
+    end_us: int
+    events: Events
+    boxes: np.ndarray
+
+
+class _Step(NamedTuple):
+    """A rendered frame, (H, W) of light, and the boxes if a window ends with it."""
+
+    time_us: int
+    light: np.ndarray
+    boxes: np.ndarray | None
+
+
+class EventDigits:
+    """The recordings of one split; each is a pure function of the seed, the split and its number.
+
+    Args:
+        config: the digits, their motion and their pauses.
+        split: "train", "validation" or "test": whose digits are shown.
+        sensor: thresholds and noise.
+        seed: recordings are drawn from ``(seed, split, recording)``.
+
+    Raises:
+        InputError: as ``MovingDigits``.
+    """
+
+    def __init__(self, config: EventDigitsConfig, split: Split, *, sensor: Sensor = USUAL, seed: int = 0) -> None:
+        self.config, self.sensor, self.seed = config, sensor, seed
+        self._videos = MovingDigits(config.digits, split, clip_length=1, seed=seed)
+
+    def __len__(self) -> int:
+        return len(self._videos.clip_counts)
+
+    def windows(self, index: int) -> Iterator[Window]:
+        """The windows of a recording, one after the other.
+
+        A box is tight around the ink that shows, as in the videos. A digit that has not moved yet has none; one with
+        less than a quarter of its ink showing has a ``class_confidence`` of 0. Track ids number the digits.
+        """
+        frames, times, ends = tee(self._steps(index), 3)
+        intervals = simulate(
+            (step.light for step in frames),
+            (step.time_us for step in times),
+            sensor=self.sensor,
+            seed=int(self._rng(index, SENSOR).integers(2**63)),
+        )
+        parts = []
+        for step, events in zip(islice(ends, 1, None), intervals, strict=True):
+            parts.append(events)
+            if step.boxes is not None:
+                yield Window(step.time_us, Events.concatenate(parts), step.boxes)
+                parts = []
+
+    def _rng(self, index: int, purpose: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, SPLITS.index(self._videos.split), 0, index, purpose])
+
+    def _steps(self, index: int) -> Iterator[_Step]:
+        """The frames from which the events come: one at the start, and then more of them the faster digits move."""
+        digits, scene = self.config.digits, self._videos.scene(index)
+        moments = self._moments(index, len(scene.digits))
+        for first in range(0, windows := self._videos.frames_per_video, BLOCK_WINDOWS):
+            ends = np.arange(first, min(first + BLOCK_WINDOWS, windows) + 1)
+            last_steps = np.cumsum([0, *_step_counts(scene, moments, ends)])
+            times = np.interp(np.arange(1 if first else 0, last_steps[-1] + 1), last_steps, ends)
+            images, labels, to_source = self._videos.placed(scene, moments(times))
+            rendering = render_light(
+                images, scene.colours @ LUMINANCE / 255, to_source, size_hw=(digits.height, digits.width)
+            )
+            exists, xyxy, is_ignored = shown_boxes(rendering)
+            exists &= moments(times) > 0
+            for t, time in enumerate(times):
+                time_us, boxes = round(time * digits.delta_t_us), None
+                if time in ends:
+                    boxes = _rows(time_us, xyxy[t], labels, is_ignored[t])[exists[t]]
+                yield _Step(time_us, rendering.frames[t], boxes)
+
+    def _moments(self, index: int, count: int) -> Moments:
+        """The schedules of a recording's digits."""
+        rng, window_s = self._rng(index, PAUSES), self.config.digits.delta_t_us / 1e6
+        shortest, longest = np.transpose([self.config.moving_s, self.config.still_s]) / window_s
+        spells = int(self._videos.frames_per_video / shortest.sum()) + 2
+        lengths = rng.uniform(shortest, longest, (count, spells, 2))
+        lengths[rng.random(count) < 0.5, 0, 0] = 0  # begins with a pause
+        ends = np.cumsum(lengths.reshape(count, -1), axis=1)
+        moved = np.cumsum((lengths * [1, 0]).reshape(count, -1), axis=1)
+
+        def moments(times: np.ndarray) -> np.ndarray:
+            return np.stack(
+                [np.interp(times, [0, *end], [0, *done]) for end, done in zip(ends, moved, strict=True)], axis=1
+            )
+
+        return moments
+
+
+def _step_counts(scene: Scene, moments: Moments, ends: np.ndarray) -> np.ndarray:
+    """Into how many steps to cut every window between the given ends, so that no digit goes far in one."""
+    heights, angles, centres = scene.at(moments(np.linspace(ends[0], ends[-1], (len(ends) - 1) * PATH_POINTS + 1)))
+    straight = np.linalg.norm(np.diff(centres, axis=0), axis=-1)
+    turned, zoomed = np.abs(np.diff(angles, axis=0)) * heights[1:], np.abs(np.diff(heights, axis=0))
+    paths = (straight + REACH * (turned + zoomed)).reshape(len(ends) - 1, PATH_POINTS, -1).sum(axis=1).max(axis=1)
+    return np.maximum(np.ceil(paths / STEP_PIXELS), 1).astype(np.int64)
+
+
+def _rows(time_us: int, xyxy: np.ndarray, labels: np.ndarray, is_ignored: np.ndarray) -> np.ndarray:
+    rows = np.zeros(len(labels), EVENT_BBOX)
+    rows["t"], rows["class_id"], rows["track_id"] = time_us, labels, np.arange(len(labels))
+    rows["x"], rows["y"], rows["w"], rows["h"] = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1).T
+    rows["class_confidence"] = ~is_ignored
+    return rows

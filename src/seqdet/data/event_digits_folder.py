@@ -1,0 +1,116 @@
+"""Folders of moving digits as event recordings, with their labels."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..checks import InputError, check_at_least
+from ..config import EventDigitsConfig
+from ..config_files import to_dict
+from ..events.array import Events
+from ..events.sensor import USUAL, Sensor
+from ..events.writers import write_evt3
+from ..files import write_text
+from .digits import Split
+from .event_digits import EventDigits
+from .labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX, write_labels
+from .moving_digits import MovingDigits
+
+FORMAT, SETTINGS_FILE = "seqdet event digits 1", "event_digits.json"
+FOLDERS: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
+
+
+def write_event_digits(
+    folder: Path, config: EventDigitsConfig, *, sensor: Sensor = USUAL, seed: int = 0, workers: int = 1
+) -> None:
+    """Write the recordings of all splits as EVT3, with their labels beside: ``train/digits_00000.raw`` and so on.
+
+    The splits show different images. A recording that is there is complete, so that what was interrupted goes on
+    where it stopped, and the files are the same for any number of workers.
+
+    Args:
+        folder: a new or empty one, or one that was begun with the same settings.
+        config: the digits, and how many recordings.
+        sensor: thresholds and noise.
+        seed: of everything that is drawn.
+        workers: processes; a script that asks for more than one needs ``if __name__ == "__main__"``.
+
+    Raises:
+        InputError: if the folder holds something else, or cannot be written, or as ``MovingDigits``.
+    """
+    check_at_least(workers, 1, "workers")
+    recordings: list[tuple[Split, int]] = [
+        (split, n) for split in FOLDERS for n in range(len(_digits(config, split, sensor, seed)))
+    ]
+    _begin(folder, {"format": FORMAT, "seed": seed, "config": to_dict(config), "sensor": to_dict(sensor)})
+    missing = [recording for recording in recordings if not _path(folder, *recording).exists()]
+    write = partial(_write_recording, folder, config, sensor, seed)
+    progress = tqdm(total=len(recordings), initial=len(recordings) - len(missing), unit="recording", disable=None)
+    with progress:
+        if workers == 1:
+            for recording in missing:
+                progress.update(write(recording))
+            return
+        with ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+            try:
+                for done in pool.map(write, missing):
+                    progress.update(done)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def _begin(folder: Path, settings: dict[str, object]) -> None:
+    """Make the folders, or find those of the same settings."""
+    path = folder / SETTINGS_FILE
+    try:
+        if path.exists():
+            if json.loads(path.read_text(encoding="utf-8")) != settings:
+                raise InputError(f"{folder} holds digits of other settings, see {path}. Name another folder.")
+        elif folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise InputError(f"{folder} must be a new or an empty folder, and there is something else.")
+        for name in FOLDERS.values():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{folder} cannot be written or continued: {error}.") from error
+    write_text(folder / CLASSES_FILE, json.dumps({str(n): name for n, name in enumerate(MovingDigits.classes)}) + "\n")
+    write_text(path, json.dumps(settings, indent=2) + "\n")
+
+
+def _path(folder: Path, split: Split, index: int) -> Path:
+    return folder / FOLDERS[split] / f"digits_{index:05}.raw"
+
+
+@cache
+def _digits(config: EventDigitsConfig, split: Split, sensor: Sensor, seed: int) -> EventDigits:
+    return EventDigits(config, split, sensor=sensor, seed=seed)
+
+
+def _write_recording(
+    folder: Path, config: EventDigitsConfig, sensor: Sensor, seed: int, recording: tuple[Split, int]
+) -> int:
+    """Write one recording and its labels; returns 1, the number of recordings written."""
+    split, index = recording
+    path = _path(folder, split, index)
+
+    def events() -> Iterator[Events]:
+        boxes = []
+        for window in _digits(config, split, sensor, seed).windows(index):
+            boxes.append(window.boxes)
+            yield window.events
+        rows = np.zeros(sum(map(len, boxes)), EVENT_BBOX)  # also between the fields, where a copy of rows has anything
+        for name in EVENT_BBOX.names or ():
+            rows[name] = np.concatenate([part[name] for part in boxes])
+        write_labels(path.with_name(path.stem + LABEL_SUFFIX), rows)  # before the recording is there
+
+    write_evt3(path, events(), size_hw=(config.digits.height, config.digits.width))
+    return 1

@@ -1,0 +1,180 @@
+"""What becomes of a recording that is made into tensors: its files and the pieces of work that make them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from ..checks import InputError, check_at_least, check_choice
+from ..config import TensorConfig
+from ..events.files import open_recording
+from .labels import LABEL_SUFFIX, labels_beside, read_labels, write_labels
+from .layouts import Found
+from .processes import Report
+from .rvt import REPRESENTATIONS, write_rvt
+from .segments import SEGMENT_WINDOWS, Segment, Stretch, digest, empty_frame, is_made
+from .store import Description
+from .store_writer import COMPRESSIONS, join_tensors
+
+Layout = Literal["seqdet", "rvt"]
+FIRST_RVT_LABEL_US = 100_000
+UNFINISHED = ".unfinished"
+"""In the folder of results: what is not complete yet."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How recordings become tensor files.
+
+    out: folder of the results. tensor: the frames. max_duration_us: longest recording in a file; longer ones become
+    several. size_hw: of the sensor, for formats that do not say. layout: ours, or RVT's. compression: a key of
+    ``COMPRESSIONS``; ``blosc`` for RVT's layout and ``lz4`` for ours if empty.
+    """
+
+    out: Path
+    tensor: TensorConfig = field(default_factory=TensorConfig)
+    max_duration_us: int | None = None
+    size_hw: tuple[int, int] | None = None
+    layout: Layout = "seqdet"
+    compression: str = ""
+
+    def __post_init__(self) -> None:
+        check_choice(self.layout, ("seqdet", "rvt"), "layout")
+        if self.max_duration_us is not None:
+            check_at_least(self.max_duration_us, self.tensor.window_us, "max_duration_us")
+        check_choice(self.packing, COMPRESSIONS, "compression")
+        empty_frame(self.tensor, self.tensor.to_hw or (self.tensor.downscale, self.tensor.downscale))
+
+    @property
+    def packing(self) -> str:
+        """The compression, chosen."""
+        return self.compression or ("blosc" if self.layout == "rvt" else "lz4")
+
+
+class Part(NamedTuple):
+    """Frames [first, stop) of a recording, and the place of their file in the folder of results, without an ending."""
+
+    place: Path
+    first: int
+    stop: int
+
+    def segments(self, options: Options) -> list[Segment]:
+        """The files that it is made of."""
+        folder = options.out / UNFINISHED / self.place
+        return [
+            Segment(folder / f"{n:08}.h5", n, min(SEGMENT_WINDOWS, self.stop - n))
+            for n in range(self.first, self.stop, SEGMENT_WINDOWS)
+        ]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording. stretch: what is made of it. windows: how many frames it has. parts: those still to make."""
+
+    found: Found
+    labels: Path | None
+    stretch: Stretch
+    windows: int
+    can_seek: bool
+    parts: tuple[Part, ...] = ()
+
+
+def plan(found: Found, report: Report, *, options: Options) -> Job:
+    """What is to be made of a recording; no segments if all of it is there.
+
+    Raises:
+        InputError: if the recording cannot be read or has no events, or there are other tensors in its place.
+    """
+    tensor = options.tensor
+    with open_recording(found.path, size_hw=options.size_hw) as recording:
+        span_us = recording.span_us()
+        if span_us is None:
+            raise InputError(f"{found.path} must have events, and has none.")
+        sensor_hw, can_seek = recording.size_hw, recording.is_indexed
+    labels = labels_beside(found.path)
+    if labels is not None:
+        read_labels(labels)
+    origin_us = span_us[0] // tensor.window_us * tensor.window_us
+    if options.layout == "rvt":
+        origin_us = _rvt_origin_us(labels, span_us[0], tensor.window_us, found.path)
+    window = Description(
+        representation=tensor.representation,
+        parameters=tensor.parameters,
+        sensor_hw=sensor_hw,
+        duration_us=tensor.window_us,
+        start_us=origin_us,
+        source=found.path.name,
+        source_digest=digest(found.path),
+    )
+    windows = (span_us[1] - origin_us) // tensor.window_us + 1
+    longest = windows if options.max_duration_us is None else options.max_duration_us // tensor.window_us
+    parts = []
+    for first in range(0, windows, longest):
+        stop = min(first + longest, windows)
+        start_us, end_us = (origin_us + n * tensor.window_us for n in (first, stop))
+        name = found.place.name if longest >= windows else f"{found.place.name}_{start_us}_{end_us}"
+        parts.append(Part(found.place.with_name(name), first, stop))
+    job = Job(found, labels, Stretch(found.path, options.size_hw, window, tensor, options.packing), windows, can_seek)
+    job = replace(job, parts=tuple(part for part in parts if not _is_finished(part, job, options)))
+    report(1)
+    return job
+
+
+def _rvt_origin_us(labels: Path | None, first_us: int, window_us: int, recording: Path) -> int:
+    """Where windows begin so that one ends with the first label that has events enough before it."""
+    times_us = np.zeros(0, np.int64) if labels is None else read_labels(labels)["t"]
+    usable = times_us[times_us >= FIRST_RVT_LABEL_US]
+    if not len(usable):
+        raise InputError(f"{recording} must have labels beside it for RVT's layout, whose windows end with them.")
+    return int(usable[0]) - -(-max(int(usable[0]) - first_us, 0) // window_us) * window_us
+
+
+def _is_finished(part: Part, job: Job, options: Options) -> bool:
+    """Whether the file of a part is there; other tensors in its place are an error."""
+    target = options.out / part.place
+    pattern = f"{target.name}/{REPRESENTATIONS}/*/*.h5" if options.layout == "rvt" else f"{target.name}.h5"
+    for path in target.parent.glob(pattern):
+        if not is_made(Segment(path, part.first, part.stop - part.first), job.stretch):
+            raise InputError(f"{path} must hold the tensors that are asked for, and holds others. Name another folder.")
+        return True
+    return False
+
+
+def finish(job: Job, options: Options) -> int:
+    """Make the files of a recording out of its segments; returns how many bytes of tensors they hold."""
+    labels, size = None if job.labels is None else read_labels(job.labels), 0
+    for part in job.parts:
+        segments = part.segments(options)
+        joined = segments[0].path.with_name("joined.h5")
+        join_tensors(joined, [segment.path for segment in segments])
+        size += joined.stat().st_size
+        target, window = options.out / part.place, job.stretch.window
+        target.parent.mkdir(parents=True, exist_ok=True)
+        boxes = None if labels is None else _during(labels, window, part, job.windows)
+        if options.layout == "rvt":
+            assert boxes is not None
+            write_rvt(target, joined, boxes)
+        else:
+            if boxes is not None:
+                write_labels(target.with_name(target.name + LABEL_SUFFIX), boxes)
+            joined.replace(target.with_name(target.name + ".h5"))
+        shutil.rmtree(joined.parent)
+    return size
+
+
+def _during(labels: np.ndarray, window: Description, part: Part, windows: int) -> np.ndarray:
+    """The labels of a part: those after its start, up to its end; no label is lost at the ends of the recording."""
+    start_us, end_us = (window.start_us + n * window.duration_us for n in (part.first, part.stop))
+    is_late = labels["t"] > start_us if part.first else np.ones(len(labels), bool)
+    return labels[is_late & (labels["t"] <= end_us)] if part.stop < windows else labels[is_late]
+
+
+def stretches(job: Job, options: Options) -> list[Stretch]:
+    """What is left to do of a recording, in pieces for several processes where one can begin anywhere."""
+    segments = [segment for part in job.parts for segment in part.segments(options)]
+    pieces = [(segment,) for segment in segments] if job.can_seek else [tuple(segments)]
+    return [replace(job.stretch, segments=piece) for piece in pieces]

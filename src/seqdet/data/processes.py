@@ -1,0 +1,88 @@
+"""Work in several processes, with progress, that stops when asked to."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from ..checks import InputError, Stopped
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Report = Callable[[int], None]
+POLL_S = 0.2
+_shared: dict[str, Any] = {}
+
+
+def each(
+    work: Callable[[Item, Report], Result], items: Sequence[Item], *, workers: int, bar: tqdm
+) -> Iterator[tuple[int, Result | InputError]]:
+    """The number of each item and its result, or the ``InputError`` that it ended in, as they are finished.
+
+    Processes are started afresh: ``work`` is a function of a module, and a script guards what it does at its top level
+    by ``if __name__ == "__main__"``.
+
+    Args:
+        work: called with an item and a function that it tells its progress.
+        items: what can be sent to a process.
+        workers: processes; with 1 the work is done in this one.
+        bar: shows the progress.
+
+    Raises:
+        Stopped: if Ctrl-C was pressed; every process has then ended what must not be cut.
+        InputError: if a process was killed.
+    """
+    if workers == 1:
+        for n, item in enumerate(items):
+            yield n, _attempted(work, item, bar.update)
+        return
+    context = multiprocessing.get_context("spawn")
+    done, stop = context.Value("q", 0), context.Event()
+    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(done, stop)) as pool:
+        try:
+            numbers = {pool.submit(_work, work, item): n for n, item in enumerate(items)}
+            waiting = set(numbers)
+            while waiting:
+                finished, waiting = wait(waiting, timeout=POLL_S, return_when="FIRST_COMPLETED")
+                if done.value > bar.n:
+                    bar.update(done.value - bar.n)
+                for future in finished:
+                    yield numbers[future], future.result()
+        except KeyboardInterrupt as error:
+            raise Stopped("Stopped.") from error
+        except BrokenProcessPool as error:
+            raise InputError(
+                "the processes must be left alone and have memory enough; one of them was killed."
+            ) from error
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def _start(done: Any, stop: Any) -> None:
+    """What a new process remembers; Ctrl-C is for the one that started it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _shared.update(done=done, stop=stop)
+
+
+def _work(work: Callable[[Item, Report], Result], item: Item) -> Result | InputError:
+    def report(count: int) -> None:
+        if _shared["stop"].is_set():
+            raise Stopped
+        with _shared["done"].get_lock():
+            _shared["done"].value += count
+
+    return _attempted(work, item, report)
+
+
+def _attempted(work: Callable[[Item, Report], Result], item: Item, report: Callable[[int], Any]) -> Result | InputError:
+    try:
+        return work(item, report)
+    except InputError as error:
+        return error

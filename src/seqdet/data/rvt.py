@@ -1,0 +1,116 @@
+"""Folders of RVT: the tensors and the labels of one recording, read and written.
+
+::
+
+    labels_v2/labels.npz                      labels, and where those of each labelled frame begin
+    labels_v2/timestamps_us.npy               time of each labelled frame
+    event_representations_v2/<name>/event_representations.h5, or event_representations_ds2_nearest.h5 at half size
+    event_representations_v2/<name>/objframe_idx_2_repr_idx.npy    tensor of each labelled frame
+    event_representations_v2/<name>/timestamps_us.npy              end of the window of each tensor
+
+Source: the layout that https://github.com/uzh-rpg/RVT reads and writes.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ..checks import InputError
+from ..files import replacing
+from .labels import EVENT_BBOX
+from .store import DAMAGE, Description, TensorFile
+
+REPRESENTATIONS = "event_representations_v2"
+FULL_SIZE, HALF_SIZE = "event_representations.h5", "event_representations_ds2_nearest.h5"
+TOLERANCE_US = 2000
+"""A label is that of the window that ends within this time of it; others have no place in such a folder."""
+
+
+def open_rvt(folder: Path, name: str | None = None) -> tuple[TensorFile, np.ndarray]:
+    """The tensors, and the labels (N,) ``EVENT_BBOX`` with their times and sensor pixels as they are.
+
+    Args:
+        folder: of one recording.
+        name: of the representation; needed if there are several.
+
+    Raises:
+        InputError: if a file is missing or damaged, or there is no one representation of that name.
+    """
+    names = sorted(each.parent.name for each in folder.glob(f"{REPRESENTATIONS}/*/event_representations*.h5"))
+    chosen = [each for each in names if name in (None, each)]
+    if len(chosen) != 1:
+        raise InputError(f"{folder} must have one representation{f' {name}' if name else ''}, got {names or 'none'}.")
+    inner = folder / REPRESENTATIONS / chosen[0]
+    path = next(inner.glob("event_representations*.h5"))
+    try:
+        ends_us = np.load(inner / "timestamps_us.npy").astype(np.int64)
+        with np.load(folder / "labels_v2" / "labels.npz") as arrays:
+            labels = arrays["labels"].astype(EVENT_BBOX)
+    except DAMAGE as error:
+        raise InputError(f"{folder} must hold RVT's timestamps and labels: {error}.") from error
+    duration_us = _duration_us(chosen[0], ends_us, folder)
+    with TensorFile(path, description=Description(chosen[0], (1, 1), duration_us)) as probe:
+        scale = 2 if path.name == HALF_SIZE else 1
+        sensor_hw = probe.shape[2] * scale, probe.shape[3] * scale
+        if len(ends_us) != len(probe):
+            raise InputError(f"{folder} must have a time for each of its {len(probe)} tensors, got {len(ends_us)}.")
+    start_us = int(ends_us[0]) - duration_us if len(ends_us) else 0
+    tensors = TensorFile(path, description=Description(chosen[0], sensor_hw, duration_us, start_us=start_us))
+    tensors.ends_us = ends_us
+    return tensors, labels
+
+
+def write_rvt(folder: Path, tensors: Path, labels: np.ndarray) -> None:
+    """Write a tensor file, which moves, and the labels at ends of its windows as such a folder.
+
+    RVT's own tensors of half size drop every other pixel; ours count the events of all.
+
+    Args:
+        folder: of the recording; made if it does not exist.
+        tensors: stacked histograms or mixed density stacks, at the sensor's size or half of it, compressed as RVT's.
+        labels: (N,) ``EVENT_BBOX``.
+
+    Raises:
+        InputError: if the tensors are others, or a file cannot be written.
+    """
+    with TensorFile(tensors) as opened:
+        window, ends_us, size_hw = opened.description, opened.ends_us, opened.shape[2:]
+    files: dict[tuple[int, ...], str] = {
+        window.sensor_hw: FULL_SIZE,
+        (window.sensor_hw[0] // 2, window.sensor_hw[1] // 2): HALF_SIZE,
+    }
+    if window.representation not in ("stacked_histogram", "mixed_density_stack") or size_hw not in files:
+        raise InputError(
+            f"RVT takes stacked_histogram or mixed_density_stack at the sensor's size or half of it, "
+            f"got {window.representation} at {size_hw} of {window.sensor_hw}."
+        )
+    bins = window.parameters.get("bins", 10)
+    inner = folder / REPRESENTATIONS / f"{window.representation}_dt={window.duration_us / 1000:g}_nbins={bins}"
+    inner.mkdir(parents=True, exist_ok=True)
+    (folder / "labels_v2").mkdir(exist_ok=True)
+    nearest = np.clip(np.rint((labels["t"] - ends_us[0]) / window.duration_us).astype(np.int64), 0, len(ends_us) - 1)
+    kept = np.abs(labels["t"] - ends_us[nearest]) <= TOLERANCE_US
+    labels, nearest = labels[kept], nearest[kept]
+    frames, starts = np.unique(nearest, return_index=True)
+    with replacing(folder / "labels_v2" / "labels.npz") as temporary, temporary.open("wb") as file:
+        np.savez(file, labels=labels, objframe_idx_2_label_idx=starts.astype(np.int64))
+    for path, array in (
+        (folder / "labels_v2" / "timestamps_us.npy", labels["t"][starts]),
+        (inner / "objframe_idx_2_repr_idx.npy", frames),
+        (inner / "timestamps_us.npy", ends_us),
+    ):
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, array.astype(np.int64), allow_pickle=False)
+    tensors.replace(inner / files[size_hw])
+
+
+def _duration_us(name: str, ends_us: np.ndarray, folder: Path) -> int:
+    """By the name of the representation, or else by the ends of the windows."""
+    if found := re.search(r"_dt=(\d+(?:\.\d+)?)", name):
+        return round(float(found[1]) * 1000)
+    if len(ends_us) < 2:
+        raise InputError(f"{folder} must say in {name} how long its windows are, as in _dt=50.")
+    return int(np.median(np.diff(ends_us)))

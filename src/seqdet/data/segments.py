@@ -1,0 +1,145 @@
+"""Make the tensors of a stretch of a recording, in pieces that are complete or not there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..checks import InputError
+from ..config import TensorConfig
+from ..events.array import Events
+from ..events.files import Window, open_recording
+from ..events.tensors import find_representation
+from .store import Description, TensorFile
+from .store_writer import write_tensors
+
+BATCH = 8  # windows at a time
+SEGMENT_WINDOWS = 256  # so many are lost at most when the work is cut short
+DIGEST_PIECES, DIGEST_BYTES = 64, 1 << 16
+
+
+class Segment(NamedTuple):
+    """Consecutive windows of a recording: those of a file that is written at once. path: of that file."""
+
+    path: Path
+    first: int
+    windows: int
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Consecutive segments of a recording, for one process.
+
+    recording: its file. size_hw: of its sensor, for formats that do not say. window: what its first frame shows.
+    """
+
+    recording: Path
+    size_hw: tuple[int, int] | None
+    window: Description
+    tensor: TensorConfig
+    compression: str
+    segments: tuple[Segment, ...] = ()
+
+    @property
+    def windows(self) -> int:
+        """How many there are in all segments."""
+        return sum(segment.windows for segment in self.segments)
+
+
+def make(stretch: Stretch, report: Callable[[int], None]) -> Counter[str]:
+    """Write the segments that are not there yet; returns what the recording left out, by reason.
+
+    Args:
+        stretch: what to make.
+        report: called with the number of windows that were finished since the last call.
+    """
+    missing = [segment for segment in stretch.segments if not is_made(segment, stretch)]
+    dropped: Counter[str] = Counter()
+    report(stretch.windows - sum(segment.windows for segment in missing))
+    for run in _runs(missing):
+        with open_recording(stretch.recording, size_hw=stretch.size_hw) as recording:
+            duration_us, origin_us = stretch.window.duration_us, stretch.window.start_us
+            first, stop = run[0].first, run[-1].first + run[-1].windows
+            span = {"start_us": origin_us + first * duration_us, "end_us": origin_us + stop * duration_us}
+            windows = recording.windows(duration_us=duration_us, **span)
+            for segment in run:
+                segment.path.parent.mkdir(parents=True, exist_ok=True)
+                window = replace(stretch.window, start_us=origin_us + segment.first * duration_us)
+                batches = frames(islice(windows, segment.windows), stretch.tensor, window.sensor_hw, report)
+                write_tensors(segment.path, batches, window, compression=stretch.compression)
+            dropped += recording.dropped
+    return dropped
+
+
+def is_made(segment: Segment, stretch: Stretch) -> bool:
+    """Whether the file of a segment is there and holds just that."""
+    if not segment.path.is_file():
+        return False
+    window = stretch.window
+    wanted = replace(window, start_us=window.start_us + segment.first * window.duration_us)
+    try:
+        with TensorFile(segment.path) as file:
+            size_hw = stretch.tensor.frame_hw(window.sensor_hw)
+            return (file.description, len(file), file.shape[2:]) == (wanted, segment.windows, size_hw)
+    except InputError:
+        return False
+
+
+def frames(
+    windows: Iterator[Window], tensor: TensorConfig, sensor_hw: tuple[int, int], report: Callable[[int], None]
+) -> Iterator[np.ndarray]:
+    """The frames of some windows, (n, C, H, W), in one buffer that is filled again and again."""
+    represent = find_representation(tensor.representation)
+    layout = {"size_hw": sensor_hw, "to_hw": tensor.frame_hw(sensor_hw), "duration_us": tensor.window_us}
+    frame = empty_frame(tensor, sensor_hw)
+    buffer = np.empty((BATCH, *frame.shape), frame.dtype)
+    while batch := list(islice(windows, BATCH)):
+        for n, window in enumerate(batch):
+            represent(window.events, start_us=window.start_us, out=buffer[n : n + 1], **layout, **tensor.parameters)
+        yield buffer[: len(batch)]
+        report(len(batch))
+
+
+def empty_frame(tensor: TensorConfig, sensor_hw: tuple[int, int]) -> np.ndarray:
+    """The frame (C, H, W) of no events.
+
+    Raises:
+        InputError: if there is no such representation, or it does not take the parameters or that size.
+    """
+    represent, to_hw = find_representation(tensor.representation), tensor.frame_hw(sensor_hw)
+    layout = {"size_hw": sensor_hw, "to_hw": to_hw, "start_us": 0, "duration_us": tensor.window_us}
+    try:
+        return represent(Events.empty(), **layout, **tensor.parameters)[0]
+    except TypeError as error:
+        reason = str(error).partition("() ")[2] or error
+        raise InputError(f"parameters must be arguments of {tensor.representation}; it {reason}.") from error
+
+
+def _runs(segments: list[Segment]) -> Iterator[list[Segment]]:
+    """Segments that follow each other, together: one pass over the recording each."""
+    run: list[Segment] = []
+    for segment in segments:
+        if run and run[-1].first + run[-1].windows != segment.first:
+            yield run
+            run = []
+        run.append(segment)
+    if run:
+        yield run
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of the size of a file and of 64 pieces of it, evenly spread: tells files apart, fast at any size."""
+    size = path.stat().st_size
+    total = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        for place in np.linspace(0, max(size - DIGEST_BYTES, 0), DIGEST_PIECES).astype(int):
+            file.seek(int(place))
+            total.update(file.read(DIGEST_BYTES))
+    return total.hexdigest()

@@ -1,0 +1,165 @@
+"""Tensor files: the frames of a recording, made once and read by slice.
+
+An HDF5 file with one dataset ``data`` (N, C, H, W), a chunk for each frame. Its attributes have the names of the
+vendor's tensor files (https://docs.prophesee.ai/stable/data/file_formats/hdf5_tensor.html), which can be read as well,
+and some of ours. Labels lie beside, see ``labels``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+from ..checks import InputError, check_shape
+
+FORMAT_VERSION = 1
+SHARED = ("max_incr_per_pixel",)
+"""Parameters that the vendor's files have as attributes of their own."""
+DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the frames of a file show.
+
+    representation, parameters: the function of ``seqdet.events.tensors`` and its arguments; of other tools, their name.
+    sensor_hw: height and width of the sensor in pixels, which labels refer to.
+    start_us, duration_us: frame n shows the events of [start_us + n * duration_us, start_us + (n + 1) * duration_us).
+    source, source_digest: name and digest of the recording; empty if unknown.
+    """
+
+    representation: str
+    sensor_hw: tuple[int, int]
+    duration_us: int
+    start_us: int = 0
+    parameters: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
+    source_digest: str = ""
+
+    def attributes(self, frame_shape: tuple[int, ...]) -> dict[str, Any]:
+        """As attributes of a dataset."""
+        return {name: self.parameters[name] for name in SHARED if name in self.parameters} | {
+            "events_to_tensor": np.bytes_(self.representation.encode()),
+            "delta_t": self.duration_us,
+            "event_input_height": self.sensor_hw[0],
+            "event_input_width": self.sensor_hw[1],
+            "shape": np.array(frame_shape),
+            "seqdet_version": FORMAT_VERSION,
+            "start_us": self.start_us,
+            "parameters": json.dumps(self.parameters, sort_keys=True),
+            "source": self.source,
+            "source_digest": self.source_digest,
+        }
+
+
+class TensorFile:
+    """The frames of a file, open for reading; a context manager.
+
+    path: of the file. data: the dataset. description: what it shows. shape: (N, C, H, W). dtype: of the frames.
+    ends_us: (N,) int64, the end of the window of every frame.
+
+    Args:
+        path: of the file.
+        description: what the frames show, for files without attributes.
+
+    Raises:
+        InputError: if it is no tensor file, is damaged, or was written by a newer version.
+    """
+
+    def __init__(self, path: Path | str, *, description: Description | None = None) -> None:
+        self.path = Path(path)
+        hdf5plugin.register(force=False)
+        try:
+            self._file = h5py.File(self.path, "r", locking="best-effort")
+        except OSError as error:
+            raise InputError(f"{path} must be a whole HDF5 tensor file: {error}.") from error
+        try:
+            self.data = find_dataset(self._file)
+            self.description = description or _described(self.data, self.path)
+            self.shape, self.dtype = tuple(map(int, self.data.shape)), self.data.dtype
+        except DAMAGE as error:
+            self.close()
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path} must be a tensor file with a sound dataset 'data': {error}.") from error
+        window = self.description
+        self.ends_us = window.start_us + window.duration_us * np.arange(1, len(self) + 1)
+
+    def __enter__(self) -> TensorFile:
+        return self
+
+    def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
+        """Frames [start, stop), (T, C, H, W), in a new array or in ``out``.
+
+        Raises:
+            InputError: if they are not in the file, ``out`` does not fit, or they are damaged.
+        """
+        if not 0 <= start <= stop <= len(self):
+            raise InputError(f"frames must be within 0 to {len(self)} of {self.path}, got {start} to {stop}.")
+        frames = np.empty((stop - start, *self.shape[1:]), self.dtype) if out is None else out
+        if frames.shape != (stop - start, *self.shape[1:]) or frames.dtype != self.dtype:
+            raise InputError(
+                f"out must be {self.dtype} {(stop - start, *self.shape[1:])}, got {frames.dtype} {frames.shape}."
+            )
+        try:
+            if len(frames):
+                self.data.read_direct(frames, np.s_[start:stop])
+        except DAMAGE as error:
+            raise InputError(
+                f"{self.path} must have sound frames {start} to {stop}: {error}. Make it again."
+            ) from error
+        return frames
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def find_dataset(file: h5py.File) -> h5py.Dataset:
+    """The frames of an open file. Raises ``InputError`` if there are none."""
+    data = file.get("data")
+    if not isinstance(data, h5py.Dataset):
+        raise InputError(f"{file.filename} must have a dataset 'data', got {', '.join(list(file)[:9]) or 'nothing'}.")
+    check_shape(data, "N C H W", f"data of {file.filename}")
+    return data
+
+
+def _described(data: h5py.Dataset, path: Path) -> Description:
+    """What the attributes say; those of the vendor's files suffice."""
+    attributes: dict[str, Any] = dict(data.attrs)
+    if "delta_t" not in attributes:
+        raise InputError(f"{path} must say how long its windows are, in an attribute delta_t, and does not.")
+    version = int(attributes.get("seqdet_version", 0))
+    if version > FORMAT_VERSION:
+        raise InputError(f"{path} must have format version {FORMAT_VERSION} at most, got {version}. Update seqdet.")
+    return Description(
+        representation=_text(attributes.get("events_to_tensor", "")),
+        sensor_hw=(
+            int(attributes.get("event_input_height", data.shape[2])),
+            int(attributes.get("event_input_width", data.shape[3])),
+        ),
+        duration_us=int(attributes["delta_t"]),
+        start_us=int(attributes.get("start_us", 0)),
+        parameters=json.loads(_text(attributes["parameters"]))
+        if version
+        else {name: attributes[name].item() for name in SHARED if name in attributes},
+        source=_text(attributes.get("source", "")),
+        source_digest=_text(attributes.get("source_digest", "")),
+    )
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

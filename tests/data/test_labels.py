@@ -1,0 +1,72 @@
+"""Label files: every layout that is around, and one sentence for what is none."""
+
+import numpy as np
+import pytest
+
+from seqdet.checks import InputError
+from seqdet.data.labels import EVENT_BBOX, labels_beside, read_labels, write_labels
+
+ROWS = [(200, 1.5, 2, 10, 20, 3, 7, 0.5), (100, 4, 5, 6, 7, 1, 2, 1.0)]
+
+
+def test_an_entry_has_forty_bytes_in_the_vendors_order():
+    assert EVENT_BBOX.itemsize == 40
+    assert [EVENT_BBOX.fields[name][1] for name in EVENT_BBOX.names] == [0, 8, 12, 16, 20, 24, 28, 32]
+
+
+def test_labels_come_back_sorted_by_time(tmp_path):
+    write_labels(tmp_path / "a_bbox.npy", np.array(ROWS, EVENT_BBOX))
+    assert read_labels(tmp_path / "a_bbox.npy").tolist() == np.array(ROWS[::-1], EVENT_BBOX).tolist()
+
+
+def test_old_names_other_types_and_missing_tracks_are_read(tmp_path):
+    old = np.array(
+        [(100, 4, 5, 6, 7, 1, 0.25)],
+        [("ts", "<u8"), *((name, "<f8") for name in "xywh"), ("class_id", "u1"), ("confidence", "<f8")],
+    )
+    np.save(tmp_path / "old_bbox.npy", old)
+    assert read_labels(tmp_path / "old_bbox.npy").tolist() == [(100, 4, 5, 6, 7, 1, 0, 0.25)]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"x": np.nan}, "finite corners"),
+        ({"w": -1}, "finite corners"),
+        ({"t": 0.5}, "whole numbers of at least 0 for t"),
+        ({"t": np.nan}, "whole numbers of at least 0 for t"),
+        ({"class_id": -1}, "whole numbers of at least 0 for class_id"),
+    ],
+)
+def test_numbers_that_no_box_has_are_refused(tmp_path, change, sentence):
+    boxes = np.array([(100, 4, 5, 6, 7, 1)], [(name, "<f8") for name in ("t", "x", "y", "w", "h", "class_id")])
+    for name, value in change.items():
+        boxes[name] = value
+    np.save(tmp_path / "a.npy", boxes)
+    with pytest.raises(InputError, match=sentence):
+        read_labels(tmp_path / "a.npy")
+
+
+def test_what_is_no_label_file_is_refused(tmp_path):
+    np.save(tmp_path / "plain.npy", np.zeros((3, 8)))
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    (tmp_path / "text.npy").write_text("0 1 2")
+    for name in ("plain.npy", "objects.npy", "text.npy", "missing.npy"):
+        with pytest.raises(InputError, match=name):
+            read_labels(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("recording", "labels"),
+    [
+        ("a.raw", "a_bbox.npy"),
+        ("a_td.dat", "a_bbox.npy"),
+        ("a_td.dat", "a_td_bbox.npy"),
+        ("a_td.dat.h5", "a_bbox.npy"),
+        ("a_td_500_900.h5", "a_td_500_900_bbox.npy"),
+    ],
+)
+def test_labels_are_found_beside_their_recording(tmp_path, recording, labels):
+    assert labels_beside(tmp_path / recording) is None
+    (tmp_path / labels).touch()
+    assert labels_beside(tmp_path / recording) == tmp_path / labels

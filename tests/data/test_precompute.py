@@ -1,0 +1,307 @@
+"""Recordings to tensors: the same frames as one call makes, the same bytes however often it was interrupted."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from seqdet.checks import InputError, Stopped
+from seqdet.config import TensorConfig
+from seqdet.data import jobs, processes, segments
+from seqdet.data.labels import EVENT_BBOX, read_labels, write_labels
+from seqdet.data.precompute import Options, estimate, precompute
+from seqdet.data.rvt import open_rvt
+from seqdet.data.store import TensorFile
+from seqdet.events.array import Events
+from seqdet.events.files import open_recording
+from seqdet.events.hdf5_writer import write_hdf5
+from seqdet.events.tensors import REPRESENTATIONS, stacked_histogram
+from seqdet.events.writers import write_evt3
+
+SIZE = (40, 60)
+WINDOW_US = 10_000
+
+
+def some_events(seed=0, count=20_000, start_us=123_456, stop_us=1_600_000):
+    rng = np.random.default_rng(seed)
+    t = np.sort(rng.integers(start_us, stop_us, count))
+    x, y = rng.integers(0, SIZE[1], count).astype(np.uint16), rng.integers(0, SIZE[0], count).astype(np.uint16)
+    return Events(t, x, y, rng.integers(0, 2, count).astype(np.uint8))
+
+
+def some_labels(times_us):
+    boxes = np.zeros(len(times_us), EVENT_BBOX)
+    boxes["t"], boxes["w"], boxes["h"], boxes["class_confidence"] = times_us, 10, 12, 1
+    boxes["track_id"] = np.arange(len(times_us))
+    return boxes
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """A folder with a RAW recording of 1.5 s for training, its labels, and an HDF5 one for validation."""
+    folder = tmp_path / "recordings"
+    for split in ("train", "val"):
+        (folder / split).mkdir(parents=True)
+    write_evt3(folder / "train" / "a_td.raw", [some_events()], size_hw=SIZE)
+    write_labels(folder / "train" / "a_bbox.npy", some_labels(np.arange(100_000, 1_600_001, 100_000)))
+    write_hdf5(folder / "val" / "b.hdf5", [some_events(1, 3000, 5, 400_000)], size_hw=SIZE)
+    (folder / "label_map_dictionary.json").write_text(json.dumps({"0": "digit"}))
+    return folder
+
+
+def options(out, **changes):
+    changes = {"tensor": TensorConfig(window_us=WINDOW_US, downscale=2), **changes}
+    return Options(out, **changes)
+
+
+def contents(folder):
+    """The digest of every file."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def expected(recording, start_us, windows):
+    with open_recording(recording) as opened:
+        events = opened.read(start_us, start_us + windows * WINDOW_US)
+    window = {"size_hw": SIZE, "to_hw": (20, 30), "start_us": start_us, "duration_us": WINDOW_US}
+    return stacked_histogram(events, windows=windows, **window)
+
+
+def test_the_frames_are_those_of_one_call_over_the_whole_recording(recordings, tmp_path, monkeypatch):
+    for module in (jobs, segments):
+        monkeypatch.setattr(module, "SEGMENT_WINDOWS", 50)
+    outcome = precompute([recordings], options(tmp_path / "out"))
+    assert (outcome.made, outcome.failed, outcome.windows) == (2, [], 148 + 40)
+    assert sorted(contents(tmp_path / "out")) == [
+        "label_map_dictionary.json",
+        "train/a_td.h5",
+        "train/a_td_bbox.npy",
+        "val/b.h5",
+    ]
+    with TensorFile(tmp_path / "out" / "train" / "a_td.h5") as file:
+        assert file.description.start_us == 120_000
+        assert file.description.sensor_hw == SIZE
+        assert file.description.source == "a_td.raw"
+        frames = file.read(0, len(file))
+    np.testing.assert_array_equal(frames, expected(recordings / "train" / "a_td.raw", 120_000, 148))
+    labels = read_labels(tmp_path / "out" / "train" / "a_td_bbox.npy")
+    assert labels.tolist() == read_labels(recordings / "train" / "a_bbox.npy").tolist()
+
+
+def test_a_long_recording_becomes_parts_that_lose_neither_window_nor_label(recordings, tmp_path):
+    precompute([recordings / "train"], options(tmp_path / "out", max_duration_us=605_000))
+    names = ["a_td_120000_720000", "a_td_720000_1320000", "a_td_1320000_1600000"]
+    frames, labels = [], []
+    for name in names:
+        with TensorFile(tmp_path / "out" / f"{name}.h5") as file:
+            assert file.description.start_us == int(name.split("_")[2])
+            assert file.ends_us[-1] == int(name.split("_")[3])
+            frames.append(file.read(0, len(file)))
+        labels.append(read_labels(tmp_path / "out" / f"{name}_bbox.npy"))
+    np.testing.assert_array_equal(np.concatenate(frames), expected(recordings / "train" / "a_td.raw", 120_000, 148))
+    assert [part["t"].max() for part in labels] == [700_000, 1_300_000, 1_600_000]
+    assert np.concatenate(labels)["track_id"].tolist() == list(range(16))
+    assert len(list((tmp_path / "out").glob("*.h5"))) == 3
+
+
+def test_started_again_after_any_segment_it_ends_with_the_same_bytes(recordings, tmp_path, monkeypatch):
+    for module in (jobs, segments):
+        monkeypatch.setattr(module, "SEGMENT_WINDOWS", 40)
+    precompute([recordings], options(tmp_path / "whole"))
+    write, written = segments.write_tensors, []
+
+    def stopping(path, batches, *rest, **more):
+        if len(written) % 2:
+            written.append(path)
+            raise KeyboardInterrupt
+        write(path, batches, *rest, **more)
+        written.append(path)
+
+    monkeypatch.setattr(segments, "write_tensors", stopping)
+    interruptions = 0
+    while True:
+        try:
+            precompute([recordings], options(tmp_path / "out"))
+            break
+        except KeyboardInterrupt:
+            interruptions += 1
+    assert interruptions == 4  # after each of the five segments but the last
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_a_second_run_makes_nothing(recordings, tmp_path):
+    precompute([recordings], options(tmp_path / "out"))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.h5")}
+    outcome = precompute([recordings], options(tmp_path / "out"))
+    assert (outcome.made, outcome.found) == (0, 2)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.h5")} == before
+
+
+def test_other_tensors_in_the_place_are_not_overwritten(recordings, tmp_path):
+    precompute([recordings / "train"], options(tmp_path / "out"))
+    before = contents(tmp_path / "out")
+    outcome = precompute([recordings / "train"], options(tmp_path / "out", tensor=TensorConfig(window_us=20_000)))
+    assert "Name another folder" in outcome.failed[0]
+    assert {name: contents(tmp_path / "out")[name] for name in before} == before
+
+
+def test_a_changed_recording_is_noticed(recordings, tmp_path):
+    precompute([recordings / "train"], options(tmp_path / "out"))
+    write_evt3(recordings / "train" / "a_td.raw", [some_events(5)], size_hw=SIZE)
+    assert "Name another folder" in precompute([recordings / "train"], options(tmp_path / "out")).failed[0]
+
+
+def test_one_bad_recording_does_not_stop_the_others(recordings, tmp_path):
+    (recordings / "train" / "broken.hdf5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    (recordings / "train" / "c.raw").write_bytes((recordings / "train" / "a_td.raw").read_bytes())
+    (recordings / "train" / "c_bbox.npy").write_text("no labels")
+    write_hdf5(recordings / "val" / "nothing.hdf5", [], size_hw=SIZE)
+    outcome = precompute([recordings], options(tmp_path / "out"))
+    assert outcome.made == 2
+    assert len(outcome.failed) == 3
+    for name, sentence in zip(("broken.hdf5", "c_bbox.npy", "nothing.hdf5"), sorted(outcome.failed), strict=True):
+        assert f"{name} must" in sentence
+
+
+@pytest.mark.parametrize("name", REPRESENTATIONS)
+def test_every_representation_can_be_stored(recordings, tmp_path, name):
+    tensor = TensorConfig(representation=name, window_us=100_000, to_hw=(13, 17))
+    precompute([recordings / "val"], options(tmp_path / "out", tensor=tensor))
+    with open_recording(recordings / "val" / "b.hdf5") as opened:
+        events = opened.read(0, 400_000)
+    window = {"size_hw": SIZE, "to_hw": (13, 17), "start_us": 0, "duration_us": 100_000}
+    with TensorFile(tmp_path / "out" / "b.h5") as file:
+        np.testing.assert_array_equal(file.read(0, 4), REPRESENTATIONS[name](events, windows=4, **window))
+
+
+def test_a_function_of_ones_own_is_a_representation_in_every_process(recordings, tmp_path):
+    (tmp_path / "my_tensors.py").write_text(
+        "import numpy as np\n"
+        "def number(events, *, size_hw, start_us, duration_us, windows=1, to_hw=None, out=None, times=1):\n"
+        "    out = np.zeros((windows, 1, *to_hw), np.int32) if out is None else out\n"
+        "    out[...] = times * len(events)\n"
+        "    return out\n"
+    )
+    command = [sys.executable, "-c", "from seqdet.cli import main; main()", "precompute", str(recordings / "val")]
+    command += ["-o", str(tmp_path / "out"), "--tensor", "my_tensors:number", "--parameters", "{times: 3}"]
+    run = subprocess.run([*command, "--workers", "2"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    with TensorFile(tmp_path / "out" / "b.h5") as file:
+        assert file.read(0, len(file))[:, 0, 0, 0].sum() == 3 * 3000
+
+
+def test_two_processes_make_the_same_bytes_as_one_even_if_they_are_killed(recordings, tmp_path):
+    """Many segments, killed as soon as some are there; then Ctrl-C; then to the end."""
+    one = options(tmp_path / "one", tensor=TensorConfig(window_us=500))
+    precompute([recordings], one)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from seqdet.config import TensorConfig\n"
+        "from seqdet.data.precompute import Options, precompute\n"
+        "if __name__ == '__main__':\n"
+        f"    options = Options(Path({str(tmp_path / 'two')!r}), TensorConfig(window_us=500))\n"
+        f"    precompute([Path({str(recordings)!r})], options, workers=2)\n"
+    )
+    for signal_, code in ((signal.SIGKILL, -9), (signal.SIGINT, 1)):
+        already = sum(1 for _ in (tmp_path / "two").rglob("0*.h5"))
+        run = subprocess.Popen([sys.executable, script], start_new_session=True, stderr=subprocess.PIPE, text=True)
+        end = time.monotonic() + 60
+        while sum(1 for _ in (tmp_path / "two").rglob("0*.h5")) <= already + 1 and time.monotonic() < end:
+            time.sleep(0.005)
+        os.killpg(run.pid, signal_)
+        assert run.communicate(timeout=60)[1].rstrip().endswith("Stopped: Stopped.") == (signal_ == signal.SIGINT)
+        assert run.returncode == code
+    assert not (tmp_path / "two" / "train" / "a_td.h5").exists()
+    subprocess.run([sys.executable, script], check=True, capture_output=True)
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+
+
+def test_rvts_folders_are_written_as_rvt_writes_them(recordings, tmp_path):
+    times_us = np.array([40_000, 205_000, 205_000, 304_000, 305_500, 1_604_000])
+    write_labels(recordings / "train" / "a_bbox.npy", some_labels(times_us))
+    tensor = TensorConfig(parameters={"bins": 10, "max_count": 10}, window_us=50_000, downscale=2)
+    outcome = precompute([recordings / "train"], options(tmp_path / "out", tensor=tensor, layout="rvt"))
+    assert outcome.failed == []
+    folder = tmp_path / "out" / "a_td"
+    inner = folder / "event_representations_v2" / "stacked_histogram_dt=50_nbins=10"
+    with h5py.File(inner / "event_representations_ds2_nearest.h5") as file:
+        assert file["data"].shape[1:] == (20, 20, 30)
+        assert file["data"].dtype == np.uint8
+        assert file["data"].chunks == (1, 20, 20, 30)
+        assert file["data"].id.get_create_plist().get_filter(0)[0] == 32001
+        assert file["data"].id.get_create_plist().get_filter(0)[2][4:7] == (1, 1, 5)  # zstd, level 1, bytes shuffled
+    ends_us = np.load(inner / "timestamps_us.npy")
+    assert ends_us.dtype == np.int64
+    assert 205_000 in ends_us
+    assert (np.diff(ends_us) == 50_000).all()
+    labels = np.load(folder / "labels_v2" / "labels.npz")
+    assert labels["labels"].dtype == EVENT_BBOX
+    assert labels["labels"]["t"].tolist() == [205_000, 205_000, 304_000, 305_500, 1_604_000]
+    assert labels["objframe_idx_2_label_idx"].tolist() == [0, 2, 4]
+    assert np.load(folder / "labels_v2" / "timestamps_us.npy").tolist() == [205_000, 304_000, 1_604_000]
+    frames = np.load(inner / "objframe_idx_2_repr_idx.npy")
+    assert ends_us[frames].tolist() == [205_000, 305_000, 1_605_000]
+
+    tensors, boxes = open_rvt(folder)
+    with tensors, open_recording(recordings / "train" / "a_td.raw") as recording:
+        assert tensors.description.sensor_hw == SIZE
+        assert tensors.description.duration_us == 50_000
+        assert boxes["track_id"].tolist() == [1, 2, 3, 4, 5]
+        number = int(np.flatnonzero(tensors.ends_us == 205_000)[0])
+        window = {"size_hw": SIZE, "to_hw": (20, 30), "start_us": 155_000, "duration_us": 50_000}
+        np.testing.assert_array_equal(
+            tensors.read(number, number + 1),
+            stacked_histogram(recording.read(155_000, 205_000), max_count=10, **window),
+        )
+
+
+def test_rvts_layout_needs_labels(recordings, tmp_path):
+    outcome = precompute([recordings / "val"], options(tmp_path / "out", layout="rvt"))
+    assert "must have labels" in outcome.failed[0]
+
+
+def test_a_dry_run_writes_nothing_and_is_about_right(recordings, tmp_path):
+    foreseen = estimate([recordings], options(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    outcome = precompute([recordings], options(tmp_path / "out"))
+    assert (foreseen.recordings, foreseen.windows) == (2, outcome.windows)
+    assert foreseen.frame_bytes == outcome.windows * 20 * 20 * 30
+    assert 0.5 < foreseen.disk_bytes / outcome.bytes < 2
+    assert foreseen.seconds > 0
+
+
+def test_wrong_options_are_refused_before_anything_is_read(tmp_path):
+    for change, sentence in (
+        ({"tensor": TensorConfig(representation="nothing")}, "must be one of"),
+        ({"tensor": TensorConfig(representation="os:nothing")}, "importable"),
+        ({"tensor": TensorConfig(parameters={"bin": 3})}, "unexpected keyword argument 'bin'"),
+        ({"tensor": TensorConfig(parameters={"bins": 0})}, "from 1 to 1000"),
+        ({"max_duration_us": 5}, "max_duration_us must be at least"),
+        ({"compression": "zip"}, "compression must be one of"),
+        ({"layout": "coco"}, "layout must be one of"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            options(tmp_path, **change)
+
+
+def test_work_in_processes_stops_at_ctrl_c(monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(processes, "wait", interrupted)
+    with processes.tqdm(disable=True) as bar, pytest.raises(Stopped):
+        list(processes.each(sum, [(1, 2)], workers=2, bar=bar))
+
+
+def test_a_recording_outside_the_folder_is_found_by_its_name(recordings, tmp_path):
+    precompute([recordings / "val" / "b.hdf5", recordings / "train" / "a_td.raw"], options(Path(tmp_path / "out")))
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.h5")) == ["a_td.h5", "b.h5"]

@@ -1,0 +1,181 @@
+"""Tensor files: what goes in comes out, whole or in slices; what cannot be is one sentence."""
+
+import json
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqdet.checks import InputError
+from seqdet.data.store import Description, TensorFile
+from seqdet.data.store_writer import COMPRESSIONS, append_tensors, join_tensors, write_tensors
+
+WINDOW = Description("event_cube", (24, 32), 50_000, start_us=150_000, parameters={"bins": 2}, source="a.raw")
+
+
+def some_frames(count, dtype=np.uint8, seed=0):
+    return np.random.default_rng(seed).integers(0, 9, (count, 4, 12, 16)).astype(dtype)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.float32, np.int64])
+def test_frames_and_their_description_come_back(tmp_path, compression, dtype):
+    frames = some_frames(5, dtype)
+    write_tensors(tmp_path / "a.h5", [frames[:2], frames[2:]], WINDOW, compression=compression)
+    with TensorFile(tmp_path / "a.h5") as file:
+        assert file.description == WINDOW
+        assert file.shape == frames.shape
+        assert file.dtype == dtype
+        np.testing.assert_array_equal(file.read(0, 5), frames)
+        assert file.ends_us.tolist() == [200_000, 250_000, 300_000, 350_000, 400_000]
+
+
+@given(st.integers(0, 9), st.integers(0, 9))
+def test_a_slice_is_that_part_of_the_whole(tmp_path_factory, first, second):
+    path = tmp_path_factory.getbasetemp() / "slices.h5"
+    frames = some_frames(9)
+    if not path.exists():
+        write_tensors(path, [frames], WINDOW)
+    start, stop = sorted((first, second))
+    buffer = np.full((stop - start, 4, 12, 16), 99, np.uint8)
+    with TensorFile(path) as file:
+        assert file.read(start, stop, buffer) is buffer
+    np.testing.assert_array_equal(buffer, frames[start:stop])
+
+
+def test_a_buffer_that_is_filled_again_and_again_is_written_as_it_was(tmp_path):
+    frames, buffer = some_frames(6), np.empty((2, 4, 12, 16), np.uint8)
+
+    def refilled():
+        for n in range(0, 6, 2):
+            buffer[:] = frames[n : n + 2]
+            yield buffer
+
+    write_tensors(tmp_path / "a.h5", refilled(), WINDOW)
+    with TensorFile(tmp_path / "a.h5") as file:
+        np.testing.assert_array_equal(file.read(0, 6), frames)
+
+
+def test_appended_frames_follow_those_that_are_there(tmp_path):
+    frames = some_frames(5)
+    write_tensors(tmp_path / "a.h5", [frames[:2]], WINDOW)
+    append_tensors(tmp_path / "a.h5", [frames[2:]])
+    with TensorFile(tmp_path / "a.h5") as file:
+        np.testing.assert_array_equal(file.read(0, 5), frames)
+        assert file.description == WINDOW
+
+
+def test_what_fails_to_be_appended_leaves_the_file_as_it_was(tmp_path):
+    write_tensors(tmp_path / "a.h5", [some_frames(2)], WINDOW)
+    before = (tmp_path / "a.h5").read_bytes()
+    with pytest.raises(InputError, match="frames must all be uint8"):
+        append_tensors(tmp_path / "a.h5", [some_frames(1), some_frames(1, np.float32)])
+    assert (tmp_path / "a.h5").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_joined_parts_hold_the_frames_of_all(tmp_path, compression):
+    frames, paths = some_frames(7, np.float32), []
+    for first, stop in ((0, 3), (3, 5), (5, 7)):
+        paths.append(tmp_path / f"{first}.h5")
+        window = replace(WINDOW, start_us=WINDOW.start_us + first * WINDOW.duration_us)
+        write_tensors(paths[-1], [frames[first:stop]], window, compression=compression)
+    join_tensors(tmp_path / "all.h5", paths)
+    with TensorFile(tmp_path / "all.h5") as file:
+        np.testing.assert_array_equal(file.read(0, 7), frames)
+        assert file.description == WINDOW
+    with pytest.raises(InputError, match="must follow the frames before it"):
+        join_tensors(tmp_path / "wrong.h5", [paths[0], paths[2]])
+    assert not (tmp_path / "wrong.h5").exists()
+
+
+def test_the_vendors_file_is_read(tmp_path):
+    """One dataset with attributes: https://docs.prophesee.ai/stable/data/file_formats/hdf5_tensor.html."""
+    frames = some_frames(3, np.float32)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("data", data=frames)
+        data.attrs.update(
+            {
+                "delta_t": np.int32(50_000),
+                "events_to_tensor": b"event_cube",
+                "event_input_height": 24,
+                "event_input_width": 32,
+                "max_incr_per_pixel": 2.5,
+                "shape": np.array(frames.shape[1:]),
+            }
+        )
+    with TensorFile(tmp_path / "a.h5") as file:
+        assert file.description == Description("event_cube", (24, 32), 50_000, parameters={"max_incr_per_pixel": 2.5})
+        np.testing.assert_array_equal(file.read(1, 3), frames[1:])
+
+
+def test_ours_has_the_names_of_the_vendor(tmp_path):
+    write_tensors(tmp_path / "a.h5", [some_frames(1)], replace(WINDOW, parameters={"max_incr_per_pixel": 3.0}))
+    with h5py.File(tmp_path / "a.h5") as file:
+        attributes = dict(file["data"].attrs)
+    assert attributes["delta_t"] == 50_000
+    assert attributes["events_to_tensor"] == b"event_cube"
+    assert attributes["max_incr_per_pixel"] == 3.0
+    assert (attributes["event_input_height"], attributes["event_input_width"]) == (24, 32)
+    assert json.loads(attributes["parameters"]) == {"max_incr_per_pixel": 3.0}
+
+
+def test_a_file_of_a_newer_version_is_refused(tmp_path):
+    write_tensors(tmp_path / "a.h5", [some_frames(1)], WINDOW)
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["data"].attrs["seqdet_version"] = 99
+    with pytest.raises(InputError, match="format version 1 at most, got 99"):
+        TensorFile(tmp_path / "a.h5")
+
+
+def test_what_is_no_tensor_file_is_one_sentence(tmp_path):
+    (tmp_path / "text.h5").write_text("hello")
+    with h5py.File(tmp_path / "events.h5", "w") as file:
+        file.create_group("events")
+    with h5py.File(tmp_path / "bare.h5", "w") as file:
+        file["data"] = some_frames(1)
+    with h5py.File(tmp_path / "flat.h5", "w") as file:
+        file["data"] = np.zeros(5)
+    with h5py.File(tmp_path / "strange.h5", "w") as file:
+        file["data"] = some_frames(1)
+        file["data"].attrs.update({"delta_t": "soon"})
+    for name, sentence in {
+        "missing.h5": "whole HDF5 tensor file",
+        "text.h5": "whole HDF5 tensor file",
+        "events.h5": "dataset 'data', got events",
+        "bare.h5": "attribute delta_t",
+        "flat.h5": "must have shape",
+        "strange.h5": "sound dataset",
+    }.items():
+        with pytest.raises(InputError, match=sentence):
+            TensorFile(tmp_path / name)
+
+
+def test_a_damaged_frame_is_one_sentence(tmp_path):
+    write_tensors(tmp_path / "a.h5", [some_frames(3)], WINDOW, compression="zstd")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["data"].id.write_direct_chunk((1, 0, 0, 0), b"no zstd")
+    with TensorFile(tmp_path / "a.h5") as file:
+        file.read(0, 1)
+        with pytest.raises(InputError, match="sound frames 1 to 2"):
+            file.read(1, 2)
+
+
+def test_frames_outside_and_buffers_that_do_not_fit_are_refused(tmp_path):
+    write_tensors(tmp_path / "a.h5", [some_frames(3)], WINDOW)
+    with TensorFile(tmp_path / "a.h5") as file:
+        for start, stop in ((-1, 2), (0, 4), (2, 1)):
+            with pytest.raises(InputError, match="within 0 to 3"):
+                file.read(start, stop)
+        with pytest.raises(InputError, match="out must be uint8"):
+            file.read(0, 2, np.empty((2, 4, 12, 16), np.float32))
+
+
+def test_nothing_is_not_written(tmp_path):
+    with pytest.raises(InputError, match="at least one"):
+        write_tensors(tmp_path / "a.h5", [], WINDOW)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+
+from seqdet.checks import InputError
+from seqdet.events.array import Events, columns
+from seqdet.events.tensors import REPRESENTATIONS
+from seqdet.viz.event_images import PALETTES
+from seqdet.viz.tensor_images import channels_image, tensor_image
+from seqdet.viz.tiles import GAP, frame_image
+
+SIZE = (6, 8)
+WINDOW = {"size_hw": SIZE, "start_us": 0, "duration_us": 1000}
+CASES = [(name, {}) for name in REPRESENTATIONS] + [
+    ("event_cube", {"split_polarity": False}),
+    ("time_surface", {"decay": "none"}),
+    ("time_surface", {"decay": "exponential"}),
+    ("multi_channel_time_surface", {"decay": "none"}),
+]
+EVENTS = columns(t=[500, 600, 700, 800, 900], x=[1, 1, 1, 4, 6], y=[2, 2, 2, 3, 5], p=[1, 1, 1, 0, 1])
+
+
+def picture(name, parameters, events=EVENTS, palette="dark"):
+    frame = REPRESENTATIONS[name](events, **WINDOW, **parameters)[0]
+    before = frame.copy()
+    image = tensor_image(
+        frame, representation=name, split_polarity=parameters.get("split_polarity", True), palette=palette
+    )
+    np.testing.assert_array_equal(frame, before)
+    return image
+
+
+@pytest.mark.parametrize("palette", PALETTES)
+@pytest.mark.parametrize(("name", "parameters"), CASES)
+def test_every_representation_shows_its_polarities_at_their_pixels(name, parameters, palette):
+    image = picture(name, parameters, palette=palette)
+    background, on, off = (np.array(colour, float) for colour in PALETTES[palette])
+    assert image.shape == (*SIZE, 3)
+    assert image.dtype == np.uint8
+    assert {tuple(pixel) for pixel in np.argwhere((image != background).any(-1))} == {(2, 1), (3, 4), (5, 6)}
+    for y, x, colour in ((2, 1, on), (3, 4, off), (5, 6, on)):
+        way = (image[y, x] - background) @ (colour - background) / ((colour - background) ** 2).sum()
+        assert 0.2 < way <= 1.01
+        np.testing.assert_allclose(image[y, x], background + way * (colour - background), atol=1)
+
+
+@pytest.mark.parametrize(("name", "parameters"), CASES)
+def test_a_window_without_events_is_background(name, parameters):
+    assert (picture(name, parameters, Events.empty()) == PALETTES["dark"].background).all()
+
+
+@pytest.mark.parametrize(("name", "parameters"), CASES)
+def test_more_events_or_more_recent_ones_are_further_from_the_background(name, parameters):
+    image = picture(name, parameters).astype(int)
+    often, recent = (np.abs(image[y, x] - PALETTES["dark"].background).sum() for y, x in ((2, 1), (5, 6)))
+    assert recent > often if "time_surface" in name else recent < often
+
+
+def test_the_last_polarity_of_a_pixel_wins_in_a_time_surface():
+    events = columns(t=[100, 900], x=[1, 1], y=[2, 2], p=[1, 0])
+    blue = picture("time_surface", {}, events)[2, 1].astype(int)
+    np.testing.assert_allclose(blue, picture("time_surface", {}, events[1:])[2, 1], atol=1)
+
+
+def test_another_representation_looks_as_a_frame_does():
+    frame = np.random.default_rng(0).random((7, *SIZE), np.float32)
+    np.testing.assert_array_equal(tensor_image(frame, representation="mine"), frame_image(frame))
+
+
+def test_a_tensor_looks_as_the_array_does():
+    frame = REPRESENTATIONS["stacked_histogram"](EVENTS, **WINDOW)[0]
+    image = tensor_image(torch.from_numpy(frame), representation="stacked_histogram")
+    np.testing.assert_array_equal(image, tensor_image(frame, representation="stacked_histogram"))
+
+
+def test_a_wrong_shape_is_refused():
+    with pytest.raises(InputError, match=r"frame must have shape \(C, H, W\)"):
+        tensor_image(np.zeros((1, 2, 3, 4)), representation="histogram")
+
+
+def test_every_channel_has_its_tile():
+    frame = np.zeros((7, *SIZE), np.int8)
+    plain = channels_image(frame, columns=4)
+    for channel in range(7):
+        changed = frame.copy()
+        changed[channel, 2, 3] = -3 if channel % 2 else 5
+        y, x = np.argwhere((channels_image(changed, columns=4) != plain).any(-1)).mean(axis=0)
+        row, column = y // (plain.shape[0] / 2), x // ((plain.shape[1] - GAP) / 4)
+        assert (row, column) == divmod(channel, 4)
+
+
+@pytest.mark.parametrize(("name", "parameters"), CASES)
+@pytest.mark.parametrize("size_hw", [(1, 1), (700, 4), (3, 1300)])
+def test_sensors_of_any_size_have_a_contact_sheet(name, parameters, size_hw):
+    frame = REPRESENTATIONS[name](Events.empty(), size_hw=size_hw, start_us=0, duration_us=1000, **parameters)[0]
+    assert max(channels_image(frame).shape) < 4000
