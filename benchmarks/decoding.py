@@ -4,12 +4,15 @@ python benchmarks/decoding.py                  # a table on the terminal
 python benchmarks/decoding.py --json out.json
 
 Two recordings are made up and written to a temporary folder: sparse, single events all over 1280x720, and dense, long
-stretches of rows of 640x480. The bound is numpy copying the columns whole, 13 bytes an event, to new arrays.
+stretches of rows of 640x480. The bound is numpy copying the columns whole, 13 bytes an event, to new arrays. The
+package evt3, where it is installed, decodes the EVT3 files too, in batches and whole; the better of the two is shown.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import importlib.util
 import json
 import os
 import platform
@@ -75,6 +78,16 @@ def decode(source: Source) -> int:
     return sum(map(len, source.chunks()))
 
 
+def decode_by_peer(path: Path, *, whole: bool) -> int:
+    evt3 = importlib.import_module("evt3")
+    return len(evt3.decode_file(str(path))) if whole else sum(map(len, evt3.decode_file_batches(str(path))))
+
+
+def pass_for_span(path: Path, count: int) -> int:
+    open_evt(path).span_us()
+    return count
+
+
 def copy(events: Events) -> int:
     return len(Events(events.t.copy(), events.x.copy(), events.y.copy(), events.p.copy()))
 
@@ -86,10 +99,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the rows here")
     args = parser.parse_args()
 
+    os.environ["SEQDET_CACHE"] = os.devnull  # no index is kept: each pass is the first one
+
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     versions = f"numba {numba.__version__}, numpy {np.__version__}"
     print(
-        f"{machine}, {versions}\n{'':>16} {'bytes/event':>12} {'M events/s':>11} {'M copied/s':>11} {'of a copy':>10}"
+        f"{machine}, {versions}\n{'':>16} {'bytes/event':>12} {'M events/s':>11} {'M copied/s':>11} "
+        f"{'of a copy':>10} {'span alone':>11} {'by evt3':>11}"
     )
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -104,20 +120,27 @@ def main() -> None:
                 source = open_dat(file) if name == "DAT" else open_evt(file)
                 if decode(source) != len(events):
                     raise SystemExit(f"{name} lost events: {source.dropped}")
-                rates = [
-                    (million_per_s(partial(decode, source)), million_per_s(partial(copy, events)))
-                    for _ in range(args.repeats)
-                ]
-                rate, copied = map(max, zip(*rates, strict=True))
+                works = [partial(decode, source), partial(copy, events)]
+                if name != "DAT":
+                    works.append(partial(pass_for_span, file, len(events)))
+                if name == "EVT3" and importlib.util.find_spec("evt3"):
+                    works += [partial(decode_by_peer, file, whole=whole) for whole in (False, True)]
+                rates = [list(map(million_per_s, works)) for _ in range(args.repeats)]
+                rate, copied, *others = map(max, zip(*rates, strict=True))
                 row = {
                     "recording": f"{name} {density.__name__}",
                     "bytes_per_event": file.stat().st_size / len(events),
                     "million_events_per_s": rate,
                     "million_copied_per_s": copied,
                     "of_a_copy": rate / copied,
+                    "pass_for_span": others[0] if others else None,
+                    "evt3_million_per_s": max(others[1:], default=None),
                 }
                 rows.append({**row, "machine": machine, "versions": versions})
-                print("{:>16} {:>12.1f} {:>11.0f} {:>11.0f} {:>10.2f}".format(*row.values()))
+                print(
+                    "{:>16} {:>12.1f} {:>11.0f} {:>11.0f} {:>10.2f}".format(*row.values()),
+                    *(f"{value:>11.0f}" if value else f"{'':>11}" for value in list(row.values())[5:]),
+                )
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2))
 

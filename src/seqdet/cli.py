@@ -19,12 +19,15 @@ from jsonargparse import ArgumentParser, Namespace, auto_cli, set_parsing_settin
 
 from . import __version__
 from .checks import InputError, Stopped
-from .config import DataConfig, ModelConfig, RunConfig, TensorConfig, TrainConfig
+from .config import DataConfig, EventDigitsConfig, ModelConfig, RunConfig, TensorConfig, TrainConfig
 from .config_files import check_setting, from_dict, read_config, suggestion
+from .events.sensor import USUAL, Sensor
 from .runs import RunFolder
 
 log = logging.getLogger("seqdet")
 PARTS = get_type_hints(RunConfig)
+GROUPS = {**PARTS, "scene": EventDigitsConfig, "sensor": Sensor}
+"""Options that are dataclasses."""
 
 
 def train(
@@ -66,18 +69,41 @@ def evaluate_run(run: Path) -> None:
     log.info(summary(evaluate(run), run))
 
 
-def inspect_recording(recording: Path, strict: bool = False) -> None:
-    """Say what is in a recording: format, sensor, events, rates, hot pixels, gaps, triggers, oddities.
+def inspect_recording(
+    recording: Path,
+    strict: bool = False,
+    plot: Path | None = None,
+    video: Path | None = None,
+    palette: Literal["dark", "light", "grey", "cool_warm", "colour_blind"] = "dark",
+    speed: float = 1.0,
+    window_us: int | None = None,
+) -> None:
+    """Say what is in a recording: format, sensor, events, rates, hot pixels, gaps, triggers, faults; draw and play it.
 
     Args:
-        recording: RAW, DAT, HDF5, npy, npz, text or bin file.
+        recording: RAW, DAT, HDF5, AEDAT4, npy, npz, text or bin file.
         strict: stop at the first fault instead of leaving it out and counting it.
+        plot: PNG file with the rate over time, the events of every pixel and the facts.
+        video: MP4 file of the events.
+        palette: colours of the video.
+        speed: of the video; 1 plays in real time, 0.1 ten times slower.
+        window_us: how far a picture of the video looks back; to the one before if not given.
     """
     from .events.files import open_recording
     from .events.inspection import inspect
 
     with open_recording(recording, strict=strict) as opened:
-        log.info("\n".join(inspect(opened).lines()))
+        found = inspect(opened)
+        log.info("\n".join(found.lines()))
+        if plot:
+            from .viz.inspection import write_inspection_image
+
+            write_inspection_image(plot, found, title=recording.name)
+        if video:
+            from .viz.recordings import write_recording_video
+
+            part: Any = {"start_us": found.first_us, "duration_us": found.duration_us + 1, "size_hw": found.size_hw}
+            write_recording_video(video, opened, palette=palette, speed=speed, window_us=window_us, **part)
 
 
 def convert_recording(
@@ -150,12 +176,63 @@ def precompute_tensors(
         raise InputError(report.failed[0])
 
 
-COMMANDS = {
+def simulate_frames(
+    source: Path,
+    out: Path | None = None,
+    fps: float | None = None,
+    sensor: Sensor = USUAL,
+    seed: int = 0,
+) -> None:
+    """Write what an event camera would have recorded of a video or a folder of images.
+
+    Args:
+        source: video, or folder of images, which are shown in the order of their names.
+        out: the recording; its ending tells the format: .raw (EVT3), .dat, .hdf5 or .npz.
+        fps: frames per second; a folder needs it, and a video is replayed at it, as one in slow motion.
+        sensor: the camera.
+        seed: of its noise.
+    """
+    from .events.frames import write_simulated
+
+    if out is None:
+        raise InputError("--out must name the recording, and is not given.")
+    write_simulated(source, out, fps=fps, sensor=sensor, seed=seed)
+
+
+def simulate_digits(
+    out: Path | None = None,
+    scene: EventDigitsConfig = EventDigitsConfig(),
+    sensor: Sensor = USUAL,
+    seed: int = 0,
+    workers: int = 1,
+) -> None:
+    """Write moving digits as event recordings with labels: they stand still now and then, and so vanish.
+
+    Args:
+        out: folder of the recordings, with train, val and test.
+        scene: the digits, how they move and pause, and how many there are.
+        sensor: the camera.
+        seed: of everything that is drawn.
+        workers: processes; the files are the same for any number.
+    """
+    from .data.event_digits_folder import write_event_digits
+
+    if out is None:
+        raise InputError("--out must name the folder of the recordings, and is not given.")
+    write_event_digits(out, scene, sensor=sensor, seed=seed, workers=workers)
+
+
+COMMANDS: dict[str, Any] = {
     "train": train,
     "evaluate": evaluate_run,
     "inspect": inspect_recording,
     "convert": convert_recording,
     "precompute": precompute_tensors,
+    "simulate": {
+        "_help": "Write the events of a video, of images or of moving digits.",
+        "frames": simulate_frames,
+        "digits": simulate_digits,
+    },
 }
 
 
@@ -169,13 +246,14 @@ class Parser(ArgumentParser):
             raise InputError(f"a file that an option names cannot be read: {error}.") from error
 
     def parse_path(self, path: Any, *args: Any, **kwargs: Any) -> Namespace:
-        read_config(Path(path))
+        if self.prog.split()[-1] == "train":
+            read_config(Path(path))
         return super().parse_path(path, *args, **kwargs)
 
     def instantiate(self, namespace: Namespace, *args: Any, **kwargs: Any) -> Namespace:
         namespace = namespace.clone()
-        if "data" in namespace:  # the options of ``train``
-            for name, kind in PARTS.items():
+        for name, kind in GROUPS.items():
+            if name in namespace:
                 namespace[name] = from_dict(kind, namespace.as_dict()[name], name=name)
         return super().instantiate(namespace, instantiate_groups=False)
 
@@ -206,13 +284,16 @@ class Parser(ArgumentParser):
 def spelt(args: Sequence[str]) -> list[str]:
     """The arguments as the parser takes them: ``--dry-run`` as ``--dry_run=true``, ``-o``, many paths as one list."""
     words = ["--out" if word == "-o" else word for word in args]
-    flags = {f"--{name}" for each in COMMANDS.values() for name, kind in get_type_hints(each).items() if kind is bool}
+    functions = [each for each in (*COMMANDS.values(), *COMMANDS["simulate"].values()) if callable(each)]
+    flags = {f"--{name}" for each in functions for name, kind in get_type_hints(each).items() if kind is bool}
     for n, word in enumerate(words):
         if word.startswith("--"):
             name, equals, value = word.partition("=")
             words[n] = "--" + name[2:].replace("-", "_") + equals + value
             if words[n] in flags and (words[n + 1 :] or [""])[0] not in ("true", "false"):
                 words[n] += "=true"
+    if words[:1] == ["simulate"] and len(words) > 1 and words[1] not in COMMANDS["simulate"] and words[1][0] != "-":
+        words.insert(1, "frames")
     if words[:1] == ["precompute"]:
         end = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
         words[1:end] = [json.dumps(words[1:end])] if end > 1 else []

@@ -267,22 +267,3 @@ def test_a_file_that_is_no_raw_recording_is_refused_in_a_sentence(tmp_path, cont
         is_evt(tmp_path / "missing.raw")
     with pytest.raises(InputError, match="cannot be read"):
         open_evt(tmp_path)
-
-
-@pytest.mark.slow
-@given(st.sampled_from(["evt2", "evt21_legacy", "evt21_little", "evt3"]), st.randoms(use_true_random=False))
-@settings(max_examples=500, deadline=None)
-def test_a_damaged_recording_gives_events_in_range_or_a_sentence(tmp_path_factory, name, random):
-    content = bytearray(real(f"lens_640x480.{name}.raw").read_bytes()[:50_000])
-    for _ in range(random.randint(1, 30)):
-        place = random.randrange(len(content))
-        content[place : place + random.choice([0, 1, 1, 2])] = random.randbytes(random.choice([0, 1, 1, 40]))
-    path = tmp_path_factory.mktemp("damaged") / "a.raw"
-    path.write_bytes(content)
-    try:
-        source = open_evt(path)
-    except InputError:
-        return
-    events = read(source)
-    height, width = source.size_hw or (2048, 2048)
-    assert ((events.x < width) & (events.y < height) & (events.p <= 1)).all()

@@ -180,5 +180,5 @@ def test_a_file_that_vanished_is_one_sentence(path):
     with open_recording(path) as opened:
         path.unlink()
         for use in (lambda: list(opened.chunks()), opened.span_us, opened.triggers, lambda: opened.is_indexed):
-            with pytest.raises(InputError, match="No such file or directory. Was it moved or deleted"):
+            with pytest.raises(InputError, match=r"No such file or directory\. Was it moved or deleted"):
                 use()

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.events import writers
-from seqdet.events.array import Events, columns
+from seqdet.events.array import Events, Triggers, columns
 from seqdet.events.dat import open_dat
 from seqdet.events.evt import open_evt
 from seqdet.events.writers import write_dat, write_evt2, write_evt3
@@ -94,3 +94,45 @@ def test_order_is_kept_across_pieces_and_polarity_is_checked(tmp_path):
 def test_a_size_that_the_format_cannot_address_is_refused(tmp_path, write, size_hw):
     with pytest.raises(InputError, match="size_hw must be from 1"):
         write(tmp_path / "a", [], size_hw=size_hw)
+
+
+@pytest.mark.parametrize("name", ["EVT2", "EVT3"])
+@given(parts=st.lists(recordings(), max_size=2), seed=st.integers(0, 1 << 32), count=st.integers(0, 40))
+@settings(deadline=None, max_examples=60)
+def test_edges_among_events_read_back_sorted_and_leave_the_events_as_they_are(
+    tmp_path_factory, name, parts, seed, count
+):
+    write, open_file, loop_us = FORMATS[name]
+    path, events = tmp_path_factory.mktemp("written") / "a", Events.concatenate(parts[:1])
+    random = np.random.default_rng(seed)
+    first, last = (int(events.t.min()), int(events.t.max())) if len(events) else (70, 5000)
+    near = (
+        events.t[random.integers(len(events), size=count // 2)] if len(events) else random.integers(9, 99, count // 2)
+    )
+    t = np.concatenate([near, random.integers(max(first - 3000, 0), last + 3000, count - count // 2)])
+    triggers = Triggers(
+        t, random.integers(16, size=count).astype(np.uint8), random.integers(2, size=count).astype("u1")
+    )
+    write(path, [events], size_hw=SIZE_HW, triggers=triggers)
+    source = open_file(path, strict=True)
+    again, found = Events.concatenate(list(source.chunks())), source.triggers()
+    order = np.argsort(t, kind="stable")
+    begin = min([*events.t[:1].tolist(), *t.tolist()], default=0) // loop_us * loop_us
+    if len(events) and not len(t):
+        begin = int(events.t[0]) // loop_us * loop_us
+    assert again.t.tolist() == (events.t - begin).tolist()
+    assert again.x.tolist() == events.x.tolist()
+    assert found.t.tolist() == (t[order] - begin).tolist()
+    assert found.channel.tolist() == triggers.channel[order].tolist()
+    assert found.p.tolist() == triggers.p[order].tolist()
+
+
+@pytest.mark.parametrize(("write", "channels"), [(write_evt2, 32), (write_evt3, 16)])
+def test_edges_that_the_format_cannot_hold_are_refused(tmp_path, write, channels):
+    for t, channel, p in ((-1, 0, 0), (5, channels, 0), (5, 0, 2)):
+        triggers = Triggers(np.array([t]), np.array([channel], np.uint8), np.array([p], np.uint8))
+        with pytest.raises(InputError, match="triggers must have times from 0"):
+            write(tmp_path / "a.raw", [], size_hw=SIZE_HW, triggers=triggers)
+    triggers = Triggers(np.array([5]), np.array([channels - 1], np.uint8), np.array([1], np.uint8))
+    write(tmp_path / "a.raw", [], size_hw=SIZE_HW, triggers=triggers)
+    assert open_evt(tmp_path / "a.raw").triggers().channel.tolist() == [channels - 1]

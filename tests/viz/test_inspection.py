@@ -2,12 +2,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from seqdet.checks import InputError
 from seqdet.events.array import Events, Triggers, columns
 from seqdet.events.files import open_recording
 from seqdet.events.inspection import inspect
 from seqdet.events.npy import write_npz
-from seqdet.viz.inspection import MAP, PLOT, RING, inspection_image
+from seqdet.viz.inspection import MAP, PLOT, RING, inspection_image, write_inspection_image
 from seqdet.viz.rate_curve import BRIGHTER, DARKER, GAP_SHADE, TRIGGER, TRIGGER_ROW, rate_columns, short_number
 from seqdet.viz.tiles import BACKGROUND
 
@@ -54,6 +56,8 @@ def test_a_burst_of_100_ms_and_a_silence_show_however_long_the_recording(tmp_pat
     assert abs(np.argmax(rates.highest) - 250) <= 2
     assert rates.highest.max() == pytest.approx(500_000, rel=0.2)
     assert not rates.highest[502:748].any()
+    half_silent = rate_columns(found, 10)
+    assert half_silent.brighter[7] + half_silent.darker[7] > half_silent.lowest[7] == 0
     image = inspection_image(found, title="")
     shade = has(plot(image), GAP_SHADE).any(0)
     assert 0.24 < shade.mean() < 0.26
@@ -105,6 +109,15 @@ def test_hardly_any_events_have_a_picture_that_says_so(tmp_path, times):
     image = inspection_image(inspected(tmp_path, columns(t=times, x=zeros, y=zeros, p=zeros)), title="a")
     assert image.shape == SHAPE
     assert (plot(image) != BACKGROUND).any()
+
+
+def test_the_picture_is_written_as_a_png_file(tmp_path):
+    found = inspected(tmp_path, steady(1))
+    write_inspection_image(tmp_path / "a.png", found, title="a")
+    with Image.open(tmp_path / "a.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), inspection_image(found, title="a"))
+    with pytest.raises(InputError, match=r"must end in .png, got b.avi"):
+        write_inspection_image(tmp_path / "b.avi", found, title="a")
 
 
 def test_nothing_is_known_of_an_empty_file_without_a_size(tmp_path):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +21,7 @@ from .digits import Split
 from .event_digits import EventDigits
 from .labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX, write_labels
 from .moving_digits import MovingDigits
+from .processes import Report, each
 
 FORMAT, SETTINGS_FILE = "seqdet event digits 1", "event_digits.json"
 FOLDERS: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
@@ -53,20 +51,12 @@ def write_event_digits(
     ]
     _begin(folder, {"format": FORMAT, "seed": seed, "config": to_dict(config), "sensor": to_dict(sensor)})
     missing = [recording for recording in recordings if not _path(folder, *recording).exists()]
-    write = partial(_write_recording, folder, config, sensor, seed)
-    progress = tqdm(total=len(recordings), initial=len(recordings) - len(missing), unit="recording", disable=None)
-    with progress:
-        if workers == 1:
-            for recording in missing:
-                progress.update(write(recording))
-            return
-        with ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-            try:
-                for done in pool.map(write, missing):
-                    progress.update(done)
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    write = partial(_write_recording, folder=folder, config=config, sensor=sensor, seed=seed)
+    done = len(recordings) - len(missing)
+    with tqdm(total=len(recordings), initial=done, unit="recording", disable=None) as progress:
+        for _, result in each(write, missing, workers=min(workers, max(len(missing), 1)), bar=progress):
+            if isinstance(result, InputError):
+                raise result
 
 
 def _begin(folder: Path, settings: dict[str, object]) -> None:
@@ -96,9 +86,9 @@ def _digits(config: EventDigitsConfig, split: Split, sensor: Sensor, seed: int) 
 
 
 def _write_recording(
-    folder: Path, config: EventDigitsConfig, sensor: Sensor, seed: int, recording: tuple[Split, int]
-) -> int:
-    """Write one recording and its labels; returns 1, the number of recordings written."""
+    recording: tuple[Split, int], report: Report, *, folder: Path, config: EventDigitsConfig, sensor: Sensor, seed: int
+) -> None:
+    """Write one recording and its labels."""
     split, index = recording
     path = _path(folder, split, index)
 
@@ -113,4 +103,4 @@ def _write_recording(
         write_labels(path.with_name(path.stem + LABEL_SUFFIX), rows)  # before the recording is there
 
     write_evt3(path, events(), size_hw=(config.digits.height, config.digits.width))
-    return 1
+    report(1)

@@ -67,7 +67,7 @@ def precompute(paths: Sequence[Path], options: Options, *, workers: int = 1) -> 
     jobs: dict[int, Job] = {}
     failed: dict[int, str] = {}
     with tqdm(total=len(found), desc="looking", unit="recording", leave=False) as bar:
-        for n, job in each(partial(plan, options=options), found, workers=workers, bar=bar):
+        for n, job in each(partial(plan, options=options), found, workers=min(workers, len(found)), bar=bar):
             if isinstance(job, InputError):
                 failed[n] = str(job)
             elif job.parts:
@@ -77,7 +77,9 @@ def precompute(paths: Sequence[Path], options: Options, *, workers: int = 1) -> 
     work = [(n, stretch) for n in sorted(jobs) for stretch in stretches(jobs[n], options)]
     left = Counter(n for n, _ in work)
     with tqdm(total=sum(stretch.windows for _, stretch in work), desc="tensors", unit="window") as bar:
-        for k, dropped in each(make, [stretch for _, stretch in work], workers=workers, bar=bar):
+        for k, dropped in each(
+            make, [stretch for _, stretch in work], workers=min(workers, max(len(work), 1)), bar=bar
+        ):
             n, stretch = work[k]
             left[n] -= 1
             if isinstance(dropped, InputError):

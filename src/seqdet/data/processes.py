@@ -47,11 +47,12 @@ def each(
     with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(done, stop)) as pool:
         try:
             numbers = {pool.submit(_work, work, item): n for n, item in enumerate(items)}
-            waiting = set(numbers)
+            waiting, shown = set(numbers), 0
             while waiting:
                 finished, waiting = wait(waiting, timeout=POLL_S, return_when="FIRST_COMPLETED")
-                if done.value > bar.n:
-                    bar.update(done.value - bar.n)
+                if (count := done.value - shown) > 0:
+                    bar.update(count)
+                    shown += count
                 for future in finished:
                     yield numbers[future], future.result()
         except KeyboardInterrupt as error:

@@ -140,33 +140,37 @@ class Recording:
                 check_at_least(length, 1, name)
         if duration_us is None and count is None:
             raise InputError("windows must have a duration_us, a count or both, got neither.")
-        start, events = start_us, Events.empty()
-        for settled, is_last in self._sorted(start_us, end_us):
-            events, done = Events.concatenate([events, settled]), 0
+        start, parts, held = start_us, [], 0  # the events of the window so far, in pieces, and how many they are
+        for events, is_last in self._sorted(start_us, end_us):
+            done = 0
             if start is None and len(events):
                 start = int(events.t[0])
             while start is not None:
-                rest = len(events) - done
-                if count is not None and rest:
+                if count is not None and not held:
+                    if done == len(events):
+                        break
                     start = int(events.t[done])
                 end = None if duration_us is None else start + duration_us
                 if end_us is not None and end is not None:
                     end = min(end, end_us)
-                until = len(events) if end is None else int(np.searchsorted(events.t, end))
-                is_full = count is not None and until - done >= count
+                until = len(events) if end is None else done + int(np.searchsorted(events.t[done:], end))
+                is_full = count is not None and held + until - done >= count
                 if is_full:
                     assert count is not None
-                    until = done + count
-                elif not is_last and (end is None or until == len(events)):
-                    break
-                if not rest and (count is not None or end_us is None or start >= end_us):
-                    break
-                part = events[done:until]
+                    until = done + count - held
+                if until > done:
+                    parts.append(events[done:until])
+                    held, done = held + until - done, until
+                if not is_full and done == len(events):
+                    if not is_last:
+                        break
+                    if not held and (end_us is None or start >= end_us):
+                        break
+                whole = parts[0] if len(parts) == 1 else Events.concatenate(parts)
                 if is_full or end is None:
-                    end = int(part.t[-1]) + 1
-                yield Window(start, end, part)
-                start, done = end, until
-            events = events[done:]
+                    end = int(whole.t[-1]) + 1
+                yield Window(start, end, whole)
+                start, parts, held = end, [], 0
 
     def _sorted(self, start_us: int | None, end_us: int | None) -> Iterator[tuple[Events, bool]]:
         """Events that none can precede any more, sorted, and whether they are the last."""
@@ -174,14 +178,19 @@ class Recording:
         for chunk in self.chunks(start_us):
             if not len(chunk):
                 continue
-            newest = max(int(chunk.t.max()), newest if newest is not None else int(chunk.t[0]))
-            keep = np.ones(len(chunk), bool) if start_us is None else chunk.t >= start_us
-            if end_us is not None:
-                keep &= chunk.t < end_us
-            waiting = _by_time(Events.concatenate([waiting, chunk[keep]]))
-            settled = int(np.searchsorted(waiting.t, newest - JITTER_US))
-            yield waiting[:settled], False
-            waiting = waiting[settled:]
+            events = _by_time(chunk)
+            newest = max(int(events.t[-1]), newest if newest is not None else int(events.t[0]))
+            events = events[_range(events.t, start_us, end_us)]
+            if len(waiting):
+                among = int(np.searchsorted(events.t, waiting.t[-1]))
+                waiting, events = _by_time(Events.concatenate([waiting, events[:among]])), events[among:]
+                settled = int(np.searchsorted(waiting.t, newest - JITTER_US))
+                yield waiting[:settled], False
+                if settled < len(waiting):
+                    events = Events.concatenate([waiting[settled:], events])
+            settled = int(np.searchsorted(events.t, newest - JITTER_US))
+            yield events[:settled], False
+            waiting = Events.concatenate([events[settled:]])  # a copy, so that the chunk can go
             if end_us is not None and newest >= end_us + JITTER_US:
                 break
         yield waiting, True
@@ -236,8 +245,14 @@ def _readable(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be read: {error.strerror or error}. Was it moved or deleted?") from error
 
 
+def _range(t: np.ndarray, start_us: int | None, end_us: int | None) -> slice:
+    """Where sorted times lie in ``[start_us, end_us)``."""
+    first = 0 if start_us is None else int(np.searchsorted(t, start_us))
+    return slice(first, len(t) if end_us is None else int(np.searchsorted(t, end_us)))
+
+
 def _by_time(events: Events) -> Events:
     """The events sorted by time, those of equal times in their order."""
-    if (np.diff(events.t) >= 0).all():
+    if (events.t[1:] >= events.t[:-1]).all():
         return events
     return events[np.argsort(events.t, kind="stable")]

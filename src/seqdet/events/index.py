@@ -7,6 +7,7 @@ index that cannot be written is not kept, and one that is damaged or of an older
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -80,7 +81,7 @@ def load_index(path: Path, stamp: Stamp, first: Mark, word_bytes: int) -> Index 
         place = _place(path)
         if place.stat().st_size > LARGEST_BYTES:
             return None
-        with np.load(place, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(place.read_bytes()), allow_pickle=False) as arrays:
             facts, positions, latest_us, states = (arrays[name] for name in NAMES)
         if facts[:3].tolist() != [VERSION, *stamp] or states.shape != (len(positions), len(first.state)):
             return None

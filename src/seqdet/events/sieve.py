@@ -13,7 +13,7 @@ from .array import Events
 
 JITTER_US = 1000  # an event that is older than another one before it by more than this is dropped
 NEVER = -(1 << 62)
-LEAP_US = 1_000_000  # a time further ahead than this is asked about: is it damaged?
+LEAP_US = 100_000  # a time further ahead than this is asked about: is it damaged?
 WITNESSES = 8  # events to ask
 LATEST_US = 1 << 53  # 285 years
 LARGEST = 1 << 16  # rows and columns that uint16 can address

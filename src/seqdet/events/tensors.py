@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Literal, Unpack, get_args
+from typing import Any, Literal, Unpack, get_args
 
 import numpy as np
 
@@ -213,7 +213,7 @@ def find_representation(name: str) -> Callable[..., np.ndarray]:
         check_choice(name, REPRESENTATIONS, "the representation")
         return REPRESENTATIONS[name]
     try:
-        found = getattr(import_module(module), function)
+        found: Any = getattr(import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(f"the representation must be an importable package.module:function: {error}.") from error
     if not callable(found):

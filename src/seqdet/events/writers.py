@@ -11,14 +11,14 @@ from numba import njit
 from ..checks import InputError
 from ..files import replacing
 from . import dat, evt
-from .array import COLUMNS, Events, Triggers
+from .array import Events, Triggers
+from .edges import TRIGGER, edges_of, with_edges
 from .sieve import JITTER_US, NEVER, check_inside
 
 PIECE_EVENTS = 1 << 16
 LONGEST_PAUSE_US = 1 << 31  # half a loop of DAT's counter: beyond it, a reader cannot tell a pause from running back
-EVT3_STRIDE_US = 1 << 19  # between two words of time in a pause, lest a loop go unnoticed or seem damage
+EVT3_STRIDE_US = 1 << 16  # between two words of time in a pause, lest a loop go unnoticed or seem damage
 MARGIN_WORDS = LONGEST_PAUSE_US // EVT3_STRIDE_US + 8  # what one event can take at most
-TRIGGER = 10  # the type of its words in both encodings
 HIGH, LOW, ROW = range(3)  # the places in the state of the encoders; -1 before the first
 
 
@@ -38,7 +38,7 @@ def write_evt2(
             then stays.
     """
     header = _raw_header("2.0", "EVT2", _checked(size_hw, evt.COORDINATES))
-    events = _with_edges(_checked_events(chunks, size_hw), _edges(triggers, channels=32))
+    events = with_edges(_checked_events(chunks, size_hw), edges_of(triggers, channels=32))
     _write(path, header, _encoded(_in_order(events), _encode_evt2, words_per_event=2, dtype=np.uint32))
 
 
@@ -50,7 +50,7 @@ def write_evt3(
     Read back, times are the same but for a multiple of that: the loops before the first event. See ``write_evt2``.
     """
     header = _raw_header("3.0", "EVT3", _checked(size_hw, evt.COORDINATES))
-    events = _with_edges(_checked_events(chunks, size_hw), _edges(triggers, channels=16))
+    events = with_edges(_checked_events(chunks, size_hw), edges_of(triggers, channels=16))
     _write(path, header, _encoded(_in_order(events), _encode_evt3, words_per_event=4, dtype=np.uint16))
 
 
@@ -120,38 +120,6 @@ def _in_order(pieces: Iterable[Events]) -> Iterator[Events]:
             )
         newest = int(latest[-1])
         yield events
-
-
-def _edges(triggers: Triggers | None, *, channels: int) -> Events:
-    """Trigger edges sorted by time, as events of a polarity that is none: x and y are the bits of channel << 8 | p."""
-    if triggers is None or not len(triggers):
-        return Events.empty()
-    if triggers.t.min() < 0 or triggers.channel.max() >= channels or triggers.p.max() > 1:
-        raise InputError(
-            f"triggers must have times from 0, channels below {channels} and p 0 or 1, got times from "
-            f"{triggers.t.min()} us, channels up to {triggers.channel.max()} and p up to {triggers.p.max()}."
-        )
-    order = np.argsort(triggers.t, kind="stable")
-    values = (triggers.channel.astype(np.uint16) << 8 | triggers.p)[order]
-    p = np.full(len(values), TRIGGER, np.uint8)
-    return Events(triggers.t[order].astype(np.int64), values >> np.uint16(11), values & np.uint16(0x7FF), p)
-
-
-def _with_edges(pieces: Iterable[Events], edges: Events) -> Iterator[Events]:
-    """The pieces with each edge before the first event that is not older."""
-    newest, done = NEVER, 0
-    for events in pieces:
-        latest = np.maximum.accumulate(np.maximum(events.t, newest))
-        newest = int(latest[-1])
-        until = int(np.searchsorted(edges.t, newest, side="right"))
-        if until == done:
-            yield events
-            continue
-        now, done = edges[done:until], until
-        places = np.searchsorted(latest, now.t)
-        yield Events(*(np.insert(getattr(events, name), places, getattr(now, name)) for name in COLUMNS))
-    if done < len(edges):
-        yield edges[done:]
 
 
 def _encoded(

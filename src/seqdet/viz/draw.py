@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.ImageDraw import ImageDraw as Canvas
 
 from ..checks import InputError, check_at_least, check_shape
-from ..structures import Boxes
+
+if TYPE_CHECKING:  # torch, which drawing events does not need
+    from ..structures import Boxes
 
 Colour = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+from pathlib import Path
+
 import numpy as np
 from PIL import Image, ImageDraw
 from PIL.ImageDraw import ImageDraw as Canvas
 
+from ..checks import InputError
 from ..events.inspection import FINE_BIN_US, Inspection
+from ..files import write_bytes
 from .draw import BLACK, Rectangle, load_font
 from .event_images import accumulated_image, count_limit, heat
 from .rate_curve import BRIGHTER, DARKER, FAINT_INK, GAP_SHADE, TEXT_SIZE, TRIGGER, draw_rates, rate_columns
@@ -49,6 +54,19 @@ def inspection_image(inspection: Inspection, *, title: str) -> np.ndarray:
     right = _draw_map(picture, canvas, inspection) if inspection.counts.size else MARGIN
     _write_facts(canvas, inspection.lines(), (right + MARGIN, MAP[1], WIDTH - MARGIN, HEIGHT - MARGIN))
     return np.asarray(picture)
+
+
+def write_inspection_image(path: Path, inspection: Inspection, *, title: str) -> None:
+    """Write ``inspection_image`` as a PNG file.
+
+    Raises:
+        InputError: if the name does not end in .png, or the file cannot be written.
+    """
+    if path.suffix.lower() != ".png":
+        raise InputError(f"the name of the picture must end in .png, got {path.name}.")
+    stream = BytesIO()
+    Image.fromarray(inspection_image(inspection, title=title)).save(stream, "PNG")
+    write_bytes(path, stream.getbuffer())
 
 
 def _write_legend(canvas: Canvas, inspection: Inspection, bin_us: int) -> None:

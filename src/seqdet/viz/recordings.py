@@ -26,8 +26,8 @@ STRIP = 24
 CAPTION_SIZE = 14
 MOST_STILL = 60
 """Pictures in a row without events, after which the rest of a gap is left out."""
-PIECE = 1 << 18
-"""Events read at a time."""
+FOREVER_US, PIECE = 1 << 60, 1 << 18
+"""The longest window, which begins before any time, and the events read at a time."""
 
 
 def recording_images(
@@ -51,14 +51,14 @@ def recording_images(
     Args:
         recording: what to show, with events sorted by time.
         duration_us: from one picture to the next.
-        window_us: how far a picture looks back from the end of its stretch; ``duration_us`` if None.
+        window_us: how far a picture looks back; ``duration_us`` if None.
         start_us: no event before this; the first event if None.
         end_us: no event from this on; the last event is the last if None.
         palette: one of ``PALETTES``.
         size_hw: of the sensor; only needed where the file does not say.
 
-    Returns:
-        (H * scale + 24, W * scale, 3) uint8 each; none if there are no events.
+    Yields:
+        (H * scale + 24, W * scale, 3) uint8; nothing if there are no events.
 
     Raises:
         InputError: if a time is below 1, the palette is unknown, or the size of the sensor is.
@@ -66,7 +66,9 @@ def recording_images(
     check_at_least(duration_us, 1, "duration_us")
     window_us = duration_us if window_us is None else window_us
     check_at_least(window_us, 1, "window_us")
-    scene = _Scene(size_hw or recording.size_hw, choose_palette(palette), window_us)
+    size_hw = recording.size_hw if size_hw is None else size_hw
+    check_at_least(min(size_hw), 1, "size_hw")
+    scene = _Scene(size_hw, choose_palette(palette), min(window_us, FOREVER_US))
     begin = start_us
     for piece in recording.windows(count=PIECE, start_us=start_us, end_us=end_us):
         events = piece.events
@@ -90,10 +92,7 @@ def recording_images(
 
 
 class _Scene:
-    """The last event of every pixel, and its picture.
-
-    count: events since the last picture.
-    """
+    """The last event of every pixel, and its picture; ``count`` events since the last one."""
 
     def __init__(self, size_hw: tuple[int, int], palette: Palette, window_us: int) -> None:
         self._latest = np.full(size_hw, NEVER, np.int64)
@@ -104,21 +103,19 @@ class _Scene:
     def add(self, events: Events) -> None:
         """Remember the events, sorted by time."""
         if not _remember(events.t, events.x, events.y, events.p, self._latest):
-            height, width = self._latest.shape
-            raise InputError(
-                f"size_hw must hold all events, got {height, width} and x up to {events.x.max()}, "
-                f"y up to {events.y.max()}."
-            )
+            reach = f"x up to {events.x.max()}, y up to {events.y.max()}"
+            raise InputError(f"size_hw must hold all events, got {self._latest.shape} and {reach}.")
         self.count += len(events)
 
     def picture(self, begin_us: int, duration_us: int, *, note: str = "") -> np.ndarray:
         """The picture of a stretch whose events are all there, with its time and the note or the rate."""
         _show(self._latest, begin_us + duration_us - self._window_us, self._colours, self._image)
         enlarged = self._image.repeat(self._scale, 0).repeat(self._scale, 1) if self._scale > 1 else self._image
-        width = enlarged.shape[1]
-        strip, font = Image.new("RGB", (width, STRIP), BACKGROUND), load_font(CAPTION_SIZE)
+        width, font = enlarged.shape[1], load_font(CAPTION_SIZE)
+        strip = Image.new("RGB", (width, STRIP), BACKGROUND)
         canvas = ImageDraw.Draw(strip)
-        canvas.text((8, 4), f"{begin_us / 1e6:,.3f} s", fill=CAPTION_INK, font=font)
+        digits = 3 if duration_us >= 1000 else 6
+        canvas.text((8, 4), f"{begin_us / 1e6:,.{digits}f} s", fill=CAPTION_INK, font=font)
         rate = note or f"{short_number(self.count / duration_us * 1e6)} events/s"
         canvas.text((width - 8, 4), rate, fill=CAPTION_INK, font=font, anchor="ra")
         self.count = 0
@@ -170,24 +167,21 @@ def write_recording_video(
         window_us: how far a picture looks back; to the one before if None.
         start_us: no event before this; the first event if None.
         duration_us: how much of the recording; all if None.
-        palette: one of ``PALETTES``.
-        size_hw: of the sensor; only needed where the file does not say.
+        palette, size_hw: as there.
 
     Raises:
         InputError: if there are no events, a number is out of range, or the file cannot be written.
     """
-    if not (0 < fps <= 1000 and 0 < speed < float("inf")):
-        raise InputError(f"fps must lie in 0 to 1000 and speed must be above 0, got {fps} and {speed}.")
+    if not (0.1 <= fps <= 1000 and 0 < speed <= 1e6):
+        raise InputError(f"fps must lie in 0.1 to 1000 and speed must be above 0, to 1e6, got {fps} and {speed}.")
     step_us = round(speed * 1e6 / fps)
     if step_us < 1:
         raise InputError(f"speed must leave a microsecond for each picture, at least {fps / 1e6:g}, got {speed}.")
-    end_us = None
     if duration_us is not None:
         check_at_least(duration_us, 1, "duration_us")
         if start_us is None:
-            opening = next(recording.windows(count=1), None)
-            start_us = None if opening is None else opening.start_us
-        end_us = None if start_us is None else start_us + duration_us
+            start_us = next((window.start_us for window in recording.windows(count=1)), None)
+    end_us = None if start_us is None or duration_us is None else start_us + duration_us
     images = recording_images(
         recording,
         duration_us=step_us,
@@ -201,5 +195,5 @@ def write_recording_video(
     if first is None:
         raise InputError(f"{recording.path} must have events to show, and has none in the time chosen.")
     total = None if duration_us is None else -(-duration_us // step_us)
-    progress = tqdm(chain([first], images), path.name, total=total, unit="pictures", leave=False, delay=2)
-    write_video(path, progress, fps=fps)
+    shown = tqdm(chain([first], images), path.name, leave=False, total=total, unit=" pictures", delay=2)
+    write_video(path, shown, fps=fps)

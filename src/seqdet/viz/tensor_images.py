@@ -56,7 +56,7 @@ def tensor_image(
     elif representation == "stacked_histogram":
         parts = np.split(values, 2)
     elif representation in ALTERNATING:
-        parts = values[1::2], values[0::2]
+        parts = values[0::2], values[1::2]
     else:
         return frame_image(values)
     off, on = (part.sum(axis=0, dtype=np.float32) for part in parts)

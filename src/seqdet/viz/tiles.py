@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
-from torch import Tensor
 
 from ..checks import InputError, check_at_least, check_shape
-from ..structures import Boxes, Clip
 from .draw import draw_boxes, load_font
+
+if TYPE_CHECKING:  # torch, which drawing events does not need
+    from torch import Tensor
+
+    from ..structures import Boxes, Clip
 
 OFF_AND_ON = np.array([[86, 180, 233], [255, 190, 80]]) / 255
 """Sky blue for events of falling brightness, amber for rising: apart for the colour-blind too."""

@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqdet.events.array import Events, Triggers, columns
+from seqdet.events.convert import convert
+from seqdet.events.files import open_recording
+from seqdet.events.hdf5_writer import write_hdf5
+
+RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
+REAL = ["lens_640x480.evt3.raw", "trigger_1280x720.evt3.raw"]
+
+
+def read(path: Path) -> tuple[Events, Triggers]:
+    with open_recording(path, strict=True) as opened:
+        return Events.concatenate(list(opened.chunks())), opened.triggers()
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    number = np.arange(1000)
+    triggers = Triggers(np.arange(0, 100_000, 5000), np.full(20, 3, np.uint8), np.arange(20, dtype=np.uint8) % 2)
+    events = columns(t=5000 + number * 50, x=number % 64, y=number % 48, p=number % 2)
+    write_hdf5(tmp_path / "a.hdf5", [events], size_hw=(48, 64), triggers=triggers)
+    return tmp_path / "a.hdf5"
+
+
+@pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"the recordings are not at {RECORDINGS}")
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("target", ["a.evt2", "a.evt3", "a.hdf5"])
+def test_the_triggers_of_a_real_recording_go_along(tmp_path, name, target):
+    encoding = target.removeprefix("a.")
+    with open_recording(RECORDINGS / name) as opened:
+        done = convert(opened, tmp_path / target, encoding=encoding)
+    (events, triggers), (wanted, edges) = read(tmp_path / target), read(RECORDINGS / name)
+    assert (done.events, done.triggers, dict(done.lost)) == (len(wanted), len(edges), {})
+    assert len(edges) > 0
+    loops = wanted.t[0] - events.t[0]
+    assert loops % (1 << 24) == 0
+    for column, same in (("t", events.t + loops), ("x", events.x), ("y", events.y), ("p", events.p)):
+        assert np.array_equal(getattr(wanted, column), same)
+    order = np.argsort(edges.t, kind="stable") if encoding != "hdf5" else np.arange(len(edges))
+    assert np.array_equal(edges.t[order], triggers.t + loops)
+    assert np.array_equal(edges.channel[order], triggers.channel)
+    assert np.array_equal(edges.p[order], triggers.p)
+
+
+@pytest.mark.parametrize(("target", "kept"), [("b.raw", 20), ("b.dat", 0), ("b.npz", 0), ("b.hdf5", 20)])
+def test_the_answer_counts_the_edges_that_the_target_cannot_hold(path, tmp_path, target, kept):
+    with open_recording(path) as opened:
+        done = convert(opened, tmp_path / ("c" + target))
+    assert (done.events, done.triggers, done.lost.total()) == (1000, kept, 20 - kept)
+    assert len(read(tmp_path / ("c" + target))[1]) == kept
+    text = str(done)
+    assert text.startswith(f"1,000 events and {kept} trigger edges written")
+    assert ("20 trigger edges, for which" in text) == (not kept)
+
+
+@pytest.mark.parametrize(
+    ("start", "duration", "edges", "events"),
+    [
+        (None, 20_000, [0, 5000, 10_000, 15_000, 20_000], 400),
+        (10_000, 10_000, [10_000, 15_000], 200),
+        (90_000, None, [90_000, 95_000], 0),
+    ],
+)
+def test_edges_are_cut_to_the_range_of_time(path, tmp_path, start, duration, edges, events):
+    with open_recording(path) as opened:
+        done = convert(opened, tmp_path / "b.raw", encoding="evt2", start_us=start, duration_us=duration)
+    found, triggers = read(tmp_path / "b.raw")
+    assert (len(found), triggers.t.tolist()) == (events, [t for t in edges if start is not None or t >= 5000])
+    assert done.events == events
