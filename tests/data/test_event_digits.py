@@ -161,11 +161,11 @@ def test_an_interrupted_folder_goes_on_and_two_processes_write_the_same_bytes(tm
     expected = {path.name: path.read_bytes() for path in (tmp_path / "whole").rglob("*") if path.is_file()}
     broken, write, written = tmp_path / "broken", event_digits_folder._write_recording, []
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **settings):
         if len(written) == 2:
             raise KeyboardInterrupt
         written.append(arguments)
-        return write(*arguments)
+        return write(*arguments, **settings)
 
     monkeypatch.setattr(event_digits_folder, "_write_recording", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from seqdet.checks import InputError
-from seqdet.data.labels import EVENT_BBOX, labels_beside, read_labels, write_labels
+from seqdet.data.labels import (
+    EVENT_BBOX,
+    labels_beside,
+    read_labelled_us,
+    read_labels,
+    write_labelled_us,
+    write_labels,
+)
 
 ROWS = [(200, 1.5, 2, 10, 20, 3, 7, 0.5), (100, 4, 5, 6, 7, 1, 2, 1.0)]
 
@@ -70,3 +77,26 @@ def test_labels_are_found_beside_their_recording(tmp_path, recording, labels):
     assert labels_beside(tmp_path / recording) is None
     (tmp_path / labels).touch()
     assert labels_beside(tmp_path / recording) == tmp_path / labels
+
+
+def test_times_without_a_box_are_labelled_where_a_file_says_so(tmp_path):
+    path, boxes = tmp_path / "a_bbox.npy", np.array(ROWS, EVENT_BBOX)
+    write_labels(path, boxes)
+    assert read_labelled_us(path, boxes).tolist() == [100, 200]
+    write_labelled_us(path, np.array([300, 100, 200]))
+    assert read_labelled_us(path, boxes).tolist() == [100, 200, 300]
+    write_labelled_us(path, np.array([300, 100]))
+    with pytest.raises(InputError, match="those of all boxes"):
+        read_labelled_us(path, boxes)
+    (tmp_path / "a_labelled.npy").write_text("100")
+    with pytest.raises(InputError, match="npy file of times"):
+        read_labelled_us(path, boxes)
+
+
+def test_equal_labels_are_equal_bytes(tmp_path):
+    for name in ("a", "b"):
+        rows = np.frombuffer(np.random.default_rng(ord(name)).bytes(80), EVENT_BBOX).copy()
+        for field in EVENT_BBOX.names:
+            rows[field] = 1
+        write_labels(tmp_path / name, rows)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

@@ -84,6 +84,7 @@ def test_the_frames_are_those_of_one_call_over_the_whole_recording(recordings, t
         "label_map_dictionary.json",
         "train/a_td.h5",
         "train/a_td_bbox.npy",
+        "train/a_td_labelled.npy",
         "val/b.h5",
     ]
     with TensorFile(tmp_path / "out" / "train" / "a_td.h5") as file:

@@ -19,7 +19,7 @@ from ..events.writers import write_evt3
 from ..files import write_text
 from .digits import Split
 from .event_digits import EventDigits
-from .labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX, write_labels
+from .labels import CLASSES_FILE, LABEL_SUFFIX, write_labelled_us, write_labels
 from .moving_digits import MovingDigits
 from .processes import Report, each
 
@@ -93,14 +93,14 @@ def _write_recording(
     path = _path(folder, split, index)
 
     def events() -> Iterator[Events]:
-        boxes = []
+        boxes, ends_us = [], []
         for window in _digits(config, split, sensor, seed).windows(index):
             boxes.append(window.boxes)
+            ends_us.append(window.end_us)
             yield window.events
-        rows = np.zeros(sum(map(len, boxes)), EVENT_BBOX)  # also between the fields, where a copy of rows has anything
-        for name in EVENT_BBOX.names or ():
-            rows[name] = np.concatenate([part[name] for part in boxes])
-        write_labels(path.with_name(path.stem + LABEL_SUFFIX), rows)  # before the recording is there
+        labels = path.with_name(path.stem + LABEL_SUFFIX)  # before the recording is there
+        write_labels(labels, np.concatenate(boxes))
+        write_labelled_us(labels, np.array(ends_us))
 
     write_evt3(path, events(), size_hw=(config.digits.height, config.digits.width))
     report(1)

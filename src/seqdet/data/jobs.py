@@ -12,7 +12,7 @@ import numpy as np
 from ..checks import InputError, check_at_least, check_choice
 from ..config import TensorConfig
 from ..events.files import open_recording
-from .labels import LABEL_SUFFIX, labels_beside, read_labels, write_labels
+from .labels import LABEL_SUFFIX, labels_beside, read_labelled_us, read_labels, write_labelled_us, write_labels
 from .layouts import Found
 from .processes import Report
 from .rvt import REPRESENTATIONS, write_rvt
@@ -97,7 +97,7 @@ def plan(found: Found, report: Report, *, options: Options) -> Job:
         sensor_hw, can_seek = recording.size_hw, recording.is_indexed
     labels = labels_beside(found.path)
     if labels is not None:
-        read_labels(labels)
+        read_labelled_us(labels, read_labels(labels))
     origin_us = span_us[0] // tensor.window_us * tensor.window_us
     if options.layout == "rvt":
         origin_us = _rvt_origin_us(labels, span_us[0], tensor.window_us, found.path)
@@ -147,6 +147,7 @@ def _is_finished(part: Part, job: Job, options: Options) -> bool:
 def finish(job: Job, options: Options) -> int:
     """Make the files of a recording out of its segments; returns how many bytes of tensors they hold."""
     labels, size = None if job.labels is None else read_labels(job.labels), 0
+    labelled_us = None if job.labels is None or labels is None else read_labelled_us(job.labels, labels)
     for part in job.parts:
         segments = part.segments(options)
         joined = segments[0].path.with_name("joined.h5")
@@ -154,23 +155,23 @@ def finish(job: Job, options: Options) -> int:
         size += joined.stat().st_size
         target, window = options.out / part.place, job.stretch.window
         target.parent.mkdir(parents=True, exist_ok=True)
-        boxes = None if labels is None else _during(labels, window, part, job.windows)
         if options.layout == "rvt":
-            assert boxes is not None
-            write_rvt(target, joined, boxes)
+            assert labels is not None
+            write_rvt(target, joined, labels[_during(labels["t"], window, part, job.windows)])
         else:
-            if boxes is not None:
-                write_labels(target.with_name(target.name + LABEL_SUFFIX), boxes)
+            if labels is not None and labelled_us is not None:
+                path = target.with_name(target.name + LABEL_SUFFIX)
+                write_labelled_us(path, labelled_us[_during(labelled_us, window, part, job.windows)])
+                write_labels(path, labels[_during(labels["t"], window, part, job.windows)])
             joined.replace(target.with_name(target.name + ".h5"))
         shutil.rmtree(joined.parent)
     return size
 
 
-def _during(labels: np.ndarray, window: Description, part: Part, windows: int) -> np.ndarray:
-    """The labels of a part: those after its start, up to its end; no label is lost at the ends of the recording."""
+def _during(times_us: np.ndarray, window: Description, part: Part, windows: int) -> np.ndarray:
+    """Which times are those of a part: after its start, up to its end; none is lost at the ends of the recording."""
     start_us, end_us = (window.start_us + n * window.duration_us for n in (part.first, part.stop))
-    is_late = labels["t"] > start_us if part.first else np.ones(len(labels), bool)
-    return labels[is_late & (labels["t"] <= end_us)] if part.stop < windows else labels[is_late]
+    return ((times_us > start_us) | (part.first == 0)) & ((times_us <= end_us) | (part.stop == windows))
 
 
 def stretches(job: Job, options: Options) -> list[Stretch]:

@@ -28,6 +28,8 @@ toolbox (Apache-2.0)."""
 LEGACY_NAMES = {"ts": "t", "confidence": "class_confidence"}
 DEFAULTS = {"track_id": 0, "class_confidence": 1}
 LABEL_SUFFIX = "_bbox.npy"
+LABELLED_SUFFIX = "_labelled.npy"
+"""Beside a label file: (M,) int64, the times in microseconds at which somebody looked, with and without a box."""
 CLASSES_FILE = "label_map_dictionary.json"
 """In the folder of a dataset: a JSON object from the class index, as text, to the name of the class."""
 
@@ -64,8 +66,41 @@ def read_labels(path: Path) -> np.ndarray:
 
 def write_labels(path: Path, boxes: np.ndarray) -> None:
     """Write (N,) ``EVENT_BBOX`` as an npy file. Raises ``InputError`` as ``replacing`` does."""
+    rows = np.zeros(len(boxes), EVENT_BBOX)  # also between the fields, where a copy of rows has anything
+    for name in EVENT_BBOX.names or ():
+        rows[name] = boxes[name]
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.lib.format.write_array(file, boxes, allow_pickle=False)
+        np.lib.format.write_array(file, rows, allow_pickle=False)
+
+
+def read_labelled_us(path: Path, boxes: np.ndarray) -> np.ndarray:
+    """The times (M,) int64, rising, at which a recording is labelled: a time without a box then has no object.
+
+    Args:
+        path: of the label file; without a file of times beside it, only the times of its boxes are labelled.
+        boxes: what is in it.
+
+    Raises:
+        InputError: if the file of times is damaged, or a box is at none of them.
+    """
+    times = path.with_name(path.name.removesuffix(LABEL_SUFFIX) + LABELLED_SUFFIX)
+    if not times.is_file():
+        return np.unique(boxes["t"])
+    try:
+        with times.open("rb") as file:
+            found = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise InputError(f"{times} must be an npy file of times: {error}.") from error
+    if found.ndim != 1 or found.dtype.kind not in "iu" or not np.isin(boxes["t"], found).all():
+        raise InputError(f"{times} must hold whole microseconds, those of all boxes of {path} among them.")
+    return np.unique(found.astype(np.int64))
+
+
+def write_labelled_us(path: Path, times_us: np.ndarray) -> None:
+    """Write the times at which the recording of the label file ``path`` is labelled beside it."""
+    target = path.with_name(path.name.removesuffix(LABEL_SUFFIX) + LABELLED_SUFFIX)
+    with replacing(target) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array(file, times_us.astype(np.int64), allow_pickle=False)
 
 
 def recording_name(path: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..checks import InputError
-from .labels import LABEL_SUFFIX, recording_name
+from .labels import LABEL_SUFFIX, LABELLED_SUFFIX, recording_name
 
 SUFFIXES = (".raw", ".dat", ".hdf5", ".h5", ".aedat4", ".npz", ".npy", ".csv", ".txt", ".bin")
 """Endings of recordings in folders; a file that is named itself may have any."""
@@ -47,4 +47,4 @@ def find_recordings(paths: Sequence[Path]) -> list[Found]:
 
 def _is_recording(path: Path) -> bool:
     is_hidden = any(part.startswith(".") for part in path.parts)
-    return path.suffix in SUFFIXES and not path.name.endswith(LABEL_SUFFIX) and not is_hidden
+    return path.suffix in SUFFIXES and not path.name.endswith((LABEL_SUFFIX, LABELLED_SUFFIX)) and not is_hidden

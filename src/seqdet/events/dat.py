@@ -154,13 +154,14 @@ def _unwrapped(low, newest, epoch):
 
 
 @njit(nogil=True, cache=True)
-def _is_astray(words, time, newest, epoch):
+def _is_astray(words, start, ahead, time, newest, epoch):
     """Whether the time of a record is damaged: most of the records after it lie between the newest so far and it."""
     between = 0
-    for word in words:
-        other, _ = _unwrapped(np.int64(word & np.uint64(0xFFFFFFFF)), newest, epoch)
+    stop = min(start + ahead, len(words))
+    for i in range(start, stop):
+        other, _ = _unwrapped(np.int64(words[i] & np.uint64(0xFFFFFFFF)), newest, epoch)
         between += newest - JITTER_US <= other < time - JITTER_US
-    return 2 * between > len(words)
+    return 2 * between > stop - start
 
 
 @njit(nogil=True, cache=True)
@@ -175,7 +176,7 @@ def decode_dat(words, stop, ahead, state, lost, height, width, t, x, y, p, edge_
         time, present = _unwrapped(np.int64(word & np.uint64(0xFFFFFFFF)), newest, epoch)
         address = np.int64(word >> np.uint64(32))
         column, row = address & 0x3FFF, (address >> 14) & 0x3FFF
-        if time > newest + LEAP_US and _is_astray(words[i + 1 : i + 1 + ahead], time, newest, epoch):
+        if time > newest + LEAP_US and _is_astray(words, i + 1, ahead, time, newest, epoch):
             lost[ASTRAY] += 1
             continue
         epoch = present

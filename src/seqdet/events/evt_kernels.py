@@ -85,6 +85,7 @@ def decode_evt2(words, stop, ahead, state, lost, height, width, t, x, y, p, edge
             i += 1
         lost[EARLY] += i
     slot = epoch + (high << 6)
+    late = ASTRAY if stray else BACKWARDS
     in_order = not stray and slot + 64 > newest - JITTER_US
     while i < stop and count < room and edges < edge_room:
         word = np.int64(words[np.uint64(i)])
@@ -99,10 +100,11 @@ def decode_evt2(words, stop, ahead, state, lost, height, width, t, x, y, p, edge
                 count += 1
                 newest = max(newest, now)
             else:
-                lost[OUTSIDE if in_order else ASTRAY if stray else BACKWARDS] += 1
+                lost[OUTSIDE if in_order else late] += 1
         elif kind == 8:
             value = word & 0xFFFFFFF
             stray = high != UNSET and is_astray(words, i, ahead, 0, 28, 64, high, value)
+            late = ASTRAY if stray else BACKWARDS
             if not stray:
                 epoch = new_epoch(epoch, high, value, 28, 64) if high != UNSET else epoch
                 high = value
@@ -130,6 +132,7 @@ def decode_evt21(words, stop, ahead, state, lost, height, width, t, x, y, p, edg
             i += 1
         lost[EARLY] += i
     slot = epoch + (high << 6)
+    late = ASTRAY if stray else BACKWARDS
     in_order = not stray and slot + 64 > newest - JITTER_US
     while i < stop and count < room and edges < edge_room:
         both = words[np.uint64(i)]
@@ -150,12 +153,13 @@ def decode_evt21(words, stop, ahead, state, lost, height, width, t, x, y, p, edg
                     t[at], x[at], y[at], p[at] = now, place, row, kind
                     count += 1
                 else:
-                    lost[OUTSIDE if in_order else ASTRAY if stray else BACKWARDS] += 1
+                    lost[OUTSIDE if in_order else late] += 1
             if count > before:
                 newest = max(newest, now)
         elif kind == 8:
             value = word & 0xFFFFFFF
             stray = high != UNSET and is_astray(words, i, ahead, state[OPTION], 28, 64, high, value)
+            late = ASTRAY if stray else BACKWARDS
             if not stray:
                 epoch = new_epoch(epoch, high, value, 28, 64) if high != UNSET else epoch
                 high = value

@@ -81,9 +81,7 @@ def _sift(t, x, y, height, width, latest, kept):
         kept[index] = False
         if x[index] >= width or y[index] >= height:
             outside += 1
-        elif not -LATEST_US <= t[index] <= LATEST_US or (
-            t[index] > latest + LEAP_US and _is_astray(t[index : index + 1 + WITNESSES], latest)
-        ):
+        elif not -LATEST_US <= t[index] <= LATEST_US or (t[index] > latest + LEAP_US and _is_astray(t, index, latest)):
             impossible += 1
         elif t[index] < latest - JITTER_US:
             backwards += 1
@@ -94,9 +92,10 @@ def _sift(t, x, y, height, width, latest, kept):
 
 
 @njit(cache=True, nogil=True)
-def _is_astray(t, latest):
-    """Whether most of the times after the first one lie between the latest so far and it."""
+def _is_astray(t, place, latest):
+    """Whether most of the times after the one at a place lie between the latest so far and it."""
     between = 0
-    for index in range(1, len(t)):
-        between += latest - JITTER_US <= t[index] < t[0] - JITTER_US
-    return 2 * between > len(t) - 1
+    stop = min(place + 1 + WITNESSES, len(t))
+    for index in range(place + 1, stop):
+        between += latest - JITTER_US <= t[index] < t[place] - JITTER_US
+    return 2 * between > stop - place - 1

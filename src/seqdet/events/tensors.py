@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Literal, Unpack, get_args
+from typing import Any, Literal, Unpack, cast, get_args
 
 import numpy as np
 
@@ -218,4 +218,4 @@ def find_representation(name: str) -> Callable[..., np.ndarray]:
         raise InputError(f"the representation must be an importable package.module:function: {error}.") from error
     if not callable(found):
         raise InputError(f"the representation must be a function, got {name}, a {type(found).__name__}.")
-    return found
+    return cast(Callable[..., np.ndarray], found)
