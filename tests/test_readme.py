@@ -1,4 +1,4 @@
-"""What README.md shows works: its Python runs, its commands parse."""
+"""What README.md and the guide to recordings show works: their Python runs, their commands parse."""
 
 from __future__ import annotations
 
@@ -11,48 +11,52 @@ from types import ModuleType
 import pytest
 from jsonargparse import capture_parser
 
-from seqdet.cli import main
+from seqdet.cli import main, spelt
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/recordings.md")}
 LANGUAGES = {"python", "bash", "text", "yaml"}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(language: str) -> list[tuple[int, str]]:
+def blocks(page: str, language: str) -> list[tuple[int, str]]:
     """Line number and text of every fenced block in ``language``."""
-    return [(README.count("\n", 0, b.start(2)), b[2]) for b in BLOCK.finditer(README) if b[1] == language]
+    text = PAGES[page]
+    return [(text.count("\n", 0, b.start(2)), b[2]) for b in BLOCK.finditer(text) if b[1] == language]
 
 
 def commands() -> list[str]:
     """What follows ``seqdet`` on every line of a shell block that starts with it."""
-    text = "\n".join(text for _, text in blocks("bash")).replace("\\\n", " ")
+    text = "\n".join(text for page in PAGES for _, text in blocks(page, "bash")).replace("\\\n", " ")
     return re.findall(r"^\s*(?:\S+/)?seqdet (.*)$", text, re.MULTILINE)
 
 
-def test_every_code_block_is_one_that_these_tests_read():
-    assert {block[1] for block in BLOCK.finditer(README)} <= LANGUAGES
-    assert README.count("```") == 2 * len(BLOCK.findall(README))
+@pytest.mark.parametrize("page", PAGES)
+def test_every_code_block_is_one_that_these_tests_read(page):
+    found = BLOCK.findall(PAGES[page])
+    assert {language for language, _ in found} <= LANGUAGES
+    assert PAGES[page].count("```") == 2 * len(found)
 
 
-def test_the_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
-    examples = blocks("python")
-    assert examples, "README.md must hold a Python example"
+@pytest.mark.parametrize("page", PAGES)
+def test_the_python_blocks_run_one_after_the_other(page, tmp_path, monkeypatch):
+    examples = blocks(page, "python")
+    assert examples, f"{page} must hold a Python example"
     monkeypatch.chdir(tmp_path)
-    module = ModuleType("readme")
-    monkeypatch.setitem(sys.modules, "readme", module)
+    module = ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)
     for line, text in examples:
-        exec(compile("\n" * line + text, ROOT / "README.md", "exec"), module.__dict__)
+        exec(compile("\n" * line + text, ROOT / page, "exec"), module.__dict__)
 
 
-def test_the_readme_shows_commands():
+def test_the_pages_show_commands():
     assert commands()
 
 
 @pytest.mark.parametrize("command", commands())
-def test_a_command_of_the_readme_parses(command, monkeypatch):
+def test_a_command_of_the_pages_parses(command, monkeypatch):
     monkeypatch.chdir(ROOT)
-    arguments = shlex.split(command, comments=True)
+    arguments = spelt(shlex.split(command, comments=True))
     parser = capture_parser(main)
     if "--help" in arguments:
         with pytest.raises(SystemExit, match=r"^0$"):

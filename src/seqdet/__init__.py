@@ -6,9 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .checks import InputError
-from .config import DataConfig, DigitsConfig, ModelConfig, TrainConfig
+from .config import DataConfig, DigitsConfig, EventDigitsConfig, ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
+    from .events.files import open_recording
     from .inference.evaluate import evaluate
     from .models.detector import Detector
     from .models.weights import load_detector, save_detector
@@ -23,6 +24,7 @@ __all__ = [
     "DataConfig",
     "Detector",
     "DigitsConfig",
+    "EventDigitsConfig",
     "InputError",
     "ModelConfig",
     "TrainConfig",
@@ -30,6 +32,7 @@ __all__ = [
     "evaluate",
     "fit",
     "load_detector",
+    "open_recording",
     "resume",
     "save_detector",
 ]
@@ -42,13 +45,14 @@ _HOMES = {
     "evaluate": "inference.evaluate",
     "fit": "training.fit",
     "load_detector": "models.weights",
+    "open_recording": "events.files",
     "resume": "training.fit",
     "save_detector": "models.weights",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch when it is first asked for, so that the command line answers at once."""
+    """Import what takes time when it is first asked for, so that the command line answers at once."""
     if name not in _HOMES:
         raise AttributeError(f"module 'seqdet' has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

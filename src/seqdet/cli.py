@@ -128,7 +128,8 @@ def convert_recording(
     from .events.files import open_recording
 
     with open_recording(recording) as opened:
-        convert(opened, target, encoding=encoding, start_us=start_us, duration_us=duration_us, roi=roi)
+        part: Any = {"start_us": start_us, "duration_us": duration_us, "roi": roi}
+        log.info(str(convert(opened, target, encoding=encoding, **part)))
 
 
 def precompute_tensors(
@@ -253,7 +254,7 @@ class Parser(ArgumentParser):
     def instantiate(self, namespace: Namespace, *args: Any, **kwargs: Any) -> Namespace:
         namespace = namespace.clone()
         for name, kind in GROUPS.items():
-            if name in namespace:
+            if name in namespace and "subcommand" not in namespace:  # which may have that name as well
                 namespace[name] = from_dict(kind, namespace.as_dict()[name], name=name)
         return super().instantiate(namespace, instantiate_groups=False)
 
