@@ -117,6 +117,50 @@ class TensorConfig:
 
 
 @dataclass(frozen=True)
+class AugmentConfig:
+    """How training recordings are changed, once per recording and epoch; a probability of 0 switches a change off."""
+
+    flip: float = 0.0
+    """Probability that left and right change places; 0.5 is usual."""
+    zoom: float = 0.0
+    """Probability of a zoom."""
+    zoom_in_share: float = 0.8
+    """Share of the zooms that enlarge; the others shrink."""
+    zoom_in: tuple[float, float] = (1.0, 1.5)
+    """Smallest and largest factor of enlarging; a part of the frame, anywhere, then fills it."""
+    zoom_out: tuple[float, float] = (1.0, 1.2)
+    """Smallest and largest factor of shrinking; the frame then lies anywhere in an empty one."""
+    translate: float = 0.0
+    """Probability of a shift."""
+    max_shift: float = 0.1
+    """Farthest shift, as a share of width and height."""
+    rotate: float = 0.0
+    """Probability of a rotation about the centre."""
+    max_rotation: float = 6.0
+    """Largest angle in degrees, either way; boxes grow to the hull of their turned corners."""
+    polarity_dropout: float = 0.0
+    """Probability that one polarity, either, is not seen."""
+    event_dropout: float = 0.0
+    """Probability that a share of all events is not seen."""
+    max_dropped: float = 0.3
+    """Largest such share."""
+    time_flip: float = 0.0
+    """Probability that the recording is played backwards."""
+    least_visible: float = 0.25
+    """A box that keeps less than this share of its area in the frame is neither a target nor an error."""
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
+        check_range(self, 0, 1, "flip", "zoom", "translate", "rotate", "polarity_dropout", "event_dropout", "time_flip")
+        check_range(self, 0, 1, "zoom_in_share", "max_shift", "max_dropped", "least_visible")
+        check_range(self, 0, 180, "max_rotation")
+        for name in ("zoom_in", "zoom_out"):
+            smallest, largest = getattr(self, name)
+            if not 1 <= smallest <= largest <= 16:
+                raise InputError(f"{name} must be two rising factors of 1 to 16, got {(smallest, largest)}.")
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Where the clips come from and how they are cut."""
 

@@ -22,9 +22,10 @@ from ..structures import Boxes
 RECALL_POINTS = tuple(np.linspace(0, 1, 101).tolist())
 """The recalls at which the curves of ``Scores`` give the precision."""
 
-_BOX = np.dtype(
-    [("frame", np.int64), ("xyxy", np.float32, 4), ("labels", np.int64), ("scores", np.float32), ("is_ignored", bool)]
+FRAME_BOX = np.dtype(
+    [("frame", np.int64), ("xyxy", np.float64, 4), ("labels", np.int64), ("scores", np.float32), ("is_ignored", bool)]
 )
+"""A box of a frame: a row of the tables that ``score_tables`` takes. Corners of float32 sizes are exact in float64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +88,8 @@ class CocoEvaluator:
             raise InputError(f"classes must have different names, got {', '.join(classes)}.")
         self.classes = tuple(classes)
         self._frames = 0
-        self._truth = [np.zeros(0, _BOX)]
-        self._detections = [np.zeros(0, _BOX)]
+        self._truth = [np.zeros(0, FRAME_BOX)]
+        self._detections = [np.zeros(0, FRAME_BOX)]
 
     def add(self, truth: Sequence[Boxes], detections: Sequence[Boxes]) -> None:
         """Take in labelled frames: an entry of each per frame, on any device.
@@ -119,21 +120,10 @@ class CocoEvaluator:
 
     def compute(self) -> CocoScores:
         """The scores of all frames so far; any number of frames, boxes and classes may be zero."""
-        truth, detections = np.concatenate(self._truth), np.concatenate(self._detections)
-        count = len(self.classes)
-        targets = np.bincount(truth["labels"][~truth["is_ignored"]], minlength=count)
-        guesses = np.bincount(detections["labels"], minlength=count)
-        precision, recall = np.full((10, 101, count, 4, 3), -1.0), np.full((10, count, 4, 3), -1.0)
-        with _collector_paused():
-            for k in np.flatnonzero(targets):  # one by one: only one class is held as dictionaries, which are large
-                of_class = truth[truth["labels"] == k], detections[detections["labels"] == k]
-                precision[:, :, [k]], recall[:, [k]] = _evaluate(*of_class)
-        parts = precision, recall, targets, guesses
-        per_class = {name: Scores(**_summary(*parts, [k])) for k, name in enumerate(self.classes)}
-        return CocoScores(frames=self._frames, per_class=per_class, **_summary(*parts, list(range(count))))
+        return score_tables(np.concatenate(self._truth), np.concatenate(self._detections), self.classes, self._frames)
 
     def _table(self, frames: Sequence[Boxes], name: str) -> np.ndarray:
-        table = np.zeros(sum(map(len, frames)), _BOX)
+        table = np.zeros(sum(map(len, frames)), FRAME_BOX)
         table["frame"] = np.repeat(np.arange(len(frames)) + self._frames, [len(boxes) for boxes in frames])
         for field in ("xyxy", "labels", "scores", "is_ignored"):
             parts = [(getattr(boxes, field), boxes.labels) for boxes in frames]
@@ -144,6 +134,21 @@ class CocoEvaluator:
         if not (np.isfinite(table["xyxy"]).all() and np.isfinite(table["scores"]).all()):
             raise InputError(f"{name} must be finite, got NaN or infinity. Did the training diverge?")
         return table
+
+
+def score_tables(truth: np.ndarray, detections: np.ndarray, classes: Sequence[str], frames: int) -> CocoScores:
+    """The scores of two tables of ``FRAME_BOX``, finite and with labels of ``classes``, over ``frames`` frames."""
+    count = len(classes)
+    targets = np.bincount(truth["labels"][~truth["is_ignored"]], minlength=count)
+    guesses = np.bincount(detections["labels"], minlength=count)
+    precision, recall = np.full((10, 101, count, 4, 3), -1.0), np.full((10, count, 4, 3), -1.0)
+    with _collector_paused():
+        for k in np.flatnonzero(targets):  # one by one: only one class is held as dictionaries, which are large
+            of_class = truth[truth["labels"] == k], detections[detections["labels"] == k]
+            precision[:, :, [k]], recall[:, [k]] = _evaluate(*of_class)
+    parts = precision, recall, targets, guesses
+    per_class = {name: Scores(**_summary(*parts, [k])) for k, name in enumerate(classes)}
+    return CocoScores(frames=frames, per_class=per_class, **_summary(*parts, list(range(count))))
 
 
 def _evaluate(truth: np.ndarray, detections: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +162,7 @@ def _evaluate(truth: np.ndarray, detections: np.ndarray) -> tuple[np.ndarray, np
 
 def _coco(boxes: np.ndarray, frames: list[int]) -> COCO:
     """The boxes of one class as faster-coco-eval takes them. Its ``loadRes`` is slow: it adds a polygon per box."""
-    xyxy = boxes["xyxy"].astype(np.float64)
+    xyxy = boxes["xyxy"]
     sizes = xyxy[:, 2:] - xyxy[:, :2]
     columns = boxes["frame"], np.hstack([xyxy[:, :2], sizes]), sizes.prod(1), boxes["scores"], boxes["is_ignored"]
     rows = zip(*(column.tolist() for column in columns), strict=True)

@@ -1,0 +1,170 @@
+"""Own data: labels of other tools and their recordings, into the standard layout of a dataset."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..checks import InputError, check_choice
+from ..events.files import open_recording
+from ..files import replacing
+from .classes import ClassMap, map_classes, read_classes, write_classes
+from .importing.coco import read_coco
+from .importing.drafts import Drafts
+from .importing.frames import read_voc, read_yolo
+from .importing.options import SPLITS, Imported, ImportOptions
+from .importing.placing import Clock, placed_labels
+from .importing.tables import read_csv, read_mot, read_psee_txt
+from .labels import CLASSES_FILE, LABEL_SUFFIX, LABELLED_SUFFIX, recording_name, write_labelled_us, write_labels
+from .layouts import SUFFIXES, Found, find_recordings
+
+READERS: dict[str, Callable[[Drafts], None]] = {
+    "coco": read_coco,
+    "mot": read_mot,
+    "yolo": read_yolo,
+    "voc": read_voc,
+    "csv": read_csv,
+    "psee-txt": read_psee_txt,
+}
+TEXTS = (".csv", ".txt")
+
+
+def import_labels(source: str, labels: Path, recordings: Path, out: Path, options: ImportOptions) -> Imported:
+    """Write recordings, hard-linked where that can be, and their labels as a dataset.
+
+    ``out/{train,val,test}/<name>.<ending>``, ``<name>_bbox.npy``, ``<name>_labelled.npy`` and the names of the classes.
+    A dataset that is there grows: its classes keep their numbers. Boxes of no size, or outside the sensor, are left
+    out; those partly outside stay as they are.
+
+    Args:
+        source: one of ``READERS``, the format of the labels.
+        labels: a file or a folder. Labels and recordings belong together by their names, see ``Drafts.owner``.
+        recordings: a file or a folder.
+        out: the folder.
+        options: how labels are understood.
+
+    Raises:
+        InputError: if a label cannot be understood, something does not pair, or a file is there already.
+    """
+    check_choice(source, READERS, "source")
+    if not labels.exists():
+        raise InputError(f"{labels} must be a file or a folder of labels, and does not exist.")
+    found = _recordings(recordings, labels)
+    drafts = Drafts(labels, [each.place.name for each in found], options.classes)
+    READERS[source](drafts)
+    done = Imported()
+    found = _paired(found, drafts, options.leave_out, done.dropped)
+    classes = _classes(drafts, out, options)
+    targets = [out / split / each.path.name for each, split in zip(found, _splits(found, options), strict=True)]
+    for target in targets:
+        if beside := [path for path in (target, *_beside(target)) if path.exists()]:
+            raise InputError(f"{beside[0]} must not be there yet. Name another folder, or delete it first.")
+    clock = Clock(options.frame_us or (1e6 / options.label_rate if options.label_rate else None), options.start_us)
+    every = []
+    for each in tqdm(found, unit="recording", disable=None):
+        with open_recording(each.path, size_hw=options.size_hw) as recording:
+            every.append(placed_labels(drafts.recordings[each.place.name], recording, clock, done.dropped))
+    for each, target, (boxes, at_us) in zip(found, targets, every, strict=True):
+        kept = classes.boxes(boxes)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{target.parent} cannot be made: {error.strerror}.") from error
+        label_path, _ = _beside(target)
+        write_labels(label_path, kept)
+        write_labelled_us(label_path, at_us)
+        _link(each.path, target)
+        done.recordings[target.parent.name] += 1
+        done.labelled += len(at_us)
+        done.empty += len(at_us) - len(np.unique(kept["t"]))
+        done.boxes.update({name: int((kept["class_id"] == n).sum()) for n, name in enumerate(classes.names)})
+        gone = sum(classes.indices[n] < 0 for n in boxes["class_id"].tolist())
+        done.dropped += Counter({"boxes of classes that are not kept": gone})
+    write_classes(out, classes.names)
+    return done
+
+
+def _recordings(path: Path, labels: Path) -> list[Found]:
+    """The recordings of a file or a folder; in the folder of the labels, and beside others, texts are none."""
+    if not path.is_dir():
+        return find_recordings([path])
+    files = [
+        each
+        for each in sorted(path.rglob("*"))
+        if each.suffix in SUFFIXES
+        and each.is_file()
+        and not each.name.endswith((LABEL_SUFFIX, LABELLED_SUFFIX))
+        and not any(part.startswith(".") for part in each.relative_to(path).parts)
+    ]
+    sure = {each.stem for each in files if each.suffix not in TEXTS}
+    root = labels.resolve()
+    files = [
+        each
+        for each in files
+        if each.suffix not in TEXTS or not (each.stem in sure or root in (each.resolve(), *each.resolve().parents))
+    ]
+    if not files:
+        raise InputError(f"{path} must hold recordings ({' '.join(SUFFIXES)}), got none.")
+    return find_recordings(files)
+
+
+def _paired(found: list[Found], drafts: Drafts, leave_out: bool, dropped: Counter[str]) -> list[Found]:
+    """The recordings that have labels.
+
+    Raises:
+        InputError: if there are none; unless ``leave_out``, if any has none, or labels have no recording.
+    """
+    without = [each.place.name for each in found if each.place.name not in drafts.recordings]
+    sentences = [
+        f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for names, kind in ((without, "recordings have no labels"), (drafts.unpaired, "labels have no recording"))
+        if names
+    ]
+    if sentences and (not leave_out or len(without) == len(found)):
+        raise InputError(
+            f"labels and recordings must have the same names, and {' and '.join(sentences)}. Name them alike, as in "
+            "drive.raw and drive.json or drive/000123.txt, or leave out what does not pair."
+        )
+    dropped += Counter({"recordings without labels": len(without), "labels without a recording": len(drafts.unpaired)})
+    return [each for each in found if each.place.name in drafts.recordings]
+
+
+def _classes(drafts: Drafts, out: Path, options: ImportOptions) -> ClassMap:
+    """The map to the classes of the dataset: those that it has, and then the new ones."""
+    known = read_classes(out) if (out / CLASSES_FILE).is_file() else ()
+    if not drafts.classes:
+        raise InputError(f"{drafts.root} must name a class at least. Where no box does, give --classes.")
+    chosen = map_classes(drafts.classes, options.keep, others=options.others)
+    names = (*known, *(name for name in chosen.names if name not in known))
+    indices = tuple(names.index(chosen.names[n]) if n >= 0 else n for n in chosen.indices)
+    return ClassMap(chosen.found, names, indices, options.others)
+
+
+def _splits(found: Sequence[Found], options: ImportOptions) -> list[str]:
+    """The split of every recording."""
+    if options.ratios is None:
+        return [options.split or next((p for p in reversed(each.path.parts) if p in SPLITS), "train") for each in found]
+    ends = np.rint(np.cumsum(options.ratios) / sum(options.ratios) * len(found))
+    order = np.random.default_rng(options.seed).permutation(len(found))
+    return [SPLITS[int(np.searchsorted(ends, place, side="right"))] for place in np.argsort(order)]
+
+
+def _beside(recording: Path) -> tuple[Path, Path]:
+    """Where the labels of a recording are, and the times at which it is labelled."""
+    name = recording_name(recording)
+    return recording.with_name(name + LABEL_SUFFIX), recording.with_name(name + LABELLED_SUFFIX)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name, or a copy where that cannot be."""
+    with replacing(target) as temporary:
+        try:
+            os.link(source.resolve(), temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)

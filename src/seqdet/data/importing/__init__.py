@@ -1,0 +1,1 @@
+"""Labels of other tools, one module for each family of formats."""

@@ -1,0 +1,90 @@
+"""COCO, with the extensions for videos."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ...checks import InputError
+from .drafts import Drafts, Owner, When
+from .reading import last_number, parsed_json, real, whole
+
+TIMES = ("timestamp_us", "time_us", "t")
+NUMBERS = ("frame_id", "frame_index", "frame_number", "frame", "mot_frame_id")
+
+
+def read_coco(drafts: Drafts) -> None:
+    """JSON of images, annotations and categories, as of https://cocodataset.org/#format-data.
+
+    An image belongs to the recording of its video (``video_id`` of ``videos``, which has a ``name`` or ``file_name``)
+    or else of its ``file_name``, or of the file itself. Its time is its ``timestamp_us``, its number one of
+    ``NUMBERS``, or else the last number in its name. Images without annotations are frames without objects; crowds are
+    ignored.
+    """
+    for path in drafts.files(".json"):
+        found = parsed_json(path)
+        if not isinstance(found.get("images"), list):
+            if drafts.root.is_file():
+                raise InputError(f"{path} must be a COCO file with images, annotations and categories.")
+            continue
+        try:
+            _read(drafts, path, found)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} must be a COCO file, and lacks or mistakes {error}.") from error
+
+
+def _read(drafts: Drafts, path: Path, found: dict[str, Any]) -> None:
+    categories = sorted(found.get("categories", []), key=lambda each: each["id"])
+    classes = {each["id"]: drafts.named(str(each["name"]), path) for each in categories}
+    videos = {each["id"]: each for each in found.get("videos", [])}
+    images: dict[Any, tuple[str, int]] = {}
+    for image in found["images"]:
+        video = videos.get(image.get("video_id"), {})
+        if (owner := _owner(drafts, path, image, video)) is None:
+            drafts.unpaired.append(f"{path}: {image.get('file_name', image['id'])}")
+            continue
+        at, when = _when(image, owner, path)
+        size = [whole(image.get(side) or video.get(side) or 0, str(path)) for side in ("height", "width")]
+        draft = drafts.draft(owner.recording, path, when, (size[0], size[1]) if min(size) > 0 else None)
+        draft.rate = real(video["fps"], str(path)) if video.get("fps") else draft.rate
+        draft.at.add(at)
+        images[image["id"]] = owner.recording, at
+    known = {image["id"] for image in found["images"]}
+    for each in found.get("annotations", []):
+        place = f"annotation {each.get('id')} of {path}"
+        if each["image_id"] not in known or each["category_id"] not in classes:
+            raise InputError(f"{place} must be of an image and a category that are in the file, and is not.")
+        if each["image_id"] not in images:
+            continue
+        recording, at = images[each["image_id"]]
+        if len(each["bbox"]) != 4:
+            raise InputError(f"{place} must have a bbox of x, y, width, height.")
+        box = (real(value, place) for value in each["bbox"])
+        extra = each.get("attributes") or {}
+        track = next((n[key] for n in (each, extra) for key in ("track_id", "instance_id") if key in n), 0)
+        score = 0.0 if each.get("iscrowd") or each.get("ignore") else 1.0
+        row = (at, *box, classes[each["category_id"]], max(whole(track, place), 0), score)
+        drafts.recordings[recording].rows.append(row)
+
+
+def _owner(drafts: Drafts, path: Path, image: dict[str, Any], video: dict[str, Any]) -> Owner | None:
+    """The recording of an image, and the number in its name."""
+    name = PurePosixPath(str(image.get("file_name", "")).replace("\\", "/"))
+    own = drafts.owner(name)
+    title = PurePosixPath(str(video.get("name") or video.get("file_name") or "").replace("\\", "/"))
+    for place in (title, PurePosixPath(title.name) / "x", PurePosixPath(path.stem) / "x"):
+        if (owner := drafts.owner(place)) and place.name:
+            return Owner(owner.recording, own.number if own else last_number(name.stem), False)
+    return own
+
+
+def _when(image: dict[str, Any], owner: Owner, path: Path) -> tuple[int, When]:
+    for names, when in ((TIMES, "us"), (NUMBERS, "frame")):
+        for name in names:
+            if name in image:
+                return whole(image[name], str(path)), "us" if when == "us" else "frame"
+    if owner.is_whole:
+        return 0, "end"
+    if owner.number is None:
+        raise InputError(f"images of {path} must have a timestamp_us, a frame_id or a number in their file_name.")
+    return owner.number, "number"

@@ -1,0 +1,72 @@
+"""How labels of other tools are understood, and what came of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ...checks import InputError
+from ..classes import Others
+
+SplitName = Literal["train", "val", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How labels are understood, and what becomes of them.
+
+    label_rate, frame_us: frames per second, or microseconds per frame, for labels that number frames. Numbers in the
+        names of files count frames if one of them is given, else microseconds.
+    start_us: time of the first frame; added to labels that have times.
+    classes: names of the classes by number; those in the files, if there are any, if not given.
+    keep, others: see ``classes.map_classes``.
+    split: where recordings go; if not given, as the folder in which they are says, or else "train".
+    ratios: instead, shares of train, val and test, drawn by ``seed``.
+    size_hw: height and width of the sensor, for recordings that do not say.
+    leave_out: import what pairs, where otherwise a recording without labels, or labels without, are an error.
+    """
+
+    label_rate: float | None = None
+    frame_us: float | None = None
+    start_us: int = 0
+    classes: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    others: Others = "discard"
+    split: SplitName | None = None
+    ratios: tuple[float, float, float] | None = None
+    seed: int = 0
+    size_hw: tuple[int, int] | None = None
+    leave_out: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("label_rate", "frame_us"):
+            if (value := getattr(self, name)) is not None and not 0 < value < 1e12:
+                raise InputError(f"{name} must be a number above 0, got {value}.")
+        if self.label_rate and self.frame_us:
+            raise InputError("label_rate and frame_us must not both be given: one follows from the other.")
+        if self.split and self.ratios:
+            raise InputError("split and ratios must not both be given.")
+        if self.ratios and not (len(self.ratios) == 3 and min(self.ratios) >= 0 and sum(self.ratios) > 0):
+            raise InputError(f"ratios must be three shares of at least 0, not all 0, got {self.ratios}.")
+
+
+@dataclass
+class Imported:
+    """What ``import_labels`` did. recordings: by split. boxes: by class. labelled, empty: frames, and those of them
+    without a box. dropped: what was left out, by reason."""
+
+    recordings: Counter[str] = field(default_factory=Counter)
+    boxes: Counter[str] = field(default_factory=Counter)
+    labelled: int = 0
+    empty: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def lines(self) -> list[str]:
+        """The facts in words."""
+        splits = ", ".join(f"{count:,} {split}" for split, count in self.recordings.items())
+        text = [f"{self.recordings.total():,} recordings ({splits}), {self.boxes.total():,} boxes"]
+        text.append(f"{self.labelled:,} labelled frames, {self.empty:,} of them without a box")
+        text.append("classes: " + ", ".join(f"{name} {count:,}" for name, count in self.boxes.items()))
+        return text + [f"left out: {count:,} {reason}" for reason, count in self.dropped.items()]

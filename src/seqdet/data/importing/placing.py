@@ -1,0 +1,101 @@
+"""From labels as a format has them to labels of a recording: microseconds and pixels of its sensor."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+
+from ...checks import InputError
+from ...events.files import Recording
+from ..labels import EVENT_BBOX
+from .drafts import RELATIVE, Draft
+
+SLACK_US = 1_000_000
+"""Labels that all lie further outside the recording are of another clock."""
+FAR_ASPECT = 0.02
+"""Frames whose shape differs by this part from the sensor's show something else."""
+LATEST_US = 1 << 53
+MOST_TRACKS = 1 << 32
+
+
+class Clock(NamedTuple):
+    """From numbers of frames to times: microseconds of a frame, if they are known, and of the first one."""
+
+    frame_us: float | None
+    start_us: int
+
+
+def placed_labels(
+    draft: Draft, recording: Recording, clock: Clock, dropped: Counter[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (N,) ``EVENT_BBOX``, sorted by time, and the times (M,) int64 at which the recording is labelled.
+
+    Args:
+        draft: the labels.
+        recording: to which they belong.
+        clock: for labels with numbers of frames.
+        dropped: what is left out is added.
+
+    Raises:
+        InputError: if the times or the size of the frames cannot be known, or do not fit the recording.
+    """
+    span = recording.span_us()
+    if span is None:
+        raise InputError(f"{recording.path} must have events to be labelled, and has none.")
+    at = np.array(sorted(draft.at), np.int64)
+    times = _times(at, draft, clock, span[1])
+    if len(times) and not ((times >= span[0] - SLACK_US) & (times <= span[1] + SLACK_US)).any():
+        raise InputError(
+            f"labels of {draft.source} must be of the time of {recording.path.name}, {span[0]} to {span[1]} us, and "
+            f"are at {times[0]} to {times[-1]} us. Give --start_us, and --label_rate where they number frames."
+        )
+    boxes = np.zeros(len(draft.rows), EVENT_BBOX)
+    rows = np.array([row[1:] for row in draft.rows], np.float64).reshape(-1, 7)
+    sides = rows[:, :4] * np.tile(_scale(draft, recording), 2)
+    for name, column in zip(("x", "y", "w", "h"), sides.T, strict=True):
+        boxes[name] = column
+    if len(rows) and rows[:, 5].max() >= MOST_TRACKS:
+        raise InputError(
+            f"{draft.source} must have numbers of objects below {MOST_TRACKS}, got {rows[:, 5].max():.0f}."
+        )
+    boxes["t"] = times[np.searchsorted(at, [row[0] for row in draft.rows])] if draft.rows else 0
+    boxes["class_id"], boxes["track_id"], boxes["class_confidence"] = rows[:, 4:].T
+    has_size = (sides[:, 2] > 0) & (sides[:, 3] > 0)
+    is_inside = (sides[:, :2] + sides[:, 2:] > 0).all(axis=1)
+    if size_hw := recording.stated_size_hw:
+        is_inside &= (sides[:, 0] < size_hw[1]) & (sides[:, 1] < size_hw[0])
+    dropped += Counter({"boxes of no size": int((~has_size).sum())})
+    dropped += Counter({"boxes outside the sensor": int((has_size & ~is_inside).sum())})
+    boxes = boxes[has_size & is_inside]
+    return boxes[np.argsort(boxes["t"], kind="stable")], times
+
+
+def _times(at: np.ndarray, draft: Draft, clock: Clock, last_us: int) -> np.ndarray:
+    """Microseconds of what ``at`` says."""
+    if draft.when == "end":
+        return np.full(len(at), last_us)
+    frame_us = clock.frame_us or (1e6 / draft.rate if draft.rate else None)
+    if draft.when == "us" or (draft.when == "number" and frame_us is None):
+        times = at + clock.start_us
+    elif frame_us is None:
+        raise InputError(f"{draft.source} numbers frames. Give --label_rate, how many of them a second has.")
+    else:
+        times = np.rint((at - draft.first) * frame_us) + clock.start_us
+    if len(times) and np.abs(times).max() > LATEST_US:
+        raise InputError(f"{draft.source} must have times that can be, got {np.abs(times).max():.0f} us.")
+    return times.astype(np.int64)
+
+
+def _scale(draft: Draft, recording: Recording) -> np.ndarray:
+    """Pixels of the sensor for what a box has across and down, (2,)."""
+    if draft.frame_hw is None or (draft.frame_hw != RELATIVE and recording.stated_size_hw is None):
+        return np.ones(2)
+    scale = np.array(recording.size_hw) / draft.frame_hw
+    if draft.frame_hw != RELATIVE and abs(scale[0] / scale[1] - 1) > FAR_ASPECT:
+        raise InputError(
+            f"{draft.source} is about frames of {draft.frame_hw[1]}x{draft.frame_hw[0]} pixels, which the sensor of "
+            f"{recording.path.name}, {recording.size_hw[1]}x{recording.size_hw[0]}, does not show whole."
+        )
+    return scale[::-1]

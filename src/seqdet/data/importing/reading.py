@@ -1,0 +1,82 @@
+"""Read files that people and other tools have written: text, numbers, names of classes."""
+
+from __future__ import annotations
+
+import json
+import re
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ...checks import InputError
+from ..classes import read_classes
+from ..labels import CLASSES_FILE
+
+MOST_BYTES = 1 << 31
+
+
+def last_number(name: str) -> int | None:
+    """The last number in a name, of which 18 digits count; None if there is none."""
+    found = re.findall(r"[0-9]+", name)
+    return int(found[-1][-18:]) if found else None
+
+
+def read_text(path: Path) -> str:
+    """The text of a file of labels. Raises ``InputError`` if it cannot be read or is none."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InputError(f"{path} must be a file of labels of at most 2 GB.")
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} must be a file of labels, in UTF-8: {error}.") from error
+    if "\0" in text:
+        raise InputError(f"{path} must be a file of labels, and is none: it holds zeros.")
+    return text
+
+
+def real(text: object, place: str) -> float:
+    """A finite number. Raises ``InputError`` if it is none."""
+    try:
+        value = float(str(text))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{place} must have numbers, got {str(text)[:40]!r}.") from error
+    if not isfinite(value):
+        raise InputError(f"{place} must have finite numbers, got {value}.")
+    return value
+
+
+def whole(text: object, place: str) -> int:
+    """A whole number of at most 18 digits. Raises ``InputError`` if it is none."""
+    found = re.fullmatch(r"\s*([+-]?\d{1,18})(\.0*)?\s*", str(text))
+    if not found:
+        raise InputError(f"{place} must have a whole number here, got {str(text)[:40]!r}.")
+    return int(found[1])
+
+
+def read_names(path: Path) -> list[str]:
+    """The names of classes in a file of YOLO, of CVAT or of ours."""
+    if path.name == CLASSES_FILE:
+        return list(read_classes(path.parent))
+    text = read_text(path)
+    if path.suffix not in (".yaml", ".yml"):
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    try:
+        names = yaml.safe_load(text)["names"]
+        return [str(names[n]) for n in range(len(names))]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise InputError(f"{path} must have names of the classes from 0 on, under 'names'.") from error
+
+
+def parsed_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises ``InputError`` if it is none."""
+    try:
+        found = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} must be sound JSON: {error}.") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} must hold a JSON object, got a {type(found).__name__}.")
+    return found
