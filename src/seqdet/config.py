@@ -161,6 +161,42 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
+class DatasetConfig:
+    """A folder of recordings with labels, and how they become clips."""
+
+    folder: Path | None = None
+    """Folder with train, val and test, which hold recordings or tensor files; moving digits as frames if not given."""
+    simulate: bool = False
+    """Write the moving digits as event recordings to the folder first, if they are not there."""
+    scene: EventDigitsConfig = field(default_factory=EventDigitsConfig)
+    """These digits."""
+    tensor: TensorConfig = field(default_factory=TensorConfig)
+    """What recordings are made into; tensor files are taken as they are."""
+    tensors: Path | None = None
+    """Folder of the tensors of recordings; beside theirs, named by the settings, if not given."""
+    classes: tuple[str, ...] = ()
+    """Classes to find: names, new=old to rename, new=old+old to merge; all of the folder if none."""
+    other_classes: Literal["discard", "ignore"] = "discard"
+    """Boxes of other classes are background, or neither targets nor errors."""
+    policy: Literal["nearest", "causal"] = "nearest"
+    """A label belongs to the window that ends nearest to it, or to the last that ends before it."""
+    tolerance_us: int = 25_000
+    """Longest time from a label to the end of its window; labels farther from all are left out."""
+    skip_us: int = 0
+    """Labels so soon after the start of a recording are neither trained on nor scored."""
+    balance_classes: bool = False
+    """Clips that are drawn on their own come more often if their classes are rare."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """How training recordings are changed."""
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
+        check_range(self, 0, MOST_US, "tolerance_us", "skip_us")
+        if self.simulate and self.folder is None:
+            raise InputError("folder must be given for simulate to write to.")
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Where the clips come from and how they are cut."""
 
@@ -172,16 +208,21 @@ class DataConfig:
     """Loader processes; the batches are the same for any number."""
     seed: int = 0
     """Seeds the videos and their order."""
+    random_share: float = 0.0
+    """Share of the lanes that play clips on their own, by chance and without memory of what came before."""
     digits: DigitsConfig = field(default_factory=DigitsConfig)
-    """The moving digits."""
+    """The moving digits as frames."""
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    """Recordings instead."""
 
     def __post_init__(self) -> None:
         fit_fields(self)
         check_range(self, 1, 4096, "clip_length", "lanes")
+        check_range(self, 0, 1, "random_share")
         check_range(self, 0, 256, "workers")
         check_range(self, 0, LARGEST_SEED, "seed")
         clip = self.clip_length
-        for name in ("frames_per_video", "held_out_frames_per_video"):
+        for name in ("frames_per_video", "held_out_frames_per_video") if self.dataset.folder is None else ():
             if (frames := getattr(self.digits, name)) % clip:
                 raise InputError(f"digits.{name} must be a multiple of clip_length, got {frames} and {clip}.")
 

@@ -1,143 +1,88 @@
 """Changes to training recordings: one draw per recording and epoch.
 
-A draw holds for all frames of a recording: what a detector remembers stays where it is seen. Frames and boxes move
-together. A pixel of a moved frame shows the pixel under its centre, so that counts stay counts and no motion blurs. A
-pixel under no centre, as when the frame shrinks, is shown where its own centre goes: no event that stays in the frame is
-lost. Of several at one place the number farthest from 0 is shown, not the sum: an edge gives a pixel as many events
-from afar as from near.
+It holds for all frames of the recording, so that what a detector remembers stays where it is seen.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..checks import InputError
 from ..config import AugmentConfig
-from ..structures import Boxes, Clip, check_tensor
-from . import augment_kernels
+from .channels import Channel
+from .transform import Transform
 
-LEAST_SIDE = 2.0
-"""Pixels. A box that gets narrower or lower than this is neither a target nor an error."""
 SEED_TAG = 3  # sets the random numbers apart from those of videos, pauses and order
-DIRECT_TYPES = (torch.uint8, torch.int8, torch.float32, torch.float64)  # others pass through float32
-MATRIX = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 
 
-class Channel(NamedTuple):
-    """What a channel shows: events of ``polarity`` 0 or 1, or None: brighter less darker ones; of time bin ``bin``.
+def draw(
+    config: AugmentConfig,
+    *,
+    seed: int,
+    recording: int,
+    epoch: int,
+    size_hw: tuple[int, int],
+    channels: Sequence[Channel] | None = None,
+) -> Transform:
+    """The change of a recording in an epoch: a pure function. A blank lane, recording -1, is never changed.
 
-    A ``bin`` of None is none that could be played backwards.
-    """
-
-    polarity: int | None
-    bin: int | None
-
-
-def channel_order(
-    representation: str, channels: int, parameters: Mapping[str, Any] | None = None
-) -> tuple[Channel, ...] | None:
-    """What each channel of a frame shows, or None if that is not known.
+    Changing a probability leaves what the others draw as it was.
 
     Args:
-        representation: a name of ``events.tensors.REPRESENTATIONS`` or of a folder of RVT.
-        channels: of a frame.
-        parameters: of the representation, where they are not the usual ones.
+        config: how likely and how strong each change is.
+        seed, recording, epoch: what it is drawn from.
+        size_hw: height and width of the frames.
+        channels: of ``channel_order``; None if unknown.
+
+    Raises:
+        InputError: if a polarity may be dropped or a recording played backwards and ``channels`` do not say how.
     """
-    name = representation.partition("_dt=")[0]
-    is_split = (parameters or {}).get("split_polarity", True)
-    if name in ("difference", "difference_quantized") or (name == "event_cube" and not is_split):
-        return tuple(Channel(None, n) for n in range(channels))
-    if channels % 2:
-        return None
-    if name == "stacked_histogram":
-        return tuple(Channel(n // (channels // 2), n % (channels // 2)) for n in range(channels))
-    if name in ("histogram", "histogram_quantized", "event_cube"):
-        return tuple(Channel(n % 2, n // 2) for n in range(channels))
-    if name in ("time_surface", "multi_channel_time_surface"):  # the last event becomes the first, which is not there
-        return tuple(Channel(n % 2, None) for n in range(channels))
-    return None
+    _check_channels(config, channels)
+    if recording < 0:
+        return Transform(size_hw)
+    random = np.random.default_rng([SEED_TAG, seed, recording, epoch])
+    chances, amounts = random.random(7), random.random(9)
+    (height, width), matrix = size_hw, np.eye(3)
+    if chances[0] < config.flip:
+        matrix = _matrix([[-1, 0], [0, 1]], width, 0) @ matrix
+    if chances[1] < config.zoom:
+        is_in = amounts[0] < config.zoom_in_share
+        smallest, largest = config.zoom_in if is_in else config.zoom_out
+        factor = smallest + amounts[1] * (largest - smallest)
+        factor = factor if is_in else 1 / factor
+        matrix = _matrix(np.eye(2) * factor, *((1 - factor) * amounts[2:4] * (width, height))) @ matrix
+    if chances[2] < config.rotate:
+        angle = math.radians((2 * amounts[4] - 1) * config.max_rotation)
+        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        centre = np.array([width / 2, height / 2])
+        matrix = _matrix(turn, *(centre - turn @ centre)) @ matrix
+    if chances[3] < config.translate:
+        shift = (2 * amounts[5:7] - 1) * config.max_shift * (width, height)
+        matrix = _matrix(np.eye(2), *np.rint(shift)) @ matrix
+    return Transform(
+        size_hw,
+        matrix=tuple(tuple(row) for row in matrix[:2].tolist()),
+        channels=None if channels is None else tuple(channels),
+        dropped_polarity=int(amounts[7] < 0.5) if chances[4] < config.polarity_dropout else None,
+        dropped_share=float(amounts[8] * config.max_dropped) if chances[5] < config.event_dropout else 0.0,
+        is_reversed=bool(chances[6] < config.time_flip),
+        least_visible=config.least_visible,
+        key=int(random.integers(2**63)),
+    )
 
 
-@dataclass(frozen=True)
-class Transform:
-    """One change of a recording. The same for all of its clips.
+def _matrix(linear: Any, across: float, down: float) -> np.ndarray:
+    return np.block([[np.array(linear), np.array([[across], [down]])], [np.array([[0, 0, 1]])]])
 
-    size_hw: height and width of the frames.
-    matrix: from (x, y, 1) to the (x, y) where it is shown, pixels.
-    channels: what each channel shows; needed to drop a polarity or to play backwards.
-    dropped_polarity: 0 or 1: all its channels are empty.
-    dropped_share: of the events that are lost. Numbers of integer types are counts, of which every event is lost by
-        itself; others are kept or lost as a whole. It is drawn for each frame from ``key`` and the frame's number.
-    is_reversed: the recording is played backwards. Its frames come in reverse order; the time bins of a frame too;
-        and what got brighter gets darker. For ``stacked_histogram`` this is exact where bins are whole microseconds;
-        what is not is that sensors react to brighter and darker not quite alike, and that an object may be labelled
-        at the start of a recording, before it has moved.
-    least_visible: a box that keeps less than this share of its area in the frame becomes ignored.
-    key: seeds the losses.
-    """
 
-    size_hw: tuple[int, int]
-    matrix: tuple[tuple[float, ...], ...] = MATRIX
-    channels: tuple[Channel, ...] | None = None
-    dropped_polarity: int | None = None
-    dropped_share: float = 0.0
-    is_reversed: bool = False
-    least_visible: float = 0.25
-    key: int = 0
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether nothing changes."""
-        return not (self._moves or self.is_reversed or self.dropped_share) and self.dropped_polarity is None
-
-    def source_clip(self, clip: int, clips: int) -> int:
-        """The clip of a recording, of ``clips`` equally long ones, to read when number ``clip`` is played."""
-        return clips - 1 - clip if self.is_reversed else clip
-
-    def frames(self, frames: Tensor, *, start: int = 0) -> Tensor:
-        """The frames as they are played, of the same shape and type.
-
-        Args:
-            frames: (T, C, H, W) or (T, B, C, H, W), zero where nothing happened; as the recording has them, in its
-                order. Types other than uint8, int8 and floating point are not taken.
-            start: number of the first frame in the order of playing.
-
-        Raises:
-            InputError: if shape or type do not fit.
-        """
-        pattern = "T B C H W" if frames.ndim == 5 else "T C H W"
-        sizes = {"C": len(self.channels)} if self.channels else {}
-        check_tensor(frames, pattern, "frames", H=self.size_hw[0], W=self.size_hw[1], **sizes)
-        if not (frames.dtype in DIRECT_TYPES or frames.is_floating_point()):
-            raise InputError(f"frames must be uint8, int8 or floating point to be augmented, got {frames.dtype}.")
-        if self.is_identity:
-            return frames
-        if frames.dtype not in DIRECT_TYPES:
-            return self.frames(frames.float(), start=start).to(frames.dtype)
-        time, lanes = len(frames), frames.shape[1:-3].numel()
-        planes = np.ascontiguousarray(frames.numpy(force=True)).reshape(time * lanes, -1, math.prod(self.size_hw))
-        word = math.gcd(8, planes.shape[2] * planes.itemsize)
-        frame_order = np.arange(time * lanes).reshape(time, lanes)
-        moved = np.empty_like(planes)
-        augment_kernels.move(
-            planes,
-            planes.view(f"u{word}"),
-            (frame_order[::-1] if self.is_reversed else frame_order).reshape(-1),
-            self._sources(planes.shape[1]),
-            *self._places,
-            round(self.dropped_share * 65536),
-            planes.dtype.kind in "iu",
-            np.random.SeedSequence([self.key, start]).generate_state(time * lanes, np.uint64),
-            moved,
+def _check_channels(config: AugmentConfig, channels: Sequence[Channel] | None) -> None:
+    if config.polarity_dropout and (channels is None or any(each.polarity is None for each in channels)):
+        raise InputError(
+            "polarity_dropout must be 0 for this representation: its channels are not known to have one polarity each."
         )
-        if self.is_reversed and self.channels and self.channels[0].polarity is None:
-            moved = np.negative(np.maximum(moved, -127) if moved.dtype == np.int8 else moved)
-        return torch.from_numpy(moved).view(frames.shape).to(frames.device)
+    if config.time_flip and (channels is None or any(each.bin is None for each in channels)):
+        raise InputError("time_flip must be 0 for this representation: it is not known how its frames look backwards.")

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ..checks import InputError, check_choice
 from ..events.files import open_recording
 from ..files import replacing
+from .audit_entries import recording_files
 from .classes import ClassMap, map_classes, read_classes, write_classes
 from .importing.coco import read_coco
 from .importing.drafts import Drafts
@@ -94,14 +95,7 @@ def _recordings(path: Path, labels: Path) -> list[Found]:
     """The recordings of a file or a folder; in the folder of the labels, and beside others, texts are none."""
     if not path.is_dir():
         return find_recordings([path])
-    files = [
-        each
-        for each in sorted(path.rglob("*"))
-        if each.suffix in SUFFIXES
-        and each.is_file()
-        and not each.name.endswith((LABEL_SUFFIX, LABELLED_SUFFIX))
-        and not any(part.startswith(".") for part in each.relative_to(path).parts)
-    ]
+    files = recording_files(path)
     sure = {each.stem for each in files if each.suffix not in TEXTS}
     root = labels.resolve()
     files = [

@@ -5,38 +5,48 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
+import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
 from ..config import DataConfig
 from ..structures import Clip
 from .digits import Split
 from .moving_digits import MovingDigits
-from .schedule import Cue, schedule, share, shuffled
+from .recorded import RecordedClips
+from .schedule import Cue, drawn, schedule, share, shuffled
+
+ClipSource = MovingDigits | RecordedClips
+"""A dataset of clips: classes and channels, the number of clips of every recording and how often each is drawn."""
 
 
-def open_split(config: DataConfig, split: Split) -> MovingDigits:
+def open_split(config: DataConfig, split: Split) -> ClipSource:
     """The dataset of one split.
 
     Raises:
         InputError: if the configuration does not fit together or the data cannot be read.
     """
+    if config.dataset.folder is not None:
+        return RecordedClips(config.dataset, split, clip_length=config.clip_length, seed=config.seed)
     return MovingDigits(config.digits, split, clip_length=config.clip_length, seed=config.seed)
 
 
 class TrainingOrder(Sampler[list[Cue]]):
     """The cues of ``steps`` batches, epoch after epoch, each in an order of its own.
 
+    Some lanes play recordings, in order, the others clips on their own. An epoch ends when all recordings were played,
+    or, if no lane plays them, after as many clips as they have.
+
     Args:
-        config: lanes and seed; the lanes are shared among the processes.
-        clip_counts: clips of every recording.
+        config: lanes, the share of them that play clips on their own, and seed; lanes are shared among the processes.
+        weights: for each recording, of its clips, how often they are drawn on their own.
         steps: batches in all.
         rank, ranks: this process, and how many there are.
     """
 
     def __init__(
-        self, config: DataConfig, clip_counts: list[int], *, steps: int, rank: int = 0, ranks: int = 1
+        self, config: DataConfig, weights: list[np.ndarray], *, steps: int, rank: int = 0, ranks: int = 1
     ) -> None:
-        self.config, self.clip_counts, self.steps, self.rank, self.ranks = config, clip_counts, steps, rank, ranks
+        self.config, self.weights, self.steps, self.rank, self.ranks = config, weights, steps, rank, ranks
         self.done = 0
         self._of_epoch = lru_cache(maxsize=1)(self._schedule)
 
@@ -56,8 +66,17 @@ class TrainingOrder(Sampler[list[Cue]]):
             position, epoch = position + len(plan), epoch + 1
 
     def _schedule(self, epoch: int) -> list[list[Cue]]:
-        order = shuffled(len(self.clip_counts), seed=self.config.seed, epoch=epoch)
-        return share(schedule(self.clip_counts, self.config.lanes, order=order, epoch=epoch), self.rank, self.ranks)
+        seed, lanes, counts = self.config.seed, self.config.lanes, [len(each) for each in self.weights]
+        alone = round(self.config.random_share * lanes)
+        if alone == lanes:
+            plan = drawn(self.weights, lanes, -(-sum(counts) // lanes), seed=seed, epoch=epoch)
+        else:
+            order = shuffled(len(counts), seed=seed, epoch=epoch)
+            plan = schedule(counts, lanes - alone, order=order, epoch=epoch)
+            if alone:
+                others = drawn(self.weights, alone, len(plan), seed=seed, epoch=epoch)
+                plan = [[*step, *other] for step, other in zip(plan, others, strict=True)]
+        return share(plan, self.rank, self.ranks)
 
 
 class TrainingLoader:
@@ -69,7 +88,7 @@ class TrainingLoader:
         workers: loader processes.
     """
 
-    def __init__(self, dataset: MovingDigits, order: TrainingOrder, *, workers: int) -> None:
+    def __init__(self, dataset: ClipSource, order: TrainingOrder, *, workers: int) -> None:
         self.order, self.handed_out = order, order.done
         self._loader = DataLoader(dataset, batch_sampler=order, num_workers=workers, collate_fn=Clip.collate)
 

@@ -61,6 +61,11 @@ class MovingDigits(Dataset[Clip]):
         """Clips of every video of an epoch."""
         return [self.frames_per_video // self.clip_length] * -(-self._frames // self.frames_per_video)
 
+    @property
+    def weights(self) -> list[np.ndarray]:
+        """Of the clips of every video: all are drawn alike."""
+        return [np.ones(count) for count in self.clip_counts]
+
     def __getitem__(self, cue: Cue) -> Clip:
         config, length = self.config, self.clip_length
         start = max(cue.clip, 0) * length

@@ -17,15 +17,19 @@ from ..checks import InputError, check_at_least
 
 
 class Cue(NamedTuple):
-    """What one lane plays during one step: clip number ``clip`` of a recording, or nothing."""
+    """What one lane plays during one step: clip number ``clip`` of a recording, or nothing.
+
+    ``is_alone``: the clip does not continue the one before it on that lane.
+    """
 
     recording: int
     clip: int
     epoch: int = 0
+    is_alone: bool = False
 
     @property
     def is_first(self) -> bool:
-        return self.clip == 0
+        return self.clip == 0 or self.is_alone
 
     @property
     def is_blank(self) -> bool:
@@ -64,6 +68,32 @@ def schedule(
         if all(cue.is_blank for cue in step):
             return steps
         steps.append(step)
+
+
+def drawn(weights: Sequence[np.ndarray], lanes: int, steps: int, *, seed: int, epoch: int) -> list[list[Cue]]:
+    """Clips on their own, by chance, ``lanes`` at a time: each is drawn as often as its weight says.
+
+    The order is drawn from ``(seed, epoch)`` alone, systematically: in every stretch of so many draws as the weights
+    add up to, a clip comes as often as its weight, to the next whole number.
+
+    Args:
+        weights: of the clips of every recording, at least 0.
+        lanes: clips side by side.
+        steps: how often.
+
+    Raises:
+        InputError: if all weights are 0.
+    """
+    chances = np.concatenate(weights) if weights else np.zeros(0)
+    if not chances.sum() > 0:
+        raise InputError("weights must be above 0 for some clip, got none.")
+    rng = np.random.default_rng([seed, epoch, 1])
+    places = (np.arange(lanes * steps) + rng.random()) / (lanes * steps) * chances.sum()
+    chosen = rng.permutation(np.searchsorted(np.cumsum(chances), places, side="right").clip(max=len(chances) - 1))
+    recordings = np.repeat(np.arange(len(weights)), [len(each) for each in weights])
+    clips = np.concatenate([np.arange(len(each)) for each in weights])
+    cues = [Cue(int(recordings[n]), int(clips[n]), epoch, is_alone=True) for n in chosen]
+    return [cues[n : n + lanes] for n in range(0, len(cues), lanes)]
 
 
 def shuffled(count: int, *, seed: int, epoch: int) -> list[int]:

@@ -106,8 +106,10 @@ class Protocol:
             f"left out up to {self.skip_us / 1e6:g} s" if self.skip_us >= 0 else "",
             f"left out in {whose}: boxes {sizes}" if whose and (self.min_diagonal or self.min_side) else "",
             f"frames {TIMES[self.moments].replace('a period', f'{self.period_us / 1000:g} ms')}",
-            f"with truth up to {self.truth_tolerance_us / 1000:g} ms before and after",
-            f"and detections from {self.before_us / 1000:g} ms before to {self.after_us / 1000:g} ms after",
+            f"with truth up to {self.truth_tolerance_us / 1000:g} ms before and after"
+            if self.truth_tolerance_us
+            else "",
+            f"with detections from {self.before_us / 1000:g} ms before to {self.after_us / 1000:g} ms after",
             f"of score {self.least_score:g} and more" if self.least_score else "",
             f"at most {self.max_detections} of a class in a frame",
             "AP over IoU 0.50:0.05:0.95 at 101 recalls, as pycocotools",

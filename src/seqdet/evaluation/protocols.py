@@ -74,7 +74,7 @@ RELEASED = (
         _1MPX_FULL,
         name="toolbox-legacy-1mpx",
         note="What the toolbox's own program does on 1 Mpx: it skips 0.1 s instead of 0.5 s, asks for sides of 10 px, "
-        "which are meant for Gen1, and scores the first two classes, calling them car and pedestrian. For old figures only.",
+        "which are meant for Gen1, and scores the first two classes, as car and pedestrian. For old figures only.",
         classes=ONE_MEGAPIXEL_CLASSES[:2],
         skip_us=100_000,
         min_side=10,
@@ -91,8 +91,8 @@ RELEASED = (
     replace(
         _1MPX,
         name="rvt-1mpx",
-        note="RVT on 1 Mpx, at half resolution. It looks at the windows that end at labels, so only detections within 2 "
-        "ms of one count.",
+        note="RVT on 1 Mpx, at half resolution. It looks at windows that end at labels, so only detections within "
+        "2 ms of one count.",
         clips_truth=True,
         before_us=2000,
         after_us=2000,
@@ -102,7 +102,7 @@ RELEASED = (
         name="metavision",
         version=1,
         note="Metavision's CocoEvaluator with its defaults. Truth and detections are both those of a window around "
-        "every time that has any, so a false alarm counts where there is no truth, and one box counts at several times.",
+        "every time that has any, so false alarms count where there is no truth, and a box counts several times.",
         moments="any",
         before_us=40_000,
         after_us=40_000,

@@ -66,7 +66,7 @@ def table(boxes: Recordings, names: Sequence[str], whose: str, label_of: Mapping
         )
     rows["labels"] = np.array([label_of[int(index)] for index in indices], np.int64)[inverse]
     if whose == "truth":
-        rows["is_ignored"] = rows["scores"] == 0
+        np.equal(rows["scores"], 0, out=rows["is_ignored"])
     return rows[np.lexsort((rows["t"], rows["recording"]))]
 
 
@@ -82,10 +82,10 @@ def filtered(rows: np.ndarray, whose: str, protocol: Protocol, dropped: dict[str
     if protocol.skip_us >= 0:
         rules[f"at {protocol.skip_us / 1e6:g} s or before"] = rows["t"] > protocol.skip_us
     if is_truth and protocol.clips_truth:
-        rules["outside of the sensor"] = (size > 0).all(1)
+        rules["outside of the sensor"] = size.min(1) > 0
     if protocol.filters_truth if is_truth else protocol.filters_detections:
         is_long = (size**2).sum(1) >= protocol.min_diagonal**2
-        rules["too small"] = is_long & (size >= protocol.min_side).all(1)
+        rules["too small"] = is_long & (size.min(1) >= protocol.min_side)
     if not is_truth:
         rules[f"of a score below {protocol.least_score:g}"] = rows["scores"] >= np.float32(protocol.least_score)
     kept = np.ones(len(rows), bool)

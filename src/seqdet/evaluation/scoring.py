@@ -10,6 +10,7 @@ import numpy as np
 
 from .coco import CocoScores, score_tables
 from .frames import Frames, join
+from .matching import average_precision
 from .protocol import Protocol
 from .rows import Recordings
 
@@ -75,12 +76,10 @@ class Comparison:
         lines = [f"{self.start.protocol.title} {self.start.protocol.digest}: AP {figure(last)}"]
         for step in self.steps:
             moved = f"{step.truth} truth boxes and {step.detections} detections in or out"
-            lines.append(f"  {step.change}: AP {figure(step.score.AP)} ({_difference(last, step.score)}; {moved})")
-            last = step.score
-        lines.append(
-            f"{self.end.title} {self.end.digest}: AP {figure(last.AP)}, {_difference(self.start, last)} in all"
-        )
-        return lines
+            lines.append(f"  {step.change}: AP {figure(step.AP)} ({_difference(last, step.AP)}; {moved})")
+            last = step.AP
+        change = _difference(self.start.AP, last)
+        return [*lines, f"{self.end.title} {self.end.digest}: AP {figure(last)} ({change} in all)"]
 
 
 def score(
@@ -126,7 +125,7 @@ def compare(
         counts = (
             len(np.setxor1d(getattr(last, rows), getattr(frames, rows))) for rows in ("truth_rows", "detection_rows")
         )
-        steps.append(Step(rule, _change(rule, first, second), score_frames(frames, changed).AP, *counts))
+        steps.append(Step(rule, _change(rule, first, second), average_precision(frames), *counts))
     return Comparison(start, second, tuple(steps))
 
 
@@ -156,4 +155,4 @@ def _spelt(value: Any) -> str:
 
 
 def _difference(before: float | None, after: float | None) -> str:
-    return "-" if before is None or after is None else f"{after - before:+.3f}"
+    return "-" if before is None or after is None else f"{round(after - before, 3) + 0.0:+.3f}"

@@ -26,7 +26,7 @@ class ClipDataModule(LightningDataModule):
 
     def order(self, rank: int = 0, ranks: int = 1) -> TrainingOrder:
         """The cues of one of ``ranks`` processes."""
-        return TrainingOrder(self.config, self.dataset.clip_counts, steps=self.batches, rank=rank, ranks=ranks)
+        return TrainingOrder(self.config, self.dataset.weights, steps=self.batches, rank=rank, ranks=ranks)
 
     def train_dataloader(self) -> TrainingLoader:
         assert self.trainer is not None

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from ..checks import InputError
 from ..config import DataConfig, RunConfig, TrainConfig
 from ..config_files import read_config, to_dict, write_config
+from ..data.sources import prepare
 from ..devices import choose_device, choose_precision
 from ..files import replacing, write_text
 from ..models.detector import Detector
@@ -89,6 +90,8 @@ def _clips(config: RunConfig) -> ClipDataModule:
     if config.data.clip_length * config.data.lanes < 2:
         raise InputError("clip_length times lanes must be at least 2 to train: batch norm needs more than one frame.")
     choose_device(config.train.device)
+    if config.data.dataset.folder is not None:
+        prepare(config.data.dataset)
     clips = ClipDataModule(config.data, batches=config.train.max_steps * config.train.accumulate)
     if clips.dataset.channels != config.model.in_channels:
         raise InputError(

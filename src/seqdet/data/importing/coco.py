@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...checks import InputError
+from ..labels import CLASSES_FILE
 from .drafts import Drafts, Owner, When
 from .reading import last_number, parsed_json, real, whole
 
@@ -21,12 +22,8 @@ def read_coco(drafts: Drafts) -> None:
     ``NUMBERS``, or else the last number in its name. Images without annotations are frames without objects; crowds are
     ignored.
     """
-    for path in drafts.files(".json"):
-        found = parsed_json(path)
-        if not isinstance(found.get("images"), list):
-            if drafts.root.is_file():
-                raise InputError(f"{path} must be a COCO file with images, annotations and categories.")
-            continue
+    files = {path: parsed_json(path) for path in drafts.files(".json") if path.name != CLASSES_FILE}
+    for path, found in files.items():
         try:
             _read(drafts, path, found)
         except (KeyError, TypeError, AttributeError) as error:

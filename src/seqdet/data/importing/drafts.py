@@ -61,7 +61,7 @@ class Drafts:
     def __init__(self, root: Path, names: Sequence[str], classes: Sequence[str] = ()) -> None:
         self.root, self.recordings, self.unpaired = root, dict[str, Draft](), list[str]()
         self.classes, self._is_closed = list(classes), bool(classes)
-        self._names = {short: name for name in names for short in (name.removesuffix("_td"), name)}
+        self._names = {name.removesuffix("_td"): name for name in names} | {name: name for name in names}
 
     def files(self, *suffixes: str) -> Iterator[Path]:
         """The files of labels with such an ending.

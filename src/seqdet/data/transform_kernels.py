@@ -60,7 +60,7 @@ def _follow(matrix, pixel, height, width):
 
 
 @njit(nogil=True, cache=True)
-def move(planes, words, frame_order, channel_order, starts, places, share, is_count, key, moved):
+def move(planes, words, frame_order, channel_order, starts, places, share, is_count, keys, moved):
     """Fill ``moved``, (F, C, H * W), with ``planes`` of that shape.
 
     Where several pixels are shown at one place, the one farthest from 0 wins. To find the few pixels that are not 0,
@@ -73,12 +73,13 @@ def move(planes, words, frame_order, channel_order, starts, places, share, is_co
         starts, places: of ``find_places``.
         share: of the events that are lost, in 65536ths.
         is_count: whether numbers are counts, of which every event is lost by itself, or are lost as a whole.
-        key: (F,) uint64, the seed of the losses of each frame.
+        keys: (F,) uint64, seeds of the losses of each frame.
         moved: written to.
     """
     size, each = planes.shape[2], planes.shape[2] // words.shape[2]
     busy, found = np.empty(words.shape[2] + 1, np.int32), np.empty(size + 1, np.int32)
     for frame in range(len(frame_order)):
+        key = _mixed(keys[frame])
         for channel in range(len(channel_order)):
             target = moved[frame, channel]
             target[:] = 0
@@ -101,8 +102,9 @@ def move(planes, words, frame_order, channel_order, starts, places, share, is_co
                 pixel = found[n]
                 value = source[pixel] + WIDE
                 if share > 0:
-                    value = _thinned(value, share, is_count, key[frame] + np.uint64(channel * size + pixel) * FIRST)
-                for place in places[starts[pixel] : starts[pixel + 1]]:
+                    value = _thinned(value, share, is_count, key + np.uint64(channel * size + pixel) * FIRST)
+                for at in range(starts[pixel], starts[pixel + 1]):
+                    place = places[at]
                     if abs(value) > abs(target[place] + WIDE):
                         target[place] = value
 
@@ -114,7 +116,7 @@ def _thinned(value, share, is_count, key):
     for event in range(abs(np.int64(value)) if is_count else 1):
         draws = _mixed(key + np.uint64(event // 4) * GOLDEN) if event % 4 == 0 else draws >> np.uint64(16)
         if np.int64(draws & np.uint64(0xFFFF)) < share:
-            left = left - value / abs(value) if is_count else left * 0
+            left = left - (1 if value > 0 else -1) if is_count else left * 0
     return left
 
 

@@ -1,0 +1,150 @@
+"""What lies in the folder of a dataset: recordings and tensors, their splits and their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+
+from ..checks import InputError
+from ..events.files import Recording, open_recording
+from .labels import EVENT_BBOX, LABEL_SUFFIX, LABELLED_SUFFIX, labels_beside, read_labelled_us, read_labels
+from .layouts import SUFFIXES
+from .rvt import open_rvt
+from .segments import digest
+from .store import TensorFile
+
+SPLITS = ("train", "val", "test")
+
+
+class Entry(NamedTuple):
+    """A recording of a dataset. path: its file, or its folder in RVT's layout. labels: if it has some."""
+
+    split: str
+    path: Path
+    labels: Path | None
+
+    @property
+    def name(self) -> str:
+        """With its split, as people read it."""
+        return f"{self.split}/{self.path.name}" if self.split else self.path.name
+
+    @property
+    def is_rvt(self) -> bool:
+        """Whether it is a folder of RVT."""
+        return self.path.is_dir()
+
+
+class Contents(NamedTuple):
+    """The recordings of a dataset, its label files without one, and its splits; one without a name if it has none."""
+
+    entries: list[Entry]
+    orphans: list[Path]
+    splits: list[str]
+
+
+def recording_files(folder: Path) -> list[Path]:
+    """The files in a folder, and below, that may be recordings; none that is hidden or has labels."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in SUFFIXES
+        and path.is_file()
+        and not path.name.endswith((LABEL_SUFFIX, LABELLED_SUFFIX))
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
+def contents(folder: Path) -> Contents:
+    """What is in the folder.
+
+    Raises:
+        InputError: if it is no folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} must be the folder of a dataset, and there is none.")
+    splits = [split for split in SPLITS if (folder / split).is_dir()] or [""]
+    entries, orphans = [], []
+    for split in splits:
+        root = folder / split
+        of_rvt = sorted(path.parent for path in root.rglob("labels_v2") if path.is_dir())
+        files = [path for path in recording_files(root) if not any(each in path.parents for each in of_rvt)]
+        found = [Entry(split, path, labels_beside(path)) for path in files]
+        found += [Entry(split, path, path / "labels_v2" / "labels.npz") for path in of_rvt]
+        used = {entry.labels for entry in found}
+        orphans += [path for path in sorted(root.rglob(f"*{LABEL_SUFFIX}")) if path not in used]
+        entries += found
+    return Contents(entries, orphans, splits)
+
+
+@contextmanager
+def opened(entry: Entry, size_hw: tuple[int, int] | None = None) -> Iterator[TensorFile | Recording]:
+    """The recording or the tensors of an entry. ``size_hw``: of the sensor, where the file does not say.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    if entry.is_rvt:
+        source: TensorFile | Recording = open_rvt(entry.path)[0]
+    elif entry.path.suffix == ".h5" and _has_frames(entry.path):
+        source = TensorFile(entry.path)
+    else:
+        source = open_recording(entry.path, size_hw=size_hw)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def labels_of(entry: Entry) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes (N,) ``EVENT_BBOX`` of an entry, sorted by time, and the times at which it is labelled.
+
+    Raises:
+        InputError: if they are damaged.
+    """
+    if entry.labels is None:
+        return np.zeros(0, EVENT_BBOX), np.zeros(0, np.int64)
+    if entry.is_rvt:
+        tensors, boxes = open_rvt(entry.path)
+        tensors.close()
+        boxes = boxes[np.argsort(boxes["t"], kind="stable")]
+        return boxes, np.unique(boxes["t"])
+    boxes = read_labels(entry.labels)
+    return boxes, read_labelled_us(entry.labels, boxes)
+
+
+def content_digest(entry: Entry, source: TensorFile | Recording) -> str:
+    """What two copies of a recording, or the tensors of one, have in common."""
+    if isinstance(source, TensorFile):
+        window = source.description
+        part = f" from {window.start_us} to {source.ends_us[-1]}" if len(source) else ""
+        return (window.source_digest + part) if window.source_digest else digest(source.path)
+    return digest(entry.path)
+
+
+def _has_frames(path: Path) -> bool:
+    """Whether an HDF5 file holds tensors rather than events."""
+    try:
+        with h5py.File(path, "r", locking="best-effort") as file:
+            return isinstance(file.get("data"), h5py.Dataset)
+    except OSError:
+        return False
+
+
+def sensor_hw(source: TensorFile | Recording) -> tuple[int, int] | None:
+    """Height and width of the sensor, if the file says."""
+    return source.description.sensor_hw if isinstance(source, TensorFile) else source.stated_size_hw
+
+
+def raw_times(path: Path) -> np.ndarray:
+    """The times of a label file in the order in which it has them; none if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            rows = np.lib.format.read_array(file, allow_pickle=False)
+        return rows["t" if "t" in (rows.dtype.names or ()) else "ts"]
+    except (OSError, ValueError, EOFError, IndexError, MemoryError):
+        return np.zeros(0, np.int64)

@@ -1,0 +1,140 @@
+"""How many events the boxes of a recording had inside, in one pass and bounded memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numba import njit
+from numpy.lib.stride_tricks import sliding_window_view
+
+from ..events.files import Recording
+from ..events.inspection import HOT_FACTOR
+from .store import TensorFile
+
+PIECE = 1 << 20  # events
+MOST_HOT = 10_000  # pixels
+REACH, ALONE_FACTOR = 2, 20
+"""A hot pixel sends so many times what the median one of those at most ``REACH`` away does; edges are not alone."""
+PROBED = 8  # frames that tell what a pixel without events holds
+
+
+@dataclass
+class Watched:
+    """What was seen beside the labels.
+
+    inside: (N,) for each box, events in it within the window before its time; of tensors, values that are not those of
+    a pixel without events. span_us: the first and the last time that is shown; None without events. ends_us: ends of
+    the windows of tensors. counts: (H, W) events of every pixel, or sums of tensors. dropped: what the reader left out.
+    """
+
+    inside: np.ndarray
+    span_us: tuple[int, int] | None = None
+    ends_us: np.ndarray | None = None
+    counts: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def hot_xy(self) -> np.ndarray:
+        """(K, 2) pixels with far more than the median active one and than those around them, the hottest first."""
+        active = self.counts[self.counts > 0]
+        if not active.size:
+            return np.zeros((0, 2), np.int64)
+        y, x = np.nonzero(self.counts >= HOT_FACTOR * np.median(active))
+        order = np.argsort(-self.counts[y, x], kind="stable")[:MOST_HOT]
+        around = sliding_window_view(np.pad(self.counts, REACH), (2 * REACH + 1, 2 * REACH + 1))
+        usual = np.array([np.median(around[y[n], x[n]]) for n in order])
+        order = order[self.counts[y[order], x[order]] >= ALONE_FACTOR * np.maximum(usual, 1)]
+        return np.stack([x[order], y[order]], axis=1)
+
+
+def watch_recording(recording: Recording, boxes: np.ndarray, window_us: int) -> Watched:
+    """Count the events of boxes (N,) ``EVENT_BBOX``, sorted by time, in ``[t - window_us, t)``."""
+    watched = Watched(np.zeros(len(boxes), np.int64))
+    times, edges = boxes["t"], _edges(boxes, np.ones(2))
+    for window in recording.windows(count=PIECE):
+        t, x, y = window.events.t, window.events.x, window.events.y
+        first, stop = np.searchsorted(times, [t[0], t[-1] + window_us], side="right")
+        near = slice(int(first), int(stop))
+        _count(t, x, y, times[near], edges[near], window_us, watched.inside[near])
+        grow = [
+            (0, max(int(each.max()) + 1 - size, 0)) for each, size in zip((y, x), watched.counts.shape, strict=True)
+        ]
+        watched.counts = np.pad(watched.counts, grow) if any(map(any, grow)) else watched.counts
+        _accumulate(x, y, watched.counts)
+        watched.span_us = (watched.span_us or (int(t[0]), 0))[0], int(t[-1])
+    watched.dropped = recording.dropped
+    return watched
+
+
+def watch_tensors(tensors: TensorFile, boxes: np.ndarray) -> Watched:
+    """Look at the labelled frames; a box belongs to the window whose end is nearest."""
+    ends_us, (_, channels, height, width) = tensors.ends_us, tensors.shape
+    watched = Watched(np.zeros(len(boxes), np.int64), ends_us=ends_us, counts=np.zeros((height, width), np.int64))
+    if not len(tensors):
+        return watched
+    watched.span_us = int(ends_us[0]) - tensors.description.duration_us, int(ends_us[-1])
+    probe = tensors.read(0, min(PROBED, len(tensors)))
+    empty = np.median(probe.transpose(1, 0, 2, 3).reshape(channels, -1), axis=1).astype(probe.dtype)[:, None, None]
+    sensor = tensors.description.sensor_hw
+    edges = np.clip(_edges(boxes, np.array([width / sensor[1], height / sensor[0]])), 0, [width, height, width, height])
+    frames = nearest(ends_us, boxes["t"])
+    for frame in np.unique(frames).tolist():
+        differs = (tensors.read(frame, frame + 1)[0] != empty).sum(axis=0)
+        watched.counts += differs
+        for n in np.flatnonzero(frames == frame).tolist():
+            x1, y1, x2, y2 = edges[n]
+            watched.inside[n] = differs[y1:y2, x1:x2].sum()
+    return watched
+
+
+def nearest(sorted_us: np.ndarray, times_us: np.ndarray) -> np.ndarray:
+    """For each time the index of the nearest of some sorted ones, of which there is one at least."""
+    after = np.clip(np.searchsorted(sorted_us, times_us), 1, max(len(sorted_us) - 1, 1))
+    after = np.minimum(after, len(sorted_us) - 1)
+    before = np.maximum(after - 1, 0)
+    return np.where(times_us - sorted_us[before] <= sorted_us[after] - times_us, before, after)
+
+
+def _edges(boxes: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """x1, y1, x2, y2 in whole pixels, (N, 4) int64, half open: every pixel that a box touches."""
+    x, y = boxes["x"].astype(np.float64), boxes["y"].astype(np.float64)
+    low = np.floor(np.stack([x, y], axis=1) * scale)
+    high = np.ceil(np.stack([x + boxes["w"], y + boxes["h"]], axis=1) * scale)
+    return np.clip(np.concatenate([low, high], axis=1), -(1 << 30), 1 << 30).astype(np.int64)
+
+
+@njit(cache=True, nogil=True)
+def _count(t, x, y, times, edges, window_us, inside):
+    """Add the events of every box."""
+    for n in range(len(times)):
+        first, stop = np.searchsorted(t, times[n] - window_us), np.searchsorted(t, times[n])
+        for i in range(first, stop):
+            column, row = np.int64(x[i]), np.int64(y[i])
+            inside[n] += edges[n, 0] <= column < edges[n, 2] and edges[n, 1] <= row < edges[n, 3]
+
+
+@njit(cache=True, nogil=True)
+def _accumulate(x, y, counts):
+    for i in range(len(x)):
+        counts[y[i], x[i]] += 1
+
+
+@njit(cache=True, nogil=True)
+def duplicates(times, edges, iou):
+    """For each box, sorted by time, its largest overlap with an earlier one of the same time, if at least ``iou``."""
+    found = np.zeros(len(times))
+    first = 0
+    for n in range(len(times)):
+        if times[n] != times[first]:
+            first = n
+        area = (edges[n, 2] - edges[n, 0]) * (edges[n, 3] - edges[n, 1])
+        for i in range(first, n):
+            across = min(edges[n, 2], edges[i, 2]) - max(edges[n, 0], edges[i, 0])
+            down = min(edges[n, 3], edges[i, 3]) - max(edges[n, 1], edges[i, 1])
+            if across > 0 and down > 0:
+                other = (edges[i, 2] - edges[i, 0]) * (edges[i, 3] - edges[i, 1])
+                overlap = across * down / (area + other - across * down)
+                if overlap >= iou:
+                    found[n] = max(found[n], overlap)
+    return found

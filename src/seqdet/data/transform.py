@@ -1,0 +1,185 @@
+"""One change of a whole recording, of its frames and boxes alike.
+
+A pixel of a moved frame shows the pixel under its centre, so that counts stay counts and nothing blurs. A pixel under
+no centre, as when the frame shrinks, is shown where its own centre goes, so that a single event still leaves a trace.
+Of several at one place the number farthest from 0 is shown, not the sum: an edge gives a pixel as many events from afar
+as from near.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..checks import InputError
+from ..structures import Boxes, Clip, check_tensor
+from . import transform_kernels
+from .channels import Channel
+
+LEAST_SIDE = 2.0
+"""Pixels. A box that gets narrower or lower than this is neither a target nor an error."""
+UNMOVED = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+DIRECT_TYPES = (torch.uint8, torch.int8, torch.float32, torch.float64)  # others pass through float32
+
+
+@dataclass(frozen=True)
+class Transform:
+    """One change of a recording. The same for all of its clips.
+
+    size_hw: height and width of the frames.
+    matrix: from (x, y, 1) to the (x, y) where it is shown, pixels.
+    channels: what each channel shows; needed to drop a polarity or to play backwards.
+    dropped_polarity: 0 or 1, as it is played: all its channels are empty.
+    dropped_share: of the events that are lost, drawn for each frame from ``key`` and its number. Numbers of integer
+        types are counts, of which every event is lost by itself; others are lost as a whole or not at all.
+    is_reversed: the recording is played backwards: an event at t of a window [start, end) is one of the other polarity
+        at start + end - 1 - t, and the frames come in reverse order. This is what the function that made the frames
+        gives for such events, exactly for histograms whose bins are whole microseconds, and to a microsecond for
+        ``event_cube``. What no frame can tell: sensors do not react quite alike to brighter and darker, and an object
+        that stands still at the end of the recording is labelled before it has moved.
+    least_visible: a box that keeps less than this share of its area in the frame becomes ignored.
+    key: seeds the losses.
+    """
+
+    size_hw: tuple[int, int]
+    matrix: tuple[tuple[float, ...], ...] = UNMOVED
+    channels: tuple[Channel, ...] | None = None
+    dropped_polarity: int | None = None
+    dropped_share: float = 0.0
+    is_reversed: bool = False
+    least_visible: float = 0.25
+    key: int = 0
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether nothing changes."""
+        return not (self._moves or self.is_reversed or self.dropped_share) and self.dropped_polarity is None
+
+    def source_clip(self, clip: int, clips: int) -> int:
+        """The clip of a recording, of ``clips`` equally long ones, to read when number ``clip`` is played."""
+        return clips - 1 - clip if self.is_reversed else clip
+
+    def frames(self, frames: Tensor, *, start: int = 0) -> Tensor:
+        """The frames as they are played, of the same shape and type.
+
+        Args:
+            frames: (T, C, H, W) or (T, B, C, H, W), zero where nothing happened; as the recording has them, in its
+                order. Types other than uint8, int8 and floating point are not taken.
+            start: number of the first frame in the order of playing.
+
+        Raises:
+            InputError: if shape or type do not fit.
+        """
+        pattern = "T B C H W" if frames.ndim == 5 else "T C H W"
+        check_tensor(frames, pattern, "frames", H=self.size_hw[0], W=self.size_hw[1])
+        count = frames.shape[-3]
+        if self.channels is not None and count != len(self.channels):
+            raise InputError(f"frames must have {len(self.channels)} channels, got {count}.")
+        if not (frames.dtype in DIRECT_TYPES or frames.is_floating_point()):
+            raise InputError(f"frames must be uint8, int8 or floating point to be augmented, got {frames.dtype}.")
+        if self.is_identity:
+            return frames
+        if frames.dtype not in DIRECT_TYPES:
+            return self.frames(frames.float(), start=start).to(frames.dtype)
+        time, lanes = len(frames), frames.shape[1:-3].numel()
+        order = np.arange(time * lanes).reshape(time, lanes)
+        numbers = start + np.arange(time)[:, None] + (np.arange(lanes) << 40)
+        planes = np.ascontiguousarray(frames.numpy(force=True)).reshape(time * lanes, count, math.prod(self.size_hw))
+        word = math.gcd(8, planes.shape[2] * planes.itemsize)
+        moved = np.empty_like(planes)
+        transform_kernels.move(
+            planes,
+            planes.view(f"u{word}"),
+            (order[::-1] if self.is_reversed else order).reshape(-1),
+            self._sources(count),
+            *self._places,
+            round(self.dropped_share * 65536),
+            planes.dtype.kind in "iu",
+            np.uint64(self.key) + numbers.reshape(-1).astype(np.uint64) * transform_kernels.GOLDEN,
+            moved,
+        )
+        if self.is_reversed and self.channels and self.channels[0].polarity is None:
+            moved = np.negative(np.maximum(moved, -127) if moved.dtype == np.int8 else moved)
+        return torch.from_numpy(moved).view(frames.shape).to(frames.device)
+
+    def boxes(self, boxes: Boxes) -> Boxes:
+        """The boxes where the frames show their objects: the hull of the moved corners, cut at the frame.
+
+        Those outside the frame vanish. Those of which less than ``least_visible`` is left, or that get smaller than
+        ``LEAST_SIDE``, are ignored, as those that were ignored before.
+        """
+        if not self._moves:
+            return boxes
+        forward, before = np.array(self.matrix), self._cut(boxes.xyxy.numpy(force=True).astype(np.float64))
+        corners = np.stack([before[:, [0, 2, 0, 2]], before[:, [1, 1, 3, 3]]], axis=2)
+        moved = corners @ forward[:, :2].T + forward[:, 2]
+        hull = np.hstack([moved.min(axis=1), moved.max(axis=1)])
+        xyxy = self._cut(hull)
+        sides_before, sides_hull, sides = (each[:, 2:] - each[:, :2] for each in (before, hull, xyxy))
+        exists = (sides > 0).all(axis=1)
+        is_small = (sides.min(axis=1) < LEAST_SIDE) & (sides_before.min(axis=1) >= LEAST_SIDE)
+        is_ignored = torch.from_numpy(is_small | (sides.prod(axis=1) < self.least_visible * sides_hull.prod(axis=1)))
+        is_ignored = is_ignored.to(boxes.xyxy.device)
+        if boxes.is_ignored is not None:
+            is_ignored |= boxes.is_ignored
+        return replace(boxes, xyxy=torch.from_numpy(xyxy).to(boxes.xyxy), is_ignored=is_ignored)[
+            torch.from_numpy(exists).to(boxes.xyxy.device)
+        ]
+
+    def clip(self, clip: Clip, *, start: int, before: Boxes | None = None) -> Clip:
+        """The clip as it is played: frames, boxes and what is labelled; of one recording, so of one lane.
+
+        Played backwards, a window ends where it used to begin. The boxes at the end of a played window are therefore
+        those of the window before it in the recording, and those of the last one are at the start of the clip.
+        ``is_first`` and ``end_us`` stay: the caller fills them in the order of playing.
+
+        Args:
+            clip: of the recording, number ``source_clip``.
+            start: number of the first frame in the order of playing.
+            before: the boxes at the start of the clip, if they are known; otherwise the frame played last has no
+                label. Needed where ``is_reversed`` only.
+
+        Raises:
+            InputError: if the clip has several lanes or its frames do not fit.
+        """
+        check_tensor(clip.frames, "T B C H W", "frames", B=1)
+        boxes, is_labelled = clip.boxes, clip.is_labelled
+        if self.is_reversed:
+            boxes = [Boxes.empty() if before is None else before, *boxes[:-1]][::-1]
+            is_labelled = torch.cat([is_labelled.new_full((1, 1), before is not None), is_labelled[:-1]]).flip(0)
+        return replace(
+            clip,
+            frames=self.frames(clip.frames, start=start),
+            boxes=[self.boxes(each) for each in boxes],
+            is_labelled=is_labelled,
+        )
+
+    @property
+    def _moves(self) -> bool:
+        return self.matrix != UNMOVED
+
+    @cached_property
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        inverse = np.linalg.inv([*self.matrix, (0, 0, 1)])[:2]
+        return transform_kernels.find_places(np.array(self.matrix), inverse, *self.size_hw)
+
+    def _sources(self, count: int) -> np.ndarray:
+        """The channel that each played channel shows, or -1."""
+        if self.channels is None:
+            return np.arange(count)
+        last, sources = max((each.bin or 0 for each in self.channels), default=0), []
+        for polarity, part in self.channels:
+            is_dropped = polarity is not None and polarity == self.dropped_polarity
+            if self.is_reversed and part is not None:
+                polarity, part = None if polarity is None else 1 - polarity, last - part
+            sources.append(-1 if is_dropped else self.channels.index(Channel(polarity, part)))
+        return np.array(sources)
+
+    def _cut(self, xyxy: np.ndarray) -> np.ndarray:
+        height, width = self.size_hw
+        return np.clip(xyxy, 0, [width, height, width, height])

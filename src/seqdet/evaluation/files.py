@@ -1,0 +1,137 @@
+"""Detections and truth of recordings, read from files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..checks import InputError
+from ..data.classes import read_classes
+from ..data.labels import (
+    CLASSES_FILE,
+    EVENT_BBOX,
+    LABEL_SUFFIX,
+    LABELLED_SUFFIX,
+    LEGACY_NAMES,
+    read_labelled_us,
+    read_labels,
+)
+
+SUFFIXES = (".npy", ".csv", ".txt")
+COLUMNS: tuple[str, ...] = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
+"""Of a text file without a line of names, as the Metavision SDK writes it; further columns are ignored."""
+ENDINGS = ("_bbox", "_detections", "_detection", "_tracks", ".dat", "_td")
+SPLITS = ("train", "val", "test")
+_SEPARATORS = str.maketrans(",;\t", "   ")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The labels of a split: by recording the boxes ``EVENT_BBOX`` and labelled times; the names of the classes."""
+
+    boxes: dict[str, np.ndarray]
+    labelled_us: dict[str, np.ndarray]
+    class_names: tuple[str, ...]
+
+
+def read_truth(folder: Path, *, split: str = "test", classes: tuple[str, ...] = ()) -> Truth:
+    """The labels of a dataset in the standard layout, or of a plain folder of label files.
+
+    Args:
+        folder: with train, val and test, of which only ``split`` is read, or with label files.
+        split: of the dataset.
+        classes: names where neither the folder nor the one above has a ``label_map_dictionary.json``.
+
+    Raises:
+        InputError: if there are no labels, a file is damaged, or the classes have no names.
+    """
+    is_dataset = any((folder / name).is_dir() for name in SPLITS)
+    inside = folder / split if is_dataset else folder
+    paths = _by_name(sorted(inside.rglob(f"*{LABEL_SUFFIX}")))
+    if not paths:
+        raise InputError(f"{inside} must hold label files, which end in {LABEL_SUFFIX}, and holds none.")
+    listed = [each for each in (folder, folder.resolve().parent) if (each / CLASSES_FILE).is_file()]
+    if not listed and not classes:
+        raise InputError(f"{folder} must hold a {CLASSES_FILE} with the names of the classes, and holds none.")
+    boxes = {name: read_labels(path) for name, path in paths.items()}
+    labelled_us = {name: read_labelled_us(path, boxes[name]) for name, path in paths.items()}
+    return Truth(boxes, labelled_us, read_classes(listed[0]) if listed else classes)
+
+
+def read_detections(path: Path) -> dict[str, np.ndarray]:
+    """Boxes (N,) ``EVENT_BBOX`` by the name of the recording, which is that of the file without its endings.
+
+    Args:
+        path: a file or a folder of files: npy as label files are, csv or txt with lines of ``COLUMNS`` between spaces,
+            commas, semicolons or tabs, and a first line of names if their order is another one.
+
+    Raises:
+        InputError: if there are none, a file is damaged, has no scores, or two are of one recording.
+    """
+    found = sorted(path.rglob("*")) if path.is_dir() else [path]
+    chosen = [each for each in found if each.suffix in SUFFIXES and not each.name.endswith(LABELLED_SUFFIX)]
+    if not path.exists() or not chosen:
+        raise InputError(f"{path} must be a file of detections or a folder of them ({' '.join(SUFFIXES)}), got none.")
+    return {name: read_boxes(each) for name, each in _by_name(chosen).items()}
+
+
+def read_boxes(path: Path) -> np.ndarray:
+    """The detections (N,) ``EVENT_BBOX`` of one file, sorted by time. Raises as ``read_detections`` does."""
+    boxes = read_labels(path) if path.suffix == ".npy" else _read_text(path)
+    if path.suffix == ".npy":
+        names = np.load(path).dtype.names or ()
+        if not {"class_confidence", "confidence"} & set(names):
+            raise InputError(f"{path} must have scores as class_confidence, got {', '.join(names)}.")
+    if not np.isfinite(boxes["class_confidence"]).all():
+        raise InputError(f"{path} must have finite scores, got others.")
+    return boxes
+
+
+def name_of(path: Path) -> str:
+    """The recording that a file belongs to."""
+    name = path.stem
+    while ending := next((each for each in ENDINGS if name.endswith(each) and name != each), None):
+        name = name.removesuffix(ending)
+    return name
+
+
+def _by_name(paths: Iterable[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in paths:
+        if (name := name_of(path)) in found:
+            raise InputError(f"files must be of different recordings, got {found[name]} and {path}.")
+        found[name] = path
+    return found
+
+
+def _read_text(path: Path) -> np.ndarray:
+    try:
+        text = path.read_text(encoding="latin-1").translate(_SEPARATORS)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    lines = [line for line in text.split("\n") if line.strip() and not line.lstrip().startswith(("#", "%"))]
+    words = [LEGACY_NAMES.get(word, word) for word in lines[0].split()] if lines else list(COLUMNS)
+    has_names = bool(set(words) & set(COLUMNS))
+    names = words if has_names else list(COLUMNS)
+    if missing := [name for name in COLUMNS if name not in names and name != "track_id"]:
+        raise InputError(f"{path} must have the columns {' '.join(COLUMNS)}, and has no {', '.join(missing)}.")
+    columns = [name for name in COLUMNS if name in names]
+    rows = lines[1:] if has_names and lines else lines
+    try:
+        order = [names.index(name) for name in columns]
+        numbers = np.loadtxt(rows, comments=None, usecols=order, ndmin=2) if rows else np.zeros((0, len(order)))
+    except ValueError as error:
+        raise InputError(f"{path} must hold lines of {' '.join(COLUMNS)} as numbers: {error}.") from error
+    boxes = np.zeros(len(numbers), EVENT_BBOX)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for name, column in zip(columns, numbers.T, strict=True):
+            boxes[name] = column
+            if EVENT_BBOX[name].kind in "iu" and not (boxes[name] == column).all():
+                raise InputError(f"{path} must have whole numbers for {name}, of at least 0 for classes and tracks.")
+    sizes = np.stack([boxes[name] for name in "xywh"])
+    if not np.isfinite(sizes).all() or (sizes[2:] < 0).any():
+        raise InputError(f"{path} must have finite corners and sizes of at least 0, got others.")
+    return boxes[np.argsort(boxes["t"], kind="stable")]
