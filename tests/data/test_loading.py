@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,25 +13,31 @@ DIGITS = DigitsConfig(
 CONFIG = DataConfig(clip_length=3, lanes=2, digits=DIGITS)
 
 
+def weights(counts):
+    """All clips alike."""
+    return [np.ones(count) for count in counts]
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     counts=st.lists(st.integers(1, 4), min_size=1, max_size=6),
     lanes=st.integers(1, 3),
     steps=st.integers(0, 30),
+    random_share=st.sampled_from([0.0, 0.4, 1.0]),
     data=st.data(),
 )
-def test_an_order_continued_at_any_step_equals_the_rest_of_the_whole(counts, lanes, steps, data):
-    config = DataConfig(lanes=lanes)
-    whole = list(TrainingOrder(config, counts, steps=steps))
+def test_an_order_continued_at_any_step_equals_the_rest_of_the_whole(counts, lanes, steps, random_share, data):
+    config = DataConfig(lanes=lanes, random_share=random_share)
+    whole = list(TrainingOrder(config, weights(counts), steps=steps))
     assert len(whole) == steps
-    rest = TrainingOrder(config, counts, steps=steps)
+    rest = TrainingOrder(config, weights(counts), steps=steps)
     rest.done = data.draw(st.integers(0, steps))
     assert list(rest) == whole[rest.done :]
 
 
 def test_every_epoch_plays_every_clip_once_and_in_an_order_of_its_own():
     counts = [2, 1, 3, 2]
-    order = TrainingOrder(DataConfig(lanes=1), counts, steps=16)
+    order = TrainingOrder(DataConfig(lanes=1), weights(counts), steps=16)
     cues = [cue for (cue,) in order]
     first, second = cues[:8], cues[8:]
     every_clip = {(recording, clip) for recording, count in enumerate(counts) for clip in range(count)}
@@ -40,10 +47,19 @@ def test_every_epoch_plays_every_clip_once_and_in_an_order_of_its_own():
     assert [cue[:2] for cue in first] != [cue[:2] for cue in second]
 
 
+def test_some_lanes_play_recordings_and_the_others_clips_on_their_own():
+    order = TrainingOrder(DataConfig(lanes=4, random_share=0.5), weights([2, 1, 3, 2]), steps=20)
+    epoch = list(order)[: order.steps_per_epoch]
+    for step in epoch:
+        assert [cue.is_alone for cue in step] == [False, False, True, True]
+    streamed = [(cue.recording, cue.clip) for step in epoch for cue in step[:2] if not cue.is_blank]
+    assert sorted(streamed) == [(0, 0), (0, 1), (1, 0), (2, 0), (2, 1), (2, 2), (3, 0), (3, 1)]
+
+
 def test_processes_share_the_lanes_of_every_step():
     counts = [2, 1, 3, 2]
-    whole = TrainingOrder(DataConfig(lanes=4), counts, steps=9)
-    shares = [TrainingOrder(DataConfig(lanes=4), counts, steps=9, rank=rank, ranks=2) for rank in range(2)]
+    whole = TrainingOrder(DataConfig(lanes=4), weights(counts), steps=9)
+    shares = [TrainingOrder(DataConfig(lanes=4), weights(counts), steps=9, rank=rank, ranks=2) for rank in range(2)]
     assert [one + other for one, other in zip(*shares, strict=True)] == list(whole)
 
 
@@ -52,7 +68,7 @@ def test_a_loader_goes_on_behind_the_batches_that_it_handed_out(workers):
     dataset = open_split(CONFIG, "train")
 
     def loader():
-        return TrainingLoader(dataset, TrainingOrder(CONFIG, dataset.clip_counts, steps=8), workers=workers)
+        return TrainingLoader(dataset, TrainingOrder(CONFIG, dataset.weights, steps=8), workers=workers)
 
     whole = [clip.frames for clip in loader()]
     stopped = loader()

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.data.schedule import BLANK, Cue, schedule, share, shuffled
+from seqdet.data.schedule import BLANK, Cue, drawn, schedule, share, shuffled
 
 COUNTS = st.lists(st.integers(0, 4), max_size=7)
 
@@ -19,7 +20,7 @@ def test_every_clip_plays_once_and_follows_its_predecessor_in_the_same_lane(coun
     assert sorted(played) == [Cue(recording, clip, 3) for recording, n in enumerate(counts) for clip in range(n)]
     for lane in zip(*steps, strict=True):
         for before, now in zip((BLANK, *lane), lane, strict=False):
-            assert now.is_first or now.is_blank or now == (before.recording, before.clip + 1, 3)
+            assert now.is_first or now.is_blank or now == Cue(before.recording, before.clip + 1, 3)
 
 
 @settings(max_examples=50, deadline=None)
@@ -64,3 +65,26 @@ def test_an_order_is_a_permutation_that_the_seed_and_the_epoch_choose():
     assert sorted(shuffled(50, seed=1, epoch=0)) == list(range(50))
     assert shuffled(50, seed=1, epoch=0) == shuffled(50, seed=1, epoch=0)
     assert len({tuple(shuffled(50, seed=seed, epoch=epoch)) for seed in (1, 2) for epoch in (0, 1)}) == 4
+
+
+WEIGHTS = [np.array([1.0, 0.0]), np.array([]), np.array([2.0, 1.0, 4.0])]
+
+
+def test_clips_on_their_own_come_as_often_as_they_weigh():
+    steps = drawn(WEIGHTS, 4, 10, seed=3, epoch=1)
+    assert [len(step) for step in steps] == [4] * 10
+    played = [(cue.recording, cue.clip) for step in steps for cue in step]
+    assert {place: played.count(place) for place in set(played)} == {(0, 0): 5, (2, 0): 10, (2, 1): 5, (2, 2): 20}
+    assert all(cue.is_first and cue.epoch == 1 for step in steps for cue in step)
+
+
+def test_clips_on_their_own_are_drawn_from_seed_and_epoch_alone():
+    assert drawn(WEIGHTS, 2, 9, seed=3, epoch=1) == drawn(WEIGHTS, 2, 9, seed=3, epoch=1)
+    assert drawn(WEIGHTS, 2, 9, seed=3, epoch=1) != drawn(WEIGHTS, 2, 9, seed=3, epoch=2)
+    assert drawn(WEIGHTS, 2, 9, seed=4, epoch=1) != drawn(WEIGHTS, 2, 9, seed=3, epoch=1)
+
+
+def test_nothing_can_be_drawn_of_nothing():
+    for weights in ([], [np.zeros(3)]):
+        with pytest.raises(InputError, match="above 0 for some clip"):
+            drawn(weights, 1, 1, seed=0, epoch=0)

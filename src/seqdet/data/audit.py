@@ -38,8 +38,7 @@ class SplitFacts:
 
 @dataclass
 class Audit:
-    """What was found. size_hw: of the sensor, as it was given. classes: the names, if the dataset has some. splits: what
-    they hold."""
+    """What was found. size_hw: of the sensor, as it was given. classes: names, if there are some. splits: by name."""
 
     folder: Path
     limits: Limits
@@ -142,7 +141,9 @@ def _look(
         findings.add("unsorted", [Case(entry, entry.name, value=back, text=f"{back:,} times")])
     is_unknown = boxes["class_id"] >= (classes or np.iinfo(np.uint32).max)
     findings.add_boxes("unknown_class", entry, boxes, is_unknown, values=boxes["class_id"], text="class {:.0f}")
-    if watched.span_us:
+    if watched.span_us is None:
+        findings.add("silent", [Case(entry, entry.name)])
+    else:
         is_within = check_times(entry, boxes, labelled_us, watched, limits, findings)
         check_boxes(entry, boxes, watched, sensor_hw(source), is_within, limits, findings)
 

@@ -17,6 +17,7 @@ PIECE = 1 << 20  # events
 MOST_HOT = 10_000  # pixels
 REACH, ALONE_FACTOR = 2, 20
 """A hot pixel sends so many times what the median one of those at most ``REACH`` away does; edges are not alone."""
+BLOCK = 8  # pixels
 PROBED = 8  # frames that tell what a pixel without events holds
 
 
@@ -26,14 +27,28 @@ class Watched:
 
     inside: (N,) for each box, events in it within the window before its time; of tensors, values that are not those of
     a pixel without events. span_us: the first and the last time that is shown; None without events. ends_us: ends of
-    the windows of tensors. counts: (H, W) events of every pixel, or sums of tensors. dropped: what the reader left out.
+    the windows of tensors. counts: (H, W) events of every pixel, or sums of tensors. windows: how many of them are in
+    ``counts``. dropped: what the reader left out.
     """
 
     inside: np.ndarray
     span_us: tuple[int, int] | None = None
     ends_us: np.ndarray | None = None
     counts: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    windows: float = 1
     dropped: Counter[str] = field(default_factory=Counter)
+
+    def few(self, areas: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+        """For boxes of some areas in pixels of the sensor, what noise alone puts into them, hardly ever more.
+
+        The rate of the tenth of the blocks of pixels that sends least is that of noise.
+        """
+        height, width = (side // BLOCK * BLOCK for side in self.counts.shape)
+        if not height * width:
+            return np.zeros(len(areas))
+        blocks = self.counts[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).mean(axis=(1, 3))
+        rate = np.quantile(blocks, 0.1) / self.windows * self.counts.size / (size_hw[0] * size_hw[1])
+        return rate * areas + 3 * np.sqrt(rate * areas)
 
     def hot_xy(self) -> np.ndarray:
         """(K, 2) pixels with far more than the median active one and than those around them, the hottest first."""
@@ -63,6 +78,8 @@ def watch_recording(recording: Recording, boxes: np.ndarray, window_us: int) -> 
         watched.counts = np.pad(watched.counts, grow) if any(map(any, grow)) else watched.counts
         _accumulate(x, y, watched.counts)
         watched.span_us = (watched.span_us or (int(t[0]), 0))[0], int(t[-1])
+    if watched.span_us:
+        watched.windows = max((watched.span_us[1] - watched.span_us[0]) / window_us, 1)
     watched.dropped = recording.dropped
     return watched
 
@@ -79,6 +96,7 @@ def watch_tensors(tensors: TensorFile, boxes: np.ndarray) -> Watched:
     sensor = tensors.description.sensor_hw
     edges = np.clip(_edges(boxes, np.array([width / sensor[1], height / sensor[0]])), 0, [width, height, width, height])
     frames = nearest(ends_us, boxes["t"])
+    watched.windows = max(len(np.unique(frames)), 1)
     for frame in np.unique(frames).tolist():
         differs = (tensors.read(frame, frame + 1)[0] != empty).sum(axis=0)
         watched.counts += differs

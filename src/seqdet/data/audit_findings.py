@@ -27,6 +27,7 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {
     "unreadable": Kind("error", "files that cannot be read", "Training stops at them, or leaves them out."),
     "empty_split": Kind("error", "splits without recordings", "Nothing is trained or scored on them."),
+    "silent": Kind("error", "recordings without events", "Nothing can be learnt from them. Were they cut?"),
     "no_labels": Kind("warning", "recordings without labels", "They are not trained or scored on."),
     "no_recording": Kind("warning", "label files without a recording", "Was it moved or named otherwise?"),
     "no_classes": Kind("error", "label maps that are missing or damaged", "Classes have no names without it."),

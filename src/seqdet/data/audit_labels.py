@@ -26,7 +26,7 @@ class Limits:
 
     window_us: events of a box are those in this time before its label; windows end at multiples of it.
     tolerance_us: labels may be this far from the end of a window.
-    few_events: a box with at most so many events counts as one without.
+    few_events: a box with at most so many events counts as one without; so does one with as few as noise puts there.
     frozen_s: a box may stand still without events for so long.
     gap_s: a recording may be without labels for so long, and for three times the usual step between labels.
     """
@@ -120,10 +120,11 @@ def check_boxes(
     overlap[sound] = duplicates(boxes["t"][sound], edges[sound], OVERLAP)
     findings.add_boxes("duplicate", entry, boxes, overlap > 0, values=overlap, text="IoU {:.3f}")
     sound &= is_within & (overlap == 0)
-    is_quiet = sound & (watched.inside <= limits.few_events)
-    is_new = is_quiet & ~_was_seen(boxes, watched.inside > limits.few_events)
-    frozen_s = _still_s(boxes, is_quiet)
     areas = boxes["w"].astype(np.float64) * boxes["h"]
+    is_active = watched.inside > np.maximum(limits.few_events, watched.few(areas, (height, width)))
+    is_quiet = sound & ~is_active
+    is_new = is_quiet & ~_was_seen(boxes, is_active)
+    frozen_s = _still_s(boxes, is_quiet)
     is_much = is_new.sum() > MANY * max(int(sound.sum()), 1)
     severity = "error" if is_much else None
     findings.add_boxes("no_events", entry, boxes, is_new, values=areas, text="{:.0f} pixels", severity=severity)
@@ -133,9 +134,9 @@ def check_boxes(
 
 
 def _was_seen(boxes: np.ndarray, is_active: np.ndarray) -> np.ndarray:
-    """Whether an earlier box of the same track had events, (N,). Nobody knows where boxes have no tracks: no."""
+    """Whether an earlier box of the same track had events, (N,). Where boxes have no tracks nobody knows: no."""
     keys = np.stack([boxes["t"], boxes["track_id"].astype(np.int64)], axis=1)
-    if len(np.unique(keys, axis=0)) < len(boxes):  # one track twice at a time: they are not told apart
+    if len(np.unique(keys, axis=0)) < (1 - MANY) * len(boxes):  # one number for several objects of a time
         return np.zeros(len(boxes), np.bool_)
     order = np.lexsort((boxes["t"], boxes["track_id"]))
     before = np.cumsum(is_active[order])

@@ -53,7 +53,7 @@ def find_places(forward, inverse, height, width):
 @njit(nogil=True, cache=True)
 def _follow(matrix, pixel, height, width):
     """The pixel that the centre of ``pixel`` goes to, or -1."""
-    x, y = pixel % width + 0.5, pixel // width + 0.5
+    x, y = pixel % width + 0.0, pixel // width + 0.5
     across = math.floor(matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2])
     down = math.floor(matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2])
     return down * width + across if 0 <= across < width and 0 <= down < height else -1
@@ -112,12 +112,13 @@ def move(planes, words, frame_order, channel_order, starts, places, share, is_co
 @njit(nogil=True, cache=True)
 def _thinned(value, share, is_count, key):
     """What is left of a number when ``share`` 65536ths of its events are lost."""
-    left, draws = value, key
-    for event in range(abs(np.int64(value)) if is_count else 1):
+    if not is_count:
+        return value * (np.int64(_mixed(key) & np.uint64(0xFFFF)) >= share)
+    size, lost, draws = abs(np.int64(value)), 0, key
+    for event in range(size):
         draws = _mixed(key + np.uint64(event // 4) * GOLDEN) if event % 4 == 0 else draws >> np.uint64(16)
-        if np.int64(draws & np.uint64(0xFFFF)) < share:
-            left = left - (1 if value > 0 else -1) if is_count else left * 0
-    return left
+        lost += np.int64(draws & np.uint64(0xFFFF)) < share
+    return value - lost if value > 0 else value + lost
 
 
 @njit(nogil=True, cache=True)

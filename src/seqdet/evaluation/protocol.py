@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from ..checks import InputError, check_at_least, check_range, fit_fields
@@ -88,8 +88,12 @@ class Protocol:
 
     @property
     def digest(self) -> str:
-        """Ten hexadecimal digits of the SHA-256 of all rules as canonical JSON: sorted keys, no blanks, ASCII."""
-        rules = {name: value for name, value in asdict(self).items() if name != "note"}
+        """Ten hexadecimal digits of the SHA-256 of the rules as canonical JSON: sorted keys, no blanks, ASCII.
+
+        Rules at their defaults are left out, so that a rule that is new in the library leaves old digests as they are.
+        """
+        values = ((field, getattr(self, field.name)) for field in fields(self) if field.name != "note")
+        rules = {field.name: value for field, value in values if value != field.default}
         text = json.dumps(rules, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 

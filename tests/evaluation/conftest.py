@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from seqdet.data.labels import EVENT_BBOX
 
-NAMES = ("car", "pedestrian", "two wheeler")
 
-
-def boxes(*rows, **columns) -> np.ndarray:
+def make_boxes(*rows, **columns) -> np.ndarray:
     """Rows of ``t, x, y, w, h``; other fields are one value for all or one per row."""
     table = np.zeros(len(rows), EVENT_BBOX)
     for name, column in zip("txywh", np.array(rows, np.float64).reshape(-1, 5).T, strict=True):
@@ -19,7 +18,7 @@ def boxes(*rows, **columns) -> np.ndarray:
     return table
 
 
-def random_recordings(seed, recordings=3, times=6, span_us=1_500_000, classes=3):
+def make_recordings(seed, recordings=3, times=6, span_us=1_500_000, classes=3):
     """Truth with ignored boxes, jittered detections off in time and some of another class, labelled times."""
     rng = np.random.default_rng(seed)
     truth, detections, labelled = {}, {}, {}
@@ -47,3 +46,15 @@ def random_recordings(seed, recordings=3, times=6, span_us=1_500_000, classes=3)
         truth[name], labelled[name] = table, moments
         detections[name] = found[np.argsort(found["t"], kind="stable")]
     return truth, detections, labelled
+
+
+@pytest.fixture(scope="session")
+def boxes():
+    """A function: rows of ``t, x, y, w, h`` and fields to a table."""
+    return make_boxes
+
+
+@pytest.fixture(scope="session")
+def random_recordings():
+    """A function: a seed to truth, detections and labelled times by recording."""
+    return make_recordings
