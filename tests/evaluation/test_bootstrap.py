@@ -10,10 +10,10 @@ from seqdet.evaluation.protocols import find_protocol
 from seqdet.evaluation.scoring import score
 
 NAMES = ("car", "pedestrian", "two wheeler")
-PAPER, PLAIN = find_protocol("psee-gen1"), find_protocol("coco")
+PAPER, PLAIN, RVT = (find_protocol(name) for name in ("psee-gen1", "coco", "rvt"))
 
 
-@pytest.mark.parametrize("protocol", [PAPER, PLAIN], ids=["paper", "plain"])
+@pytest.mark.parametrize("protocol", [RVT, PLAIN], ids=["rvt", "plain"])
 def test_intervals_are_those_of_scoring_every_sample_from_its_files(protocol, random_recordings):
     truth, detections, labelled = random_recordings(1, recordings=4, times=8)
     frames = join(truth, detections, protocol, class_names=NAMES, labelled_us=labelled)

@@ -62,7 +62,7 @@ def test_no_labels_have_no_motion(boxes):
     assert len(speed(empty)) == len(still_us(empty)) == len(quiet_us(empty, np.zeros(0))) == 0
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(-2, 2)), max_size=25))
+@given(steps=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(-2, 2)), max_size=25))
 def test_still_times_are_those_of_a_loop_over_every_track(steps, boxes):
     labels = boxes(*[(n * STEP, 0.5 * x, 0, 10, 10) for n, (_, _, x) in enumerate(steps)])
     labels["track_id"], labels["class_id"] = [[step[k] for step in steps] for k in (0, 1)] if steps else (0, 0)

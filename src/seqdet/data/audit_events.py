@@ -14,6 +14,8 @@ from ..events.inspection import HOT_FACTOR
 from .store import TensorFile
 
 PIECE = 1 << 20  # events
+MOST_REACH_US = 2_000_000
+"""Events are looked for since the labels before, but not for longer: objects stand still."""
 MOST_HOT = 10_000  # pixels
 REACH, ALONE_FACTOR = 2, 20
 """A hot pixel sends so many times what the median one of those at most ``REACH`` away does; edges are not alone."""
@@ -26,12 +28,15 @@ class Watched:
     """What was seen beside the labels.
 
     inside: (N,) for each box, events in it within the window before its time; of tensors, values that are not those of
-    a pixel without events. span_us: the first and the last time that is shown; None without events. ends_us: ends of
+    a pixel without events. before: (N,) the same, since the labels before it; reach: (N,) how many windows that are.
+    span_us: the first and the last time that is shown; None without events. ends_us: ends of
     the windows of tensors. counts: (H, W) events of every pixel, or sums of tensors. windows: how many of them are in
     ``counts``. dropped: what the reader left out.
     """
 
     inside: np.ndarray
+    before: np.ndarray
+    reach: np.ndarray
     span_us: tuple[int, int] | None = None
     ends_us: np.ndarray | None = None
     counts: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
@@ -65,13 +70,14 @@ class Watched:
 
 def watch_recording(recording: Recording, boxes: np.ndarray, window_us: int) -> Watched:
     """Count the events of boxes (N,) ``EVENT_BBOX``, sorted by time, in ``[t - window_us, t)``."""
-    watched = Watched(np.zeros(len(boxes), np.int64))
-    times, edges = boxes["t"], _edges(boxes, np.ones(2))
+    times, edges, reach_us = boxes["t"], _edges(boxes, np.ones(2)), _reach_us(boxes["t"], window_us)
+    watched = Watched(*np.zeros((2, len(boxes)), np.int64), reach_us / window_us)
     for window in recording.windows(count=PIECE):
         t, x, y = window.events.t, window.events.x, window.events.y
-        first, stop = np.searchsorted(times, [t[0], t[-1] + window_us], side="right")
+        first, stop = np.searchsorted(times, [t[0], t[-1] + max(window_us, MOST_REACH_US)], side="right")
         near = slice(int(first), int(stop))
-        _count(t, x, y, times[near], edges[near], window_us, watched.inside[near])
+        inside, before = watched.inside[near], watched.before[near]
+        _count(t, x, y, times[near], edges[near], window_us, reach_us[near], inside, before)
         grow = [
             (0, max(int(each.max()) + 1 - size, 0)) for each, size in zip((y, x), watched.counts.shape, strict=True)
         ]
@@ -87,22 +93,29 @@ def watch_recording(recording: Recording, boxes: np.ndarray, window_us: int) -> 
 def watch_tensors(tensors: TensorFile, boxes: np.ndarray) -> Watched:
     """Look at the labelled frames; a box belongs to the window whose end is nearest."""
     ends_us, (_, channels, height, width) = tensors.ends_us, tensors.shape
-    watched = Watched(np.zeros(len(boxes), np.int64), ends_us=ends_us, counts=np.zeros((height, width), np.int64))
+    window_us = tensors.description.duration_us
+    reach = np.maximum(_reach_us(boxes["t"], window_us) // window_us, 1)
+    watched = Watched(*np.zeros((2, len(boxes)), np.int64), reach, ends_us=ends_us)
+    watched.counts = np.zeros((height, width), np.int64)
     if not len(tensors):
         return watched
-    watched.span_us = int(ends_us[0]) - tensors.description.duration_us, int(ends_us[-1])
+    watched.span_us = int(ends_us[0]) - window_us, int(ends_us[-1])
     probe = tensors.read(0, min(PROBED, len(tensors)))
     empty = np.median(probe.transpose(1, 0, 2, 3).reshape(channels, -1), axis=1).astype(probe.dtype)[:, None, None]
     sensor = tensors.description.sensor_hw
     edges = np.clip(_edges(boxes, np.array([width / sensor[1], height / sensor[0]])), 0, [width, height, width, height])
     frames = nearest(ends_us, boxes["t"])
     watched.windows = max(len(np.unique(frames)), 1)
-    for frame in np.unique(frames).tolist():
-        differs = (tensors.read(frame, frame + 1)[0] != empty).sum(axis=0)
+    for last in np.unique(frames).tolist():
+        chosen = np.flatnonzero(frames == last).tolist()
+        seen = np.zeros((height, width), np.int64)
+        for frame in range(max(last + 1 - int(reach[chosen].max()), 0), last + 1):
+            differs = (tensors.read(frame, frame + 1)[0] != empty).sum(axis=0)
+            seen += differs
         watched.counts += differs
-        for n in np.flatnonzero(frames == frame).tolist():
+        for n in chosen:
             x1, y1, x2, y2 = edges[n]
-            watched.inside[n] = differs[y1:y2, x1:x2].sum()
+            watched.inside[n], watched.before[n] = differs[y1:y2, x1:x2].sum(), seen[y1:y2, x1:x2].sum()
     return watched
 
 
@@ -114,6 +127,13 @@ def nearest(sorted_us: np.ndarray, times_us: np.ndarray) -> np.ndarray:
     return np.where(times_us - sorted_us[before] <= sorted_us[after] - times_us, before, after)
 
 
+def _reach_us(times: np.ndarray, window_us: int) -> np.ndarray:
+    """For each of some sorted times how long ago the one before was, at least a window and at most ``MOST_REACH_US``."""
+    different, place = np.unique(times, return_inverse=True)
+    steps = np.diff(different, prepend=different[:1] - MOST_REACH_US)
+    return np.clip(steps, window_us, max(window_us, MOST_REACH_US))[place.reshape(-1)]
+
+
 def _edges(boxes: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """x1, y1, x2, y2 in whole pixels, (N, 4) int64, half open: every pixel that a box touches."""
     x, y = boxes["x"].astype(np.float64), boxes["y"].astype(np.float64)
@@ -123,13 +143,15 @@ def _edges(boxes: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _count(t, x, y, times, edges, window_us, inside):
-    """Add the events of every box."""
+def _count(t, x, y, times, edges, window_us, reach_us, inside, before):
+    """Add the events of every box, those of its window and those of its reach."""
     for n in range(len(times)):
-        first, stop = np.searchsorted(t, times[n] - window_us), np.searchsorted(t, times[n])
+        first, stop = np.searchsorted(t, times[n] - reach_us[n]), np.searchsorted(t, times[n])
         for i in range(first, stop):
             column, row = np.int64(x[i]), np.int64(y[i])
-            inside[n] += edges[n, 0] <= column < edges[n, 2] and edges[n, 1] <= row < edges[n, 3]
+            if edges[n, 0] <= column < edges[n, 2] and edges[n, 1] <= row < edges[n, 3]:
+                before[n] += 1
+                inside[n] += t[i] >= times[n] - window_us
 
 
 @njit(cache=True, nogil=True)

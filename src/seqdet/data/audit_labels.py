@@ -121,9 +121,9 @@ def check_boxes(
     findings.add_boxes("duplicate", entry, boxes, overlap > 0, values=overlap, text="IoU {:.3f}")
     sound &= is_within & (overlap == 0)
     areas = boxes["w"].astype(np.float64) * boxes["h"]
-    is_active = watched.inside > np.maximum(limits.few_events, watched.few(areas, (height, width)))
-    is_quiet = sound & ~is_active
-    is_new = is_quiet & ~_was_seen(boxes, is_active)
+    few, few_before = watched.few(areas, (height, width)), watched.few(areas * watched.reach, (height, width))
+    is_quiet = sound & (watched.inside <= np.maximum(limits.few_events, few))
+    is_new = is_quiet & ~_was_seen(boxes, watched.before > np.maximum(limits.few_events, few_before))
     frozen_s = _still_s(boxes, is_quiet)
     is_much = is_new.sum() > MANY * max(int(sound.sum()), 1)
     severity = "error" if is_much else None
@@ -134,10 +134,10 @@ def check_boxes(
 
 
 def _was_seen(boxes: np.ndarray, is_active: np.ndarray) -> np.ndarray:
-    """Whether an earlier box of the same track had events, (N,). Where boxes have no tracks nobody knows: no."""
+    """Whether a box or an earlier one of its track had events, (N,)."""
     keys = np.stack([boxes["t"], boxes["track_id"].astype(np.int64)], axis=1)
     if len(np.unique(keys, axis=0)) < (1 - MANY) * len(boxes):  # one number for several objects of a time
-        return np.zeros(len(boxes), np.bool_)
+        return is_active
     order = np.lexsort((boxes["t"], boxes["track_id"]))
     before = np.cumsum(is_active[order])
     starts = np.diff(boxes["track_id"][order].astype(np.int64), prepend=-1) != 0

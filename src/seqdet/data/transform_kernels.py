@@ -53,7 +53,7 @@ def find_places(forward, inverse, height, width):
 @njit(nogil=True, cache=True)
 def _follow(matrix, pixel, height, width):
     """The pixel that the centre of ``pixel`` goes to, or -1."""
-    x, y = pixel % width + 0.0, pixel // width + 0.5
+    x, y = pixel % width + 0.5, pixel // width + 0.5
     across = math.floor(matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2])
     down = math.floor(matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2])
     return down * width + across if 0 <= across < width and 0 <= down < height else -1

@@ -28,8 +28,8 @@ def bootstrap(frames: Frames, *, samples: int = 1000, seed: int = 0) -> dict[str
 
     A sample draws as many recordings as there are, with replacement, and scores them as if that were the data set.
     Recordings are drawn whole, for the boxes of one are not independent. The matching is done once; a sample only
-    weighs its hits and errors, so among detections of equal score those of one recording stay together. Samples
-    without truth are left out.
+    weighs its hits and errors, which is the same but for the order among detections of equal score. Samples without
+    truth are left out.
 
     Raises:
         InputError: if there are fewer than two recordings, between which nothing can vary.

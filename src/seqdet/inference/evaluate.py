@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -27,6 +28,7 @@ from ..viz.tiles import film_strip, play
 from ..viz.video import write_video
 from .curves import read_curves
 from .predict import predict
+from .still import LabelledFrames
 
 SHOWN_SCORE = 0.3
 """Least score of a detection in the video and the pictures; the evaluation counts those from 0.01 on."""
@@ -58,11 +60,12 @@ def evaluate(run: Path | str) -> dict[str, Any]:
     config, training = read_config(folder.config), _training_facts(folder.training)
     detector = load_detector(folder.detector, device=choose_device(config.train.device))
     started = time.monotonic()
-    scores, shown = _score(detector, config, training["precision"])
+    scores, still, shown = _score(detector, config, training["precision"])
     seconds = round(time.monotonic() - started, 1)
     metrics = {
         "format": METRICS_FORMAT,
         **scores.as_dict(),
+        **still,
         "split": "test",
         "evaluation_seconds": seconds,
         "training_frames": training["frames"],
@@ -88,11 +91,25 @@ def summary(metrics: dict[str, Any], run: Path | str) -> str:
     return "\n".join(
         [
             f"{metrics['frames']} held-out frames: {numbers}",
+            *_still_lines(metrics),
             f"trained on {metrics['training_frames']} frames in {metrics['training_seconds']:.0f} s "
             f"({metrics['training_frames_per_second']:.0f} frames/s, {metrics['precision']})",
             *(f"{path}" for path in (folder.report, folder.video, folder.metrics, folder.detector)),
         ]
     )
+
+
+def _still_lines(metrics: dict[str, Any]) -> list[str]:
+    """What the objects score that have stood still, where that is known."""
+    return [
+        f"{title}: AP {_figure(metrics[name]['AP'])}  AP50 {_figure(metrics[name]['AP50'])} "
+        f"({metrics[name]['truth_boxes']} boxes)"
+        for name, title in (
+            ("still", "still for 0.3 s or more"),
+            ("still_without_memory", "the same, forgetting after every frame"),
+        )
+        if metrics.get(name)
+    ]
 
 
 def _training_facts(path: Path) -> dict[str, Any]:
@@ -115,17 +132,38 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _score(detector: Detector, config: RunConfig, precision: str) -> tuple[CocoScores, list[tuple[Clip, list[Boxes]]]]:
-    """The scores over the test split, and the first clips with their detections."""
+class _Scored(NamedTuple):
+    """The scores over the test split, those of still objects where there are recordings, and the first clips."""
+
+    scores: CocoScores
+    still: dict[str, Any]
+    shown: list[tuple[Clip, list[Boxes]]]
+
+
+def _score(detector: Detector, config: RunConfig, precision: str) -> _Scored:
     evaluator = CocoEvaluator(detector.config.classes)
-    clips = evaluation_loader(config.data, "test")
     shown: list[tuple[Clip, list[Boxes]]] = []
-    predictions = predict(detector, clips, score=COUNTED_SCORE, precision=precision)
-    for clip, detections in tqdm(predictions, "evaluating", total=len(clips), unit="clip", leave=False):
+    frames = LabelledFrames()
+    for clip, detections in _predicted(detector, config, precision, "evaluating", remembers=True):
         evaluator.add(clip.labelled(clip.boxes), clip.labelled(detections))
+        frames.add(clip, detections)
         if len(shown) * config.data.clip_length < VIDEO_FRAMES:
             shown.append((clip, [boxes.above(SHOWN_SCORE) for boxes in detections]))
-    return evaluator.compute(), shown
+    if config.data.dataset.folder is None:
+        return _Scored(evaluator.compute(), {}, shown)
+    still = {"still": frames.still(detector.config.classes)}
+    frames = LabelledFrames()
+    for clip, detections in _predicted(detector, config, precision, "without memory", remembers=False):
+        frames.add(clip, detections)
+    return _Scored(evaluator.compute(), still | {"still_without_memory": frames.still(detector.config.classes)}, shown)
+
+
+def _predicted(
+    detector: Detector, config: RunConfig, precision: str, title: str, *, remembers: bool
+) -> Iterable[tuple[Clip, list[Boxes]]]:
+    clips = evaluation_loader(config.data, "test")
+    found = predict(detector, clips, score=COUNTED_SCORE, precision=precision, remembers=remembers)
+    return tqdm(found, title, total=len(clips), unit="clip", leave=False)
 
 
 def _report(
@@ -144,8 +182,11 @@ def _report(
         charts.append(Chart("Learning rate", "step", {"learning rate": curves["lr"]}))
     charts.append(Chart("Validation", "step", validation, y_limits=(0, 1)))
     return Report(
-        title="Moving digits",
-        summary=f"A recurrent detector, scored on {scores.frames} frames of digits that it never saw.",
+        title="Moving digits" if config.data.dataset.folder is None else config.data.dataset.folder.name,
+        summary=". ".join(
+            [f"A recurrent detector, scored on {scores.frames} frames that it never saw", *_still_lines(metrics)]
+        )
+        + ".",
         scores=metrics,
         training_frames=metrics["training_frames"],
         precision={name: np.array(of_class.curve50) for name, of_class in scores.per_class.items()},
