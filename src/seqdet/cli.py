@@ -72,6 +72,7 @@ def evaluate_run(run: Path) -> None:
 def inspect_recording(
     recording: Path,
     strict: bool = False,
+    size_hw: tuple[int, int] | None = None,
     plot: Path | None = None,
     video: Path | None = None,
     palette: Literal["dark", "light", "grey", "cool_warm", "colour_blind"] = "dark",
@@ -83,6 +84,7 @@ def inspect_recording(
     Args:
         recording: RAW, DAT, HDF5, AEDAT4, npy, npz, text or bin file.
         strict: stop at the first fault instead of leaving it out and counting it.
+        size_hw: height and width of the sensor, for recordings that do not say.
         plot: PNG file with the rate over time, the events of every pixel and the facts.
         video: MP4 file of the events.
         palette: colours of the video.
@@ -92,7 +94,7 @@ def inspect_recording(
     from .events.files import open_recording
     from .events.inspection import inspect
 
-    with open_recording(recording, strict=strict) as opened:
+    with open_recording(recording, size_hw=size_hw, strict=strict) as opened:
         found = inspect(opened)
         log.info("\n".join(found.lines()))
         if plot:
@@ -113,6 +115,9 @@ def convert_recording(
     start_us: int | None = None,
     duration_us: int | None = None,
     roi: tuple[int, int, int, int] | None = None,
+    compression: Literal["none", "blosc"] | None = None,
+    size_hw: tuple[int, int] | None = None,
+    strict: bool = False,
 ) -> None:
     """Write a recording, or a part of it, in another format.
 
@@ -123,12 +128,15 @@ def convert_recording(
         start_us: leave out the events before this time.
         duration_us: leave out the events from so long after the start on.
         roi: x1, y1, x2, y2; leave out the events outside.
+        compression: of HDF5; blosc needs the package hdf5plugin to be read.
+        size_hw: height and width of the sensor, for recordings that do not say.
+        strict: stop at the first fault instead of leaving it out and counting it.
     """
     from .events.convert import convert
     from .events.files import open_recording
 
-    with open_recording(recording) as opened:
-        part: Any = {"start_us": start_us, "duration_us": duration_us, "roi": roi}
+    with open_recording(recording, size_hw=size_hw, strict=strict) as opened:
+        part: Any = {"start_us": start_us, "duration_us": duration_us, "roi": roi, "compression": compression}
         log.info(str(convert(opened, target, encoding=encoding, **part)))
 
 
@@ -198,6 +206,7 @@ def simulate_frames(
     if out is None:
         raise InputError("--out must name the recording, and is not given.")
     write_simulated(source, out, fps=fps, sensor=sensor, seed=seed)
+    log.info("Written. Next: seqdet inspect %s", out)
 
 
 def simulate_digits(
@@ -273,6 +282,9 @@ class Parser(ArgumentParser):
         if not (named := re.match(r'Parser key "([\w.]+)":', message)):
             return message
         words = [word for arg in self.args for word in (arg.split("=", 1) if arg.startswith("--") else [arg])]
+        if "Does not validate against" in message:  # what the parser tried, at length
+            given = "".join(value for option, value in pairwise(words) if option == f"--{named[1]}")
+            return f"--{named[1]} cannot be {given!r}; --help says what it can be."
         try:
             for option, value in pairwise(words):
                 if option == f"--{named[1]}" and option[2:].partition(".")[0] in PARTS:
@@ -293,11 +305,16 @@ def spelt(args: Sequence[str]) -> list[str]:
             words[n] = "--" + name[2:].replace("-", "_") + equals + value
             if words[n] in flags and (words[n + 1 :] or [""])[0] not in ("true", "false"):
                 words[n] += "=true"
-    if words[:1] == ["simulate"] and len(words) > 1 and words[1] not in COMMANDS["simulate"] and words[1][0] != "-":
+    places = [
+        n
+        for n, word in enumerate(words)
+        if n and not word.startswith("-") and ("=" in words[n - 1] or not words[n - 1].startswith("--"))
+    ]
+    if words[:1] == ["simulate"] and places and words[places[0]] not in COMMANDS["simulate"]:
         words.insert(1, "frames")
-    if words[:1] == ["precompute"]:
-        end = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
-        words[1:end] = [json.dumps(words[1:end])] if end > 1 else []
+    if words[:1] == ["precompute"] and places:
+        paths = json.dumps([words[n] for n in places])
+        words = ["precompute", paths, *(word for n, word in enumerate(words) if n and n not in places)]
     return words
 
 

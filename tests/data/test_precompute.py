@@ -25,6 +25,7 @@ from seqdet.events.files import open_recording
 from seqdet.events.hdf5_writer import write_hdf5
 from seqdet.events.tensors import REPRESENTATIONS, stacked_histogram
 from seqdet.events.writers import write_evt3
+from seqdet.files import alone_in
 
 SIZE = (40, 60)
 WINDOW_US = 10_000
@@ -232,6 +233,7 @@ def test_rvts_folders_are_written_as_rvt_writes_them(recordings, tmp_path):
     tensor = TensorConfig(parameters={"bins": 10, "max_count": 10}, window_us=50_000, downscale=2)
     outcome = precompute([recordings / "train"], options(tmp_path / "out", tensor=tensor, layout="rvt"))
     assert outcome.failed == []
+    assert outcome.dropped == {"labels that are not at the end of a window": 1}
     folder = tmp_path / "out" / "a_td"
     inner = folder / "event_representations_v2" / "stacked_histogram_dt=50_nbins=10"
     with h5py.File(inner / "event_representations_ds2_nearest.h5") as file:
@@ -289,6 +291,9 @@ def test_wrong_options_are_refused_before_anything_is_read(tmp_path):
         ({"max_duration_us": 5}, "max_duration_us must be at least"),
         ({"compression": "zip"}, "compression must be one of"),
         ({"layout": "coco"}, "layout must be one of"),
+        ({"layout": "rvt", "tensor": TensorConfig(representation="histogram")}, "RVT's layout must have"),
+        ({"layout": "rvt", "tensor": TensorConfig(downscale=4)}, "RVT's layout must have"),
+        ({"size_hw": (-1, 5)}, "size_hw must be from 1"),
     ):
         with pytest.raises(InputError, match=sentence):
             options(tmp_path, **change)
@@ -306,3 +311,82 @@ def test_work_in_processes_stops_at_ctrl_c(monkeypatch):
 def test_a_recording_outside_the_folder_is_found_by_its_name(recordings, tmp_path):
     precompute([recordings / "val" / "b.hdf5", recordings / "train" / "a_td.raw"], options(Path(tmp_path / "out")))
     assert sorted(path.name for path in (tmp_path / "out").glob("*.h5")) == ["a_td.h5", "b.h5"]
+
+
+@pytest.mark.parametrize("command", ["precompute", "convert"])
+def test_a_full_disk_is_one_sentence_and_leaves_nothing_half(recordings, tmp_path, command):
+    """A limit on the size of files stands for the disk, which HDF5 does not survive by itself."""
+    target = {"precompute": ["-o", str(tmp_path / "out")], "convert": [str(tmp_path / "out" / "a.hdf5")]}[command]
+    (tmp_path / "out").mkdir()
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        f"from seqdet.cli import main; main({[command, str(recordings / 'train' / 'a_td.raw'), *target]!r})"
+    )
+    environment = {
+        **os.environ,
+        "SEQDET_CACHE": str(tmp_path),
+        "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR", ""),
+    }
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
+    assert run.returncode == 1, run.stderr
+    assert "cannot be written: File too large" in run.stderr.splitlines()[-1]
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name != ".lock"]
+
+
+def test_names_are_taken_as_they_are(recordings, tmp_path):
+    odd = recordings / "train" / "a[1] ü.raw"
+    (recordings / "train" / "a_td.raw").rename(odd)
+    odd.with_name("a1 ü.raw").write_bytes(odd.read_bytes()[:-400])
+    for made in (2, 0):
+        outcome = precompute([recordings / "train"], options(tmp_path / "out"))
+        assert (outcome.made, outcome.failed) == (made, [])
+
+
+def test_parts_of_another_length_are_refused(recordings, tmp_path):
+    precompute([recordings / "val"], options(tmp_path / "out", max_duration_us=100_000))
+    for length in (None, 200_000):
+        outcome = precompute([recordings / "val"], options(tmp_path / "out", max_duration_us=length))
+        assert "part of another length" in outcome.failed[0]
+
+
+def test_a_folder_is_for_one_command_at_a_time(recordings, tmp_path):
+    with alone_in(tmp_path), pytest.raises(InputError, match="one command at a time"):
+        precompute([recordings / "val"], options(tmp_path))
+    assert precompute([recordings / "val"], options(tmp_path)).made == 1
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(recordings, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="folder that can be made"):
+        precompute([recordings], options(tmp_path / "file"))
+
+
+def test_an_end_that_fails_stops_that_recording_alone(recordings, tmp_path, monkeypatch):
+    finish = jobs.finish
+
+    def failing(job, given):
+        if job.found.path.name == "a_td.raw":
+            raise InputError("no room")
+        return finish(job, given)
+
+    monkeypatch.setattr("seqdet.data.precompute.finish", failing)
+    outcome = precompute([recordings], options(tmp_path / "out"))
+    assert (outcome.made, outcome.failed) == (1, ["no room"])
+
+
+def test_processes_end_with_the_one_that_started_them(recordings, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from seqdet.config import TensorConfig\n"
+        "from seqdet.data.precompute import Options, precompute\n"
+        "if __name__ == '__main__':\n"
+        f"    options = Options(Path({str(tmp_path / 'out')!r}), TensorConfig(window_us=20))\n"
+        f"    precompute([Path({str(recordings)!r})], options, workers=2)\n"
+    )
+    run = subprocess.Popen([sys.executable, script], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    end = time.monotonic() + 60
+    while not list((tmp_path / "out").rglob("0*.h5")) and time.monotonic() < end:
+        time.sleep(0.01)
+    run.kill()
+    run.communicate(timeout=20)  # which ends when the last process that holds the pipe does

@@ -276,3 +276,9 @@ def test_every_figure_stands_beside_its_protocol_and_digest(random_recordings):
     assert all("psee-gen1@1" in line and PAPER.digest in line for line in lines if line.startswith("AP"))
     facts = json.loads(json.dumps(found.as_dict()))
     assert (facts["protocol"], facts["digest"], facts["AP"]) == ("psee-gen1@1", PAPER.digest, found.AP)
+
+
+def test_an_overlap_of_just_the_threshold_is_a_hit_in_the_fast_ap_too(boxes):
+    half = {"a": boxes((AT, 50, 50, 20, 40))}
+    frames = join({"a": boxes((AT, *BOX))}, half, PLAIN, class_names=NAMES)
+    assert average_precision(frames) == pytest.approx(0.1)

@@ -71,7 +71,7 @@ class Watched:
 def watch_recording(recording: Recording, boxes: np.ndarray, window_us: int) -> Watched:
     """Count the events of boxes (N,) ``EVENT_BBOX``, sorted by time, in ``[t - window_us, t)``."""
     times, edges, reach_us = boxes["t"], _edges(boxes, np.ones(2)), _reach_us(boxes["t"], window_us)
-    watched = Watched(*np.zeros((2, len(boxes)), np.int64), reach_us / window_us)
+    watched = Watched(np.zeros(len(boxes), np.int64), np.zeros(len(boxes), np.int64), reach_us / window_us)
     for window in recording.windows(count=PIECE):
         t, x, y = window.events.t, window.events.x, window.events.y
         first, stop = np.searchsorted(times, [t[0], t[-1] + max(window_us, MOST_REACH_US)], side="right")
@@ -95,7 +95,7 @@ def watch_tensors(tensors: TensorFile, boxes: np.ndarray) -> Watched:
     ends_us, (_, channels, height, width) = tensors.ends_us, tensors.shape
     window_us = tensors.description.duration_us
     reach = np.maximum(_reach_us(boxes["t"], window_us) // window_us, 1)
-    watched = Watched(*np.zeros((2, len(boxes)), np.int64), reach, ends_us=ends_us)
+    watched = Watched(np.zeros(len(boxes), np.int64), np.zeros(len(boxes), np.int64), reach, ends_us=ends_us)
     watched.counts = np.zeros((height, width), np.int64)
     if not len(tensors):
         return watched
@@ -108,10 +108,10 @@ def watch_tensors(tensors: TensorFile, boxes: np.ndarray) -> Watched:
     watched.windows = max(len(np.unique(frames)), 1)
     for last in np.unique(frames).tolist():
         chosen = np.flatnonzero(frames == last).tolist()
-        seen = np.zeros((height, width), np.int64)
+        seen = differs = np.zeros((height, width), np.int64)
         for frame in range(max(last + 1 - int(reach[chosen].max()), 0), last + 1):
             differs = (tensors.read(frame, frame + 1)[0] != empty).sum(axis=0)
-            seen += differs
+            seen = seen + differs
         watched.counts += differs
         for n in chosen:
             x1, y1, x2, y2 = edges[n]
@@ -128,7 +128,7 @@ def nearest(sorted_us: np.ndarray, times_us: np.ndarray) -> np.ndarray:
 
 
 def _reach_us(times: np.ndarray, window_us: int) -> np.ndarray:
-    """For each of some sorted times how long ago the one before was, at least a window and at most ``MOST_REACH_US``."""
+    """For each of some sorted times how long ago the one before was, from a window to ``MOST_REACH_US``."""
     different, place = np.unique(times, return_inverse=True)
     steps = np.diff(different, prepend=different[:1] - MOST_REACH_US)
     return np.clip(steps, window_us, max(window_us, MOST_REACH_US))[place.reshape(-1)]

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from tqdm import tqdm
 
-from ..checks import InputError
+from ..checks import InputError, check_at_least
 from .jobs import Job, Options, plan
 from .layouts import find_recordings
 from .processes import each
@@ -41,9 +41,10 @@ class Estimate:
 
     def lines(self) -> list[str]:
         """The facts in words."""
+        fits = "" if self.disk_bytes < self.free_bytes else ": they do not fit"
         return [
             f"{self.recordings} recordings, {self.windows:,} windows, {self.frame_bytes / 1e9:,.2f} GB of frames",
-            f"about {self.disk_bytes / 1e9:,.2f} GB on disk, where {self.free_bytes / 1e9:,.1f} GB are free",
+            f"about {self.disk_bytes / 1e9:,.2f} GB on disk, where {self.free_bytes / 1e9:,.1f} GB are free{fits}",
             f"about {self.seconds / 60:,.1f} min" if self.seconds > 90 else f"about {self.seconds:,.0f} s",
         ]
 
@@ -54,9 +55,12 @@ def estimate(paths: Sequence[Path], options: Options, *, workers: int = 1) -> Es
     Raises:
         InputError: as ``precompute``.
     """
+    check_at_least(workers, 1, "workers")
     found = find_recordings(paths)
     with tqdm(total=len(found), desc="looking", unit="recording", leave=False) as bar:
-        plans = [job for _, job in each(partial(plan, options=options), found, workers=workers, bar=bar)]
+        plans = [
+            job for _, job in each(partial(plan, options=options), found, workers=min(workers, len(found)), bar=bar)
+        ]
     failed = [str(job) for job in plans if isinstance(job, InputError)]
     jobs = [job for job in plans if isinstance(job, Job) and job.parts]
     windows = sum(part.stop - part.first for job in jobs for part in job.parts)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections import Counter
 from dataclasses import dataclass, field, replace
+from glob import escape
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,16 +15,18 @@ import numpy as np
 from ..checks import InputError, check_at_least, check_choice
 from ..config import TensorConfig
 from ..events.files import open_recording
+from ..files import make_folder
 from .labels import LABEL_SUFFIX, labels_beside, read_labelled_us, read_labels, write_labelled_us, write_labels
 from .layouts import Found
 from .processes import Report
-from .rvt import REPRESENTATIONS, write_rvt
+from .rvt import REPRESENTATIONS, RVT_NAMES, write_rvt
 from .segments import SEGMENT_WINDOWS, Segment, Stretch, digest, empty_frame, is_made
 from .store import Description
 from .store_writer import COMPRESSIONS, join_tensors
 
 Layout = Literal["seqdet", "rvt"]
 FIRST_RVT_LABEL_US = 100_000
+MOST_WINDOWS = 10**8
 UNFINISHED = ".unfinished"
 """In the folder of results: what is not complete yet."""
 
@@ -44,6 +49,15 @@ class Options:
 
     def __post_init__(self) -> None:
         check_choice(self.layout, ("seqdet", "rvt"), "layout")
+        if self.layout == "rvt" and (
+            self.tensor.representation not in RVT_NAMES or self.tensor.downscale > 2 or self.tensor.to_hw is not None
+        ):
+            raise InputError(
+                f"RVT's layout must have {' or '.join(RVT_NAMES)} at the sensor's size or with a downscale of 2, "
+                f"got {self.tensor.representation} with {self.tensor.downscale}."
+            )
+        if self.size_hw is not None and not 1 <= min(self.size_hw) <= max(self.size_hw) <= 65536:
+            raise InputError(f"size_hw must be from 1 to 65536 each, got {self.size_hw}.")
         if self.max_duration_us is not None:
             check_at_least(self.max_duration_us, self.tensor.window_us, "max_duration_us")
         check_choice(self.packing, COMPRESSIONS, "compression")
@@ -95,6 +109,7 @@ def plan(found: Found, report: Report, *, options: Options) -> Job:
         if span_us is None:
             raise InputError(f"{found.path} must have events, and has none.")
         sensor_hw, can_seek = recording.size_hw, recording.is_indexed
+    empty_frame(tensor, sensor_hw)
     labels = labels_beside(found.path)
     if labels is not None:
         read_labelled_us(labels, read_labels(labels))
@@ -111,6 +126,8 @@ def plan(found: Found, report: Report, *, options: Options) -> Job:
         source_digest=digest(found.path),
     )
     windows = (span_us[1] - origin_us) // tensor.window_us + 1
+    if windows > MOST_WINDOWS:
+        raise InputError(f"{found.path} must have at most {MOST_WINDOWS:,} windows, got {windows:,}. Make them longer.")
     longest = windows if options.max_duration_us is None else options.max_duration_us // tensor.window_us
     parts = []
     for first in range(0, windows, longest):
@@ -119,6 +136,7 @@ def plan(found: Found, report: Report, *, options: Options) -> Job:
         name = found.place.name if longest >= windows else f"{found.place.name}_{start_us}_{end_us}"
         parts.append(Part(found.place.with_name(name), first, stop))
     job = Job(found, labels, Stretch(found.path, options.size_hw, window, tensor, options.packing), windows, can_seek)
+    _check_lengths(found, {part.place.name for part in parts}, options)
     job = replace(job, parts=tuple(part for part in parts if not _is_finished(part, job, options)))
     report(1)
     return job
@@ -133,19 +151,37 @@ def _rvt_origin_us(labels: Path | None, first_us: int, window_us: int, recording
     return int(usable[0]) - -(-max(int(usable[0]) - first_us, 0) // window_us) * window_us
 
 
+def _check_lengths(found: Found, names: set[str], options: Options) -> None:
+    """Raise ``InputError`` if there are parts of other lengths of this recording."""
+    target = options.out / found.place
+    for path in target.parent.glob(f"{escape(target.name)}*"):
+        name = path.name.removesuffix(".h5")
+        is_part = re.fullmatch(re.escape(target.name) + r"(_\d+_\d+)?", name) is not None
+        if is_part and name not in names and (path.is_dir() if options.layout == "rvt" else path.suffix == ".h5"):
+            raise InputError(f"{path} must not be there: it is a part of another length. Name another folder.")
+
+
 def _is_finished(part: Part, job: Job, options: Options) -> bool:
     """Whether the file of a part is there; other tensors in its place are an error."""
     target = options.out / part.place
-    pattern = f"{target.name}/{REPRESENTATIONS}/*/*.h5" if options.layout == "rvt" else f"{target.name}.h5"
-    for path in target.parent.glob(pattern):
+    pattern = f"{REPRESENTATIONS}/*/*.h5" if options.layout == "rvt" else f"{escape(target.name)}.h5"
+    for path in (target if options.layout == "rvt" else target.parent).glob(pattern):
         if not is_made(Segment(path, part.first, part.stop - part.first), job.stretch):
             raise InputError(f"{path} must hold the tensors that are asked for, and holds others. Name another folder.")
         return True
     return False
 
 
-def finish(job: Job, options: Options) -> int:
-    """Make the files of a recording out of its segments; returns how many bytes of tensors they hold."""
+def finish(job: Job, options: Options) -> tuple[int, Counter[str]]:
+    """Make the files of a recording out of its segments.
+
+    Returns:
+        how many bytes of tensors they hold, and what had to be left out, by reason.
+
+    Raises:
+        InputError: if the labels cannot be read or a file cannot be written.
+    """
+    dropped: Counter[str] = Counter()
     labels, size = None if job.labels is None else read_labels(job.labels), 0
     labelled_us = None if job.labels is None or labels is None else read_labelled_us(job.labels, labels)
     for part in job.parts:
@@ -154,10 +190,12 @@ def finish(job: Job, options: Options) -> int:
         join_tensors(joined, [segment.path for segment in segments])
         size += joined.stat().st_size
         target, window = options.out / part.place, job.stretch.window
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         if options.layout == "rvt":
             assert labels is not None
-            write_rvt(target, joined, labels[_during(labels["t"], window, part, job.windows)])
+            dropped["labels that are not at the end of a window"] += write_rvt(
+                target, joined, labels[_during(labels["t"], window, part, job.windows)]
+            )
         else:
             if labels is not None and labelled_us is not None:
                 path = target.with_name(target.name + LABEL_SUFFIX)
@@ -165,7 +203,7 @@ def finish(job: Job, options: Options) -> int:
                 write_labels(path, labels[_during(labels["t"], window, part, job.windows)])
             joined.replace(target.with_name(target.name + ".h5"))
         shutil.rmtree(joined.parent)
-    return size
+    return size, +dropped
 
 
 def _during(times_us: np.ndarray, window: Description, part: Part, windows: int) -> np.ndarray:

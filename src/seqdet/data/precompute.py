@@ -12,11 +12,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..checks import InputError, check_at_least
-from ..files import write_bytes
+from ..files import alone_in, make_folder, write_bytes
 from .estimate import estimate
 from .jobs import UNFINISHED, Job, Options, finish, plan, stretches
 from .labels import CLASSES_FILE
-from .layouts import find_recordings
+from .layouts import Found, find_recordings
 from .processes import each
 from .segments import make
 
@@ -64,6 +64,14 @@ def precompute(paths: Sequence[Path], options: Options, *, workers: int = 1) -> 
     """
     check_at_least(workers, 1, "workers")
     found, outcome = find_recordings(paths), Outcome()
+    make_folder(options.out)
+    with alone_in(options.out):
+        return _precompute(paths, found, options, outcome, workers)
+
+
+def _precompute(
+    paths: Sequence[Path], found: Sequence[Found], options: Options, outcome: Outcome, workers: int
+) -> Outcome:
     jobs: dict[int, Job] = {}
     failed: dict[int, str] = {}
     with tqdm(total=len(found), desc="looking", unit="recording", leave=False) as bar:
@@ -76,7 +84,8 @@ def precompute(paths: Sequence[Path], options: Options, *, workers: int = 1) -> 
     _copy_names(paths, options.out)
     work = [(n, stretch) for n in sorted(jobs) for stretch in stretches(jobs[n], options)]
     left = Counter(n for n, _ in work)
-    with tqdm(total=sum(stretch.windows for _, stretch in work), desc="tensors", unit="window") as bar:
+    windows = sum(stretch.windows for _, stretch in work)
+    with tqdm(total=windows, desc="tensors", unit="window", disable=not work) as bar:
         for k, dropped in each(
             make, [stretch for _, stretch in work], workers=min(workers, max(len(work), 1)), bar=bar
         ):
@@ -88,7 +97,13 @@ def precompute(paths: Sequence[Path], options: Options, *, workers: int = 1) -> 
             outcome.dropped += dropped
             outcome.windows += stretch.windows
             if not left[n] and n not in failed:
-                outcome.bytes += finish(jobs[n], options)
+                try:
+                    size, lost = finish(jobs[n], options)
+                except InputError as error:
+                    failed[n] = str(error)
+                    continue
+                outcome.bytes += size
+                outcome.dropped += lost
                 outcome.made += 1
     outcome.failed = [failed[n] for n in sorted(failed)]
     if not failed:
@@ -101,5 +116,4 @@ def _copy_names(paths: Sequence[Path], out: Path) -> None:
     for path in paths:
         names = path / CLASSES_FILE
         if names.is_file():
-            out.mkdir(parents=True, exist_ok=True)
             write_bytes(out / CLASSES_FILE, names.read_bytes())

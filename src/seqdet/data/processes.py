@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -67,9 +69,17 @@ def each(
 
 
 def _start(done: Any, stop: Any) -> None:
-    """What a new process remembers; Ctrl-C is for the one that started it."""
+    """What a new process remembers. Ctrl-C is for the one that started it, and without that one it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _shared.update(done=done, stop=stop)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _work(work: Callable[[Item, Report], Result], item: Item) -> Result | InputError:

@@ -19,12 +19,14 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import InputError
-from ..files import replacing
+from ..files import make_folder, replacing
 from .labels import EVENT_BBOX
 from .store import DAMAGE, Description, TensorFile
 
 REPRESENTATIONS = "event_representations_v2"
 FULL_SIZE, HALF_SIZE = "event_representations.h5", "event_representations_ds2_nearest.h5"
+RVT_NAMES = ("stacked_histogram", "mixed_density_stack")
+"""The representations that RVT knows."""
 TOLERANCE_US = 2000
 """A label is that of the window that ends within this time of it; others have no place in such a folder."""
 
@@ -63,7 +65,7 @@ def open_rvt(folder: Path, name: str | None = None) -> tuple[TensorFile, np.ndar
     return tensors, labels
 
 
-def write_rvt(folder: Path, tensors: Path, labels: np.ndarray) -> None:
+def write_rvt(folder: Path, tensors: Path, labels: np.ndarray) -> int:
     """Write a tensor file, which moves, and the labels at ends of its windows as such a folder.
 
     RVT's own tensors of half size drop every other pixel; ours count the events of all.
@@ -72,6 +74,9 @@ def write_rvt(folder: Path, tensors: Path, labels: np.ndarray) -> None:
         folder: of the recording; made if it does not exist.
         tensors: stacked histograms or mixed density stacks, at the sensor's size or half of it, compressed as RVT's.
         labels: (N,) ``EVENT_BBOX``.
+
+    Returns:
+        how many labels are not at the end of a window and were left out.
 
     Raises:
         InputError: if the tensors are others, or a file cannot be written.
@@ -82,15 +87,15 @@ def write_rvt(folder: Path, tensors: Path, labels: np.ndarray) -> None:
         window.sensor_hw: FULL_SIZE,
         (window.sensor_hw[0] // 2, window.sensor_hw[1] // 2): HALF_SIZE,
     }
-    if window.representation not in ("stacked_histogram", "mixed_density_stack") or size_hw not in files:
+    if window.representation not in RVT_NAMES or size_hw not in files:
         raise InputError(
             f"RVT takes stacked_histogram or mixed_density_stack at the sensor's size or half of it, "
             f"got {window.representation} at {size_hw} of {window.sensor_hw}."
         )
     bins = window.parameters.get("bins", 10)
     inner = folder / REPRESENTATIONS / f"{window.representation}_dt={window.duration_us / 1000:g}_nbins={bins}"
-    inner.mkdir(parents=True, exist_ok=True)
-    (folder / "labels_v2").mkdir(exist_ok=True)
+    make_folder(inner)
+    make_folder(folder / "labels_v2")
     nearest = np.clip(np.rint((labels["t"] - ends_us[0]) / window.duration_us).astype(np.int64), 0, len(ends_us) - 1)
     kept = np.abs(labels["t"] - ends_us[nearest]) <= TOLERANCE_US
     labels, nearest = labels[kept], nearest[kept]
@@ -105,6 +110,7 @@ def write_rvt(folder: Path, tensors: Path, labels: np.ndarray) -> None:
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.save(file, array.astype(np.int64), allow_pickle=False)
     tensors.replace(inner / files[size_hw])
+    return int((~kept).sum())
 
 
 def _duration_us(name: str, ends_us: np.ndarray, folder: Path) -> int:

@@ -17,6 +17,7 @@ from ..config import TensorConfig
 from ..events.array import Events
 from ..events.files import Window, open_recording
 from ..events.tensors import find_representation
+from ..files import make_folder
 from .store import Description, TensorFile
 from .store_writer import write_tensors
 
@@ -70,7 +71,7 @@ def make(stretch: Stretch, report: Callable[[int], None]) -> Counter[str]:
             span = {"start_us": origin_us + first * duration_us, "end_us": origin_us + stop * duration_us}
             windows = recording.windows(duration_us=duration_us, **span)
             for segment in run:
-                segment.path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(segment.path.parent)
                 window = replace(stretch.window, start_us=origin_us + segment.first * duration_us)
                 batches = frames(islice(windows, segment.windows), stretch.tensor, window.sensor_hw, report)
                 write_tensors(segment.path, batches, window, compression=stretch.compression)

@@ -14,7 +14,7 @@ import hdf5plugin
 import numpy as np
 
 from ..checks import InputError, check_at_least, check_choice, check_shape
-from ..files import replacing
+from ..files import patient, replacing
 from .store import Description, TensorFile, find_dataset
 
 COMPRESSIONS: dict[str, dict[str, Any]] = {
@@ -46,7 +46,7 @@ def write_tensors(
     if first is None:
         raise InputError(f"frames must be at least one, got none for {path}.")
     check_shape(first, "N C H W", "frames")
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(path) as temporary, patient(temporary) as target, h5py.File(target, "w") as file:
         data = _dataset(file, first, COMPRESSIONS[compression], description)
         for batch in chain([first], pieces):
             _add(data, batch)
@@ -61,7 +61,7 @@ def append_tensors(path: Path, batches: Iterable[np.ndarray]) -> None:
     TensorFile(path).close()
     with replacing(path) as temporary:
         copyfile(path, temporary)
-        with h5py.File(temporary, "a") as file:
+        with patient(temporary, "r+b") as target, h5py.File(target, "r+") as file:
             data = find_dataset(file)
             for batch in batches:
                 _add(data, batch)
@@ -74,7 +74,12 @@ def join_tensors(path: Path, parts: Sequence[Path]) -> None:
         InputError: if they do not follow each other or differ in what they show; and as ``replacing`` does.
     """
     check_at_least(len(parts), 1, "the number of parts")
-    with TensorFile(parts[0]) as first, replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with (
+        TensorFile(parts[0]) as first,
+        replacing(path) as temporary,
+        patient(temporary) as target,
+        h5py.File(target, "w") as file,
+    ):
         window, frame = first.description, first.shape[1:]
         space = h5py.h5s.create_simple((0, *frame), (h5py.h5s.UNLIMITED, *frame))
         plan = first.data.id.get_create_plist()  # chunks and filters

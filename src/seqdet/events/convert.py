@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,21 +26,29 @@ WRITERS: dict[str, Callable[..., None]] = {
 }
 FORMATS = {".raw": "evt3", ".dat": "dat", ".hdf5": "hdf5", ".h5": "hdf5", ".npz": "npz"}
 """The format that a name ends in if none is given."""
+LOOPS_US = {"evt2": 1 << 34, "evt3": 1 << 24, "dat": 1 << 32}
+"""Where the counters of formats begin again; a reader cannot know how often they did before the first event."""
 WITH_TRIGGERS = ("evt2", "evt3", "hdf5")
 """The formats that hold trigger edges."""
 
 
 class Converted(NamedTuple):
-    """What became of a recording: how many events and trigger edges were written, and what was not, by reason."""
+    """What became of a recording.
+
+    events, triggers: how many events and trigger edges were written. lost: what was not, by reason. earlier_us: so much
+    earlier are the times that are read back, where the format cannot count so far.
+    """
 
     events: int
     triggers: int
     lost: Counter[str]
+    earlier_us: int = 0
 
     def __str__(self) -> str:
         """In one line."""
         lost = "".join(f", left out {count:,} {reason}" for reason, count in self.lost.items())
-        return f"{self.events:,} events and {self.triggers:,} trigger edges written{lost}"
+        earlier = f", times are {self.earlier_us:,} us earlier: the format counts no farther" if self.earlier_us else ""
+        return f"{self.events:,} events and {self.triggers:,} trigger edges written{earlier}{lost}"
 
 
 def convert(
@@ -51,21 +59,24 @@ def convert(
     start_us: int | None = None,
     duration_us: int | None = None,
     roi: tuple[int, int, int, int] | None = None,
+    compression: str | None = None,
 ) -> Converted:
     """Write ``target``; an existing file is replaced once the new one is complete. Memory is bounded.
 
     Trigger edges within the range go along where the format has room for them; otherwise the answer counts them.
 
     Args:
-        recording: what to write; times stay as they are.
+        recording: what to write; times stay as they are, where the format can count so far.
         target: the file.
         encoding: a key of ``WRITERS``; by the ending of the name, see ``FORMATS``, if None.
         start_us: no event before this; the first event if None.
         duration_us: so much from ``start_us`` on, or from the first event; to the end if None.
         roi: x1, y1, x2, y2 in pixels, half open: only events within, which keep their coordinates.
+        compression: of HDF5, see ``write_hdf5``.
 
     Raises:
-        InputError: if the format is not one that can be written, a range is empty, or the file cannot be written.
+        InputError: if the format is not one that can be written, a number is out of range, or the file cannot be
+            written.
     """
     if encoding is None:
         check_choice(target.suffix, FORMATS, "the ending of the file's name")
@@ -81,14 +92,19 @@ def convert(
     found = recording.triggers()
     kept = _between(found.t, start_us, end_us)
     triggers = Triggers(found.t[kept], found.channel[kept], found.p[kept])
-    count = Counter({"events": 0})
-    options = {"triggers": triggers} if encoding in WITH_TRIGGERS and len(triggers) else {}
+    count = Counter({"events": 0, "first_us": 0})
+    has_room = encoding in WITH_TRIGGERS and len(triggers) > 0
+    options: dict[str, Any] = {"triggers": triggers} if has_room else {}
+    if compression is not None:
+        check_choice(encoding, ("hdf5",), "the format, to be compressed,")
+        options["compression"] = compression
     part = _part(recording, start_us, end_us, roi, count)
     WRITERS[encoding](target, part, size_hw=recording.size_hw, **options)
     lost = Counter(recording.dropped)
-    if not options and len(triggers):
+    if not has_room and len(triggers):
         lost[f"trigger edges, for which {encoding} has no room"] = len(triggers)
-    return Converted(count["events"], len(triggers) if options else 0, lost)
+    loop_us = LOOPS_US.get(encoding, 1 << 63)
+    return Converted(count["events"], len(triggers) * has_room, lost, count["first_us"] // loop_us * loop_us)
 
 
 def _part(
@@ -105,6 +121,8 @@ def _part(
             x1, y1, x2, y2 = roi
             keep &= (chunk.x >= x1) & (chunk.x < x2) & (chunk.y >= y1) & (chunk.y < y2)
         events = chunk[keep]
+        if len(events) and not count["events"]:
+            count["first_us"] = int(events.t[0])
         count["events"] += len(events)
         yield events
         if end_us is not None and len(chunk) and chunk.t.max() >= end_us + JITTER_US:

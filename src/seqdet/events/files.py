@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
-
-import numpy as np
 
 from ..checks import InputError, check_at_least
 from .aedat4 import SIGNATURE, open_aedat4
@@ -17,28 +14,32 @@ from .array import Events, Source, Triggers
 from .dat import is_dat, open_dat
 from .evt import is_evt, open_evt
 from .hdf5 import is_hdf5, open_hdf5
-from .sieve import JITTER_US
+from .sieve import JITTER_US, LARGEST
+from .slicing import Window, windows
 from .tables import open_table
 
+BINARY = (".raw", ".hdf5", ".h5", ".aedat4")
+"""Endings of formats that are known by how their files begin."""
 
-class Window(NamedTuple):
-    """The events with times in ``[start_us, end_us)``, sorted by time."""
 
-    start_us: int
-    end_us: int
-    events: Events
+BINARY = (".raw", ".hdf5", ".h5", ".aedat4")
+"""Endings of formats that are known by how their files begin."""
 
 
 class Recording:
     """A recording, open for reading. Everything streams: memory does not grow with the length of the file.
 
+    stated_size_hw: ``size_hw``, or None if neither the file says it nor the user.
+
     Args:
         path: of the file, for messages.
         source: its reader.
+        size_hw: height and width of the sensor where the file does not say.
     """
 
-    def __init__(self, path: Path, source: Source) -> None:
+    def __init__(self, path: Path, source: Source, *, size_hw: tuple[int, int] | None = None) -> None:
         self.path, self._source = path, source
+        self.stated_size_hw = source.size_hw or size_hw
 
     def __enter__(self) -> Recording:
         return self
@@ -63,14 +64,9 @@ class Recording:
         Raises:
             InputError: if the file does not say.
         """
-        if self._source.size_hw is None:
+        if self.stated_size_hw is None:
             raise InputError(f"{self.path} must state the size of its sensor, and does not. Give size_hw.")
-        return self._source.size_hw
-
-    @property
-    def stated_size_hw(self) -> tuple[int, int] | None:
-        """``size_hw``, or None if the file does not say."""
-        return self._source.size_hw
+        return self.stated_size_hw
 
     @property
     def is_indexed(self) -> bool:
@@ -135,65 +131,7 @@ class Recording:
         Raises:
             InputError: if neither length is given, or one is below 1.
         """
-        for name, length in (("duration_us", duration_us), ("count", count)):
-            if length is not None:
-                check_at_least(length, 1, name)
-        if duration_us is None and count is None:
-            raise InputError("windows must have a duration_us, a count or both, got neither.")
-        start, parts, held = start_us, [], 0  # the events of the window so far, in pieces, and how many they are
-        for events, is_last in self._sorted(start_us, end_us):
-            done = 0
-            if start is None and len(events):
-                start = int(events.t[0])
-            while start is not None:
-                if count is not None and not held:
-                    if done == len(events):
-                        break
-                    start = int(events.t[done])
-                end = None if duration_us is None else start + duration_us
-                if end_us is not None and end is not None:
-                    end = min(end, end_us)
-                until = len(events) if end is None else done + int(np.searchsorted(events.t[done:], end))
-                is_full = count is not None and held + until - done >= count
-                if is_full:
-                    assert count is not None
-                    until = done + count - held
-                if until > done:
-                    parts.append(events[done:until])
-                    held, done = held + until - done, until
-                if not is_full and done == len(events):
-                    if not is_last:
-                        break
-                    if not held and (end_us is None or start >= end_us):
-                        break
-                whole = parts[0] if len(parts) == 1 else Events.concatenate(parts)
-                if is_full or end is None:
-                    end = int(whole.t[-1]) + 1
-                yield Window(start, end, whole)
-                start, parts, held = end, [], 0
-
-    def _sorted(self, start_us: int | None, end_us: int | None) -> Iterator[tuple[Events, bool]]:
-        """Events that none can precede any more, sorted, and whether they are the last."""
-        waiting, newest = Events.empty(), None
-        for chunk in self.chunks(start_us):
-            if not len(chunk):
-                continue
-            events = _by_time(chunk)
-            newest = max(int(events.t[-1]), newest if newest is not None else int(events.t[0]))
-            events = events[_range(events.t, start_us, end_us)]
-            if len(waiting):
-                among = int(np.searchsorted(events.t, waiting.t[-1]))
-                waiting, events = _by_time(Events.concatenate([waiting, events[:among]])), events[among:]
-                settled = int(np.searchsorted(waiting.t, newest - JITTER_US))
-                yield waiting[:settled], False
-                if settled < len(waiting):
-                    events = Events.concatenate([waiting[settled:], events])
-            settled = int(np.searchsorted(events.t, newest - JITTER_US))
-            yield events[:settled], False
-            waiting = Events.concatenate([events[settled:]])  # a copy, so that the chunk can go
-            if end_us is not None and newest >= end_us + JITTER_US:
-                break
-        yield waiting, True
+        return windows(self.chunks(start_us), duration_us=duration_us, count=count, start_us=start_us, end_us=end_us)
 
     def close(self) -> None:
         """Close the file."""
@@ -220,7 +158,11 @@ def open_recording(
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} must be a recording, and there is no such file.")
+    if size_hw is not None and not 1 <= min(size_hw) <= max(size_hw) <= LARGEST:
+        raise InputError(f"size_hw must be from 1 to {LARGEST} each, got {size_hw}.")
     with _readable(path):
+        if not path.stat().st_size:
+            raise InputError(f"{path} must be a recording, and it is empty.")
         with path.open("rb") as file:
             start = file.read(len(SIGNATURE))
         if start == SIGNATURE:
@@ -231,9 +173,11 @@ def open_recording(
             source = open_evt(path, strict=strict, time_shift=time_shift)
         elif is_dat(path) or path.suffix == ".dat":
             source = open_dat(path, strict=strict)
+        elif path.suffix in BINARY:
+            raise InputError(f"{path} must begin as a {path.suffix} file does; it is damaged, or of another format.")
         else:
             source = open_table(path, size_hw=size_hw, strict=strict)
-    return Recording(path, source)
+    return Recording(path, source, size_hw=size_hw)
 
 
 @contextmanager
@@ -243,16 +187,3 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}. Was it moved or deleted?") from error
-
-
-def _range(t: np.ndarray, start_us: int | None, end_us: int | None) -> slice:
-    """Where sorted times lie in ``[start_us, end_us)``."""
-    first = 0 if start_us is None else int(np.searchsorted(t, start_us))
-    return slice(first, len(t) if end_us is None else int(np.searchsorted(t, end_us)))
-
-
-def _by_time(events: Events) -> Events:
-    """The events sorted by time, those of equal times in their order."""
-    if (events.t[1:] >= events.t[:-1]).all():
-        return events
-    return events[np.argsort(events.t, kind="stable")]

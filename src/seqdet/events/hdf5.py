@@ -47,7 +47,7 @@ def open_hdf5(path: Path, *, strict: bool = False) -> Hdf5Source:
     try:
         file = h5py.File(path, "r", locking="best-effort")
     except OSError as error:
-        raise InputError(f"{path} must be a whole HDF5 file: {error}. Was a copy or a recording cut short?") from error
+        raise InputError(f"{path} must be a whole HDF5 file; it is cut short or damaged. Copy it again.") from error
     try:
         return Hdf5Source(file, path, strict=strict)
     except DAMAGE as error:

@@ -10,7 +10,7 @@ import hdf5plugin
 import numpy as np
 
 from ..checks import InputError, check_choice
-from ..files import replacing
+from ..files import patient, replacing
 from .array import Events, Triggers
 from .sieve import check_inside
 
@@ -45,7 +45,7 @@ def write_hdf5(
     """
     check_choice(compression or "none", COMPRESSIONS, "compression")
     storage = {"maxshape": (None,), "chunks": (CHUNK_ROWS,)}
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(path) as temporary, patient(temporary) as target, h5py.File(target, "w") as file:
         file.attrs.update({"format": "HDF5", "version": "1.0", "geometry": f"{size_hw[1]}x{size_hw[0]}"})
         table = file.create_dataset("CD/events", (0,), EVENT, **storage, **COMPRESSIONS[compression or "none"])
         index = _Index()

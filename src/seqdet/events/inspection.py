@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..checks import InputError
 from .array import Triggers
 from .files import Recording
 
 RATE_BIN_US = 100_000
 FINE_BIN_US, FINE_BINS = 1000, 60_000
 """The first minute is counted by the millisecond too."""
+LARGEST_SIDE = 4096
 LONG_GAP_US = 100_000
 """A stretch without any event that is worth a word."""
 HOT_FACTOR = 100
@@ -83,8 +85,8 @@ class Inspection:
 
     @property
     def peak_rate(self) -> float:
-        """Events a second in the busiest stretch."""
-        return max(self.rates.values(), default=0) * 1e6 / RATE_BIN_US
+        """Events a second in the busiest stretch; in a short recording the mean, as that is no whole one."""
+        return max(max(self.rates.values(), default=0) / RATE_BIN_US, self.events / max(self.duration_us, 1)) * 1e6
 
 
 def inspect(recording: Recording) -> Inspection:
@@ -108,11 +110,16 @@ def inspect(recording: Recording) -> Inspection:
         fine = slice(0, int(np.searchsorted(t, first + FINE_BINS * FINE_BIN_US)))
         cells = 2 * ((t[fine] - first) // FINE_BIN_US) + p[fine]
         fine_rates += np.bincount(cells, minlength=fine_rates.size).reshape(fine_rates.shape)
-        counts = _grown(counts, (int(y.max()) + 1, int(x.max()) + 1))
+        size = int(y.max()) + 1, int(x.max()) + 1
+        if max(size) > LARGEST_SIDE:
+            raise InputError(
+                f"{recording.path} must be of a sensor of at most {LARGEST_SIDE} rows and columns to be inspected, "
+                f"got an event at x up to {size[1] - 1} and y up to {size[0] - 1}. Give size_hw to leave it out."
+            )
+        counts = _grown(counts, size)
         counts += np.bincount(y.astype(np.int64) * counts.shape[1] + x, minlength=counts.size).reshape(counts.shape)
         events += len(t)
-    size = recording.stated_size_hw or counts.shape
-    counts = _grown(counts, size)
+    counts = _grown(counts, recording.stated_size_hw or counts.shape)
     return Inspection(
         format=recording.format,
         size_hw=(counts.shape[0], counts.shape[1]),

@@ -19,7 +19,8 @@ from .tensor_images import tensor_image
 
 BEYOND = (62, 48, 36)
 """Colour of what lies beyond the sensor."""
-RIM = 4  # pixels around what is drawn there
+RIM, MOST_RIM = 4, 2
+"""Pixels around what is drawn there, and the most that is, as a part of the sensor."""
 SMALLEST = 8  # pixels a box has in a picture
 ACCUMULATED_US = 5_000_000
 """Of the begin of a recording, for pictures of hot pixels."""
@@ -43,8 +44,6 @@ def case_picture(case: Case, audit: Audit) -> np.ndarray | None:
     names = [audit.class_name(n) for n in numbers] + ["hot"] * (len(sides) - len(numbers))
     scale = np.tile([image.shape[1] / sensor_hw[1], image.shape[0] / sensor_hw[0]], 2)
     sides *= scale
-    grown = np.maximum(SMALLEST - sides[-1, 2:], 0)
-    sides[-1] += [*(-grown / 2), *grown]
     return _drawn(image, sides, names)
 
 
@@ -52,13 +51,14 @@ def _drawn(image: np.ndarray, sides: np.ndarray, names: list[str]) -> np.ndarray
     """The image, widened as far as the last box reaches, with that box dashed and the others dotted."""
     height, width, _ = image.shape
     x, y, w, h = sides[-1]
-    over = np.clip(
-        np.ceil([-y, y + h - height, -x, x + w - width]), 0, [height // 2, height // 2, width // 2, width // 2]
-    )
+    limits = np.array([height, height, width, width]) * MOST_RIM
+    over = np.clip(np.ceil([-y, y + h - height, -x, x + w - width]), 0, limits)
     top, bottom, left, right = (over + RIM * (over > 0)).astype(int)
     ground = np.empty((height + top + bottom, width + left + right, 3), np.uint8)
     ground[:] = BEYOND
     ground[top : top + height, left : left + width] = image
+    grown = np.maximum(SMALLEST - sides[-1, 2:], 0)
+    sides[-1] += [*(-grown / 2), *grown]
     corners = np.stack([sides[:, 0], sides[:, 1], sides[:, 0] + sides[:, 2], sides[:, 1] + sides[:, 3]], axis=1)
     corners += [left, top, left, top]
     truth = Boxes(

@@ -174,6 +174,8 @@ def write_recording_video(
     """
     if not (0.1 <= fps <= 1000 and 0 < speed <= 1e6):
         raise InputError(f"fps must lie in 0.1 to 1000 and speed must be above 0, to 1e6, got {fps} and {speed}.")
+    if size_hw is not None and min(size_hw) < 1:
+        raise InputError(f"{recording.path} must have events to show, and has none.")
     step_us = round(speed * 1e6 / fps)
     if step_us < 1:
         raise InputError(f"speed must leave a microsecond for each picture, at least {fps / 1e6:g}, got {speed}.")
