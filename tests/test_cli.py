@@ -64,7 +64,7 @@ def refusal(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["simulate", "digits", "--scene.still_s", "[2, 1]"], "scene.still_s must be two rising times"),
         (["simulate", "digits", "--sensor.on_threshold", "0"], "sensor.on_threshold must be at least 0.01, got 0.0."),
         (["simulate", "digits"], "--out must name the folder of the recordings"),
-        (["evaluate"], "run"),
+        (["evaluate"], "path"),
         (["tran"], "tran"),
         ([], "subcommand"),
     ],

@@ -1,0 +1,92 @@
+"""Commands about datasets: recordings and their labels."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+from ..checks import InputError
+
+log = logging.getLogger("seqdet")
+
+
+def import_dataset(
+    labels: Path,
+    recordings: Path,
+    source: Literal["coco", "mot", "yolo", "voc", "csv", "psee-txt"] | None = None,
+    out: Path | None = None,
+    label_rate: float | None = None,
+    frame_us: float | None = None,
+    start_us: int = 0,
+    classes: tuple[str, ...] = (),
+    keep: tuple[str, ...] = (),
+    others: Literal["discard", "ignore"] = "discard",
+    split: Literal["train", "val", "test"] | None = None,
+    ratios: tuple[float, float, float] | None = None,
+    seed: int = 0,
+    size_hw: tuple[int, int] | None = None,
+    leave_out: bool = False,
+) -> None:
+    """Bring recordings and labels of another tool into the layout that is trained on.
+
+    Args:
+        labels: file or folder.
+        recordings: file or folder; labels and recordings belong together by their names.
+        source: format of the labels; --from is the same.
+        out: folder of the dataset; recordings are linked there, or copied.
+        label_rate: frames per second, for labels that number frames.
+        frame_us: microseconds per frame instead.
+        start_us: time of the first frame; added to labels that have times.
+        classes: names of the classes by number; those in the files, if there are any, if not given.
+        keep: classes to keep: names, new=old to rename, new=old+old to merge.
+        others: boxes of other classes are left out, or become neither targets nor errors.
+        split: where recordings go; as the folder in which they are says, or else train, if not given.
+        ratios: instead, shares of train, val and test, drawn by seed.
+        seed: of that draw.
+        size_hw: height and width of the sensor, for recordings that do not say.
+        leave_out: import what pairs, where otherwise a recording or labels alone are an error.
+    """
+    from ..data.importers import import_labels
+    from ..data.importing.options import ImportOptions
+
+    if out is None or source is None:
+        raise InputError("--from must name the format of the labels and --out the folder of the dataset.")
+    options = ImportOptions(
+        label_rate, frame_us, start_us, classes, keep, others, split, ratios, seed, size_hw, leave_out
+    )
+    log.info("\n".join(import_labels(source, labels, recordings, out, options).lines()))
+
+
+def audit_dataset(
+    folder: Path,
+    page: Path | None = None,
+    window_us: int = 50_000,
+    tolerance_us: int = 2_000,
+    few_events: int = 0,
+    frozen_s: float = 5.0,
+    gap_s: float = 2.0,
+    worst: int = 6,
+    size_hw: tuple[int, int] | None = None,
+) -> None:
+    """Find what ruins trainings in a dataset: a summary, and a page with pictures of the worst cases.
+
+    Args:
+        folder: with train, val and test.
+        page: HTML file; audit.html in the folder if not given.
+        window_us: events of a box are those in this time before its label; windows end at multiples of it.
+        tolerance_us: labels may be this far from the end of a window.
+        few_events: a box with at most so many events counts as one without.
+        frozen_s: a box may stand still without events for so long.
+        gap_s: a recording may be without labels for so long.
+        worst: cases of each kind that are shown.
+        size_hw: height and width of the sensor, for recordings that do not say.
+    """
+    from ..data.audit import Limits, audit
+    from ..viz.audit_page import write_audit_page
+
+    limits = Limits(window_us, tolerance_us, few_events, frozen_s, gap_s)
+    found = audit(folder, limits, worst=worst, size_hw=size_hw)
+    log.info("\n".join(found.lines()))
+    write_audit_page(page or folder / "audit.html", found)
+    log.info("Pictures of the worst cases: %s", page or folder / "audit.html")

@@ -1,0 +1,113 @@
+"""From words on the command line to settings; what does not fit is one line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NoReturn, get_type_hints
+
+from jsonargparse import ArgumentParser, Namespace
+
+from ..checks import InputError
+from ..config import EventDigitsConfig, RunConfig
+from ..config_files import check_setting, from_dict, read_config, suggestion
+from ..events.sensor import Sensor
+from .datasets import audit_dataset, import_dataset
+from .recordings import convert_recording, inspect_recording, precompute_tensors, simulate_digits, simulate_frames
+from .training import evaluate_results, train
+
+PARTS = get_type_hints(RunConfig)
+GROUPS = {**PARTS, "scene": EventDigitsConfig, "sensor": Sensor}
+"""Options that are dataclasses."""
+COMMANDS: dict[str, Any] = {
+    "train": train,
+    "evaluate": evaluate_results,
+    "inspect": inspect_recording,
+    "convert": convert_recording,
+    "precompute": precompute_tensors,
+    "import": import_dataset,
+    "audit": audit_dataset,
+    "simulate": {
+        "_help": "Write the events of a video, of images or of moving digits.",
+        "frames": simulate_frames,
+        "digits": simulate_digits,
+    },
+}
+
+
+class Parser(ArgumentParser):
+    """Checks settings as those in a file are checked, and says in one line what does not fit."""
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:
+        try:
+            return super().parse_args(*args, **kwargs)
+        except (OSError, UnicodeError) as error:
+            raise InputError(f"a file that an option names cannot be read: {error}.") from error
+
+    def parse_path(self, path: Any, *args: Any, **kwargs: Any) -> Namespace:
+        if self.prog.split()[-1] == "train":
+            read_config(Path(path))
+        return super().parse_path(path, *args, **kwargs)
+
+    def instantiate(self, namespace: Namespace, *args: Any, **kwargs: Any) -> Namespace:
+        namespace = namespace.clone()
+        for name, kind in GROUPS.items():
+            if name in namespace and "subcommand" not in namespace:  # which may have that name as well
+                namespace[name] = from_dict(kind, namespace.as_dict()[name], name=name)
+        return super().instantiate(namespace, instantiate_groups=False)
+
+    def dump(self, namespace: Namespace, *args: Any, **kwargs: Any) -> str:
+        """What ``--config`` reads."""
+        return super().dump(Namespace({name: namespace[name] for name in PARTS if name in namespace}), *args, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        self.exit(2, f"seqdet: error: {' '.join(self.sentence(message).split())}\n")
+
+    def sentence(self, message: str) -> str:
+        """What is wrong, in the words of the configuration where it is about a setting."""
+        if unknown := re.match(r"unrecognized arguments: ([^\s=]+)", message):
+            options = [option for action in self._actions for option in action.option_strings]
+            return f"unknown argument {unknown[1]}.{suggestion(unknown[1], options)}"
+        if not (named := re.match(r'Parser key "([\w.]+)":', message)):
+            return message
+        words = [word for arg in self.args for word in (arg.split("=", 1) if arg.startswith("--") else [arg])]
+        if "Does not validate against" in message:  # what the parser tried, at length
+            given = "".join(value for option, value in pairwise(words) if option == f"--{named[1]}")
+            return f"--{named[1]} cannot be {given!r}; --help says what it can be."
+        try:
+            for option, value in pairwise(words):
+                if option == f"--{named[1]}" and option[2:].partition(".")[0] in PARTS:
+                    check_setting(named[1], value)
+        except InputError as error:
+            return str(error)
+        return f"--{named[1]}: {message[named.end() :]}"
+
+
+def spelt(args: Sequence[str]) -> list[str]:
+    """The arguments as the parser takes them: ``--dry-run`` as ``--dry_run=true``, ``-o``, many paths as one list."""
+    short = {"-o": "--out", "--from": "--source"}
+    words = [short.get(word, word) for word in args]
+    functions = [each for each in (*COMMANDS.values(), *COMMANDS["simulate"].values()) if callable(each)]
+    flags = {f"--{name}" for each in functions for name, kind in get_type_hints(each).items() if kind is bool}
+    for n, word in enumerate(words):
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            words[n] = "--" + name[2:].replace("-", "_") + equals + value
+            if words[n] in flags and (words[n + 1 :] or [""])[0] not in ("true", "false"):
+                words[n] += "=true"
+    places = [
+        n
+        for n, word in enumerate(words)
+        if n and not word.startswith("-") and ("=" in words[n - 1] or not words[n - 1].startswith("--"))
+    ]
+    if words[:1] == ["simulate"] and places and words[places[0]] not in COMMANDS["simulate"]:
+        words.insert(1, "frames")
+    if words[:1] == ["evaluate"] and len(places) == 2:
+        words.insert(places[1], "--dataset")
+    if words[:1] == ["precompute"] and places:
+        paths = json.dumps([words[n] for n in places])
+        words = ["precompute", paths, *(word for n, word in enumerate(words) if n and n not in places)]
+    return words

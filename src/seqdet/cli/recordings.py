@@ -1,0 +1,176 @@
+"""Commands about recordings of event cameras."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+from ..checks import InputError
+from ..config import EventDigitsConfig, TensorConfig
+from ..events.sensor import USUAL, Sensor
+
+log = logging.getLogger("seqdet")
+
+
+def inspect_recording(
+    recording: Path,
+    strict: bool = False,
+    size_hw: tuple[int, int] | None = None,
+    plot: Path | None = None,
+    video: Path | None = None,
+    palette: Literal["dark", "light", "grey", "cool_warm", "colour_blind"] = "dark",
+    speed: float = 1.0,
+    window_us: int | None = None,
+) -> None:
+    """Say what is in a recording: format, sensor, events, rates, hot pixels, gaps, triggers, faults; draw and play it.
+
+    Args:
+        recording: RAW, DAT, HDF5, AEDAT4, npy, npz, text or bin file.
+        strict: stop at the first fault instead of leaving it out and counting it.
+        size_hw: height and width of the sensor, for recordings that do not say.
+        plot: PNG file with the rate over time, the events of every pixel and the facts.
+        video: MP4 file of the events.
+        palette: colours of the video.
+        speed: of the video; 1 plays in real time, 0.1 ten times slower.
+        window_us: how far a picture of the video looks back; to the one before if not given.
+    """
+    from ..events.files import open_recording
+    from ..events.inspection import inspect
+
+    with open_recording(recording, size_hw=size_hw, strict=strict) as opened:
+        found = inspect(opened)
+        log.info("\n".join(found.lines()))
+        if plot:
+            from ..viz.inspection import write_inspection_image
+
+            write_inspection_image(plot, found, title=recording.name)
+        if video:
+            from ..viz.recordings import write_recording_video
+
+            part: Any = {"start_us": found.first_us, "duration_us": found.duration_us + 1, "size_hw": found.size_hw}
+            write_recording_video(video, opened, palette=palette, speed=speed, window_us=window_us, **part)
+
+
+def convert_recording(
+    recording: Path,
+    target: Path,
+    encoding: Literal["evt2", "evt3", "dat", "hdf5", "npz"] | None = None,
+    start_us: int | None = None,
+    duration_us: int | None = None,
+    roi: tuple[int, int, int, int] | None = None,
+    compression: Literal["none", "blosc"] | None = None,
+    size_hw: tuple[int, int] | None = None,
+    strict: bool = False,
+) -> None:
+    """Write a recording, or a part of it, in another format.
+
+    Args:
+        recording: RAW, DAT, HDF5, npy, npz, text or bin file.
+        target: new file; its ending tells the format: .raw (EVT3), .dat, .hdf5 or .npz.
+        encoding: the format, where the ending does not tell.
+        start_us: leave out the events before this time.
+        duration_us: leave out the events from so long after the start on.
+        roi: x1, y1, x2, y2; leave out the events outside.
+        compression: of HDF5; blosc needs the package hdf5plugin to be read.
+        size_hw: height and width of the sensor, for recordings that do not say.
+        strict: stop at the first fault instead of leaving it out and counting it.
+    """
+    from ..events.convert import convert
+    from ..events.files import open_recording
+
+    with open_recording(recording, size_hw=size_hw, strict=strict) as opened:
+        part: Any = {"start_us": start_us, "duration_us": duration_us, "roi": roi, "compression": compression}
+        log.info(str(convert(opened, target, encoding=encoding, **part)))
+
+
+def precompute_tensors(
+    paths: list[str],
+    out: Path | None = None,
+    tensor: str = "stacked_histogram",
+    parameters: dict[str, int | float | bool | str] | None = None,
+    window_us: int = 50_000,
+    downscale: int = 1,
+    to_hw: tuple[int, int] | None = None,
+    max_duration_us: int | None = None,
+    size_hw: tuple[int, int] | None = None,
+    layout: Literal["seqdet", "rvt"] = "seqdet",
+    compression: Literal["lz4", "zstd", "blosc", "none"] | None = None,
+    workers: int = 1,
+    dry_run: bool = False,
+) -> None:
+    """Turn recordings into tensor files for training, with their labels beside; interrupted, it goes on where it was.
+
+    Args:
+        paths: recordings, and folders of them.
+        out: folder of the tensor files.
+        tensor: histogram, event_cube, ..., or a function of your own: package.module:function.
+        parameters: its arguments, such as '{bins: 5}'.
+        window_us: time that a frame shows, and from one frame to the next.
+        downscale: whole factor by which frames are smaller than the sensor.
+        to_hw: height and width of the frames instead.
+        max_duration_us: longest stretch of a recording in one file; longer recordings become several files.
+        size_hw: height and width of the sensor, for recordings that do not say.
+        layout: of the files: ours, or folders of RVT.
+        compression: lz4 is the fastest to read, zstd takes half of the disk; RVT reads blosc.
+        workers: processes.
+        dry_run: only say how many bytes and how long.
+    """
+    from ..data import precompute
+
+    if out is None:
+        raise InputError("--out must name the folder of the tensor files, and is not given.")
+    shape = TensorConfig(tensor, parameters or {}, window_us, downscale, to_hw)
+    options = precompute.Options(out, shape, max_duration_us, size_hw, layout, compression or "")
+    work = precompute.estimate if dry_run else precompute.precompute
+    report = work([Path(path) for path in paths], options, workers=workers)
+    log.info("\n".join(report.lines() + [f"failed: {reason}" for reason in report.failed[1:]]))
+    if report.failed:
+        raise InputError(report.failed[0])
+
+
+def simulate_frames(
+    source: Path,
+    out: Path | None = None,
+    fps: float | None = None,
+    sensor: Sensor = USUAL,
+    seed: int = 0,
+) -> None:
+    """Write what an event camera would have recorded of a video or a folder of images.
+
+    Args:
+        source: video, or folder of images, which are shown in the order of their names.
+        out: the recording; its ending tells the format: .raw (EVT3), .dat, .hdf5 or .npz.
+        fps: frames per second; a folder needs it, and a video is replayed at it, as one in slow motion.
+        sensor: the camera.
+        seed: of its noise.
+    """
+    from ..events.frames import write_simulated
+
+    if out is None:
+        raise InputError("--out must name the recording, and is not given.")
+    write_simulated(source, out, fps=fps, sensor=sensor, seed=seed)
+    log.info("Written. Next: seqdet inspect %s", out)
+
+
+def simulate_digits(
+    out: Path | None = None,
+    scene: EventDigitsConfig = EventDigitsConfig(),
+    sensor: Sensor = USUAL,
+    seed: int = 0,
+    workers: int = 1,
+) -> None:
+    """Write moving digits as event recordings with labels: they stand still now and then, and so vanish.
+
+    Args:
+        out: folder of the recordings, with train, val and test.
+        scene: the digits, how they move and pause, and how many there are.
+        sensor: the camera.
+        seed: of everything that is drawn.
+        workers: processes; the files are the same for any number.
+    """
+    from ..data.event_digits_folder import write_event_digits
+
+    if out is None:
+        raise InputError("--out must name the folder of the recordings, and is not given.")
+    write_event_digits(out, scene, sensor=sensor, seed=seed, workers=workers)

@@ -1,0 +1,74 @@
+"""Commands that train and score."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+from ..checks import InputError
+from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from ..runs import RunFolder
+
+log = logging.getLogger("seqdet")
+
+
+def train(
+    data: DataConfig = DataConfig(),
+    model: ModelConfig = ModelConfig(),
+    train: TrainConfig = TrainConfig(),
+    out: Path | None = None,
+    resume: Path | None = None,
+) -> None:
+    """Train a detector; weights, configuration and TensorBoard logs go to one folder.
+
+    Args:
+        data: the clips.
+        model: the detector.
+        train: the optimisation.
+        out: new folder of the run; runs/last if not given.
+        resume: folder of a run to go on with, as it is configured there; other options are refused.
+    """
+    from ..models.zoo import build_detector
+    from ..training import fit
+
+    if resume is not None and (out is not None or RunConfig(data, model, train) != RunConfig()):
+        raise InputError("--resume must be the only option: a run goes on with the configuration in its folder.")
+    was_finished = resume is not None and RunFolder(resume).training.is_file()
+    out = out or Path("runs/last")
+    folder = fit.resume(resume) if resume else fit.fit(build_detector(model, seed=train.seed), data, train, out)
+    if not was_finished:
+        log.info("Trained. Next: seqdet evaluate %s", folder)
+
+
+def evaluate_results(
+    path: Path,
+    dataset: Path | None = None,
+    protocol: str = "coco",
+    compare: str | None = None,
+    bootstrap: int = 0,
+    split: Literal["train", "val", "test"] = "test",
+    figures: Path | None = None,
+) -> None:
+    """Score a trained run on held-out clips, with video and report; or files of detections by a protocol.
+
+    Args:
+        path: folder written by ``seqdet train``; or detections: npy, csv, txt, or a folder of them.
+        dataset: folder with the truth of the detections: train, val and test, or label files.
+        protocol: rules by which detections are scored, a name or name@version.
+        compare: a second protocol; says rule by rule why its AP differs.
+        bootstrap: resamplings of the recordings, for intervals of 95 %.
+        split: of the dataset.
+        figures: JSON file for all figures of the detections; a run has its metrics.json.
+    """
+    if dataset is None and not path.is_file():
+        from ..inference.evaluate import evaluate, summary
+
+        log.info(summary(evaluate(path), path))
+        return
+    from ..evaluation.report import evaluate_files
+
+    if dataset is None:
+        raise InputError("--dataset must name the folder of the truth where detections are scored, and is not given.")
+    rules: Any = {"protocol": protocol, "other": compare, "samples": bootstrap, "split": split, "target": figures}
+    log.info("\n".join(evaluate_files(path, dataset, **rules)))
