@@ -132,7 +132,7 @@ def test_a_finished_run_is_said_to_be_finished_and_nothing_else(tmp_path, caplog
 
 
 def test_ctrl_c_ends_in_one_line(tmp_path, monkeypatch, caplog):
-    def interrupted(run: Path) -> None:
+    def interrupted(path: Path) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setitem(cli.COMMANDS, "evaluate", interrupted)
