@@ -7,16 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 
 from ..checks import InputError
 from ..events.files import Recording, open_recording
-from .labels import EVENT_BBOX, LABEL_SUFFIX, LABELLED_SUFFIX, labels_beside, read_labelled_us, read_labels
-from .layouts import SUFFIXES
+from .labels import EVENT_BBOX, LABEL_SUFFIX, labels_beside, read_labelled_us, read_labels
+from .layouts import recording_files
 from .rvt import open_rvt
 from .segments import digest
-from .store import TensorFile
+from .store import TensorFile, has_frames
 
 SPLITS = ("train", "val", "test")
 
@@ -45,18 +44,6 @@ class Contents(NamedTuple):
     entries: list[Entry]
     orphans: list[Path]
     splits: list[str]
-
-
-def recording_files(folder: Path) -> list[Path]:
-    """The files in a folder, and below, that may be recordings; none that is hidden or has labels."""
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in SUFFIXES
-        and path.is_file()
-        and not path.name.endswith((LABEL_SUFFIX, LABELLED_SUFFIX))
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
 
 
 def contents(folder: Path) -> Contents:
@@ -90,7 +77,7 @@ def opened(entry: Entry, size_hw: tuple[int, int] | None = None) -> Iterator[Ten
     """
     if entry.is_rvt:
         source: TensorFile | Recording = open_rvt(entry.path)[0]
-    elif entry.path.suffix == ".h5" and _has_frames(entry.path):
+    elif entry.path.suffix == ".h5" and has_frames(entry.path):
         source = TensorFile(entry.path)
     else:
         source = open_recording(entry.path, size_hw=size_hw)
@@ -124,15 +111,6 @@ def content_digest(entry: Entry, source: TensorFile | Recording) -> str:
         part = f" from {window.start_us} to {source.ends_us[-1]}" if len(source) else ""
         return (window.source_digest + part) if window.source_digest else digest(source.path)
     return digest(entry.path)
-
-
-def _has_frames(path: Path) -> bool:
-    """Whether an HDF5 file holds tensors rather than events."""
-    try:
-        with h5py.File(path, "r", locking="best-effort") as file:
-            return isinstance(file.get("data"), h5py.Dataset)
-    except OSError:
-        return False
 
 
 def sensor_hw(source: TensorFile | Recording) -> tuple[int, int] | None:

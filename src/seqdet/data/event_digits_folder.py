@@ -17,9 +17,10 @@ from ..events.array import Events
 from ..events.sensor import USUAL, Sensor
 from ..events.writers import write_evt3
 from ..files import write_text
+from .classes import write_classes
 from .digits import Split
 from .event_digits import EventDigits
-from .labels import CLASSES_FILE, LABEL_SUFFIX, write_labelled_us, write_labels
+from .labels import LABEL_SUFFIX, write_labelled_us, write_labels
 from .moving_digits import MovingDigits
 from .processes import Report, each
 
@@ -72,7 +73,7 @@ def _begin(folder: Path, settings: dict[str, object]) -> None:
             (folder / name).mkdir(parents=True, exist_ok=True)
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{folder} cannot be written or continued: {error}.") from error
-    write_text(folder / CLASSES_FILE, json.dumps({str(n): name for n, name in enumerate(MovingDigits.classes)}) + "\n")
+    write_classes(folder, MovingDigits.classes)
     write_text(path, json.dumps(settings, indent=2) + "\n")
 
 

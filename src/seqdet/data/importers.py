@@ -14,7 +14,6 @@ from tqdm import tqdm
 from ..checks import InputError, check_choice
 from ..events.files import open_recording
 from ..files import replacing
-from .audit_entries import recording_files
 from .classes import ClassMap, map_classes, read_classes, write_classes
 from .importing.coco import read_coco
 from .importing.drafts import Drafts
@@ -23,7 +22,7 @@ from .importing.options import SPLITS, Imported, ImportOptions
 from .importing.placing import Clock, placed_labels
 from .importing.tables import read_csv, read_mot, read_psee_txt
 from .labels import CLASSES_FILE, LABEL_SUFFIX, LABELLED_SUFFIX, recording_name, write_labelled_us, write_labels
-from .layouts import SUFFIXES, Found, find_recordings
+from .layouts import SUFFIXES, Found, find_recordings, recording_files
 
 READERS: dict[str, Callable[[Drafts], None]] = {
     "coco": read_coco,

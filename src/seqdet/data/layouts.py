@@ -26,25 +26,32 @@ def find_recordings(paths: Sequence[Path]) -> list[Found]:
     Raises:
         InputError: if there are none, a path does not exist, or two have one place.
     """
-    found = []
+    found: list[Found] = []
     for path in paths:
         if path.is_dir():
-            inside = [each for each in sorted(path.rglob("*")) if _is_recording(each.relative_to(path))]
-            found += [Found(each, each.relative_to(path).with_name(recording_name(each))) for each in inside]
+            places = [Found(each, each.relative_to(path)) for each in recording_files(path)]
+            found += [Found(each, place.with_name(recording_name(each))) for each, place in places]
         elif path.is_file():
             found.append(Found(path, Path(recording_name(path))))
         else:
             raise InputError(f"{path} must be a recording or a folder of recordings, and does not exist.")
     if not found:
         raise InputError(f"{', '.join(map(str, paths))} must hold recordings ({' '.join(SUFFIXES)}), got none.")
-    places: dict[Path, Path] = {}
+    owners: dict[Path, Path] = {}
     for path, place in found:
-        if place in places:
-            raise InputError(f"recordings must have different names, got {places[place]} and {path}.")
-        places[place] = path
+        if place in owners:
+            raise InputError(f"recordings must have different names, got {owners[place]} and {path}.")
+        owners[place] = path
     return found
 
 
-def _is_recording(path: Path) -> bool:
-    is_hidden = any(part.startswith(".") for part in path.parts)
-    return path.suffix in SUFFIXES and not path.name.endswith((LABEL_SUFFIX, LABELLED_SUFFIX)) and not is_hidden
+def recording_files(folder: Path) -> list[Path]:
+    """The files in a folder, and below, that may be recordings; none that is hidden or has labels."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in SUFFIXES
+        and path.is_file()
+        and not path.name.endswith((LABEL_SUFFIX, LABELLED_SUFFIX))
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]

@@ -7,8 +7,6 @@ import json
 import os
 from pathlib import Path
 
-import h5py
-
 from ..checks import InputError
 from ..config import DatasetConfig
 from ..config_files import to_dict
@@ -16,6 +14,7 @@ from .event_digits_folder import write_event_digits
 from .jobs import Options
 from .precompute import precompute
 from .rvt import REPRESENTATIONS
+from .store import has_frames
 
 
 def prepare(config: DatasetConfig) -> None:
@@ -53,14 +52,5 @@ def tensor_folder(config: DatasetConfig) -> Path:
 
 def tensor_files(folder: Path) -> list[Path]:
     """The tensor files of a folder, and the folders of RVT in it, by name."""
-    files = [path for path in folder.glob("*.h5") if _has_frames(path)]
+    files = [path for path in folder.glob("*.h5") if has_frames(path)]
     return sorted(files + [path.parent for path in folder.glob(f"*/{REPRESENTATIONS}")])
-
-
-def _has_frames(path: Path) -> bool:
-    """Whether it is a tensor file, and not a recording of the same ending."""
-    try:
-        with h5py.File(path, "r", locking="best-effort") as file:
-            return "data" in file
-    except OSError:
-        return False

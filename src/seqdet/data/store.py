@@ -128,6 +128,15 @@ class TensorFile:
         self._file.close()
 
 
+def has_frames(path: Path) -> bool:
+    """Whether it is a tensor file, and not a recording of the same ending."""
+    try:
+        with h5py.File(path, "r", locking="best-effort") as file:
+            return isinstance(file.get("data"), h5py.Dataset)
+    except OSError:
+        return False
+
+
 def find_dataset(file: h5py.File) -> h5py.Dataset:
     """The frames of an open file. Raises ``InputError`` if there are none."""
     data = file.get("data")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from html import escape
 from importlib.resources import files
-from io import BytesIO
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from ..data.audit import Audit
 from ..data.audit_findings import SEVERITIES, Finding
 from ..files import write_text
 from .audit_pictures import case_picture
+from .html import data_address
 
 STYLE = """
 .error { --mark: #c4302b; } .warning { --mark: #b97a00; } .note { --mark: var(--muted); }
@@ -105,7 +102,7 @@ def _section(finding: Finding, audit: Audit) -> str:
             items.append(f"<li>{escape(str(case))}</li>")
         else:
             text = escape(str(case))
-            shown = f'<img src="{_address(image)}" alt="{text}"><figcaption>{text}</figcaption>'
+            shown = f'<img src="{data_address(image)}" alt="{text}"><figcaption>{text}</figcaption>'
             figures.append(f'<figure class="card">{shown}</figure>')
     listed = f'<ul class="card">{"".join(items)}</ul>' if items else ""
     pictures = f'<div class="pictures">{"".join(figures)}</div>' if figures else ""
@@ -114,10 +111,3 @@ def _section(finding: Finding, audit: Audit) -> str:
         f'<section class="{finding.severity}"><h2><span class="mark">{finding.severity}</span>{sentence}</h2>'
         f"<p>{escape(finding.meaning)}</p>{listed}{pictures}</section>"
     )
-
-
-def _address(image: np.ndarray) -> str:
-    """The picture as a data address."""
-    stream = BytesIO()
-    Image.fromarray(image).save(stream, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

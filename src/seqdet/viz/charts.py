@@ -137,9 +137,13 @@ def _polyline(places: np.ndarray) -> str:
     return f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>'
 
 
+SMALLEST_SPAN = 1e-300
+"""Of an axis; what lies closer together is drawn as one value."""
+
+
 def ticks(low: float, high: float, count: int) -> list[float]:
     """Round numbers, about ``count`` of them, from at or below ``low`` to at or above ``high``."""
-    span = high - low if high > low else max(abs(high), 1.0)
+    span = high - low if high - low > SMALLEST_SPAN else max(abs(high), 1.0)
     unit = 10 ** math.floor(math.log10(span / count))
     step = next(unit * factor for factor in (1, 2, 5, 10) if span / (unit * factor) <= count + 1e-9)
     first, last = math.floor(low / step + 1e-9), math.ceil((low + span) / step - 1e-9)

@@ -129,13 +129,13 @@ def _pictures(pictures: Sequence[tuple[str, np.ndarray]]) -> str:
     """The pictures three to a row; a strip takes a row of its own."""
     figures = "".join(
         f'<figure class="{"card strip" if image.shape[1] > 2 * image.shape[0] else "card"}">'
-        f'<img src="{_png(image)}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
+        f'<img src="{data_address(image)}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
         for caption, image in pictures
     )
     return f'<p>{LEGEND}</p><div class="pictures">{figures}</div>' if figures else ""
 
 
-def _png(image: np.ndarray) -> str:
+def data_address(image: np.ndarray) -> str:
     """The picture as a data address."""
     stream = BytesIO()
     Image.fromarray(image).save(stream, "PNG", optimize=True)
