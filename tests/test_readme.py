@@ -1,4 +1,4 @@
-"""What README.md and the guide to recordings show works: their Python runs, their commands parse."""
+"""What README.md and the guides show works: their Python runs, their commands parse."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from jsonargparse import capture_parser
 from seqdet.cli import main, spelt
 
 ROOT = Path(__file__).parents[1]
-PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/recordings.md")}
-LANGUAGES = {"python", "bash", "text", "yaml"}
+PAGES = {
+    name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/recordings.md", "docs/datasets.md")
+}
+LANGUAGES = {"python", "bash", "text", "yaml", ""}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -38,10 +40,9 @@ def test_every_code_block_is_one_that_these_tests_read(page):
     assert PAGES[page].count("```") == 2 * len(found)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
 def test_the_python_blocks_run_one_after_the_other(page, tmp_path, monkeypatch):
     examples = blocks(page, "python")
-    assert examples, f"{page} must hold a Python example"
     monkeypatch.chdir(tmp_path)
     module = ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)

@@ -10,11 +10,14 @@ import torch
 from seqdet.checks import InputError
 from seqdet.config import AugmentConfig, DatasetConfig, DigitsConfig, EventDigitsConfig, TensorConfig
 from seqdet.data.labels import EVENT_BBOX, write_labelled_us, write_labels
+from seqdet.data.precompute import Options, precompute
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import BLANK, Cue, schedule
 from seqdet.data.sources import prepare, tensor_folder
 from seqdet.data.store import Description
 from seqdet.data.store_writer import write_tensors
+from seqdet.events.array import Events
+from seqdet.events.writers import write_dat
 
 WINDOW = Description("stacked_histogram", (24, 32), 50_000, parameters={"bins": 2})
 
@@ -168,6 +171,27 @@ def test_what_cannot_be_a_dataset_is_one_loud_sentence(folder):
     write_tensors(folder / "train" / "b.h5", [some_frames(3)[:, :2]], WINDOW)
     with pytest.raises(InputError, match=r"b\.h5 must have frames as the others"):
         RecordedClips(DatasetConfig(folder), "train", clip_length=3)
+
+
+def test_folders_of_rvt_are_trained_on_as_they_are(tmp_path):
+    events = Events(
+        np.sort(np.random.default_rng(0).integers(0, 400_000, 2000)),
+        *(np.random.default_rng(seed).integers(0, 24, 2000).astype(np.uint16) for seed in (1, 2)),
+        np.zeros(2000, np.uint8),
+    )
+    (tmp_path / "dataset" / "train").mkdir(parents=True)
+    write_dat(tmp_path / "dataset" / "train" / "a.dat", [events], size_hw=(24, 24))
+    labels = rows((150_000, 2, 4, 10, 8, 1, 7, 1), (300_000, 2, 4, 10, 8, 0, 7, 1))
+    write_labels(tmp_path / "dataset" / "train" / "a_bbox.npy", labels)
+    (tmp_path / "dataset" / "label_map_dictionary.json").write_text(json.dumps({"0": "car", "1": "person"}))
+    tensor = TensorConfig(parameters={"bins": 3, "max_count": 10}, downscale=2)
+    precompute([tmp_path / "dataset"], Options(tmp_path / "rvt", tensor, layout="rvt"))
+    clips = RecordedClips(DatasetConfig(tmp_path / "rvt"), "train", clip_length=8)
+    clip = clips[Cue(0, 0)]
+    assert clip.frames.shape == (8, 1, 6, 12, 12)
+    assert clip.frames.sum() == 2000
+    assert clip.end_us[clip.is_labelled].tolist() == [150_000, 300_000]
+    assert clip.boxes[2].xyxy.tolist() == [[1, 2, 6, 6]]
 
 
 def test_recordings_are_simulated_and_made_into_tensors_once(tmp_path):
