@@ -20,11 +20,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
 import hdf5plugin
 import numpy as np
+import psutil
 
 from seqdet.config import TensorConfig
 from seqdet.data.precompute import Options, precompute
@@ -159,10 +161,14 @@ def hour(folder: Path, count: int = 5000) -> dict[str, float]:
         write_evt3(folder / "long.raw", repeated(count, windows), size_hw=SIZE)
         command = [sys.executable, "-m", "seqdet.cli", "precompute", str(folder / "long.raw"), "-o", str(folder / name)]
         begin = time.perf_counter()
-        process = subprocess.Popen([*command, "--downscale", "2"], stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        assert status == 0
-        row |= {f"{name}: s": time.perf_counter() - begin, f"{name}: peak MB": usage.ru_maxrss / 1024}
+        process = psutil.Popen([*command, "--downscale", "2"], stdout=subprocess.DEVNULL)
+        peak = 0
+        while process.poll() is None:
+            with suppress(psutil.Error):
+                peak = max(peak, process.memory_info().rss)
+            time.sleep(0.02)
+        assert process.returncode == 0
+        row |= {f"{name}: s": time.perf_counter() - begin, f"{name}: peak MB": peak / 1e6}
         shutil.rmtree(folder / name)
     return row
 

@@ -183,10 +183,13 @@ def _report(
     charts.append(Chart("Validation", "step", validation, y_limits=(0, 1)))
     return Report(
         title="Moving digits" if config.data.dataset.folder is None else config.data.dataset.folder.name,
-        summary=". ".join(
-            [f"A recurrent detector, scored on {scores.frames} frames that it never saw", *_still_lines(metrics)]
-        )
-        + ".",
+        summary=" ".join(
+            f"{line[0].upper()}{line[1:]}."
+            for line in (
+                f"a recurrent detector, scored on {scores.frames} frames that it never saw",
+                *_still_lines(metrics),
+            )
+        ),
         scores=metrics,
         training_frames=metrics["training_frames"],
         precision={name: np.array(of_class.curve50) for name, of_class in scores.per_class.items()},
