@@ -54,6 +54,7 @@ def refusal(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["train", "--print_config=all"], 'Invalid option "all" for --print_config'),
         (["evaluate", "{tmp}"], "must be the folder of a run"),
         (["inspect", "{tmp}/none.raw"], "none.raw must be a recording, and there is no such file."),
+        (["inspect", "{tmp}/none.raw", "--plot", "a.jpg"], "--plot must name a .png file, got a.jpg."),
         (["precompute", "{tmp}/none.raw"], "--out must name the folder of the tensor files"),
         (["precompute", "{tmp}/none.raw", "-o", "{tmp}/out"], "none.raw must be a recording or a folder of recordings"),
         (["precompute", "a", "-o", "b", "--tensor", "cube"], "the representation must be one of difference, "),

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seqdet.checks import InputError
 from seqdet.events.array import Events, Triggers, columns
 from seqdet.events.convert import convert
 from seqdet.events.files import open_recording
@@ -71,3 +72,21 @@ def test_edges_are_cut_to_the_range_of_time(path, tmp_path, start, duration, edg
     found, triggers = read(tmp_path / "b.raw")
     assert (len(found), triggers.t.tolist()) == (events, [t for t in edges if start is not None or t >= 5000])
     assert done.events == events
+
+
+@pytest.mark.parametrize("suffix", [".raw", ".dat", ".hdf5", ".npz"])
+def test_a_part_without_events_is_not_written(path, tmp_path, suffix):
+    with open_recording(path) as opened, pytest.raises(InputError, match="must have events in the part"):
+        convert(opened, tmp_path / f"b{suffix}", start_us=10**6)
+    assert [each.name for each in tmp_path.iterdir()] == ["a.hdf5"]
+
+
+@pytest.mark.parametrize(("encoding", "loop_us"), [("evt3", 1 << 24), ("dat", 1 << 32), ("evt2", 1 << 34)])
+def test_times_that_a_format_cannot_count_to_are_said_to_be_earlier(tmp_path, encoding, loop_us):
+    late = columns(t=np.arange(3) + 5 * loop_us + 7, x=[1, 2, 3], y=[1, 2, 3], p=[0, 1, 0])
+    write_hdf5(tmp_path / "late.hdf5", [late], size_hw=(48, 64))
+    with open_recording(tmp_path / "late.hdf5") as opened:
+        done = convert(opened, tmp_path / "b", encoding=encoding)
+    assert done.earlier_us == 5 * loop_us
+    assert f"times are {5 * loop_us:,} us earlier" in str(done)
+    assert read(tmp_path / "b")[0].t.tolist() == [7, 8, 9]

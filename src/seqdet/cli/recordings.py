@@ -35,6 +35,8 @@ def inspect_recording(
         speed: of the video; 1 plays in real time, 0.1 ten times slower.
         window_us: how far a picture of the video looks back; to the one before if not given.
     """
+    if plot and plot.suffix != ".png":
+        raise InputError(f"--plot must name a .png file, got {plot}.")
     from ..events.files import open_recording
     from ..events.inspection import inspect
 

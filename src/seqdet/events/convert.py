@@ -75,8 +75,8 @@ def convert(
         compression: of HDF5, see ``write_hdf5``.
 
     Raises:
-        InputError: if the format is not one that can be written, a number is out of range, or the file cannot be
-            written.
+        InputError: if the format is not one that can be written, a number is out of range, there are no events in the
+            part, or the file cannot be written.
     """
     if encoding is None:
         check_choice(target.suffix, FORMATS, "the ending of the file's name")
@@ -98,7 +98,10 @@ def convert(
     if compression is not None:
         check_choice(encoding, ("hdf5",), "the format, to be compressed,")
         options["compression"] = compression
-    part = _part(recording, start_us, end_us, roi, count)
+    part = _part(
+        *(recording, start_us, end_us, roi, count),
+        may_be_empty=has_room or (start_us, end_us, roi) == (None, None, None),
+    )
     WRITERS[encoding](target, part, size_hw=recording.size_hw, **options)
     lost = Counter(recording.dropped)
     if not has_room and len(triggers):
@@ -113,6 +116,8 @@ def _part(
     end_us: int | None,
     roi: tuple[int, int, int, int] | None,
     count: Counter[str],
+    *,
+    may_be_empty: bool,
 ) -> Iterator[Events]:
     """The events wanted, in pieces, in the order of the file; counts them."""
     for chunk in recording.chunks(start_us):
@@ -127,6 +132,8 @@ def _part(
         yield events
         if end_us is not None and len(chunk) and chunk.t.max() >= end_us + JITTER_US:
             break
+    if not count["events"] and not may_be_empty:
+        raise InputError(f"{recording.path} must have events in the part that is asked for, and has none.")
 
 
 def _between(t: np.ndarray, start_us: int | None, end_us: int | None) -> np.ndarray:
