@@ -1,0 +1,120 @@
+"""How many windows a second does the dataset deliver from tensor files, beside RVT's way of reading and the raw bytes?
+
+python benchmarks/dataset.py                  # a table on the terminal
+python benchmarks/dataset.py --json out.json
+
+Tensors are stacked histograms of 10 bins and 2 polarities at half of 1280x720, of made up events: sparse, 21,000 a
+window, and dense, 500,000. Clips of 12 windows. RVT's way: h5py, blosc with Zstandard and byte shuffle, a chunk a
+window. Raw: the same bytes from a file without compression. The dataset also joins the labels and makes the boxes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from precompute import HALF, SIZE, WINDOW_US, events_of, represent
+from torch.utils.data import DataLoader
+
+from seqdet.config import DatasetConfig
+from seqdet.data.labels import EVENT_BBOX, write_labels
+from seqdet.data.recorded import RecordedClips
+from seqdet.data.schedule import schedule
+from seqdet.data.store import Description
+from seqdet.data.store_writer import write_tensors
+from seqdet.structures import Clip
+
+CLIP, WINDOWS = 12, 96
+
+
+def boxes_of(windows: int) -> np.ndarray:
+    """Five boxes at the end of every window."""
+    boxes = np.zeros(5 * windows, EVENT_BBOX)
+    boxes["t"] = np.repeat(np.arange(1, windows + 1) * WINDOW_US, 5)
+    boxes["x"], boxes["y"], boxes["w"], boxes["h"], boxes["class_confidence"] = 100, 100, 200, 150, 1
+    return boxes
+
+
+def write(folder: Path, frames: np.ndarray, compression: str) -> Path:
+    (folder / "train").mkdir(parents=True)
+    (folder / "label_map_dictionary.json").write_text('{"0": "car"}')
+    window = Description("stacked_histogram", SIZE, WINDOW_US, parameters={"bins": 10})
+    write_tensors(folder / "train" / "a.h5", [frames], window, compression=compression)
+    write_labels(folder / "train" / "a_bbox.npy", boxes_of(len(frames)))
+    return folder
+
+
+def windows_per_s(work: Callable[..., int], *args: object) -> float:
+    best = 0.0
+    for _ in range(3):
+        begin = time.perf_counter()
+        best = max(best, work(*args) / (time.perf_counter() - begin))
+    return best
+
+
+def by_dataset(folder: Path, workers: int) -> int:
+    clips = RecordedClips(DatasetConfig(folder), "train", clip_length=CLIP)
+    steps = schedule(clips.clip_counts, 1)
+    loader = DataLoader(clips, batch_sampler=steps, num_workers=workers, collate_fn=Clip.collate)
+    return sum(len(clip.frames) for clip in loader)
+
+
+def by_h5py(path: Path) -> int:
+    with h5py.File(path) as file:
+        for first in range(0, WINDOWS, CLIP):
+            torch.from_numpy(file["data"][first : first + CLIP])
+    return WINDOWS
+
+
+def by_bytes(path: Path) -> int:
+    size = CLIP * 20 * HALF[0] * HALF[1]
+    with path.open("rb", buffering=0) as file:
+        while len(file.read(size)) == size:
+            pass
+    return WINDOWS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    args = parser.parse_args()
+    print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, h5py {h5py.version.version}")
+    print(f"{'':>7} {'windows/s:':>10} {'dataset':>9} {'a worker':>9} {'RVT':>9} {'raw bytes':>10} {'x RVT':>7}")
+    figures = {}
+    for density, count in (("sparse", 21_000), ("dense", 500_000)):
+        frames = np.empty((WINDOWS, 20, *HALF), np.uint8)
+        for first in range(0, WINDOWS, CLIP):
+            represent(events_of(0, count, CLIP), frames[first : first + CLIP])
+        with tempfile.TemporaryDirectory() as name:
+            ours, theirs, raw = (
+                write(Path(name, "ours"), frames, "lz4"),
+                write(Path(name, "rvt"), frames, "blosc"),
+                Path(name, "raw"),
+            )
+            raw.write_bytes(frames.tobytes())
+            row = {
+                "dataset": windows_per_s(by_dataset, ours, 0),
+                "a worker": windows_per_s(by_dataset, ours, 1),
+                "RVT": windows_per_s(by_h5py, theirs / "train" / "a.h5"),
+                "raw bytes": windows_per_s(by_bytes, raw),
+            }
+        figures[density] = row
+        print(
+            f"{density:>7} {'':>10} {row['dataset']:9.0f} {row['a worker']:9.0f} {row['RVT']:9.0f} "
+            f"{row['raw bytes']:10.0f} {row['dataset'] / row['RVT']:7.2f}"
+        )
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()
