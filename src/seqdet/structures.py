@@ -137,7 +137,9 @@ class Clip:
 
     @classmethod
     def collate(cls, clips: Sequence[Clip]) -> Clip:
-        """Put clips of equal length and frame size side by side, each on lanes of its own."""
+        """Put clips of equal length and frame size side by side, each on lanes of its own; one alone is itself."""
+        if len(clips) == 1:
+            return clips[0]
         lane_axis = {"is_first": 0, "is_blank": 0, "recordings": 0}
         tensors = {
             f.name: torch.cat([getattr(clip, f.name) for clip in clips], dim=lane_axis.get(f.name, 1))

@@ -132,23 +132,25 @@ class RecordedClips(Dataset[Clip]):
 
     def __getitem__(self, cue: Cue) -> Clip:
         length = self.clip_length
-        frames = torch.zeros((length, 1, *self.frame), dtype=getattr(torch, self.dtype.name))
+        frames = np.empty((length, 1, *self.frame), self.dtype)  # numpy asks for large pages, which torch does not
         boxes, is_labelled = [Boxes.empty() for _ in range(length)], np.zeros(length, bool)
         ends_us = np.zeros(length, np.int64)
-        transform, before = self._transform(cue), None
+        transform, before, count = self._transform(cue), None, 0
         if not cue.is_blank:
             recording = self.recordings[cue.recording]
             start = transform.source_clip(cue.clip, self.clip_counts[cue.recording]) * length
             if transform.is_reversed and start and recording.shown[start - 1] >= 0:
                 before = self._boxes(recording.at(start - 1))
             stop = min(start + length, recording.windows)
-            self._file(cue.recording).read(start, stop, frames[: stop - start, 0].numpy())
-            is_labelled[: stop - start] = recording.shown[start:stop] >= 0
-            ends_us[: stop - start] = recording.ends_us[start:stop]
+            count = stop - start
+            self._file(cue.recording).read(start, stop, frames[:count, 0])
+            is_labelled[:count] = recording.shown[start:stop] >= 0
+            ends_us[:count] = recording.ends_us[start:stop]
             for n in np.flatnonzero(is_labelled).tolist():
                 boxes[n] = self._boxes(recording.at(start + n))
+        frames[count:] = 0
         clip = Clip(
-            frames=frames,
+            frames=torch.from_numpy(frames),
             is_first=torch.tensor([cue.is_first]),
             is_blank=torch.tensor([cue.is_blank]),
             is_labelled=torch.from_numpy(is_labelled[:, None]),
