@@ -24,9 +24,10 @@ from ..runs import METRICS_FORMAT, TRAINING_FORMAT, RunFolder, versions
 from ..structures import Boxes, Clip
 from ..viz.charts import Chart
 from ..viz.html import Report, write_report
-from ..viz.tiles import film_strip, play
+from ..viz.tiles import play
 from ..viz.video import write_video
 from .curves import read_curves
+from .pictures import painter, strips
 from .predict import predict
 from .still import LabelledFrames
 
@@ -35,8 +36,6 @@ SHOWN_SCORE = 0.3
 COUNTED_SCORE = 0.01
 VIDEO_FRAMES, VIDEO_FPS, VIDEO_COLUMNS = 96, 10, 4
 """Least frames of every lane that the video shows, pictures a second (half as fast as they came), lanes in a row."""
-STRIPS, STRIP_FRAMES, STRIP_SPAN = 4, 4, 12
-"""Lanes that the page shows, moments of each, frames over which these are spread."""
 
 
 def evaluate(run: Path | str) -> dict[str, Any]:
@@ -77,9 +76,11 @@ def evaluate(run: Path | str) -> dict[str, Any]:
     }
     write_text(folder.metrics, json.dumps(metrics, indent=2) + "\n")
     classes = detector.config.classes
-    pictures = (image for clip, boxes in shown for image in play(clip, boxes, classes=classes, columns=VIDEO_COLUMNS))
-    write_video(folder.video, pictures, fps=VIDEO_FPS)
-    write_report(folder.report, _report(config, scores, metrics, shown, read_curves(folder.logs)))
+    look: Any = {"classes": classes, "columns": VIDEO_COLUMNS, "paint": (paint := painter(config))}
+    write_video(folder.video, (image for clip, boxes in shown for image in play(clip, boxes, **look)), fps=VIDEO_FPS)
+    write_report(
+        folder.report, _report(config, scores, metrics, strips(shown, config, paint), read_curves(folder.logs))
+    )
     return metrics
 
 
@@ -170,7 +171,7 @@ def _report(
     config: RunConfig,
     scores: CocoScores,
     metrics: dict[str, Any],
-    shown: list[tuple[Clip, list[Boxes]]],
+    pictures: list[tuple[str, np.ndarray]],
     curves: dict[str, tuple[np.ndarray, np.ndarray]],
 ) -> Report:
     losses = {name.removeprefix("loss/"): curve for name, curve in curves.items() if name.startswith("loss/")}
@@ -195,21 +196,8 @@ def _report(
         precision={name: np.array(of_class.curve50) for name, of_class in scores.per_class.items()},
         precision_by_iou={"0.50": np.array(scores.curve50), "0.50 to 0.95": np.array(scores.curve)},
         training=charts,
-        pictures=_strips(shown, config),
+        pictures=pictures,
         config=to_yaml(config),
         versions=metrics["versions"],
         seconds={"training": metrics["training_seconds"], "evaluation": metrics["evaluation_seconds"]},
     )
-
-
-def _strips(shown: list[tuple[Clip, list[Boxes]]], config: RunConfig) -> list[tuple[str, np.ndarray]]:
-    """Of some lanes a few moments of their first recording, side by side, with a caption."""
-    start = shown[: max(1, STRIP_SPAN // config.data.clip_length)]
-    recordings = [number for number in start[0][0].recordings.tolist()[:STRIPS] if number >= 0]
-    return [
-        (
-            f"Video {number}",
-            film_strip(start, lane=lane, classes=config.model.classes, frames=STRIP_FRAMES, scale=2),
-        )
-        for lane, number in enumerate(recordings)
-    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +44,10 @@ def frame_image(frame: Tensor | np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.clip(painted, 0, 255).astype(np.uint8))
 
 
+Paint = Callable[["Tensor | np.ndarray"], np.ndarray]
+"""From a frame (C, H, W) to a picture (H, W, 3) uint8."""
+
+
 def grid(images: Sequence[np.ndarray], *, columns: int, captions: Sequence[str] = (), title: str = "") -> np.ndarray:
     """One picture of equally large ``images``, row by row, with a caption above each and a title on top.
 
@@ -76,7 +80,13 @@ def grid(images: Sequence[np.ndarray], *, columns: int, captions: Sequence[str] 
 
 
 def play(
-    clip: Clip, predictions: Sequence[Boxes], *, classes: Sequence[str], columns: int, scale: int | None = None
+    clip: Clip,
+    predictions: Sequence[Boxes],
+    *,
+    classes: Sequence[str],
+    columns: int,
+    scale: int | None = None,
+    paint: Paint = frame_image,
 ) -> Iterator[np.ndarray]:
     """One picture per time bin, the lanes side by side, with truth and predictions: what ``write_video`` takes.
 
@@ -86,10 +96,11 @@ def play(
         classes: name of every class index.
         columns: lanes per row.
         scale: whole factor of the enlargement; ``readable_scale`` if not given.
+        paint: makes a picture of a frame.
     """
     lanes = range(clip.frames.shape[1])
     for t in range(clip.frames.shape[0]):
-        tiles = [_tile(clip, predictions, t, lane, classes, scale) for lane in lanes]
+        tiles = [_tile(clip, predictions, t, lane, classes, scale, paint) for lane in lanes]
         captions = [
             f"video {clip.recordings[lane].item()}, {_seconds(clip, t, lane)}" if not clip.is_blank[lane] else ""
             for lane in lanes
@@ -98,7 +109,13 @@ def play(
 
 
 def film_strip(
-    shown: Sequence[tuple[Clip, Sequence[Boxes]]], *, lane: int, classes: Sequence[str], frames: int, scale: int
+    shown: Sequence[tuple[Clip, Sequence[Boxes]]],
+    *,
+    lane: int,
+    classes: Sequence[str],
+    frames: int,
+    scale: int,
+    paint: Paint = frame_image,
 ) -> np.ndarray:
     """One picture of up to ``frames`` moments of a lane, evenly spread and side by side.
 
@@ -108,18 +125,25 @@ def film_strip(
         classes: name of every class index.
         frames: moments shown.
         scale: whole factor of the enlargement.
+        paint: makes a picture of a frame.
     """
     moments = [(clip, predictions, t) for clip, predictions in shown for t in range(len(clip.frames))]
     chosen = [moments[i] for i in np.linspace(0, len(moments) - 1, min(len(moments), frames)).astype(int)]
-    tiles = [_tile(clip, predictions, t, lane, classes, scale) for clip, predictions, t in chosen]
+    tiles = [_tile(clip, predictions, t, lane, classes, scale, paint) for clip, predictions, t in chosen]
     return grid(tiles, columns=len(tiles), captions=[_seconds(clip, t, lane) for clip, _, t in chosen])
 
 
 def _tile(
-    clip: Clip, predictions: Sequence[Boxes], t: int, lane: int, classes: Sequence[str], scale: int | None
+    clip: Clip,
+    predictions: Sequence[Boxes],
+    t: int,
+    lane: int,
+    classes: Sequence[str],
+    scale: int | None,
+    paint: Paint,
 ) -> np.ndarray:
     """One frame of a clip with its truth and predictions."""
-    image, found = frame_image(clip.frames[t, lane]), predictions[t * clip.frames.shape[1] + lane]
+    image, found = paint(clip.frames[t, lane]), predictions[t * clip.frames.shape[1] + lane]
     return draw_boxes(image, classes=classes, predictions=found, truth=clip.at(t)[lane], scale=scale)
 
 

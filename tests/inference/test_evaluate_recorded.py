@@ -1,0 +1,51 @@
+"""A run on event recordings, from simulated digits to the page."""
+
+import json
+
+import pytest
+
+from seqdet import DataConfig, DigitsConfig, EventDigitsConfig, ModelConfig, TrainConfig, build_detector, evaluate, fit
+from seqdet.checks import InputError
+from seqdet.config import AugmentConfig, DatasetConfig, TensorConfig
+from seqdet.training.fit import resume
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Two steps on a few digits; half of the lanes play clips on their own."""
+    folder = tmp_path_factory.mktemp("events")
+    length = {"frames_per_video": 12, "held_out_frames_per_video": 12}
+    digits = DigitsConfig(frames_per_epoch=48, validation_frames=12, test_frames=24, **length)
+    dataset = DatasetConfig(
+        folder / "digits",
+        simulate=True,
+        scene=EventDigitsConfig(digits, moving_s=(0.05, 0.1), still_s=(0.4, 0.5)),
+        tensor=TensorConfig(parameters={"bins": 1}),
+        augment=AugmentConfig(zoom=0.5, translate=0.5),
+    )
+    data = DataConfig(clip_length=4, lanes=2, random_share=0.5, dataset=dataset)
+    model = ModelConfig(in_channels=2, base=2, channels=16, memory=20)
+    return fit(build_detector(model), data, TrainConfig(max_steps=2), folder / "run")
+
+
+def test_a_run_on_recordings_says_what_it_keeps_of_what_stands_still(run):
+    metrics = evaluate(run)
+    assert metrics["frames"] == 24
+    assert metrics["still"]["low"] == 0.3
+    assert 0 < metrics["still"]["truth_boxes"] == metrics["still_without_memory"]["truth_boxes"]
+    assert json.loads((run / "metrics.json").read_text()) == metrics
+    page = (run / "report.html").read_text()
+    assert "Still for 0.3 s or more: AP" in page
+    assert (run / "demo.mp4").stat().st_size > 0
+    assert resume(run) == run
+
+
+def test_a_detector_for_other_frames_or_classes_is_refused_before_training(run, tmp_path):
+    dataset = DatasetConfig(run.parent / "digits", tensor=TensorConfig(parameters={"bins": 1}))
+    data = DataConfig(clip_length=4, lanes=2, dataset=dataset)
+    with pytest.raises(InputError, match="in_channels must be the 2 of the data, got 3"):
+        fit(build_detector(ModelConfig(base=2, channels=16)), data, TrainConfig(max_steps=1), tmp_path / "run")
+    model = ModelConfig(in_channels=2, base=2, channels=16, classes=("car",))
+    with pytest.raises(InputError, match="classes must be those of the data"):
+        fit(build_detector(model), data, TrainConfig(max_steps=1), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
