@@ -126,6 +126,16 @@ def test_the_printed_configuration_is_a_recipe(tmp_path, capsys):
     assert read_config(recipe).train.max_steps == 9
 
 
+def test_options_are_understood_as_people_write_them():
+    words = ["precompute", "-o", "out", "a.raw", "b.raw", "--max-duration", "5", "--dry-run", "--to-hw=[3,4]"]
+    expected = ["precompute", '["a.raw", "b.raw"]', "--out", "out", "--max_duration_us", "5", "--dry_run=true"]
+    assert cli.spelt(words) == [*expected, "--to_hw=[3,4]"]
+    assert cli.spelt(["simulate", "-o", "a.raw", "b.mp4"]) == ["simulate", "frames", "--out", "a.raw", "b.mp4"]
+    assert cli.spelt(["evaluate", "a.npy", "b"]) == ["evaluate", "a.npy", "--dataset", "b"]
+    assert cli.spelt(["import", "a", "b", "--from", "voc"]) == ["import", "a", "b", "--source", "voc"]
+    assert cli.spelt(["inspect", "a", "--strict", "false"]) == ["inspect", "a", "--strict", "false"]
+
+
 def test_the_version_is_printed(capsys):
     assert printed(["--version"], capsys) == f"seqdet {__version__}\n"
 

@@ -91,12 +91,15 @@ def spelt(args: Sequence[str]) -> list[str]:
     short = {"-o": "--out", "--from": "--source"}
     words = [short.get(word, word) for word in args]
     functions = [each for each in (*COMMANDS.values(), *COMMANDS["simulate"].values()) if callable(each)]
-    flags = {f"--{name}" for each in functions for name, kind in get_type_hints(each).items() if kind is bool}
+    options = {f"--{name}": kind for each in functions for name, kind in get_type_hints(each).items()}
     for n, word in enumerate(words):
         if word.startswith("--"):
             name, equals, value = word.partition("=")
-            words[n] = "--" + name[2:].replace("-", "_") + equals + value
-            if words[n] in flags and (words[n + 1 :] or [""])[0] not in ("true", "false"):
+            name = "--" + name[2:].replace("-", "_")
+            if name not in options and f"{name}_us" in options:  # the unit of all times
+                name += "_us"
+            words[n] = name + equals + value
+            if options.get(words[n]) is bool and (words[n + 1 :] or [""])[0] not in ("true", "false"):
                 words[n] += "=true"
     places = [
         n
