@@ -243,8 +243,6 @@ class ModelConfig:
     """Width of the recurrent levels."""
     cell: Literal["lstm", "gru"] = "lstm"
     """The memory."""
-    memory: int = 0
-    """Frames for which an untrained memory keeps what it has, at most; 0: about four."""
     anchors: Literal["psee", "coco", "digits"] = "digits"
     """Shapes of the anchors."""
     head_layers: int = 1
@@ -265,7 +263,6 @@ class ModelConfig:
         check_range(self, 1, 1024, "in_channels", "base")
         check_range(self, 1, 4096, "channels")
         check_range(self, 0, 64, "head_layers")
-        check_range(self, 0, 10**6, "memory")
         check_at_least(self.box_weight, 0, "box_weight")
         if len(set(self.classes)) != len(self.classes) or not self.classes:
             raise InputError(f"classes must be one or more different names, got {self.classes}.")

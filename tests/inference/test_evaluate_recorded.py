@@ -24,7 +24,7 @@ def run(tmp_path_factory):
         augment=AugmentConfig(zoom=0.5, translate=0.5),
     )
     data = DataConfig(clip_length=4, lanes=2, random_share=0.5, dataset=dataset)
-    model = ModelConfig(in_channels=2, base=2, channels=16, memory=20)
+    model = ModelConfig(in_channels=2, base=2, channels=16)
     return fit(build_detector(model), data, TrainConfig(max_steps=2), folder / "run")
 
 

@@ -34,7 +34,6 @@ class Vanilla(nn.Module):
         base: width of the stem; it grows from ``2 * base`` to ``8 * base``.
         channels: of every level.
         cell: a key of ``recurrent.CELLS``.
-        memory: frames that an untrained level keeps things for, see ``recurrent.ConvLSTM``.
 
     Shapes:
         frames (T, B, in_channels, H, W), floating point, H and W multiples of 128;
@@ -43,7 +42,7 @@ class Vanilla(nn.Module):
 
     strides: tuple[int, ...] = (8, 16, 32, 64, 128)
 
-    def __init__(self, in_channels: int, *, base: int, channels: int, cell: str = "lstm", memory: int = 0) -> None:
+    def __init__(self, in_channels: int, *, base: int, channels: int, cell: str = "lstm") -> None:
         super().__init__()
         check_choice(cell, CELLS, "cell")
         self.channels, self.state_tensors = channels, STATE_TENSORS[cell]
@@ -54,9 +53,7 @@ class Vanilla(nn.Module):
             SqueezeExciteBlock(4 * base, 8 * base),
         )
         widths = [8 * base] + [channels] * (len(self.strides) - 1)
-        self.levels = nn.ModuleList(
-            CELLS[cell](width, channels, stride=2, norm=True, memory=memory) for width in widths
-        )
+        self.levels = nn.ModuleList(CELLS[cell](width, channels, stride=2, norm=True) for width in widths)
 
     def forward(self, frames: Tensor, state: State | None = None) -> tuple[list[Tensor], State]:
         height, width = frames.shape[-2:]

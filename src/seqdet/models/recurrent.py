@@ -40,8 +40,6 @@ class ConvLSTM(nn.Module):
         stride: of the convolution of the input.
         norm: batch norm of what the input contributes to the gates. Like every batch norm it sees all frames of a call
             at once in training mode, and none but its own in evaluation mode.
-        memory: frames; untrained, each channel keeps what it has for up to as long, by a number drawn for it (Tallec
-            and Ollivier, arXiv 1804.11188, without their gate of the input). 0: all keep it for about four.
 
     Shapes:
         input (T, B, in_channels, H, W), state 2 x (B, channels, h, w) or None for silence, with h = H / stride;
@@ -49,20 +47,13 @@ class ConvLSTM(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        kernel_size: int = 3,
-        *,
-        stride: int = 1,
-        norm: bool = False,
-        memory: int = 0,
+        self, in_channels: int, channels: int, kernel_size: int = 3, *, stride: int = 1, norm: bool = False
     ) -> None:
         super().__init__()
         self.from_input, bias = drive(in_channels, 4 * channels, kernel_size, stride=stride, norm=norm)
         self.from_hidden = nn.Conv2d(channels, 4 * channels, kernel_size, padding=kernel_size // 2, bias=False)
         with torch.no_grad():
-            bias[:channels] = keeping(channels, memory)
+            bias[:channels] = 1
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         gates_from_input = over_time(self.from_input, x)  # does not wait for the hidden state
@@ -83,14 +74,7 @@ class ConvGRU(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        kernel_size: int = 3,
-        *,
-        stride: int = 1,
-        norm: bool = False,
-        memory: int = 0,
+        self, in_channels: int, channels: int, kernel_size: int = 3, *, stride: int = 1, norm: bool = False
     ) -> None:
         super().__init__()
         same = kernel_size // 2
@@ -98,7 +82,7 @@ class ConvGRU(nn.Module):
         self.gates_from_hidden = nn.Conv2d(channels, 2 * channels, kernel_size, padding=same, bias=False)
         self.value_from_hidden = nn.Conv2d(channels, channels, kernel_size, padding=same, bias=False)
         with torch.no_grad():
-            bias[:channels] = -keeping(channels, memory)
+            bias[:channels] = -1
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         from_input = over_time(self.from_input, x)
@@ -112,11 +96,6 @@ class ConvGRU(nn.Module):
             hidden = torch.lerp(hidden, candidate, update)
             outputs.append(hidden)
         return torch.cat(outputs).unflatten(0, x.shape[:2]), (hidden,)
-
-
-def keeping(channels: int, memory: int) -> Tensor:
-    """What to add to the gates (channels,) that keep the memory: the logarithm of the frames for which they do."""
-    return torch.ones(channels) if memory == 0 else torch.empty(channels).uniform_(1, max(memory, 2)).log()
 
 
 def drive(

@@ -17,8 +17,7 @@ from .heads import BoxHead
 
 def vanilla(config: ModelConfig) -> Detector:
     """The reference architecture: squeeze-excite stem, recurrent pyramid, single-shot head."""
-    widths = {"base": config.base, "channels": config.channels}
-    backbone = Vanilla(config.in_channels, **widths, cell=config.cell, memory=config.memory)
+    backbone = Vanilla(config.in_channels, base=config.base, channels=config.channels, cell=config.cell)
     anchors = Anchors(PRESETS[config.anchors], backbone.strides)
     head = BoxHead(
         config.channels,
