@@ -63,15 +63,15 @@ def precompute(paths: Sequence[Path], options: Options, *, workers: int = 1) -> 
         Stopped: if Ctrl-C was pressed.
     """
     check_at_least(workers, 1, "workers")
-    found, outcome = find_recordings(paths), Outcome()
+    found = find_recordings(paths)
     make_folder(options.out)
     with alone_in(options.out):
-        return _precompute(paths, found, options, outcome, workers)
+        _copy_names(paths, options.out)
+        return _precompute(found, options, workers)
 
 
-def _precompute(
-    paths: Sequence[Path], found: Sequence[Found], options: Options, outcome: Outcome, workers: int
-) -> Outcome:
+def _precompute(found: Sequence[Found], options: Options, workers: int) -> Outcome:
+    outcome = Outcome()
     jobs: dict[int, Job] = {}
     failed: dict[int, str] = {}
     with tqdm(total=len(found), desc="looking", unit="recording", leave=False) as bar:
@@ -81,7 +81,6 @@ def _precompute(
             elif job.parts:
                 jobs[n] = job
     outcome.found = len(found) - len(jobs) - len(failed)
-    _copy_names(paths, options.out)
     work = [(n, stretch) for n in sorted(jobs) for stretch in stretches(jobs[n], options)]
     left = Counter(n for n, _ in work)
     windows = sum(stretch.windows for _, stretch in work)

@@ -22,7 +22,7 @@ from .digits import Split
 from .labels import EVENT_BBOX, labels_beside, read_labelled_us, read_labels
 from .rvt import open_rvt
 from .schedule import Cue
-from .sources import tensor_files, tensor_folder
+from .sources import open_tensors, tensor_files, tensor_folder
 from .store import TensorFile
 from .transform import Transform
 
@@ -82,7 +82,7 @@ class RecordedClips(Dataset[Clip]):
         paths = tensor_files(folder / FOLDERS[split])
         if not paths:
             raise InputError(f"{folder / FOLDERS[split]} must hold tensor files, and has none. Is the split empty?")
-        with _open(paths[0]) as first:
+        with open_tensors(paths[0]) as first:
             self.frame, self.dtype, self.description = first.shape[1:], first.dtype, first.description
         self.frame_hw = self.frame[1], self.frame[2]
         self.recordings = [self._labelled(path) for path in paths]
@@ -188,12 +188,12 @@ class RecordedClips(Dataset[Clip]):
         if key not in self._files:
             while len(self._files) >= OPEN_FILES:
                 self._files.pop(next(iter(self._files))).close()
-            self._files[key] = _open(self.recordings[recording].path)
+            self._files[key] = open_tensors(self.recordings[recording].path)
         return self._files[key]
 
     def _labelled(self, path: Path) -> Labelled:
         """A recording with its labels; without any, all of its windows are unlabelled."""
-        with _open(path) as file:
+        with open_tensors(path) as file:
             if (file.shape[1:], file.dtype) != (self.frame, self.dtype):
                 raise InputError(
                     f"{path} must have frames as the others, {self.dtype} {self.frame}, got {file.shape[1:]}."
@@ -214,7 +214,3 @@ class RecordedClips(Dataset[Clip]):
         shown = align(labelled_us, ends_us, policy=self.config.policy, tolerance_us=self.config.tolerance_us)
         firsts = np.searchsorted(boxes["t"], np.append(labelled_us, np.iinfo(np.int64).max))
         return Labelled(path, ends_us, shown, boxes, firsts)
-
-
-def _open(path: Path) -> TensorFile:
-    return open_rvt(path)[0] if path.is_dir() else TensorFile(path)

@@ -14,6 +14,7 @@ Source: the layout that https://github.com/uzh-rpg/RVT reads and writes.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,13 +55,14 @@ def open_rvt(folder: Path, name: str | None = None) -> tuple[TensorFile, np.ndar
     except DAMAGE as error:
         raise InputError(f"{folder} must hold RVT's timestamps and labels: {error}.") from error
     duration_us = _duration_us(chosen[0], ends_us, folder)
-    with TensorFile(path, description=Description(chosen[0], (1, 1), duration_us)) as probe:
-        scale = 2 if path.name == HALF_SIZE else 1
-        sensor_hw = probe.shape[2] * scale, probe.shape[3] * scale
-        if len(ends_us) != len(probe):
-            raise InputError(f"{folder} must have a time for each of its {len(probe)} tensors, got {len(ends_us)}.")
+    tensors = TensorFile(path, description=Description(chosen[0], (1, 1), duration_us))
+    if len(ends_us) != len(tensors):
+        tensors.close()
+        raise InputError(f"{folder} must have a time for each of its {len(tensors)} tensors, got {len(ends_us)}.")
+    scale = 2 if path.name == HALF_SIZE else 1
+    sensor_hw = tensors.shape[2] * scale, tensors.shape[3] * scale
     start_us = int(ends_us[0]) - duration_us if len(ends_us) else 0
-    tensors = TensorFile(path, description=Description(chosen[0], sensor_hw, duration_us, start_us=start_us))
+    tensors.description = replace(tensors.description, sensor_hw=sensor_hw, start_us=start_us)
     tensors.ends_us = ends_us
     return tensors, labels
 

@@ -13,8 +13,8 @@ from ..config_files import to_dict
 from .event_digits_folder import write_event_digits
 from .jobs import Options
 from .precompute import precompute
-from .rvt import REPRESENTATIONS
-from .store import has_frames
+from .rvt import REPRESENTATIONS, open_rvt
+from .store import TensorFile, has_frames
 
 
 def prepare(config: DatasetConfig) -> None:
@@ -43,7 +43,8 @@ def tensor_folder(config: DatasetConfig) -> Path:
     assert config.folder is not None
     if not config.folder.is_dir():
         raise InputError(f"data.dataset.folder must be a folder with train, val and test, got {config.folder}.")
-    if any(tensor_files(part) for part in sorted(config.folder.iterdir()) if part.is_dir()):
+    parts = [part for part in sorted(config.folder.iterdir()) if part.is_dir()]
+    if any(path.is_dir() or has_frames(path) for part in parts for path in tensor_files(part)[:1]):
         return config.folder
     settings = json.dumps(to_dict(config.tensor), sort_keys=True)
     name = f"{config.folder.name}-{config.tensor.representation}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
@@ -51,6 +52,10 @@ def tensor_folder(config: DatasetConfig) -> Path:
 
 
 def tensor_files(folder: Path) -> list[Path]:
-    """The tensor files of a folder, and the folders of RVT in it, by name."""
-    files = [path for path in folder.glob("*.h5") if has_frames(path)]
-    return sorted(files + [path.parent for path in folder.glob(f"*/{REPRESENTATIONS}")])
+    """The files of a folder that end as tensor files do, and the folders of RVT in it, by name."""
+    return sorted([*folder.glob("*.h5"), *(path.parent for path in folder.glob(f"*/{REPRESENTATIONS}"))])
+
+
+def open_tensors(path: Path) -> TensorFile:
+    """A tensor file, or the tensors in a folder of RVT. Raises ``InputError`` as ``TensorFile`` and ``open_rvt``."""
+    return open_rvt(path)[0] if path.is_dir() else TensorFile(path)

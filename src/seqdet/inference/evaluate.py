@@ -144,13 +144,14 @@ class _Scored(NamedTuple):
 def _score(detector: Detector, config: RunConfig, precision: str) -> _Scored:
     evaluator = CocoEvaluator(detector.config.classes)
     shown: list[tuple[Clip, list[Boxes]]] = []
-    frames = LabelledFrames()
+    frames, has_recordings = LabelledFrames(), config.data.dataset.folder is not None
     for clip, detections in _predicted(detector, config, precision, "evaluating", remembers=True):
         evaluator.add(clip.labelled(clip.boxes), clip.labelled(detections))
-        frames.add(clip, detections)
+        if has_recordings:
+            frames.add(clip, detections)
         if len(shown) * config.data.clip_length < VIDEO_FRAMES:
             shown.append((clip, [boxes.above(SHOWN_SCORE) for boxes in detections]))
-    if config.data.dataset.folder is None:
+    if not has_recordings:
         return _Scored(evaluator.compute(), {}, shown)
     still = {"still": frames.still(detector.config.classes)}
     frames = LabelledFrames()

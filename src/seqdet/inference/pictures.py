@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 
 from ..config import RunConfig
-from ..data.recorded import RecordedClips
+from ..data.recorded import FOLDERS
+from ..data.sources import open_tensors, tensor_files, tensor_folder
 from ..structures import Boxes, Clip
 from ..viz.tensor_images import tensor_image
 from ..viz.tiles import Paint, film_strip, frame_image
@@ -18,9 +19,11 @@ STRIPS, STRIP_FRAMES, STRIP_SPAN = 4, 4, 12
 
 def painter(config: RunConfig) -> Paint:
     """How frames are shown: events in the colours of their polarity."""
-    if config.data.dataset.folder is None:
+    dataset = config.data.dataset
+    if dataset.folder is None:
         return frame_image
-    window = RecordedClips(config.data.dataset, "test", clip_length=config.data.clip_length).description
+    with open_tensors(tensor_files(tensor_folder(dataset) / FOLDERS["test"])[0]) as first:
+        window = first.description
     split = bool(window.parameters.get("split_polarity", True))
     return partial(tensor_image, representation=window.representation, split_polarity=split)
 

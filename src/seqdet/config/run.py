@@ -1,0 +1,153 @@
+"""What a run is made of: data, model and optimisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..checks import InputError, check_at_least, check_range, fit_fields
+from .datasets import DatasetConfig
+from .digits import DigitsConfig
+
+MOST_STEPS, LARGEST_SEED = 10**9, 2**63
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the clips come from and how they are cut."""
+
+    clip_length: int = 12
+    """Frames per clip (T): how far back the gradient reaches."""
+    lanes: int = 4
+    """Recordings played at once (B)."""
+    workers: int = 0
+    """Loader processes; the batches are the same for any number."""
+    seed: int = 0
+    """Seeds the videos and their order."""
+    random_share: float = 0.0
+    """Share of the lanes that play clips on their own, by chance and without memory of what came before."""
+    digits: DigitsConfig = field(default_factory=DigitsConfig)
+    """The moving digits as frames."""
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    """Recordings instead."""
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
+        check_range(self, 1, 4096, "clip_length", "lanes")
+        check_range(self, 0, 1, "random_share")
+        check_range(self, 0, 256, "workers")
+        check_range(self, 0, LARGEST_SEED, "seed")
+        clip = self.clip_length
+        for name in ("frames_per_video", "held_out_frames_per_video") if self.dataset.folder is None else ():
+            if (frames := getattr(self.digits, name)) % clip:
+                raise InputError(f"digits.{name} must be a multiple of clip_length, got {frames} and {clip}.")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The detector."""
+
+    name: str = "vanilla"
+    """A builder listed in ``seqdet.models.zoo.BUILDERS``."""
+    classes: tuple[str, ...] = tuple("0123456789")
+    """Names of the classes, in the order of their labels."""
+    in_channels: int = 3
+    """Channels of a frame."""
+    base: int = 8
+    """Width of the stem."""
+    channels: int = 128
+    """Width of the recurrent levels."""
+    cell: Literal["lstm", "gru"] = "lstm"
+    """The memory."""
+    anchors: Literal["psee", "coco", "digits"] = "digits"
+    """Shapes of the anchors."""
+    head_layers: int = 1
+    """Hidden convolutions in each branch of the head."""
+    activation: Literal["softmax", "sigmoid"] = "softmax"
+    """Whether the classes exclude each other."""
+    box_loss: Literal["smooth_l1", "giou"] = "giou"
+    """Regression loss."""
+    box_weight: float = 2.0
+    """Factor of the regression loss."""
+    foreground: float = 0.5
+    """An anchor that overlaps a box by this IoU learns to find it."""
+    background: float = 0.4
+    """An anchor that overlaps no box by this IoU learns to be silent."""
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
+        check_range(self, 1, 1024, "in_channels", "base")
+        check_range(self, 1, 4096, "channels")
+        check_range(self, 0, 64, "head_layers")
+        check_at_least(self.box_weight, 0, "box_weight")
+        if len(set(self.classes)) != len(self.classes) or not self.classes:
+            raise InputError(f"classes must be one or more different names, got {self.classes}.")
+        if not 0 < self.background <= self.foreground < 1:
+            raise InputError(
+                f"background and foreground must be rising IoU thresholds between 0 and 1, "
+                f"got {self.background} and {self.foreground}."
+            )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The optimisation."""
+
+    max_steps: int = 830
+    """Optimiser steps."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """``muon``: for the convolutions, and AdamW for the rest."""
+    lr: float = 2e-3
+    """Peak learning rate."""
+    weight_decay: float = 0.05
+    """Of the weights; norms and biases do not decay."""
+    schedule: Literal["cosine", "exponential", "constant"] = "cosine"
+    """How the learning rate falls: to nothing at ``max_steps``, by ``decay`` after every epoch, or not at all."""
+    decay: float = 0.98
+    """Factor per epoch of the exponential schedule."""
+    warmup_steps: int = 50
+    """Steps over which the learning rate rises to its peak."""
+    gradient_clip: float = 10.0
+    """Largest norm of the gradient."""
+    accumulate: int = 1
+    """Clips per lane whose gradients are summed before a step."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the layers; weights are float32. ``auto``: bfloat16 where the hardware computes with it."""
+    channels_last: bool = True
+    """Memory layout of the feature maps; the faster one on most hardware."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """``auto``: a GPU if there is one."""
+    validate_epochs: int = 2
+    """Epochs between validations; there is one at the end in any case."""
+    checkpoint_steps: int = 100
+    """Steps between checkpoints to resume from; the last one is kept."""
+    keep_epochs: int = 0
+    """Epochs between weights that are kept for good; 0: only the best and the last."""
+    demo_epochs: int = 2
+    """Epochs between demo clips in TensorBoard; 0: none."""
+    log_steps: int = 10
+    """Steps between points of the curves."""
+    seed: int = 0
+    """Seeds the weights."""
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
+        check_range(self, 1, MOST_STEPS, "max_steps", "accumulate", "validate_epochs", "checkpoint_steps", "log_steps")
+        check_range(self, 0, MOST_STEPS, "warmup_steps", "keep_epochs", "demo_epochs")
+        check_range(self, 0, LARGEST_SEED, "seed")
+        check_at_least(self.weight_decay, 0, "weight_decay")
+        for name in ("lr", "gradient_clip", "decay"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be positive, got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides how a run goes: what ``config.yaml`` in its folder holds."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
