@@ -117,6 +117,8 @@ class TrainConfig:
     """Memory layout of the feature maps; the faster one on most hardware."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """``auto``: a GPU if there is one."""
+    processes: int = 1
+    """Processes that share the lanes: one for each GPU, or side by side on the CPU."""
     validate_epochs: int = 2
     """Epochs between validations; there is one at the end in any case."""
     checkpoint_steps: int = 100
@@ -133,6 +135,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         fit_fields(self)
         check_range(self, 1, MOST_STEPS, "max_steps", "accumulate", "validate_epochs", "checkpoint_steps", "log_steps")
+        check_range(self, 1, 1024, "processes")
         check_range(self, 0, MOST_STEPS, "warmup_steps", "keep_epochs", "demo_epochs")
         check_range(self, 0, LARGEST_SEED, "seed")
         check_at_least(self.weight_decay, 0, "weight_decay")

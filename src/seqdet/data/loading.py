@@ -110,8 +110,17 @@ class TrainingLoader:
         self.order.done = state["handed_out"]
 
 
-def evaluation_loader(config: DataConfig, split: Split, *, lanes: int | None = None) -> DataLoader[Clip]:
-    """Every clip of a split once, in the order of the recordings; ``lanes`` side by side, as in training if None."""
+def evaluation_loader(
+    config: DataConfig, split: Split, *, lanes: int | None = None, rank: int = 0, ranks: int = 1
+) -> DataLoader[Clip]:
+    """Every clip of a split once, in the order of the recordings.
+
+    Args:
+        config: the data.
+        split: of it.
+        lanes: clips side by side, as in training if None; shared among the processes.
+        rank, ranks: this process, and how many there are.
+    """
     dataset = open_split(config, split)
-    steps = schedule(dataset.clip_counts, lanes or config.lanes)
+    steps = share(schedule(dataset.clip_counts, lanes or config.lanes), rank, ranks)
     return DataLoader(dataset, batch_sampler=steps, num_workers=config.workers, collate_fn=Clip.collate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torchvision.ops import box_convert
 
 from ..checks import InputError, check_choice
@@ -21,6 +21,9 @@ BOX_LOSSES = ("smooth_l1", "giou")
 
 class Criterion:
     """Focal loss of the classes and a regression loss of the boxes, both divided by the number of positive anchors.
+
+    Where several processes train, that is the mean of their numbers: the mean of their gradients is then the gradient
+    that one process would have had of all frames.
 
     Args:
         activation: "softmax" or "sigmoid", as in the head.
@@ -66,7 +69,7 @@ class Criterion:
         box = matched[frame, anchor]
         labels = torch.full_like(matched, -1)
         labels[frame, anchor] = targets.labels[frame, box]
-        positives = max(1, len(frame))
+        positives = max(1.0, _per_process(len(frame), outputs.logits.device))
         class_loss = CLASS_LOSSES[self.activation](outputs.logits[counted], labels[counted])
         deltas, anchors, wanted = outputs.deltas[frame, anchor], outputs.anchors[anchor], targets.xyxy[frame, box]
         if self.box_loss == "giou":
@@ -74,3 +77,12 @@ class Criterion:
         else:
             box_loss = smooth_l1(deltas, encode_boxes(wanted, anchors, variances=self.variances))
         return {"classes": class_loss.sum() / positives, "boxes": self.box_weight * box_loss.sum() / positives}
+
+
+def _per_process(count: int, device: torch.device) -> float:
+    """The mean of the counts of all processes that train together."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return count
+    total = torch.tensor(float(count), device=device)
+    distributed.all_reduce(total)
+    return float(total) / distributed.get_world_size()

@@ -76,16 +76,17 @@ class Checkpoints(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.monotonic()
-        if not self.last.is_file():
+        if trainer.ckpt_path is None:
             trainer.save_checkpoint(self.last)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Clip, batch_idx: int) -> None:
-        self.frames += len(batch.frames) * int((~batch.is_blank).sum())
+        playing = trainer.strategy.reduce((~batch.is_blank).sum(), reduce_op="sum")
+        self.frames += len(batch.frames) * int(playing)
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return  # in the middle of a step
         step = trainer.global_step
         if self.keep_steps and step % self.keep_steps == 0:
-            save_detector(pl_module.detector, self.folder / f"step={step:06d}.safetensors")
+            self._keep(trainer, pl_module, self.folder / f"step={step:06d}.safetensors")
         if step % self.validate_steps:
             self._save(trainer)
 
@@ -94,16 +95,22 @@ class Checkpoints(Callback):
         self.validated_step = trainer.global_step
         if self.best_score is None or score >= self.best_score:
             self.best_score = score
-            save_detector(pl_module.detector, self.best)
+            self._keep(trainer, pl_module, self.best)
         if trainer.state.fn == "fit":
             self._save(trainer)
 
+    def _keep(self, trainer: Trainer, pl_module: Any, path: Path) -> None:
+        """Write the weights, in one process of all."""
+        if trainer.is_global_zero:
+            save_detector(pl_module.detector, path)
+
     def _save(self, trainer: Trainer) -> None:
-        """Write the checkpoint if one is due or training shall stop here."""
+        """Write the checkpoint if one is due or training shall stop here, which any process may want."""
         step = trainer.global_step
-        if step % self.every_steps == 0 or step == trainer.max_steps or self.stop.requested:
+        shall_stop = trainer.strategy.reduce_boolean_decision(self.stop.requested, all=False)
+        if step % self.every_steps == 0 or step == trainer.max_steps or shall_stop:
             trainer.save_checkpoint(self.last)
-        if self.stop.requested:
+        if shall_stop:
             raise Stopped(f"Stopped after step {step}. Go on with: seqdet train --resume {self.folder.parent}")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:

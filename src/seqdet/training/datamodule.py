@@ -29,12 +29,17 @@ class ClipDataModule(LightningDataModule):
         return TrainingOrder(self.config, self.dataset.weights, steps=self.batches, rank=rank, ranks=ranks)
 
     def train_dataloader(self) -> TrainingLoader:
-        assert self.trainer is not None
-        order = self.order(self.trainer.global_rank, self.trainer.world_size)
-        return TrainingLoader(self.dataset, order, workers=self.config.workers)
+        return TrainingLoader(self.dataset, self.order(*self._place), workers=self.config.workers)
 
     def val_dataloader(self) -> DataLoader[Clip]:
-        return evaluation_loader(self.config, "validation")
+        rank, ranks = self._place
+        return evaluation_loader(self.config, "validation", rank=rank, ranks=ranks)
+
+    @property
+    def _place(self) -> tuple[int, int]:
+        """The number of this process, and how many there are."""
+        assert self.trainer is not None
+        return self.trainer.global_rank, self.trainer.world_size
 
     def transfer_batch_to_device(self, batch: Clip, device: torch.device, dataloader_idx: int) -> Clip:
         return batch.to(device)

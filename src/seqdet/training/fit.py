@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 import torch
 from lightning import Trainer
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 
 from ..checks import InputError
 from ..config import DataConfig, RunConfig, TrainConfig
@@ -27,13 +29,17 @@ from .callbacks import Checkpoints, Progress, WholeFiles
 from .datamodule import ClipDataModule
 from .demo import DemoClips
 from .module import TrainingModule
+from .processes import beside, check_first, rank
 from .stopping import stop_on_signals
 
 log = logging.getLogger(__name__)
 CONTENT = {"global_step", "recurrent_state", "random_state", "state_dict", "optimizer_states", "config"}
 """What a checkpoint must hold."""
-FREE = {"data.workers", "train.device", "train.checkpoint_steps", "train.keep_epochs", "train.demo_epochs"}
-"""Settings that may differ when a run goes on: the weights do not depend on them."""
+FREE = {
+    "data.workers",
+    *(f"train.{name}" for name in ("device", "processes", "checkpoint_steps", "keep_epochs", "demo_epochs")),
+}
+"""Settings that may differ when a run goes on: the batches and what is learnt from them do not depend on them."""
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
@@ -55,6 +61,7 @@ def fit(detector: Detector, data: DataConfig, train: TrainConfig, out: Path | st
             number.
         Stopped: if the user or the cluster asked to stop; a checkpoint is written.
     """
+    check_first()
     folder = RunFolder(Path(out))
     folder.check_free()
     config = RunConfig(data, detector.config, train)
@@ -76,20 +83,31 @@ def resume(out: Path | str) -> Path:
         InputError: if the folder holds no run, or its checkpoint is damaged.
         Stopped: as ``fit``.
     """
+    check_first()
     folder = RunFolder(Path(out))
     folder.check_holds_run()
     config = read_config(folder.config)
     if folder.training.is_file():
         log.info("%s is finished.", folder.root)
         return folder.root
-    clips = _clips(config)
-    return _run(build_detector(config.model, seed=config.train.seed), clips, config, folder)
+    return _run(build_detector(config.model, seed=config.train.seed), _clips(config), config, folder)
+
+
+def join(out: Path) -> None:
+    """Take part in the run in ``out`` as one of its other processes; see ``processes``."""
+    folder = RunFolder(out)
+    config = read_config(folder.config)
+    _run(build_detector(config.model, seed=config.train.seed), _clips(config), config, folder)
 
 
 def _clips(config: RunConfig) -> ClipDataModule:
-    if config.data.clip_length * config.data.lanes < 2:
+    processes, device = config.train.processes, choose_device(config.train.device)
+    if config.data.lanes % processes:
+        raise InputError(f"lanes must be a multiple of the {processes} processes, got {config.data.lanes}.")
+    if config.data.clip_length * config.data.lanes < 2 * processes:
         raise InputError("clip_length times lanes must be at least 2 to train: batch norm needs more than one frame.")
-    choose_device(config.train.device)
+    if device == "cuda" and processes > torch.cuda.device_count():
+        raise InputError(f"train.processes must be at most the {torch.cuda.device_count()} GPUs, got {processes}.")
     if config.data.dataset.folder is not None:
         prepare(config.data.dataset)
     clips = ClipDataModule(config.data, batches=config.train.max_steps * config.train.accumulate)
@@ -106,7 +124,8 @@ def _clips(config: RunConfig) -> ClipDataModule:
 
 
 def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: RunFolder) -> Path:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for part in ("pytorch", "fabric"):
+        logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)
     train = config.train
     folder.checkpoints.mkdir(exist_ok=True)
     device = choose_device(train.device)
@@ -131,7 +150,8 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
         demo = DemoClips(train.demo_epochs, validate_every=train.validate_epochs, steps_per_epoch=steps_per_epoch)
         trainer = Trainer(
             accelerator="gpu" if device == "cuda" else "cpu",
-            devices=1,
+            devices=train.processes,
+            strategy=DDPStrategy() if train.processes > 1 else "auto",
             precision=PRECISIONS[precision],
             max_epochs=1,
             max_steps=train.max_steps,
@@ -142,7 +162,7 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
             accumulate_grad_batches=train.accumulate,
             logger=TensorBoardLogger(folder.logs, name="", version="", purge_step=at_step if checkpoint else None),
             callbacks=[checkpoints, Progress(frames_per_step // train.accumulate), demo],
-            plugins=[WholeFiles()],
+            plugins=[WholeFiles(), *([LightningEnvironment()] if train.processes > 1 else [])],
             enable_checkpointing=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
@@ -152,9 +172,12 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
             "Training %d steps of %d frames on %s in %s; everything goes to %s.",
             *(train.max_steps, frames_per_step, device, precision, folder.root),
         )
-        trainer.fit(module, clips, ckpt_path=checkpoint, weights_only=True)
-        if checkpoints.validated_step != trainer.global_step:
-            trainer.validate(module, clips, verbose=False)
+        with beside(folder, train.processes):
+            trainer.fit(module, clips, ckpt_path=checkpoint, weights_only=True)
+            if checkpoints.validated_step != trainer.global_step:
+                trainer.validate(module, clips, verbose=False)
+    if rank():
+        return folder.root
     _finish(
         folder,
         checkpoints,
@@ -167,6 +190,7 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
             "validation_AP": checkpoints.best_score,
             "parameters": sum(p.numel() for p in detector.parameters()),
             "device": device,
+            "processes": train.processes,
             "precision": precision,
             "versions": versions(),
         },

@@ -18,6 +18,7 @@ from ..models.detector import Detector
 from ..models.recurrent import detach, reset_lanes
 from ..structures import Boxes, Clip, State
 from .optimizers import OPTIMIZERS
+from .processes import gathered, merged, own_lanes
 
 ADVICE = "Lower train.lr, raise train.warmup_steps, or set train.precision to float32."
 
@@ -47,9 +48,10 @@ class TrainingModule(LightningModule):
         self._stop_unless_finite(values, clip, batch_index)
         self.log("loss", sum(values.values()), prog_bar=True, logger=False)
         if self.global_step % self.config.log_steps == 0:
-            points = {f"loss/{name}": value for name, value in values.items()}
+            means = {name: float(self.trainer.strategy.reduce(loss.detach().clone())) for name, loss in losses.items()}
+            points = {f"loss/{name}": value for name, value in means.items()}
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            self._plot({"loss/total": sum(values.values()), **points, "lr": rate})
+            self._plot({"loss/total": sum(means.values()), **points, "lr": rate})
         return total
 
     def on_validation_epoch_start(self) -> None:
@@ -63,8 +65,8 @@ class TrainingModule(LightningModule):
         return {"clip": clip, "detections": detections}
 
     def on_validation_epoch_end(self) -> None:
-        scores = self.evaluator.compute()
-        self.log("AP", scores.AP or 0.0, prog_bar=True, logger=False)
+        scores = merged(self.evaluator).compute()
+        self.log("AP", scores.AP or 0.0, prog_bar=True, logger=False, sync_dist=True)
         points = {"validation/AP": scores.AP, "validation/AP50": scores.AP50, "validation/AP75": scores.AP75}
         self._plot({name: value for name, value in points.items() if value is not None})
         self.validation_state = None
@@ -82,7 +84,7 @@ class TrainingModule(LightningModule):
             raise InputError(f"The gradient stopped being a number at step {self.global_step}. {ADVICE}")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["recurrent_state"] = self.state
+        checkpoint["recurrent_state"] = gathered(self.state)
         checkpoint["random_state"] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -90,7 +92,8 @@ class TrainingModule(LightningModule):
 
     def on_train_start(self) -> None:
         if self.state is not None:
-            self.state = tuple(tensor.to(self.device) for tensor in self.state)
+            mine = own_lanes(self.state, self.trainer.global_rank, self.trainer.world_size)
+            self.state = tuple(tensor.to(self.device) for tensor in mine)
         if self.random_state is not None:
             torch.set_rng_state(self.random_state)
 

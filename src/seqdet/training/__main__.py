@@ -1,0 +1,17 @@
+"""One of the other processes of a training: ``python -m seqdet.training FOLDER``, see ``processes``."""
+
+import signal
+import sys
+from pathlib import Path
+
+from ..checks import InputError, Stopped
+from .fit import join
+from .processes import ERROR
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # all stop when the first one does
+try:
+    join(Path(sys.argv[1]))
+except InputError as error:
+    sys.exit(f"{ERROR}{' '.join(str(error).split())}")
+except Stopped:
+    pass
