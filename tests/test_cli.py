@@ -53,6 +53,8 @@ def refusal(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["train", "--resume", "{tmp}", "more"], "unknown argument more."),
         (["train", "--print_config=all"], 'Invalid option "all" for --print_config'),
         (["evaluate", "{tmp}"], "must be the folder of a run"),
+        (["evaluate", "{tmp}", "--figures", "a.json"], "--figures must name a file for those of detections; a run"),
+        (["evaluate", "{tmp}/a.npy", "{tmp}", "--detections", "{tmp}/b"], "--detections must be given for a run alone"),
         (["inspect", "{tmp}/none.raw"], "none.raw must be a recording, and there is no such file."),
         (["inspect", "{tmp}/none.raw", "--plot", "a.jpg"], "--plot must name a .png file, got a.jpg."),
         (["precompute", "{tmp}/none.raw"], "--out must name the folder of the tensor files"),

@@ -8,7 +8,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 import seqdet
 
@@ -25,7 +24,8 @@ finally:
 
 
 def test_imports_keep_to_the_contracts():
-    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == EXIT_STATUS_SUCCESS
+    check = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True)  # elsewhere, as it silences loggers
 
 
 @pytest.mark.parametrize("args", [["--help"], ["train", "--help"], ["evaluate", "--help"]], ids=" ".join)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import asdict, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import yaml
 
@@ -15,7 +15,10 @@ from .checks import InputError, fitted
 from .config import RunConfig
 from .files import write_text
 
-Config = TypeVar("Config")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 FORMAT = "# seqdet run "
 VERSION = "1"
 """Together the first line of a written configuration; a comment, so that the file is a recipe as well."""
@@ -51,6 +54,9 @@ def from_dict(kind: type[Config], values: Any, *, name: str) -> Config:
     if unknown := [key for key in values if key not in hints]:
         settings = f"The settings are {', '.join(sorted(hints))}.{suggestion(unknown[0], hints)}"
         raise InputError(f"{name} has no setting {unknown[0]!r}. {settings}")
+    needed = [each.name for each in fields(kind) if each.default is each.default_factory is MISSING]
+    if missing := [key for key in needed if key not in values]:
+        raise InputError(f"{name} must have the setting {missing[0]!r}, and has not.")
     parsed = {key: _parsed(hints[key], value, f"{name}.{key}") for key, value in values.items()}
     try:
         return kind(**parsed)

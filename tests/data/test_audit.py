@@ -26,8 +26,8 @@ SMALL = EventDigitsConfig(
     still_s=(0.1, 0.4),
 )  # fmt: skip
 QUIET = Sensor(leak_rate_hz=0, shot_noise_hz=0)
-USUAL = {"quiet", "same_name"}
-"""What digits that stand still, and number their recordings in every split, have anyway."""
+USUAL = {"quiet", "same_name", "tensors_only"}
+"""What digits that stand still, and number their recordings in every split, have anyway, and tensors."""
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +91,13 @@ def doubled(boxes):
     return both[np.argsort(both["t"], kind="stable")]
 
 
+def corners(boxes):
+    """Written as x1, y1, x2, y2; some of them reach beyond the rim then."""
+    boxes["w"] += boxes["x"]
+    boxes["h"] += boxes["y"]
+    return boxes
+
+
 def later(boxes):
     boxes["t"] += 5_000_000
     return boxes
@@ -145,6 +152,7 @@ LIMITS = Limits(frozen_s=1.0, gap_s=0.6)
 DAMAGES = {
     "no_size": lambda folder: change_labels(folder, changed(w=0)),
     "outside_sensor": lambda folder: change_labels(folder, changed(x=100)),
+    "corners": lambda folder: change_labels(folder, corners),
     "partly_outside": lambda folder: change_labels(folder, changed(w=64)),
     "duplicate": lambda folder: change_labels(folder, doubled),
     "unknown_class": lambda folder: change_labels(folder, changed(class_id=4_000_000_000)),

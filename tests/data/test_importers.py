@@ -207,13 +207,13 @@ def test_frames_of_another_size_are_scaled_to_the_sensor_if_they_show_it(tmp_pat
 
 def test_boxes_without_a_size_and_outside_the_sensor_are_left_out_and_counted(tmp_path):
     record(tmp_path / "drive.npz")
-    rows = ["1 0 0 1 1 0 5 1", "2 0 0 90 1 5 5 1", "3 0 0 70 1 20 5 1", "4 0 0 -9 1 5 5 1"]
+    rows = ["0 0 0 1 1 0 5 1", "20000 0 0 90 1 5 5 1", "30000 0 0 70 1 20 5 1", "40000 0 0 -9 1 5 5 1"]
     (tmp_path / "drive.csv").write_text("\n".join(rows))
     options = ImportOptions(classes=("car",))
     done = import_labels("csv", tmp_path / "drive.csv", tmp_path / "drive.npz", tmp_path / "out", options)
     assert done.dropped == {"boxes of no size": 1, "boxes outside the sensor": 2}
-    assert result(tmp_path / "out")[0]["t"].tolist() == [3]
-    assert result(tmp_path / "out")[1] == [1, 2, 3, 4]
+    assert result(tmp_path / "out")[0]["t"].tolist() == [30_000]
+    assert result(tmp_path / "out")[1] == [0, 20_000, 30_000, 40_000]
 
 
 def test_difficult_objects_and_crowds_are_ignored(tmp_path):

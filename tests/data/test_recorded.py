@@ -71,6 +71,19 @@ def test_the_last_clip_is_filled_up_with_frames_that_nobody_labelled(folder):
     assert len(clip.boxes[1]) == 0
 
 
+def test_small_boxes_are_neither_targets_nor_errors(folder):
+    clips = RecordedClips(DatasetConfig(folder, least_diagonal=6), "train", clip_length=3)
+    assert clips[Cue(0, 0)].boxes[0].is_ignored.tolist() == [False]
+    assert clips[Cue(0, 0)].boxes[2].is_ignored.tolist() == [True, True]
+
+
+@pytest.mark.parametrize("change", [{"representation": "event_cube"}, {"duration_us": 40_000}])
+def test_frames_that_show_something_else_than_those_of_the_others_are_refused(folder, change):
+    write_tensors(folder / "train" / "c.h5", [some_frames(3, 1)], replace(WINDOW, **change))
+    with pytest.raises(InputError, match=r"c\.h5 must have frames as the others, stacked_histogram"):
+        RecordedClips(DatasetConfig(folder), "train", clip_length=3)
+
+
 def test_a_blank_lane_is_empty(folder):
     clip = RecordedClips(DatasetConfig(folder), "train", clip_length=3)[BLANK]
     assert clip.is_blank.all()
@@ -164,7 +177,7 @@ def test_what_cannot_be_a_dataset_is_one_loud_sentence(folder):
     with pytest.raises(InputError, match="below 3"):
         RecordedClips(DatasetConfig(folder), "train", clip_length=3)
     for name in ("a", "b"):
-        write_labels(folder / "train" / f"{name}_bbox.npy", rows((5_000_000, 0, 0, 10, 10, 0, 1, 1)))
+        write_labels(folder / "train" / f"{name}_bbox.npy", rows((900_000, 0, 0, 10, 10, 0, 1, 1)))
         (folder / "train" / f"{name}_labelled.npy").unlink(missing_ok=True)
     with pytest.raises(InputError, match="within tolerance_us = 25000 of the ends of windows, and none is"):
         RecordedClips(DatasetConfig(folder), "train", clip_length=3)

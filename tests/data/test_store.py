@@ -113,6 +113,27 @@ def test_the_vendors_file_is_read(tmp_path):
         np.testing.assert_array_equal(file.read(1, 3), frames[1:])
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("histo", "histogram"),
+        ("histo_quantized", "histogram_quantized"),
+        ("diff", "difference"),
+        ("diff_quantized", "difference_quantized"),
+        ("timesurface", "time_surface"),
+        ("event_cube", "event_cube"),
+        ("multi_channel_timesurface", "multi_channel_time_surface"),
+        ("my_own", "my_own"),
+    ],
+)
+def test_the_vendors_names_of_representations_are_known(tmp_path, theirs, ours):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("data", data=some_frames(1))
+        data.attrs.update({"delta_t": 50_000, "events_to_tensor": theirs.encode()})
+    with TensorFile(tmp_path / "a.h5") as file:
+        assert file.description.representation == ours
+
+
 def test_ours_has_the_names_of_the_vendor(tmp_path):
     write_tensors(tmp_path / "a.h5", [some_frames(1)], replace(WINDOW, parameters={"max_incr_per_pixel": 3.0}))
     with h5py.File(tmp_path / "a.h5") as file:

@@ -148,6 +148,31 @@ def test_truth_is_that_of_the_split_with_its_labelled_times(dataset, table):
     assert read_truth(dataset, classes=("car", "pedestrian")).class_names == ("car", "pedestrian")
 
 
+def test_labels_in_folders_of_rvt_are_truth_too(dataset, table):
+    (dataset / "test" / "c" / "labels_v2").mkdir(parents=True)
+    np.savez(dataset / "test" / "c" / "labels_v2" / "labels.npz", labels=table)
+    found = read_truth(dataset)
+    assert list(found.boxes) == ["a", "b", "c"]
+    assert found.boxes["c"].tolist() == table.tolist()
+    assert found.labelled_us["c"].tolist() == table["t"].tolist()
+
+
+def test_a_folder_of_detections_that_lists_its_classes_is_scored_by_these(dataset, table, tmp_path):
+    found = tmp_path / "found"
+    found.mkdir()
+    for name in ("a", "b"):
+        rows = table[table["class_id"] == 1].copy()
+        rows["class_id"] = 0
+        write_labels(found / f"{name}_bbox.npy", rows)
+    (found / "label_map_dictionary.json").write_text('{"0": "pedestrian"}')
+    said = evaluate_files(found, dataset)
+    assert said[0].startswith("AP 1.000")
+    assert any(line.startswith("AP by class: pedestrian 1.000 (4 boxes)") for line in said)
+    (found / "label_map_dictionary.json").write_text('{"0": "tram"}')
+    with pytest.raises(InputError, match="classes must be among car, pedestrian; got 'tram'"):
+        evaluate_files(found, dataset)
+
+
 def test_the_report_has_all_figures_with_their_protocol_in_words_and_json(dataset, table, tmp_path):
     found = tmp_path / "found"
     found.mkdir()

@@ -8,7 +8,8 @@ import pytest
 from seqdet.checks import InputError
 from seqdet.config import DataConfig, DigitsConfig, ModelConfig, TrainConfig
 from seqdet.inference.curves import read_curves
-from seqdet.inference.evaluate import evaluate, summary
+from seqdet.inference.evaluate import evaluate
+from seqdet.inference.summary import summary
 from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit
 
@@ -40,6 +41,16 @@ def test_metrics_hold_scores_and_the_facts_of_the_training(run):
     assert set(metrics["versions"]) >= {"seqdet", "torch", "python"}
 
 
+def test_plain_scores_of_moving_digits_are_those_of_the_protocol_coco(run):
+    metrics = evaluate(run, protocol="coco")
+    scores = metrics["by_protocol"]
+    assert (metrics["protocol"], metrics["digest"]) == (scores["protocol"], scores["digest"])
+    assert scores["AP"] == pytest.approx(metrics["AP"], abs=1e-6)
+    assert scores["truth_boxes"] == metrics["truth_boxes"] == metrics["errors"]["right"] + metrics["errors"]["missed"]
+    assert "speed, px/s" in metrics["breakdowns"]
+    assert (metrics["dataset"], metrics["split"]) == ("moving digits", "test")
+
+
 def test_an_evaluation_done_again_gives_the_same_scores(run):
     before = json.loads((run / "metrics.json").read_text())
     again = evaluate(run)
@@ -63,6 +74,7 @@ def test_the_page_stands_alone_and_shows_scores_curves_and_configuration(run):
     assert not re.search(r'(src|href)="(?!data:|#)', page)
     for part in ("AP50", "Loss", "Learning rate", "recall", "frames_per_video", "torch"):
         assert part in page
+    assert "Worst misses" in page
 
 
 def test_the_curves_are_those_of_the_training(run):

@@ -74,6 +74,14 @@ def test_whole_numbers_are_scaled_to_one(detector):
 
 
 @torch.no_grad()
+def test_signed_whole_numbers_are_scaled_to_one_either_way(detector):
+    frames = torch.randint(-128, 128, (2, 1, 3, 128, 128), dtype=torch.int8)
+    counted, scaled = detector(frames)[0], detector(frames.float() / 127)[0]
+    assert torch.equal(counted.logits, scaled.logits)
+    assert torch.equal(counted.deltas, scaled.deltas)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_frames_of_any_floating_point_type_give_the_outputs_of_their_float32_copies(detector, dtype):
     frames = (make_frames(1, 1) / 255).to(dtype)
@@ -197,7 +205,7 @@ def test_decoding_works_after_training_in_inference_mode_and_back(detector):
         (torch.zeros(1, 1, 3, 128, 0), r"frames must not be empty, got shape \(1, 1, 3, 128, 0\)\."),
         (
             torch.zeros(1, 1, 3, 128, 128, dtype=torch.int16),
-            r"frames must be uint8 or floating point, got torch.int16\.",
+            r"frames must be uint8, int8 or floating point, got torch.int16\.",
         ),
         (np.zeros((1, 1, 3, 128, 128), np.uint8), r"frames must be a torch tensor, got ndarray\."),
     ],

@@ -8,10 +8,11 @@ import sys
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from seqdet.checks import InputError
-from seqdet.config import ModelConfig
+from seqdet.config import InputConfig, ModelConfig
 from seqdet.config_files import to_dict
 from seqdet.models.weights import load_detector, save_detector
 from seqdet.models.zoo import build_detector
@@ -167,3 +168,25 @@ def test_loading_needs_no_lightning(path):
     code = f"import sys, seqdet; seqdet.load_detector({str(path)!r}); print('lightning' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout == "False\n"
+
+
+def test_what_the_frames_show_is_kept_with_the_weights(tmp_path, detector):
+    assert load_detector(_saved(detector, tmp_path)).input is None
+    shown = InputConfig("stacked_histogram", {"bins": 5}, 50_000, (720, 1280), (360, 640))
+    other = build_detector(CONFIG)
+    other.input = shown
+    assert load_detector(_saved(other, tmp_path)).input == shown
+
+
+def test_a_file_that_says_nonsense_of_its_frames_is_refused(tmp_path, detector):
+    tensors = load_file(_saved(detector, tmp_path))
+    with safe_open(tmp_path / "detector", framework="pt") as file:
+        header = file.metadata()
+    save_file(tensors, tmp_path / "detector", header | {"input": '{"window_us": 0}'})
+    with pytest.raises(InputError, match="detector: input must have the setting 'representation', and has not"):
+        load_detector(tmp_path / "detector")
+
+
+def _saved(detector, folder):
+    save_detector(detector, folder / "detector")
+    return folder / "detector"

@@ -62,6 +62,27 @@ def report():
         training_frames=39840,
         precision={NASTY: np.linspace(1, 0, 101), "bus": np.full(101, -1.0), "tram": ()},
         precision_by_iou={f"{iou:.2f}": np.linspace(1, 1 - iou, 101) for iou in np.arange(0.5, 1, 0.05)},
+        notes={"Scores": NASTY, "Nothing": "never shown"},
+        protocol=NASTY,
+        breakdowns={
+            NASTY: [
+                {"low": 0, "high": 0.3, "truth_boxes": 17, "AP": 0.125, "AP50": 0.5, "recall50": 1.0},
+                {"low": 0.3, "high": None, "truth_boxes": 3, "AP": 0.25, "AP50": 0.25, "recall50": 0.0},
+                {"low": 9, "high": 10, "truth_boxes": 0, "AP": None, "AP50": None, "recall50": None},
+            ]
+        },
+        reliability={
+            "bins": [
+                {"low": 0.0, "high": 0.5, "detections": 12345, "score": 0.25, "precision": 0.375},
+                {"low": 0.5, "high": 1.0, "detections": 0, "score": None, "precision": None},
+            ],
+            "expected_error": 0.126,
+            "shown_score": 0.5,
+            "expected_error_shown": None,
+        },
+        errors={"least_score": 0.3, "right": 6, "missed": 5, NASTY: 2},
+        misses=[(NASTY, rng.integers(0, 256, (8, 12, 3), np.uint8))],
+        false_alarms=[(NASTY, rng.integers(0, 256, (8, 12, 3), np.uint8))],
         training=[Chart(NASTY, NASTY, {NASTY: (np.arange(99), rng.random(99)), "b": ([], [])}, is_log=True)],
         pictures=[(NASTY, rng.integers(0, 256, (8, 12, 3), np.uint8))],
         config=f"seed: 0\nname: {NASTY}\n",
@@ -98,6 +119,24 @@ def test_the_page_shows_the_scores_and_a_dash_where_there_is_nothing_to_score(re
     assert "nan" not in text
 
 
+def test_the_page_shows_errors_breakdowns_and_how_far_scores_can_be_trusted(report):
+    page = render(report)
+    text = "||".join(Outline(page).text)
+    for shown in (
+        "0 to 0.3",
+        "0.3 and more",
+        "12k",
+        "0.750",
+        "5 boxes are missed",
+        "0.126 over all detections.",
+        NASTY,
+    ):
+        assert shown in text
+    assert "9 to 10" not in text
+    assert "never shown" not in text
+    assert page.count('class="filled"') == 1
+
+
 def test_curves_of_classes_with_nothing_to_score_are_left_out(report):
     figure = render(report).partition("by class</figcaption>")[2].partition("</figure>")[0]
     assert figure.count("<polyline") == 1
@@ -105,9 +144,11 @@ def test_curves_of_classes_with_nothing_to_score_are_left_out(report):
 
 
 def test_pictures_are_kept_pixel_for_pixel(report):
-    (source,) = [attributes["src"] for tag, attributes in Outline(render(report)).tags if tag == "img"]
-    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))))
-    np.testing.assert_array_equal(shown, report.pictures[0][1])
+    sources = [attributes["src"] for tag, attributes in Outline(render(report)).tags if tag == "img"]
+    given = [*report.misses, *report.false_alarms, *report.pictures]
+    for source, (_, image) in zip(sources, given, strict=True):
+        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))))
+        np.testing.assert_array_equal(shown, image)
 
 
 @pytest.mark.parametrize(("width", "has_own_row"), [(12, False), (60, True)])
@@ -125,6 +166,13 @@ def test_the_same_report_gives_the_same_bytes(report, tmp_path):
 
 SECTIONS = {
     "scores": ["Scores"],
+    "notes": [],
+    "protocol": ["Protocol"],
+    "breakdowns": ["What the objects do"],
+    "reliability": ["Reliability of the scores"],
+    "errors": ["Errors"],
+    "misses": ["Worst misses"],
+    "false_alarms": ["Worst false alarms"],
     "precision": [],
     "precision_by_iou": [],
     "training": ["Training"],
@@ -138,8 +186,11 @@ SECTIONS = {
 
 
 def test_the_sections_go_from_the_result_to_the_details(report):
-    shown = ["Scores", "Precision and recall", "Training", "Frames", "Configuration", "Time", "Versions and machine"]
-    assert headings(render(report)) == shown
+    assert headings(render(report)) == [
+        *("Scores", "Protocol", "What the objects do", "Precision and recall", "Reliability of the scores", "Errors"),
+        *("Worst misses", "Worst false alarms", "Training", "Frames"),
+        *("Configuration", "Time", "Versions and machine"),
+    ]
 
 
 def headings(page):

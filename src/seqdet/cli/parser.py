@@ -16,6 +16,8 @@ from ..config import EventDigitsConfig, RunConfig
 from ..config_files import check_setting, from_dict, read_config, suggestion
 from ..events.sensor import Sensor
 from .datasets import audit_dataset, import_dataset
+from .exporting import export_model
+from .prediction import predict_recording
 from .recordings import convert_recording, inspect_recording, precompute_tensors, simulate_digits, simulate_frames
 from .training import evaluate_results, train
 
@@ -25,6 +27,8 @@ GROUPS = {**PARTS, "scene": EventDigitsConfig, "sensor": Sensor}
 COMMANDS: dict[str, Any] = {
     "train": train,
     "evaluate": evaluate_results,
+    "predict": predict_recording,
+    "export": export_model,
     "inspect": inspect_recording,
     "convert": convert_recording,
     "precompute": precompute_tensors,
@@ -90,7 +94,8 @@ def spelt(args: Sequence[str]) -> list[str]:
     """The arguments as the parser takes them: ``--dry-run`` as ``--dry_run=true``, ``-o``, many paths as one list."""
     short = {"-o": "--out", "--from": "--source"}
     words = [short.get(word, word) for word in args]
-    functions = [each for each in (*COMMANDS.values(), *COMMANDS["simulate"].values()) if callable(each)]
+    named = COMMANDS.get(words[0] if words else "", {})
+    functions = [named] if callable(named) else [each for each in named.values() if callable(each)]
     options = {f"--{name}": kind for each in functions for name, kind in get_type_hints(each).items()}
     for n, word in enumerate(words):
         if word.startswith("--"):

@@ -44,31 +44,42 @@ def train(
 def evaluate_results(
     path: Path,
     dataset: Path | None = None,
-    protocol: str = "coco",
+    protocol: str | None = None,
     compare: str | None = None,
     bootstrap: int = 0,
     split: Literal["train", "val", "test"] = "test",
+    events: bool = True,
     figures: Path | None = None,
+    detections: Path | None = None,
 ) -> None:
-    """Score a trained run on held-out clips, with video and report; or files of detections by a protocol.
+    """Score a trained run on held-out recordings, with video and report; or files of detections by a protocol.
 
     Args:
         path: folder written by ``seqdet train``; or detections: npy, csv, txt, or a folder of them.
-        dataset: folder with the truth of the detections: train, val and test, or label files.
-        protocol: rules by which detections are scored, a name or name@version.
+        dataset: folder with the truth of the detections; or another one than its own for a run.
+        protocol: rules by which detections are scored, a name or name@version; files by coco if not given.
         compare: a second protocol; says rule by rule why its AP differs.
         bootstrap: resamplings of the recordings, for intervals of 95 %.
         split: of the dataset.
-        figures: JSON file for all figures of the detections; a run has its metrics.json.
+        events: read the recordings, where there are some, and score boxes by how long they have had no events.
+        figures: JSON file for all figures of files; a run has its metrics.json.
+        detections: new folder for the detections of a run as files.
     """
-    if dataset is None and not path.is_file():
-        from ..inference.evaluate import evaluate, summary
+    asked: Any = {"protocol": protocol, "other": compare, "samples": bootstrap, "events": events}
+    if RunFolder(path).config.is_file() or (dataset is None and not path.is_file()):
+        from ..inference.evaluate import evaluate
+        from ..inference.summary import summary
 
-        log.info(summary(evaluate(path), path))
+        if figures is not None:
+            raise InputError(f"--figures must name a file for those of detections; a run writes {path}/metrics.json.")
+        part: Any = "validation" if split == "val" else split
+        log.info(summary(evaluate(path, dataset, split=part, detections=detections, **asked), path))
         return
     from ..evaluation.report import evaluate_files
 
     if dataset is None:
         raise InputError("--dataset must name the folder of the truth where detections are scored, and is not given.")
-    rules: Any = {"protocol": protocol, "other": compare, "samples": bootstrap, "split": split, "target": figures}
-    log.info("\n".join(evaluate_files(path, dataset, **rules)))
+    if detections is not None:
+        raise InputError("--detections must be given for a run alone: these are detections in files already.")
+    asked["protocol"] = protocol or "coco"
+    log.info("\n".join(evaluate_files(path, dataset, split=split, target=figures, **asked)))

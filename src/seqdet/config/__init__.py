@@ -1,6 +1,6 @@
 """Settings. Plain frozen dataclasses: no parsing, no torch, no defaults elsewhere."""
 
-from .datasets import AugmentConfig, DatasetConfig, TensorConfig
+from .datasets import AugmentConfig, DatasetConfig, InputConfig, TensorConfig
 from .digits import DigitsConfig, EventDigitsConfig
 from .run import DataConfig, ModelConfig, RunConfig, TrainConfig
 
@@ -10,6 +10,7 @@ __all__ = [
     "DatasetConfig",
     "DigitsConfig",
     "EventDigitsConfig",
+    "InputConfig",
     "ModelConfig",
     "RunConfig",
     "TensorConfig",

@@ -38,6 +38,29 @@ class TensorConfig:
 
 
 @dataclass(frozen=True)
+class InputConfig:
+    """What the frames show that a detector was trained on: frames of another kind mean nothing to it."""
+
+    representation: str
+    """As in ``TensorConfig``."""
+    parameters: dict[str, int | float | bool | str]
+    """Its own arguments."""
+    window_us: int
+    """Time that a frame shows, and from one frame to the next."""
+    sensor_hw: tuple[int, int]
+    """Height and width of the sensor, in whose pixels boxes are handed out."""
+    frame_hw: tuple[int, int]
+    """Height and width of the frames."""
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
+        check_range(self, 1, MOST_US, "window_us")
+        for name in ("sensor_hw", "frame_hw"):
+            if not 1 <= min(getattr(self, name)) <= max(getattr(self, name)) <= 65536:
+                raise InputError(f"{name} must be two numbers of 1 to 65536, got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
 class AugmentConfig:
     """How training recordings are changed, once per recording and epoch; a probability of 0 switches a change off."""
 
@@ -95,6 +118,8 @@ class DatasetConfig:
     """What recordings are made into; tensor files are taken as they are."""
     tensors: Path | None = None
     """Folder of the tensors of recordings; beside theirs, named by the settings, if not given."""
+    cache_gb: float | None = None
+    """Make nothing beforehand: read recordings as they play, and keep at most so many GB of tensors in that folder."""
     classes: tuple[str, ...] = ()
     """Classes to find: names, new=old to rename, new=old+old to merge; all of the folder if none."""
     other_classes: Literal["discard", "ignore"] = "discard"
@@ -105,6 +130,8 @@ class DatasetConfig:
     """Longest time from a label to the end of its window; labels farther from all are left out."""
     skip_us: int = 0
     """Labels so soon after the start of a recording are neither trained on nor scored."""
+    least_diagonal: float = 0.0
+    """Boxes with a shorter diagonal, in pixels of the sensor, are neither targets nor errors."""
     balance_classes: bool = False
     """Clips that are drawn on their own come more often if their classes are rare."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -113,5 +140,8 @@ class DatasetConfig:
     def __post_init__(self) -> None:
         fit_fields(self)
         check_range(self, 0, MOST_US, "tolerance_us", "skip_us")
+        check_range(self, 0, 10**6, "least_diagonal")
+        if self.cache_gb is not None and self.cache_gb <= 0:
+            raise InputError(f"cache_gb must be above 0, got {self.cache_gb}. Leave it out to make all tensors first.")
         if self.simulate and self.folder is None:
             raise InputError("folder must be given for simulate to write to.")

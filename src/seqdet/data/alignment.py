@@ -24,11 +24,21 @@ def align(labelled_us: np.ndarray, ends_us: np.ndarray, *, policy: Policy, toler
         policy: one of the two.
         tolerance_us: the farthest that a labelled time may be from the end of its window.
     """
+    shown = np.full(len(ends_us), -1)
+    windows = window_of(labelled_us, ends_us, policy=policy, tolerance_us=tolerance_us)
+    kept = np.flatnonzero(windows >= 0)
+    distances = np.abs(labelled_us[kept] - ends_us[windows[kept]])
+    farthest_first = kept[np.lexsort((-kept, -distances))]
+    shown[windows[farthest_first]] = farthest_first
+    return shown
+
+
+def window_of(labelled_us: np.ndarray, ends_us: np.ndarray, *, policy: Policy, tolerance_us: int) -> np.ndarray:
+    """The window that every labelled time is given to, (M,) int64, or -1 for none. Arguments as those of ``align``."""
     check_choice(policy, ("nearest", "causal"), "policy")
     check_at_least(tolerance_us, 0, "tolerance_us")
-    shown = np.full(len(ends_us), -1)
     if not len(labelled_us) or not len(ends_us):
-        return shown
+        return np.full(len(labelled_us), -1)
     before = np.searchsorted(ends_us, labelled_us, side="right") - 1
     if policy == "nearest":
         after = np.minimum(before + 1, len(ends_us) - 1)
@@ -37,8 +47,4 @@ def align(labelled_us: np.ndarray, ends_us: np.ndarray, *, policy: Policy, toler
         windows = np.where(is_nearer, after, earlier)
     else:
         windows = before
-    distances = np.abs(labelled_us - ends_us[windows])
-    kept = np.flatnonzero((windows >= 0) & (distances <= tolerance_us))
-    farthest_first = kept[np.lexsort((-kept, -distances[kept]))]
-    shown[windows[farthest_first]] = farthest_first
-    return shown
+    return np.where((windows >= 0) & (np.abs(labelled_us - ends_us[windows]) <= tolerance_us), windows, -1)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..checks import InputError, check_at_least
 from ..events.files import Recording
-from .audit_entries import Contents, Entry, content_digest, contents, labels_of, opened, raw_times, sensor_hw
+from .audit_entries import Entry, content_digest, contents, labels_of, opened, raw_times, sensor_hw
 from .audit_events import watch_recording, watch_tensors
 from .audit_findings import Case, Finding, Findings
 from .audit_labels import Limits, check_boxes, check_times
@@ -90,7 +90,7 @@ def audit(
     limits, found, findings = limits or Limits(), contents(folder), Findings(worst)
     if not found.entries and not found.orphans:
         raise InputError(f"{folder} must hold recordings or tensor files, in train, val and test, and holds none.")
-    classes = _classes(folder, found, findings)
+    classes = _classes(folder, findings)
     splits = {split: SplitFacts() for split in found.splits}
     for split in found.splits:
         if not any(entry.split == split for entry in found.entries):
@@ -122,6 +122,8 @@ def _look(
     is_tensor = isinstance(source, TensorFile)
     watched = watch_tensors(source, boxes) if is_tensor else watch_recording(source, boxes, limits.window_us)
     split.seconds += (watched.span_us[1] - watched.span_us[0]) / 1e6 if watched.span_us else 0
+    if is_tensor:
+        findings.add("tensors_only", [Case(entry, entry.name, text=source.description.representation)])
     split.labelled += len(labelled_us)
     split.empty += len(np.setdiff1d(labelled_us, boxes["t"]))
     split.boxes.update(Counter(boxes["class_id"].tolist()))
@@ -148,10 +150,8 @@ def _look(
         check_boxes(entry, boxes, watched, sensor_hw(source), is_within, limits, findings)
 
 
-def _classes(folder: Path, found: Contents, findings: Findings) -> tuple[str, ...]:
-    """The names of the classes; RVT's folders have none."""
-    if found.entries and all(entry.is_rvt for entry in found.entries) and not (folder / CLASSES_FILE).exists():
-        return ()
+def _classes(folder: Path, findings: Findings) -> tuple[str, ...]:
+    """The names of the classes."""
     try:
         return read_classes(folder)
     except InputError as error:

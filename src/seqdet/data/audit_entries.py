@@ -13,7 +13,7 @@ from ..checks import InputError
 from ..events.files import Recording, open_recording
 from .labels import EVENT_BBOX, LABEL_SUFFIX, labels_beside, read_labelled_us, read_labels
 from .layouts import recording_files
-from .rvt import open_rvt
+from .rvt import open_rvt, read_rvt_labels
 from .segments import digest
 from .store import TensorFile, has_frames
 
@@ -77,7 +77,7 @@ def opened(entry: Entry, size_hw: tuple[int, int] | None = None) -> Iterator[Ten
     """
     if entry.is_rvt:
         source: TensorFile | Recording = open_rvt(entry.path)[0]
-    elif entry.path.suffix == ".h5" and has_frames(entry.path):
+    elif entry.path.suffix.lower() == ".h5" and has_frames(entry.path):
         source = TensorFile(entry.path)
     else:
         source = open_recording(entry.path, size_hw=size_hw)
@@ -96,9 +96,7 @@ def labels_of(entry: Entry) -> tuple[np.ndarray, np.ndarray]:
     if entry.labels is None:
         return np.zeros(0, EVENT_BBOX), np.zeros(0, np.int64)
     if entry.is_rvt:
-        tensors, boxes = open_rvt(entry.path)
-        tensors.close()
-        boxes = boxes[np.argsort(boxes["t"], kind="stable")]
+        boxes = read_rvt_labels(entry.path)
         return boxes, np.unique(boxes["t"])
     boxes = read_labels(entry.labels)
     return boxes, read_labelled_us(entry.labels, boxes)

@@ -41,6 +41,11 @@ KINDS: dict[str, Kind] = {
     "same_name": Kind("note", "names that recordings of two splits share", "Are they parts of one recording?"),
     "no_size": Kind("error", "boxes of no size", "Losses become infinite or not a number."),
     "outside_sensor": Kind("error", "boxes outside the sensor", "No event is ever in them. Were x and y swapped?"),
+    "corners": Kind(
+        "error",
+        "label files whose widths and heights look like second corners",
+        "Every box is far too large. Were x2, y2 written as w, h?",
+    ),
     "partly_outside": Kind("note", "boxes partly outside the sensor", "Detections are cut at its rim; cut these too?"),
     "duplicate": Kind("error", "boxes on another one of the same time", "One of the two is never found."),
     "no_events": Kind(
@@ -60,6 +65,11 @@ KINDS: dict[str, Kind] = {
     "off_grid": Kind("warning", "label times between ends of windows", "The nearest window shows more or less."),
     "unsorted": Kind("warning", "label files that run back in time", "Other readers take the wrong boxes."),
     "gap": Kind("warning", "long stretches without labels", "Objects in them are neither learnt nor scored."),
+    "tensors_only": Kind(
+        "note",
+        "recordings as tensors alone, whose events, and labels left out before, cannot be checked",
+        "Labelled frames are looked at, and the labels that are still there. Audit the recordings themselves.",
+    ),
     "hot": Kind("warning", "hot pixels", "They send so much that they hide what is near them."),
     "damage": Kind("warning", "damaged events, left out", "Was the recording cut or copied badly?"),
 }

@@ -114,7 +114,10 @@ def check_boxes(
     findings.add_boxes("no_size", entry, boxes, ~has_size)
     findings.add_boxes("outside_sensor", entry, boxes, is_out, values=over, text="{:.0f} pixels beyond the rim")
     is_part = counts & has_size & ~is_out & (over > 1)
-    findings.add_boxes("partly_outside", entry, boxes, is_part, values=over, text="{:.1f} pixels beyond the rim")
+    if is_part.sum() > MANY * len(boxes) and ((boxes["w"] > x1) & (boxes["h"] > y1)).all():
+        findings.add("corners", [Case(entry, entry.name, text=f"{len(boxes):,} boxes")])
+    else:
+        findings.add_boxes("partly_outside", entry, boxes, is_part, values=over, text="{:.1f} pixels beyond the rim")
     sound = counts & has_size & ~is_out
     overlap = np.zeros(len(boxes))
     overlap[sound] = duplicates(boxes["t"][sound], edges[sound], OVERLAP)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from ..checks import InputError
+
 
 class Channel(NamedTuple):
     """What a channel shows: events of ``polarity`` 0 or 1, or None: brighter less darker ones; of time bin ``bin``.
@@ -14,6 +18,16 @@ class Channel(NamedTuple):
 
     polarity: int | None
     bin: int | None
+
+
+def check_frame_type(dtype: np.dtype, representation: str) -> None:
+    """Raise ``InputError`` unless a detector takes frames of that type, which a representation has."""
+    if dtype in (np.uint8, np.int8) or dtype.kind == "f":
+        return
+    raise InputError(
+        f"frames to learn from must be uint8, int8 or floating point, and those of {representation} are {dtype}. "
+        "Choose stacked_histogram, or a time_surface with a linear or exponential decay."
+    )
 
 
 def channel_order(

@@ -26,6 +26,12 @@ def read_classes(folder: Path) -> tuple[str, ...]:
         InputError: if there is no such file, it is damaged, or it does not name the classes from 0 on, each once.
     """
     path = folder / CLASSES_FILE
+    if not path.is_file():
+        raise InputError(
+            f"{path} must name the classes by the numbers that the labels have, and does not exist. Write it, such as "
+            '{"0": "car", "1": "pedestrian"} for Gen1, or {"0": "pedestrian", "1": "two wheeler", "2": "car"} for the '
+            "1 Mpx folders of RVT."
+        )
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
@@ -67,7 +73,10 @@ class ClassMap:
             InputError: if a box has a class without a name.
         """
         if len(boxes) and (most := int(boxes["class_id"].max())) >= len(self.found):
-            raise InputError(f"classes of boxes must be below {len(self.found)}, as many as have names, got {most}.")
+            raise InputError(
+                f"classes of boxes must be below {len(self.found)}, as many as have names, got {most}. Add its name to "
+                f"{CLASSES_FILE}."
+            )
         classes = np.array(self.indices, np.int64)[boxes["class_id"]] if len(boxes) else np.zeros(0, np.int64)
         kept = boxes[classes != DISCARDED].copy()
         kept["class_id"] = classes[classes != DISCARDED]

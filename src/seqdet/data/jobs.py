@@ -6,6 +6,7 @@ import re
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import partial
 from glob import escape
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,19 +15,18 @@ import numpy as np
 
 from ..checks import InputError, check_at_least, check_choice
 from ..config import TensorConfig
-from ..events.files import open_recording
 from ..files import make_folder
+from .checking import check_labels
 from .labels import LABEL_SUFFIX, labels_beside, read_labelled_us, read_labels, write_labelled_us, write_labels
 from .layouts import Found
 from .processes import Report
 from .rvt import REPRESENTATIONS, RVT_NAMES, write_rvt
-from .segments import SEGMENT_WINDOWS, Segment, Stretch, digest, empty_frame, is_made
+from .segments import SEGMENT_WINDOWS, Segment, Stretch, digest, empty_frame, extent, is_made
 from .store import Description
 from .store_writer import COMPRESSIONS, join_tensors
 
 Layout = Literal["seqdet", "rvt"]
 FIRST_RVT_LABEL_US = 100_000
-MOST_WINDOWS = 10**8
 UNFINISHED = ".unfinished"
 """In the folder of results: what is not complete yet."""
 
@@ -104,35 +104,20 @@ def plan(found: Found, report: Report, *, options: Options) -> Job:
         InputError: if the recording cannot be read or has no events, or there are other tensors in its place.
     """
     tensor = options.tensor
-    with open_recording(found.path, size_hw=options.size_hw) as recording:
-        span_us = recording.span_us()
-        if span_us is None:
-            raise InputError(f"{found.path} must have events, and has none.")
-        sensor_hw, can_seek = recording.size_hw, recording.is_indexed
-    empty_frame(tensor, sensor_hw)
-    labels = labels_beside(found.path)
-    if labels is not None:
-        read_labelled_us(labels, read_labels(labels))
-    origin_us = span_us[0] // tensor.window_us * tensor.window_us
+    labels, origin_us = labels_beside(found.path), None
     if options.layout == "rvt":
-        origin_us = _rvt_origin_us(labels, span_us[0], tensor.window_us, found.path)
-    window = Description(
-        representation=tensor.representation,
-        parameters=tensor.parameters,
-        sensor_hw=sensor_hw,
-        duration_us=tensor.window_us,
-        start_us=origin_us,
-        source=found.path.name,
-        source_digest=digest(found.path),
-    )
-    windows = (span_us[1] - origin_us) // tensor.window_us + 1
-    if windows > MOST_WINDOWS:
-        raise InputError(f"{found.path} must have at most {MOST_WINDOWS:,} windows, got {windows:,}. Make them longer.")
+        origin_us = partial(_rvt_origin_us, labels=labels, window_us=tensor.window_us, recording=found.path)
+    window, windows, can_seek = extent(found.path, tensor, size_hw=options.size_hw, origin_us=origin_us)
+    window = replace(window, source_digest=digest(found.path))
+    if labels is not None:
+        boxes = read_labels(labels)
+        span_us = window.start_us, window.start_us + windows * window.duration_us
+        check_labels(labels, boxes, read_labelled_us(labels, boxes), span_us=span_us, sensor_hw=window.sensor_hw)
     longest = windows if options.max_duration_us is None else options.max_duration_us // tensor.window_us
     parts = []
     for first in range(0, windows, longest):
         stop = min(first + longest, windows)
-        start_us, end_us = (origin_us + n * tensor.window_us for n in (first, stop))
+        start_us, end_us = (window.start_us + n * tensor.window_us for n in (first, stop))
         name = found.place.name if longest >= windows else f"{found.place.name}_{start_us}_{end_us}"
         parts.append(Part(found.place.with_name(name), first, stop))
     job = Job(found, labels, Stretch(found.path, options.size_hw, window, tensor, options.packing), windows, can_seek)
@@ -142,7 +127,7 @@ def plan(found: Found, report: Report, *, options: Options) -> Job:
     return job
 
 
-def _rvt_origin_us(labels: Path | None, first_us: int, window_us: int, recording: Path) -> int:
+def _rvt_origin_us(first_us: int, *, labels: Path | None, window_us: int, recording: Path) -> int:
     """Where windows begin so that one ends with the first label that has events enough before it."""
     times_us = np.zeros(0, np.int64) if labels is None else read_labels(labels)["t"]
     usable = times_us[times_us >= FIRST_RVT_LABEL_US]

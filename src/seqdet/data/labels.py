@@ -47,10 +47,16 @@ def read_labels(path: Path) -> np.ndarray:
             found = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError) as error:
         raise InputError(f"{path} must be a label file, an npy file of boxes: {error}.") from error
+    return checked_boxes(found, path)
+
+
+def checked_boxes(found: np.ndarray, path: Path) -> np.ndarray:
+    """As ``read_labels`` for what was read from ``path``."""
     names = {LEGACY_NAMES.get(name, name): name for name in found.dtype.names or ()}
     missing = [name for name in EVENT_BBOX.names or () if name not in names and name not in DEFAULTS]
     if found.ndim != 1 or missing:
-        raise InputError(f"{path} must hold boxes with {', '.join(EVENT_BBOX.names or ())}, got {found.dtype}.")
+        got = ", ".join(found.dtype.names or ()) or f"{found.dtype} of shape {found.shape}"
+        raise InputError(f"{path} must hold boxes with {', '.join(EVENT_BBOX.names or ())}, got {got}.")
     boxes = np.zeros(len(found), EVENT_BBOX)
     for name in EVENT_BBOX.names or ():
         column = found[names[name]] if name in names else DEFAULTS[name]

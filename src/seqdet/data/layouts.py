@@ -50,7 +50,7 @@ def recording_files(folder: Path) -> list[Path]:
     return [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix in SUFFIXES
+        if path.suffix.lower() in SUFFIXES
         and path.is_file()
         and not path.name.endswith((LABEL_SUFFIX, LABELLED_SUFFIX))
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)

@@ -57,6 +57,11 @@ class MovingDigits(Dataset[Clip]):
         self._drawable = np.flatnonzero((height > 0) & (self._highest_peak >= self._lowest_peak))
 
     @property
+    def input(self) -> None:
+        """Frames as of a camera, which show no events."""
+        return None
+
+    @property
     def clip_counts(self) -> list[int]:
         """Clips of every video of an epoch."""
         return [self.frames_per_video // self.clip_length] * -(-self._frames // self.frames_per_video)

@@ -1,60 +1,32 @@
-"""Clips of recordings: tensors from their files, and the labels of their windows."""
+"""Clips of recordings: their frames, and the labels of their windows."""
 
 from __future__ import annotations
 
-import logging
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from ..checks import InputError
-from ..config import DatasetConfig
+from ..config import DatasetConfig, InputConfig
 from ..structures import Boxes, Clip
-from .alignment import align
 from .augment import draw
-from .channels import channel_order
+from .channels import channel_order, check_frame_type
 from .classes import map_classes, read_classes
 from .digits import Split
-from .labels import EVENT_BBOX, labels_beside, read_labelled_us, read_labels
-from .rvt import open_rvt
-from .schedule import Cue
-from .sources import open_tensors, tensor_files, tensor_folder
-from .store import TensorFile
+from .event_digits_folder import FOLDERS
+from .joining import Labelled, join_labels
+from .labels import recording_name
+from .schedule import BLANK, Cue
+from .sources import FrameSource
+from .store import Frames, TensorFile
 from .transform import Transform
 
-log = logging.getLogger(__name__)
-FOLDERS: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
-OPEN_FILES = 64
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """A recording and its labels.
-
-    path: of the tensor file, or the folder of RVT. ends_us: of the windows. shown: for each window the labelled time
-    that it shows, an index, or -1. boxes: (N,) ``EVENT_BBOX`` with the classes of the dataset. firsts: for each
-    labelled time, where its boxes begin, and a last entry that ends them.
-    """
-
-    path: Path
-    ends_us: np.ndarray
-    shown: np.ndarray
-    boxes: np.ndarray
-    firsts: np.ndarray
-
-    @property
-    def windows(self) -> int:
-        """How many there are."""
-        return len(self.ends_us)
-
-    def at(self, window: int) -> np.ndarray:
-        """The boxes of a labelled window."""
-        time = self.shown[window]
-        return self.boxes[self.firsts[time] : self.firsts[time + 1]]
+OPEN_FILES, OPEN_RECORDINGS = 64, 16
+"""At a time in each process; of a recording that is read, 6 to 25 MB are in memory."""
 
 
 class RecordedClips(Dataset[Clip]):
@@ -63,7 +35,7 @@ class RecordedClips(Dataset[Clip]):
     The last clip of a recording is filled up with empty, unlabelled frames.
 
     Args:
-        config: the folder, and how its recordings become clips; it must hold tensor files, see ``prepare``.
+        config: the folder, and how its recordings become clips; tensor files are there or ``cache_gb`` is given.
         split: "train", "validation" or "test": the folders train, val and test.
         clip_length: frames per clip (T).
         seed: of the changes to training recordings.
@@ -76,14 +48,14 @@ class RecordedClips(Dataset[Clip]):
     def __init__(self, config: DatasetConfig, split: Split, *, clip_length: int, seed: int = 0) -> None:
         assert config.folder is not None
         self.config, self.split, self.clip_length, self.seed = config, split, clip_length, seed
-        folder = tensor_folder(config)
+        self._source = FrameSource(config, clip_length=clip_length)
+        folder = self._source.folder
         self.class_map = map_classes(read_classes(folder), config.classes, others=config.other_classes)
-        self._files: dict[tuple[int, int], TensorFile] = {}
-        paths = tensor_files(folder / FOLDERS[split])
-        if not paths:
-            raise InputError(f"{folder / FOLDERS[split]} must hold tensor files, and has none. Is the split empty?")
-        with open_tensors(paths[0]) as first:
+        self._files: dict[tuple[int, int], Frames] = {}
+        paths = self._source.paths(FOLDERS[split])
+        with self._source.open(paths[0]) as first:
             self.frame, self.dtype, self.description = first.shape[1:], first.dtype, first.description
+            self._kind = _kind(first)
         self.frame_hw = self.frame[1], self.frame[2]
         self.recordings = [self._labelled(path) for path in paths]
         if not any((each.shown >= 0).any() for each in self.recordings):
@@ -91,7 +63,9 @@ class RecordedClips(Dataset[Clip]):
                 f"labels in {folder / FOLDERS[split]} must be within tolerance_us = {config.tolerance_us} of the ends "
                 "of windows, and none is. Compare their times with those of the recordings."
             )
+        check_frame_type(self.dtype, self.description.representation)
         self.channel_order = channel_order(self.description.representation, self.channels, self.description.parameters)
+        self._transform(BLANK)  # changes that these channels cannot have are refused now
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -104,9 +78,15 @@ class RecordedClips(Dataset[Clip]):
         return self.frame[0]
 
     @property
+    def input(self) -> InputConfig:
+        """What the frames show."""
+        shown = self.description
+        return InputConfig(shown.representation, shown.parameters, shown.duration_us, shown.sensor_hw, self.frame_hw)
+
+    @property
     def names(self) -> list[str]:
         """Of the recordings."""
-        return [each.path.stem for each in self.recordings]
+        return [recording_name(each.path) for each in self.recordings]
 
     @property
     def clip_counts(self) -> list[int]:
@@ -182,35 +162,29 @@ class RecordedClips(Dataset[Clip]):
             is_ignored=torch.from_numpy(rows["class_confidence"] == 0),
         )
 
-    def _file(self, recording: int) -> TensorFile:
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which opens files itself."""
+        return {**self.__dict__, "_files": {}}
+
+    def _file(self, recording: int) -> Frames:
         """Opened in this process, as HDF5 does not share files with its children, and kept open for a while."""
         key = os.getpid(), recording
-        if key not in self._files:
-            while len(self._files) >= OPEN_FILES:
-                self._files.pop(next(iter(self._files))).close()
-            self._files[key] = open_tensors(self.recordings[recording].path)
-        return self._files[key]
+        if (file := self._files.pop(key, None)) is None:
+            file = self._source.open(self.recordings[recording].path)
+        while len(self._files) >= (OPEN_FILES if isinstance(file, TensorFile) else OPEN_RECORDINGS):
+            self._files.pop(next(iter(self._files))).close()
+        self._files[key] = file  # the last, as the first is closed next
+        return file
 
     def _labelled(self, path: Path) -> Labelled:
-        """A recording with its labels; without any, all of its windows are unlabelled."""
-        with open_tensors(path) as file:
-            if (file.shape[1:], file.dtype) != (self.frame, self.dtype):
-                raise InputError(
-                    f"{path} must have frames as the others, {self.dtype} {self.frame}, got {file.shape[1:]}."
-                )
-            ends_us, start_us = file.ends_us, file.description.start_us
-        if path.is_dir():
-            boxes = open_rvt(path)[1]
-            labelled_us = np.unique(boxes["t"])
-        elif (labels := labels_beside(path)) is not None:
-            boxes = read_labels(labels)
-            labelled_us = read_labelled_us(labels, boxes)
-        else:
-            log.warning("%s has no labels beside it: it is seen, and neither trained on nor scored.", path)
-            boxes, labelled_us = np.zeros(0, EVENT_BBOX), np.zeros(0, np.int64)
-        boxes = self.class_map.boxes(boxes)
-        labelled_us = labelled_us[labelled_us >= start_us + self.config.skip_us]
-        boxes = boxes[boxes["t"] >= start_us + self.config.skip_us]
-        shown = align(labelled_us, ends_us, policy=self.config.policy, tolerance_us=self.config.tolerance_us)
-        firsts = np.searchsorted(boxes["t"], np.append(labelled_us, np.iinfo(np.int64).max))
-        return Labelled(path, ends_us, shown, boxes, firsts)
+        """A recording with its labels, once it is sure that its frames are as those of the others."""
+        with self._source.open(path) as file:
+            if (kind := _kind(file)) != self._kind:
+                raise InputError(f"{path} must have frames as the others, {self._kind}, got {kind}.")
+            return join_labels(path, file, self.config, self.class_map)
+
+
+def _kind(file: Frames) -> str:
+    """What its frames are, as an error names it."""
+    shown = file.description
+    return f"{shown.representation} {file.shape[1:]} of {file.dtype} every {shown.duration_us} us"

@@ -14,6 +14,8 @@ Source: the layout that https://github.com/uzh-rpg/RVT reads and writes.
 from __future__ import annotations
 
 import re
+import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,19 +23,21 @@ import numpy as np
 
 from ..checks import InputError
 from ..files import make_folder, replacing
-from .labels import EVENT_BBOX
+from .labels import checked_boxes
 from .store import DAMAGE, Description, TensorFile
 
 REPRESENTATIONS = "event_representations_v2"
 FULL_SIZE, HALF_SIZE = "event_representations.h5", "event_representations_ds2_nearest.h5"
 RVT_NAMES = ("stacked_histogram", "mixed_density_stack")
 """The representations that RVT knows."""
+AGAIN = "Copy or unpack it again."
+UNREADABLE = (*DAMAGE, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
 TOLERANCE_US = 2000
 """A label is that of the window that ends within this time of it; others have no place in such a folder."""
 
 
 def open_rvt(folder: Path, name: str | None = None) -> tuple[TensorFile, np.ndarray]:
-    """The tensors, and the labels (N,) ``EVENT_BBOX`` with their times and sensor pixels as they are.
+    """The tensors, and the labels (N,) ``EVENT_BBOX`` with their times and sensor pixels as they are, sorted by time.
 
     Args:
         folder: of one recording.
@@ -42,18 +46,19 @@ def open_rvt(folder: Path, name: str | None = None) -> tuple[TensorFile, np.ndar
     Raises:
         InputError: if a file is missing or damaged, or there is no one representation of that name.
     """
-    names = sorted(each.parent.name for each in folder.glob(f"{REPRESENTATIONS}/*/event_representations*.h5"))
+    names = check_tensors(folder)
     chosen = [each for each in names if name in (None, each)]
     if len(chosen) != 1:
-        raise InputError(f"{folder} must have one representation{f' {name}' if name else ''}, got {names or 'none'}.")
+        wanted = f"the representation {name}" if name else "one representation"
+        raise InputError(f"{folder} must have {wanted}, got {', '.join(names)}. Move the others away.")
     inner = folder / REPRESENTATIONS / chosen[0]
     path = next(inner.glob("event_representations*.h5"))
+    labels = read_rvt_labels(folder)
     try:
-        ends_us = np.load(inner / "timestamps_us.npy").astype(np.int64)
-        with np.load(folder / "labels_v2" / "labels.npz") as arrays:
-            labels = arrays["labels"].astype(EVENT_BBOX)
-    except DAMAGE as error:
-        raise InputError(f"{folder} must hold RVT's timestamps and labels: {error}.") from error
+        with (inner / "timestamps_us.npy").open("rb") as file:
+            ends_us = np.load(file).astype(np.int64)
+    except UNREADABLE as error:
+        raise InputError(f"{inner / 'timestamps_us.npy'} must be there and whole: {error}. {AGAIN}") from error
     duration_us = _duration_us(chosen[0], ends_us, folder)
     tensors = TensorFile(path, description=Description(chosen[0], (1, 1), duration_us))
     if len(ends_us) != len(tensors):
@@ -65,6 +70,29 @@ def open_rvt(folder: Path, name: str | None = None) -> tuple[TensorFile, np.ndar
     tensors.description = replace(tensors.description, sensor_hw=sensor_hw, start_us=start_us)
     tensors.ends_us = ends_us
     return tensors, labels
+
+
+def read_rvt_labels(folder: Path) -> np.ndarray:
+    """The labels of one recording as ``open_rvt`` gives them.
+
+    Raises:
+        InputError: if they are missing or damaged.
+    """
+    path = folder / "labels_v2" / "labels.npz"
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            labels = arrays["labels"]
+    except UNREADABLE as error:
+        raise InputError(f"{path} must be there and whole, with an array 'labels': {error}. {AGAIN}") from error
+    return checked_boxes(labels, path)
+
+
+def check_tensors(folder: Path) -> list[str]:
+    """The names of the representations of one recording, sorted. Raises ``InputError`` if there are none."""
+    names = sorted(each.parent.name for each in folder.glob(f"{REPRESENTATIONS}/*/event_representations*.h5"))
+    if not names:
+        raise InputError(f"{folder} must have tensors, {REPRESENTATIONS}/<name>/{FULL_SIZE}, and has none. {AGAIN}")
+    return names
 
 
 def write_rvt(folder: Path, tensors: Path, labels: np.ndarray) -> int:

@@ -24,6 +24,7 @@ from .store_writer import write_tensors
 BATCH = 8  # windows at a time
 SEGMENT_WINDOWS = 256  # so many are lost at most when the work is cut short
 DIGEST_PIECES, DIGEST_BYTES = 64, 1 << 16
+MOST_WINDOWS = 10**8
 
 
 class Segment(NamedTuple):
@@ -52,6 +53,54 @@ class Stretch:
     def windows(self) -> int:
         """How many there are in all segments."""
         return sum(segment.windows for segment in self.segments)
+
+
+class Extent(NamedTuple):
+    """The windows of a recording. first: what the first one shows. can_seek: whether reading can begin at any."""
+
+    first: Description
+    windows: int
+    can_seek: bool
+
+
+def extent(
+    path: Path,
+    tensor: TensorConfig,
+    *,
+    size_hw: tuple[int, int] | None = None,
+    origin_us: Callable[[int], int] | None = None,
+) -> Extent:
+    """The windows from that of the first event to that of the last; cheap where reading can begin anywhere.
+
+    Args:
+        path: of the recording.
+        tensor: the windows, and their frames.
+        size_hw: of the sensor, for formats that do not say.
+        origin_us: where windows begin, from the time of the first event; at multiples of their length if not given.
+
+    Raises:
+        InputError: if the recording cannot be read, has no events or too many windows, or frames cannot be made of it.
+    """
+    with open_recording(path, size_hw=size_hw) as recording:
+        span_us = recording.span_us()
+        if span_us is None:
+            raise InputError(f"{path} must have events, and has none.")
+        sensor_hw, can_seek = recording.size_hw, recording.is_indexed
+    empty_frame(tensor, sensor_hw)
+    first_us, last_us = span_us
+    start_us = origin_us(first_us) if origin_us else first_us // tensor.window_us * tensor.window_us
+    windows = (last_us - start_us) // tensor.window_us + 1
+    if windows > MOST_WINDOWS:
+        raise InputError(f"{path} must have at most {MOST_WINDOWS:,} windows, got {windows:,}. Make them longer.")
+    window = Description(
+        representation=tensor.representation,
+        parameters=tensor.parameters,
+        sensor_hw=sensor_hw,
+        duration_us=tensor.window_us,
+        start_us=start_us,
+        source=path.name,
+    )
+    return Extent(window, windows, can_seek)
 
 
 def make(stretch: Stretch, report: Callable[[int], None]) -> Counter[str]:

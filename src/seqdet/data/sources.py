@@ -1,24 +1,80 @@
-"""From what a user has, a folder of recordings or of tensor files, or nothing yet, to tensor files."""
+"""From what a user has, a folder of recordings or of tensor files, or nothing yet, to the frames of a dataset."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+from functools import partial
 from pathlib import Path
 
+from tqdm import tqdm
+
 from ..checks import InputError
-from ..config import DatasetConfig
+from ..config import DatasetConfig, TensorConfig
 from ..config_files import to_dict
-from .event_digits_folder import write_event_digits
+from .cached import CachedRecording, FrameMaker, facts_file
+from .channels import check_frame_type
+from .checking import check_folder
+from .disk_cache import DiskCache
+from .event_digits_folder import FOLDERS, write_event_digits
 from .jobs import Options
+from .labels import recording_name
+from .layouts import recording_files
 from .precompute import precompute
+from .processes import Report, each
 from .rvt import REPRESENTATIONS, open_rvt
-from .store import TensorFile, has_frames
+from .segments import empty_frame
+from .store import Frames, TensorFile, has_frames
+
+log = logging.getLogger(__name__)
+
+
+class FrameSource:
+    """The frames of a dataset: in tensor files, or of recordings with a cache.
+
+    folder: with the names of the classes and the parts.
+
+    Args:
+        config: the dataset.
+        clip_length: frames that are read at once.
+
+    Raises:
+        InputError: if there is no such folder.
+    """
+
+    def __init__(self, config: DatasetConfig, *, clip_length: int) -> None:
+        assert config.folder is not None
+        self._tensor, self._clip_length = config.tensor, clip_length
+        self.folder, self._cache = tensor_folder(config), None
+        if config.cache_gb is not None and self.folder != config.folder:
+            self._cache = DiskCache(cache_folder(config), int(config.cache_gb * 1e9))
+            self.folder = config.folder
+
+    def paths(self, part: str) -> list[Path]:
+        """The recordings or tensor files of a part, by name.
+
+        Raises:
+            InputError: if there are none.
+        """
+        folder = self.folder / part
+        if paths := tensor_files(folder) if self._cache is None else recordings(folder):
+            return paths
+        kind = "tensor files" if self._cache is None else "recordings"
+        raise InputError(f"{folder} must hold {kind}, and has none. Is the split empty?")
+
+    def open(self, path: Path) -> Frames:
+        """The frames of one of them. Raises ``InputError`` as ``TensorFile``, ``open_rvt`` and ``CachedRecording``."""
+        if self._cache is not None:
+            return CachedRecording(path, self._tensor, self._cache, clip_length=self._clip_length)
+        return open_rvt(path)[0] if path.is_dir() else TensorFile(path)
 
 
 def prepare(config: DatasetConfig) -> None:
     """Simulate what is to be simulated, and make recordings into tensors; what is there stays.
+
+    With ``cache_gb`` recordings are only looked at, and the log says how large their tensors would be.
 
     Raises:
         InputError: if a recording cannot be read, or the folder holds something else.
@@ -27,11 +83,52 @@ def prepare(config: DatasetConfig) -> None:
     workers = os.cpu_count() or 1
     if config.simulate:
         write_event_digits(config.folder, config.scene, workers=workers)
+    check_folder(config.folder, config.classes, config.other_classes)
     target = tensor_folder(config)
     if target != config.folder:
+        check_frame_type(empty_frame(config.tensor, (1, 1)).dtype, config.tensor.representation)
+    if target != config.folder and config.cache_gb is not None:
+        _look(config.folder, config.tensor, cache_folder(config), config.cache_gb, workers)
+    elif target != config.folder:
         outcome = precompute([config.folder], Options(target, config.tensor), workers=workers)
         if outcome.failed:
             raise InputError(outcome.failed[0])
+
+
+def _look(folder: Path, tensor: TensorConfig, cache: Path, cache_gb: float, workers: int) -> None:
+    """Look at all recordings, which may take a pass over each the first time."""
+    paths = [path for part in FOLDERS.values() for path in recordings(folder / part)]
+    unknown = [path for path in paths if not facts_file(path, tensor, cache).is_file()]
+    examine = partial(_examine, tensor=tensor, cache=cache)
+    with tqdm(total=len(unknown), desc="looking", unit="recording", leave=False, disable=not unknown) as bar:
+        for _, result in each(examine, unknown, workers=max(min(workers, len(unknown)), 1), bar=bar):
+            if isinstance(result, InputError):
+                raise result
+    total_gb = sum(FrameMaker(path, tensor, cache).disk_bytes for path in paths) / 1e9
+    share = "all of them" if total_gb <= cache_gb else f"{cache_gb / total_gb:.0%}; the others are made in every epoch"
+    log.info(
+        "All tensors of %s take about %.3g GB; %s may keep up to %.3g GB, %s.",
+        *(folder, total_gb, cache, cache_gb, share),
+    )
+
+
+def _examine(path: Path, report: Report, *, tensor: TensorConfig, cache: Path) -> None:
+    FrameMaker(path, tensor, cache)
+    report(1)
+
+
+def cache_folder(config: DatasetConfig) -> Path:
+    """Where tensors are kept that are made while recordings play. Raises ``InputError`` as ``tensor_folder``."""
+    folder = tensor_folder(config)
+    return config.tensors or folder.with_name(f"{folder.name}-cache")
+
+
+def recordings(folder: Path) -> list[Path]:
+    """The recordings in a folder, in the order of their tensor files."""
+    return sorted(
+        (path for path in recording_files(folder) if path.parent == folder),
+        key=lambda path: path.with_name(f"{recording_name(path)}.h5"),
+    )
 
 
 def tensor_folder(config: DatasetConfig) -> Path:
@@ -54,8 +151,3 @@ def tensor_folder(config: DatasetConfig) -> Path:
 def tensor_files(folder: Path) -> list[Path]:
     """The files of a folder that end as tensor files do, and the folders of RVT in it, by name."""
     return sorted([*folder.glob("*.h5"), *(path.parent for path in folder.glob(f"*/{REPRESENTATIONS}"))])
-
-
-def open_tensors(path: Path) -> TensorFile:
-    """A tensor file, or the tensors in a folder of RVT. Raises ``InputError`` as ``TensorFile`` and ``open_rvt``."""
-    return open_rvt(path)[0] if path.is_dir() else TensorFile(path)

@@ -11,17 +11,27 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import hdf5plugin
 import numpy as np
 
 from ..checks import InputError, check_shape
+from ..events.hdf5_rows import check_filters
 
 FORMAT_VERSION = 1
 SHARED = ("max_incr_per_pixel",)
 """Parameters that the vendor's files have as attributes of their own."""
+VENDOR_NAMES = {
+    "histo": "histogram",
+    "histo_quantized": "histogram_quantized",
+    "diff": "difference",
+    "diff_quantized": "difference_quantized",
+    "timesurface": "time_surface",
+    "multi_channel_timesurface": "multi_channel_time_surface",
+}
+"""What the vendor's tools call representations, and what they are called here; an ``event_cube`` is one in both."""
 DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError)
 
 
@@ -29,7 +39,8 @@ DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError)
 class Description:
     """What the frames of a file show.
 
-    representation, parameters: the function of ``seqdet.events.tensors`` and its arguments; of other tools, their name.
+    representation, parameters: the function of ``seqdet.events.tensors`` and its arguments; of other tools, their name
+    where it is none of ``VENDOR_NAMES``.
     sensor_hw: height and width of the sensor in pixels, which labels refer to.
     start_us, duration_us: frame n shows the events of [start_us + n * duration_us, start_us + (n + 1) * duration_us).
     source, source_digest: name and digest of the recording; empty if unknown.
@@ -82,6 +93,7 @@ class TensorFile:
             raise InputError(f"{path} must be a whole HDF5 tensor file: {error}.") from error
         try:
             self.data = find_dataset(self._file)
+            check_filters(self.data, self.path)
             self.description = description or _described(self.data, self.path)
             self.shape, self.dtype = tuple(map(int, self.data.shape)), self.data.dtype
         except DAMAGE as error:
@@ -107,13 +119,7 @@ class TensorFile:
         Raises:
             InputError: if they are not in the file, ``out`` does not fit, or they are damaged.
         """
-        if not 0 <= start <= stop <= len(self):
-            raise InputError(f"frames must be within 0 to {len(self)} of {self.path}, got {start} to {stop}.")
-        frames = np.empty((stop - start, *self.shape[1:]), self.dtype) if out is None else out
-        if frames.shape != (stop - start, *self.shape[1:]) or frames.dtype != self.dtype:
-            raise InputError(
-                f"out must be {self.dtype} {(stop - start, *self.shape[1:])}, got {frames.dtype} {frames.shape}."
-            )
+        frames = frames_to_fill(self, start, stop, out)
         try:
             if len(frames):
                 self.data.read_direct(frames, np.s_[start:stop])
@@ -126,6 +132,35 @@ class TensorFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+class Frames(Protocol):
+    """The frames of a recording, as ``TensorFile`` has them."""
+
+    path: Path
+    description: Description
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    ends_us: np.ndarray
+
+    def __enter__(self) -> Frames: ...
+
+    def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None: ...
+
+    def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray: ...
+
+    def close(self) -> None: ...
+
+
+def frames_to_fill(source: Frames, start: int, stop: int, out: np.ndarray | None) -> np.ndarray:
+    """Where frames [start, stop) go: ``out`` or a new array. Raises ``InputError`` as ``TensorFile.read``."""
+    if not 0 <= start <= stop <= source.shape[0]:
+        raise InputError(f"frames must be within 0 to {source.shape[0]} of {source.path}, got {start} to {stop}.")
+    shape = stop - start, *source.shape[1:]
+    frames = np.empty(shape, source.dtype) if out is None else out
+    if frames.shape != shape or frames.dtype != source.dtype:
+        raise InputError(f"out must be {source.dtype} {shape}, got {frames.dtype} {frames.shape}.")
+    return frames
 
 
 def has_frames(path: Path) -> bool:
@@ -151,11 +186,11 @@ def _described(data: h5py.Dataset, path: Path) -> Description:
     attributes: dict[str, Any] = dict(data.attrs)
     if "delta_t" not in attributes:
         raise InputError(f"{path} must say how long its windows are, in an attribute delta_t, and does not.")
-    version = int(attributes.get("seqdet_version", 0))
+    version, name = int(attributes.get("seqdet_version", 0)), _text(attributes.get("events_to_tensor", ""))
     if version > FORMAT_VERSION:
         raise InputError(f"{path} must have format version {FORMAT_VERSION} at most, got {version}. Update seqdet.")
     return Description(
-        representation=_text(attributes.get("events_to_tensor", "")),
+        representation=name if version else VENDOR_NAMES.get(name, name),
         sensor_hw=(
             int(attributes.get("event_input_height", data.shape[2])),
             int(attributes.get("event_input_width", data.shape[3])),

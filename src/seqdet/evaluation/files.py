@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..checks import InputError
-from ..data.classes import read_classes
+from ..data.classes import ClassMap, map_classes, read_classes
 from ..data.labels import (
     CLASSES_FILE,
     EVENT_BBOX,
@@ -19,6 +19,7 @@ from ..data.labels import (
     read_labelled_us,
     read_labels,
 )
+from ..data.rvt import read_rvt_labels
 
 SUFFIXES = (".npy", ".csv", ".txt")
 COLUMNS: tuple[str, ...] = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
@@ -36,29 +37,65 @@ class Truth:
     labelled_us: dict[str, np.ndarray]
     class_names: tuple[str, ...]
 
+    def mapped(self, classes: ClassMap) -> Truth:
+        """The same with the classes of a dataset that keeps, renames or merges some."""
+        boxes = {name: classes.boxes(rows) for name, rows in self.boxes.items()}
+        return Truth(boxes, self.labelled_us, classes.names)
+
+
+def split_folder(folder: Path, split: str) -> Path:
+    """Where the recordings of a split are: in a folder of that name, or here if there is no split."""
+    return folder / split if any((folder / name).is_dir() for name in SPLITS) else folder
+
 
 def read_truth(folder: Path, *, split: str = "test", classes: tuple[str, ...] = ()) -> Truth:
     """The labels of a dataset in the standard layout, or of a plain folder of label files.
 
     Args:
-        folder: with train, val and test, of which only ``split`` is read, or with label files.
+        folder: with train, val and test, of which only ``split`` is read, or with label files, or folders of RVT.
         split: of the dataset.
         classes: names where neither the folder nor the one above has a ``label_map_dictionary.json``.
 
     Raises:
         InputError: if there are no labels, a file is damaged, or the classes have no names.
     """
-    is_dataset = any((folder / name).is_dir() for name in SPLITS)
-    inside = folder / split if is_dataset else folder
+    inside = split_folder(folder, split)
     paths = _by_name(sorted(inside.rglob(f"*{LABEL_SUFFIX}")))
+    paths |= {name_of(path.parent): path.parent for path in sorted(inside.glob("*/labels_v2"))}
     if not paths:
         raise InputError(f"{inside} must hold label files, which end in {LABEL_SUFFIX}, and holds none.")
     listed = [each for each in (folder, folder.resolve().parent) if (each / CLASSES_FILE).is_file()]
     if not listed and not classes:
         raise InputError(f"{folder} must hold a {CLASSES_FILE} with the names of the classes, and holds none.")
-    boxes = {name: read_labels(path) for name, path in paths.items()}
-    labelled_us = {name: read_labelled_us(path, boxes[name]) for name, path in paths.items()}
-    return Truth(boxes, labelled_us, read_classes(listed[0]) if listed else classes)
+    return truth_of(paths, read_classes(listed[0]) if listed else classes)
+
+
+def truth_of(paths: Mapping[str, Path], class_names: tuple[str, ...]) -> Truth:
+    """The labels of recordings by their names, from label files or folders of RVT.
+
+    Raises:
+        InputError: if one is damaged.
+    """
+    boxes, labelled_us = {}, {}
+    for name, path in paths.items():
+        if path.is_dir():
+            boxes[name] = read_rvt_labels(path)
+            labelled_us[name] = np.unique(boxes[name]["t"])
+        else:
+            boxes[name] = read_labels(path)
+            labelled_us[name] = read_labelled_us(path, boxes[name])
+    return Truth(boxes, labelled_us, class_names)
+
+
+def of_classes(truth: Truth, detections: Path) -> Truth:
+    """The truth by the class indices of a folder of detections, where that has a ``label_map_dictionary.json``.
+
+    Raises:
+        InputError: if that names a class that the data set does not have.
+    """
+    if not (detections / CLASSES_FILE).is_file():
+        return truth
+    return truth.mapped(map_classes(truth.class_names, read_classes(detections)))
 
 
 def read_detections(path: Path) -> dict[str, np.ndarray]:

@@ -165,7 +165,7 @@ def _notes(
         notes.append(f"{len(absent)} of {len(truth)} recordings have no detections and count as empty: {some(absent)}.")
     if not (~targets["is_ignored"]).any():
         notes.append(f"No truth box is left to score{' but ignored ones' if len(targets) else ''}.")
-    if not len(guesses) and any(map(len, detections.values())):
+    if len(targets) and not len(guesses) and any(map(len, detections.values())):
         notes.append(
             "No detection is in any frame; do their times follow the clock of the recordings, in microseconds?"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,12 @@ class Labelled(NamedTuple):
 
 
 def from_boxes(
-    truth: Sequence[Boxes], detections: Sequence[Boxes], recordings: Sequence[int], times_us: Sequence[int]
+    truth: Sequence[Boxes],
+    detections: Sequence[Boxes],
+    recordings: Sequence[int],
+    times_us: Sequence[int],
+    *,
+    scale_xy: tuple[float, float] = (1, 1),
 ) -> Labelled:
     """The labelled frames of any number of recordings, in any order.
 
@@ -30,6 +36,7 @@ def from_boxes(
         detections: with scores.
         recordings: number of the recording of every frame, which becomes its name.
         times_us: of every frame.
+        scale_xy: what pixels are multiplied by.
 
     Raises:
         InputError: if the lengths differ, detections have no scores, or two frames have one recording and time.
@@ -45,16 +52,18 @@ def from_boxes(
     names = {str(number): number for number in np.unique(of_frame).tolist()}
     tables = []
     for boxes in (truth, detections):
-        rows = np.concatenate([np.zeros(0, EVENT_BBOX), *map(_rows, boxes, times.tolist())])
+        parts = map(partial(event_boxes, scale_xy=scale_xy), boxes, times.tolist())
+        rows = np.concatenate([np.zeros(0, EVENT_BBOX), *parts])
         owners = np.repeat(of_frame, [len(each) for each in boxes])
         tables.append({name: rows[owners == number] for name, number in names.items()})
     labelled_us = {name: np.sort(times[of_frame == number]) for name, number in names.items()}
     return Labelled(tables[0], tables[1], labelled_us)
 
 
-def _rows(boxes: Boxes, time_us: int) -> np.ndarray:
+def event_boxes(boxes: Boxes, time_us: int, *, scale_xy: tuple[float, float] = (1, 1)) -> np.ndarray:
+    """The boxes of a frame as (N,) ``EVENT_BBOX``, their pixels times ``scale_xy``; ignored ones of confidence 0."""
     rows = np.zeros(len(boxes), EVENT_BBOX)
-    xyxy = boxes.xyxy.double().numpy(force=True)
+    xyxy = boxes.xyxy.double().numpy(force=True) * np.tile(scale_xy, 2)
     rows["t"], rows["class_id"] = time_us, boxes.labels.numpy(force=True)
     rows["x"], rows["y"], rows["w"], rows["h"] = *xyxy[:, :2].T, *(xyxy[:, 2:] - xyxy[:, :2]).T
     rows["class_confidence"] = 1

@@ -19,11 +19,15 @@ class Matches:
 
     outcomes: (10, D) int8, by IoU threshold: 1 a hit, 0 an error, -1 neither as it matched an ignored box.
     detection_recordings: (D,) index of the recording of each.
+    rows: (D,) of each in the table of the detections.
+    owners: (D,) row in the table of the truth of what each matched at the lowest threshold, or -1.
     targets: (recordings,) how many truth boxes there are to be found in each.
     """
 
     outcomes: np.ndarray
     detection_recordings: np.ndarray
+    rows: np.ndarray
+    owners: np.ndarray
     targets: np.ndarray
 
     def average_precision(self, weights: np.ndarray) -> np.ndarray:
@@ -48,15 +52,16 @@ def match(frames: Frames, label: int, is_left_out: np.ndarray | None = None) -> 
         is_left_out: (rows of the truth,) truth boxes that are neither targets nor, where they are found, errors. Other
             than an ignored region such a box takes one detection and by its IoU, as COCO's boxes of other areas.
     """
-    chosen = frames.truth["labels"] == label
+    chosen = np.flatnonzero(frames.truth["labels"] == label)
     truth = frames.truth[chosen]
     left_out = truth["is_ignored"] if is_left_out is None else truth["is_ignored"] | is_left_out[chosen]
     order = np.lexsort((left_out, truth["frame"]))
-    truth, left_out = truth[order], left_out[order]
-    detections = frames.detections[frames.detections["labels"] == label]
-    detections = detections[np.lexsort((-detections["scores"], detections["frame"]))]
+    chosen, truth, left_out = chosen[order], truth[order], left_out[order]
+    rows = np.flatnonzero(frames.detections["labels"] == label)
+    rows = rows[np.lexsort((-frames.detections["scores"][rows], frames.detections["frame"][rows]))]
+    detections = frames.detections[rows]
     edges = np.arange(len(frames.recording_of_frame) + 1)
-    outcomes = _match(
+    outcomes, owners = _match(
         np.ascontiguousarray(truth["xyxy"]),
         left_out,
         np.ascontiguousarray(truth["is_ignored"]),
@@ -70,21 +75,27 @@ def match(frames: Frames, label: int, is_left_out: np.ndarray | None = None) -> 
     return Matches(
         outcomes=np.ascontiguousarray(outcomes[:, best_first]),
         detection_recordings=frames.recording_of_frame[detections["frame"][best_first]],
+        rows=rows[best_first],
+        owners=np.append(chosen, -1)[owners][best_first],
         targets=np.bincount(of_target, minlength=len(frames.recordings)),
     )
 
 
 @njit(cache=True, nogil=True)
 def _match(truth, is_left_out, is_crowd, truth_edges, detections, detection_edges, thresholds):
-    """(thresholds, D) outcomes. Boxes are sorted by frame; in it truth that is left out comes last, scores fall."""
+    """Outcomes (thresholds, D), and the truth (D,) that each detection matched at the first threshold, or -1.
+
+    Boxes are sorted by frame; in it truth that is left out comes last, scores fall.
+    """
     outcomes = np.zeros((len(thresholds), len(detections)), np.int8)
+    owners = np.full(len(detections), -1)
     for frame in range(len(truth_edges) - 1):
         first, last = truth_edges[frame], truth_edges[frame + 1]
         start, stop = detection_edges[frame], detection_edges[frame + 1]
         overlaps = np.zeros((stop - start, last - first))
         for d in range(start, stop):
             for g in range(first, last):
-                overlaps[d - start, g - first] = _overlap(detections[d], truth[g], is_crowd[g])
+                overlaps[d - start, g - first] = overlap(detections[d], truth[g], is_crowd[g])
         for n in range(len(thresholds)):
             is_taken = np.zeros(last - first, np.bool_)
             for d in range(start, stop):
@@ -99,11 +110,13 @@ def _match(truth, is_left_out, is_crowd, truth_edges, detections, detection_edge
                 if found >= 0:
                     is_taken[found - first] = True
                     outcomes[n, d] = -1 if is_left_out[found] else 1
-    return outcomes
+                    if n == 0:
+                        owners[d] = found
+    return outcomes, owners
 
 
 @njit(cache=True, nogil=True)
-def _overlap(box, other, is_crowd):
+def overlap(box, other, is_crowd):
     """Intersection over union, or over the area of ``box`` where the other is a crowd."""
     width = min(box[2], other[2]) - max(box[0], other[0])
     height = min(box[3], other[3]) - max(box[1], other[1])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +26,7 @@ FORMATS = {
 }
 WORDS = {"EVT2": ("<u4", decode_evt2), "EVT2.1": ("<u8", decode_evt21), "EVT3": ("<u2", decode_evt3)}
 SWAPPED, AS_THEY_ARE = 0, 32  # how far the half with the type lies above the other
-LOOKED_AT = 1 << 17  # words in which the order of the halves has to show
+LOOKED_AT = 1 << 20  # bytes in which the order of the halves has to show
 
 
 class EvtSource(WordSource):
@@ -53,46 +55,54 @@ def open_evt(path: Path, *, strict: bool = False, time_shift: bool = False) -> E
             order than the header says; if strict, also if the header states a size that cannot be.
     """
     header = read_header(path)
+    with path.open("rb") as file:
+        file.seek(header.length)
+        coding = find_coding(header, file.read(LOOKED_AT), name=str(path), time_shift=time_shift)
+    return EvtSource(path, header, largest=COORDINATES, offset=header.length, strict=strict, **coding._asdict())
+
+
+class Coding(NamedTuple):
+    """How words become events: name of the encoding, dtype of a word, its kernel and what that knows at the start."""
+
+    format: str
+    word: str
+    decode: Callable[..., tuple[int, int, int]]
+    state: np.ndarray
+
+
+def find_coding(header: Header, start: bytes, *, name: str, time_shift: bool = False) -> Coding:
+    """What the header of a RAW recording says, and the bytes after it, at most ``LOOKED_AT``, do not deny.
+
+    Raises:
+        InputError: as ``open_evt``; ``name`` says what it is about.
+    """
     encoding = header.encoding
     if encoding is None:
         raise InputError(
-            f"{path} must begin with a RAW header, lines such as '% evt 3.0' or '% format EVT3', and does not."
+            f"{name} must begin with a RAW header, lines such as '% evt 3.0' or '% format EVT3', and does not."
         )
     if encoding not in FORMATS:
-        raise InputError(f"{path} must be in EVT2, EVT2.1 or EVT3, got {encoding}. Convert it with the vendor's tools.")
+        raise InputError(f"{name} must be in EVT2, EVT2.1 or EVT3, got {encoding}. Convert it with the vendor's tools.")
     format = FORMATS[encoding]
     if time_shift and format != "EVT3":
-        raise InputError(f"time_shift must be off for {path}: it is a habit of EVT3, and this is {format}.")
-    option = _halves(path, header) if format == "EVT2.1" else int(time_shift)
+        raise InputError(f"time_shift must be off for {name}: it is a habit of EVT3, and this is {format}.")
+    option = _halves(name, header, start) if format == "EVT2.1" else int(time_shift)
     word, decode = WORDS[format]
-    return EvtSource(
-        path,
-        header,
-        format=format,
-        largest=COORDINATES,
-        offset=header.length,
-        word=word,
-        decode=decode,
-        state=first_state(option),
-        strict=strict,
-    )
+    return Coding(format, word, decode, first_state(option))
 
 
-def _halves(path: Path, header: Header) -> int:
+def _halves(name: str, header: Header, start: bytes) -> int:
     """How the halves of a 64-bit word lie, by the header; refused if the words themselves say otherwise."""
     stated = header.fields.get("endianness", "legacy")
     if stated not in ("little", "legacy"):
-        raise InputError(f"{path} must state endianness little or legacy, or none for legacy, got {stated!r}.")
-    with path.open("rb") as file:
-        file.seek(header.length)
-        content = file.read(8 * LOOKED_AT)
-    low, high = np.frombuffer(content, "<u4", len(content) // 8 * 2).reshape(-1, 2).T
+        raise InputError(f"{name} must state endianness little or legacy, or none for legacy, got {stated!r}.")
+    low, high = np.frombuffer(start, "<u4", len(start) // 8 * 2).reshape(-1, 2).T
     ticks = {"little": _ticks(high), "legacy": _ticks(low)}
     other = "legacy" if stated == "little" else "little"
     if ticks[other] > 2 * ticks[stated] + 2:
         remedy = "add endianness=little to" if other == "little" else "take the endianness from"
         raise InputError(
-            f"{path} must hold 64-bit words in the order that its header says, {stated}, but time advances only when "
+            f"{name} must hold 64-bit words in the order that its header says, {stated}, but time advances only when "
             f"they are read as {other}. If the header was changed, {remedy} its line '% format'."
         )
     return AS_THEY_ARE if stated == "little" else SWAPPED

@@ -48,6 +48,8 @@ class Rows:
             raise InputError(f"{path} must have columns {names} of integers in {where}; it is no such recording.")
         self.is_ecf = table == ECF_TABLE and _is_ecf(self._parts[0], path)
         self._step = step = max((part.chunks[0] for part in self._parts if part.chunks), default=1)
+        for part in () if self.is_ecf else self._parts:
+            check_filters(part, path)
         if step > MOST_ROWS:
             raise InputError(f"{path} must have chunks of at most {MOST_ROWS} rows, got {step}; try h5repack.")
         length, file_bytes = min(len(part) for part in self._parts), path.stat().st_size
@@ -86,6 +88,18 @@ class Rows:
         if not stop - first <= len(events) <= self._step:
             raise InputError(f"an ECF chunk must have {stop - first} to {self._step} events, got {len(events)}.")
         return {name: getattr(events, name)[start - first : stop - first] for name in self._names}
+
+
+def check_filters(dataset: h5py.Dataset, path: Path) -> None:
+    """Raise ``InputError`` if the HDF5 library lacks what a dataset is compressed with."""
+    properties = dataset.id.get_create_plist()
+    for number, _, _, name in map(properties.get_filter, range(properties.get_nfilters())):
+        if not h5py.h5z.filter_avail(number):
+            named = f"{number} ({name.decode(errors='replace')})" if name else f"{number}"
+            raise InputError(
+                f"{path} is compressed with the HDF5 filter {named}, which cannot be loaded. Install it, most by "
+                "pip install -U hdf5plugin, or write the file again with gzip or without a filter."
+            )
 
 
 def _is_ecf(dataset: h5py.Dataset, path: Path) -> bool:

@@ -42,9 +42,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """The header of a RAW or DAT file; of a file without one, no fields and the length 0.
-
-    It ends after a line ``% end``, or where a line does not begin with ``% `` or holds control characters.
+    """The header of a RAW or DAT file; see ``parse_header``.
 
     Raises:
         InputError: if the file cannot be read.
@@ -54,6 +52,14 @@ def read_header(path: Path) -> Header:
             head = file.read(LONGEST)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return parse_header(head)
+
+
+def parse_header(head: bytes) -> Header:
+    """The header at the start of ``head``; of content without one, no fields and the length 0.
+
+    It ends after a line ``% end``, or where a line does not begin with ``% `` or holds control characters.
+    """
     fields: dict[str, str] = {}
     length = 0
     while head.startswith(b"% ", length):

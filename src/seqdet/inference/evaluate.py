@@ -4,51 +4,64 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
-from ..checks import InputError
-from ..config import RunConfig
-from ..config_files import read_config, to_yaml
-from ..data.loading import evaluation_loader
+from ..checks import InputError, check_at_least
+from ..config_files import read_config
+from ..data.digits import Split
 from ..devices import choose_device
-from ..evaluation.coco import CocoEvaluator, CocoScores
-from ..files import write_text
-from ..models.detector import Detector
+from ..evaluation.files import Truth
+from ..evaluation.protocols import find_protocol
+from ..evaluation.report import judge
+from ..evaluation.rows import labels_of
+from ..files import make_folder, write_text
 from ..models.weights import load_detector
-from ..runs import METRICS_FORMAT, TRAINING_FORMAT, RunFolder, versions
-from ..structures import Boxes, Clip
-from ..viz.charts import Chart
-from ..viz.html import Report, write_report
+from ..runs import METRICS_FORMAT, RunFolder, versions
+from ..viz.html import write_report
+from ..viz.tensor_images import painter
 from ..viz.tiles import play
 from ..viz.video import write_video
-from .curves import read_curves
-from .pictures import painter, strips
-from .predict import predict
-from .still import LabelledFrames
+from .answers import write_detections
+from .facts import training_facts
+from .held_out import HeldOut
+from .page import page
+from .scoring import Scored, bins, score
 
-SHOWN_SCORE = 0.3
-"""Least score of a detection in the video and the pictures; the evaluation counts those from 0.01 on."""
-COUNTED_SCORE = 0.01
-VIDEO_FRAMES, VIDEO_FPS, VIDEO_COLUMNS = 96, 10, 4
-"""Least frames of every lane that the video shows, pictures a second (half as fast as they came), lanes in a row."""
+VIDEO_FPS, VIDEO_COLUMNS = 10, 4
+"""Pictures a second (half as fast as they came), lanes in a row."""
 
 
-def evaluate(run: Path | str) -> dict[str, Any]:
-    """Score the detector of a run on its test split; the content of ``metrics.json``.
+def evaluate(
+    run: Path | str,
+    dataset: Path | str | None = None,
+    *,
+    split: Split = "test",
+    protocol: str | None = None,
+    other: str | None = None,
+    samples: int = 0,
+    events: bool = True,
+    detections: Path | None = None,
+) -> dict[str, Any]:
+    """Score the detector of a run on held-out recordings; the content of ``metrics.json``.
 
     Writes ``metrics.json``, ``demo.mp4`` (held-out clips, truth and detections) and ``report.html`` to the folder, over
-    those of an earlier evaluation.
+    those of an earlier evaluation. The scores are those of plain COCO over the labelled windows as the detector sees
+    them; a protocol goes by the labels in the files, and its scores stand under ``by_protocol``.
 
     Args:
         run: folder of a finished training.
+        dataset: another folder of recordings or tensors that fit the detector; the run's own if not given.
+        split: of the dataset.
+        protocol: ``name@version``, or a name, by which to score as files of detections are scored.
+        other: a protocol whose figure to explain, starting from the first.
+        samples: of a bootstrap over recordings for intervals of the protocol; 0 for none.
+        events: read the recordings, where there are some, and score boxes by how long they have had no events.
+        detections: folder for the detections as files, which ``evaluate_files`` scores the same.
 
     Raises:
-        InputError: if there is no trained detector, or a file is damaged or cannot be written.
+        InputError: if there is no trained detector, a protocol or the data do not fit it, or a file is damaged or
+            cannot be written.
     """
     folder = RunFolder(Path(run))
     folder.check_holds_run()
@@ -56,17 +69,42 @@ def evaluate(run: Path | str) -> dict[str, Any]:
         raise InputError(
             f"{folder.root} must hold a finished training. Go on with: seqdet train --resume {folder.root}"
         )
-    config, training = read_config(folder.config), _training_facts(folder.training)
+    if (other or samples) and not protocol:
+        raise InputError("--protocol must be given to compare it with another or to resample its figures.")
+    rules, second = find_protocol(protocol or "coco"), find_protocol(other) if other else None
+    config, training = read_config(folder.config), training_facts(folder.training)
     detector = load_detector(folder.detector, device=choose_device(config.train.device))
+    data = HeldOut(config, split, dataset=Path(dataset) if dataset else None)
+    for each in (rules, second or rules):
+        labels_of(each, detector.config.classes)  # which may refuse, and should before minutes have passed
+    if samples:
+        check_at_least(len(data.names), 2, "recordings to resample")
+    if detections:
+        make_folder(detections)
     started = time.monotonic()
-    scores, still, shown = _score(detector, config, training["precision"])
-    seconds = round(time.monotonic() - started, 1)
+    asked = rules if protocol or detections else None
+    scored = score(detector, data, precision=training["precision"], protocol=asked)
+    by_protocol: dict[str, Any] = {}
+    if protocol and scored.answers is not None:
+        truth = data.truth or Truth(scored.parts.truth, scored.parts.labelled_us, detector.config.classes)
+        counts = data.events(truth.boxes) if events else None
+        verdict = judge(truth, scored.answers, rules, other=second, samples=samples, events=counts)
+        by_protocol = {"by_protocol": {**verdict.facts, "lines": verdict.lines}}
+    if detections and scored.answers is not None:
+        write_detections(detections, scored.answers, detector.config.classes)
     metrics = {
         "format": METRICS_FORMAT,
-        **scores.as_dict(),
-        **still,
-        "split": "test",
-        "evaluation_seconds": seconds,
+        **scored.scores.as_dict(),
+        "protocol": scored.protocol and scored.protocol.title,
+        "digest": scored.protocol and scored.protocol.digest,
+        **scored.still,
+        "breakdowns": by_protocol["by_protocol"]["breakdowns"] if by_protocol else bins(scored, data, events=events),
+        "reliability": scored.reliability.as_dict(),
+        "errors": scored.errors.as_dict(),
+        **by_protocol,
+        "dataset": str(dataset or config.data.dataset.folder or "moving digits"),
+        "split": split,
+        "evaluation_seconds": round(time.monotonic() - started, 1),
         "training_frames": training["frames"],
         "training_seconds": training["seconds"],
         "training_frames_per_second": training["frames_per_second"],
@@ -75,130 +113,14 @@ def evaluate(run: Path | str) -> dict[str, Any]:
         "versions": versions(),
     }
     write_text(folder.metrics, json.dumps(metrics, indent=2) + "\n")
-    classes = detector.config.classes
-    look: Any = {"classes": classes, "columns": VIDEO_COLUMNS, "paint": (paint := painter(config))}
-    write_video(folder.video, (image for clip, boxes in shown for image in play(clip, boxes, **look)), fps=VIDEO_FPS)
-    write_report(
-        folder.report, _report(config, scores, metrics, strips(shown, config, paint), read_curves(folder.logs))
-    )
+    _show(scored, data, metrics, folder)
     return metrics
 
 
-def summary(metrics: dict[str, Any], run: Path | str) -> str:
-    """The main numbers of ``evaluate`` and where its files are, as a few lines of text."""
-    folder = RunFolder(Path(run))
-    figures = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR")
-    numbers = "  ".join(f"{name} {_figure(metrics[name])}" for name in figures)
-    return "\n".join(
-        [
-            f"{metrics['frames']} held-out frames: {numbers}",
-            *_still_lines(metrics),
-            f"trained on {metrics['training_frames']} frames in {metrics['training_seconds']:.0f} s "
-            f"({metrics['training_frames_per_second']:.0f} frames/s, {metrics['precision']})",
-            *(f"{path}" for path in (folder.report, folder.video, folder.metrics, folder.detector)),
-        ]
-    )
-
-
-def _still_lines(metrics: dict[str, Any]) -> list[str]:
-    """What the objects score that have stood still, where that is known."""
-    return [
-        f"{title}: AP {_figure(metrics[name]['AP'])}  AP50 {_figure(metrics[name]['AP50'])} "
-        f"({metrics[name]['truth_boxes']} boxes)"
-        for name, title in (
-            ("still", "still for 0.3 s or more"),
-            ("still_without_memory", "the same, forgetting after every frame"),
-        )
-        if metrics.get(name)
-    ]
-
-
-def _training_facts(path: Path) -> dict[str, Any]:
-    """What ``fit`` wrote about the training."""
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} must be the JSON that a finished training writes; it is damaged ({error})."
-        ) from error
-    if isinstance(facts, dict) and facts.get("format", TRAINING_FORMAT) != TRAINING_FORMAT:
-        raise InputError(f"{path} must have the format {TRAINING_FORMAT!r}, got {facts['format']!r}.")
-    needed = {"format", "precision", "frames", "seconds", "frames_per_second", "parameters"}
-    if not isinstance(facts, dict) or not needed <= facts.keys():
-        raise InputError(f"{path} must hold {', '.join(sorted(needed))}; it is damaged or of another kind.")
-    return facts
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-class _Scored(NamedTuple):
-    """The scores over the test split, those of still objects where there are recordings, and the first clips."""
-
-    scores: CocoScores
-    still: dict[str, Any]
-    shown: list[tuple[Clip, list[Boxes]]]
-
-
-def _score(detector: Detector, config: RunConfig, precision: str) -> _Scored:
-    evaluator = CocoEvaluator(detector.config.classes)
-    shown: list[tuple[Clip, list[Boxes]]] = []
-    frames, has_recordings = LabelledFrames(), config.data.dataset.folder is not None
-    for clip, detections in _predicted(detector, config, precision, "evaluating", remembers=True):
-        evaluator.add(clip.labelled(clip.boxes), clip.labelled(detections))
-        if has_recordings:
-            frames.add(clip, detections)
-        if len(shown) * config.data.clip_length < VIDEO_FRAMES:
-            shown.append((clip, [boxes.above(SHOWN_SCORE) for boxes in detections]))
-    if not has_recordings:
-        return _Scored(evaluator.compute(), {}, shown)
-    still = {"still": frames.still(detector.config.classes)}
-    frames = LabelledFrames()
-    for clip, detections in _predicted(detector, config, precision, "without memory", remembers=False):
-        frames.add(clip, detections)
-    return _Scored(evaluator.compute(), still | {"still_without_memory": frames.still(detector.config.classes)}, shown)
-
-
-def _predicted(
-    detector: Detector, config: RunConfig, precision: str, title: str, *, remembers: bool
-) -> Iterable[tuple[Clip, list[Boxes]]]:
-    clips = evaluation_loader(config.data, "test")
-    found = predict(detector, clips, score=COUNTED_SCORE, precision=precision, remembers=remembers)
-    return tqdm(found, title, total=len(clips), unit="clip", leave=False)
-
-
-def _report(
-    config: RunConfig,
-    scores: CocoScores,
-    metrics: dict[str, Any],
-    pictures: list[tuple[str, np.ndarray]],
-    curves: dict[str, tuple[np.ndarray, np.ndarray]],
-) -> Report:
-    losses = {name.removeprefix("loss/"): curve for name, curve in curves.items() if name.startswith("loss/")}
-    validation = {
-        name.removeprefix("validation/"): curve for name, curve in curves.items() if name.startswith("validation/")
-    }
-    charts = [Chart("Loss", "step", losses, is_log=True, is_noisy=True)]
-    if "lr" in curves:
-        charts.append(Chart("Learning rate", "step", {"learning rate": curves["lr"]}))
-    charts.append(Chart("Validation", "step", validation, y_limits=(0, 1)))
-    return Report(
-        title="Moving digits" if config.data.dataset.folder is None else config.data.dataset.folder.name,
-        summary=" ".join(
-            f"{line[0].upper()}{line[1:]}."
-            for line in (
-                f"a recurrent detector, scored on {scores.frames} frames that it never saw",
-                *_still_lines(metrics),
-            )
-        ),
-        scores=metrics,
-        training_frames=metrics["training_frames"],
-        precision={name: np.array(of_class.curve50) for name, of_class in scores.per_class.items()},
-        precision_by_iou={"0.50": np.array(scores.curve50), "0.50 to 0.95": np.array(scores.curve)},
-        training=charts,
-        pictures=pictures,
-        config=to_yaml(config),
-        versions=metrics["versions"],
-        seconds={"training": metrics["training_seconds"], "evaluation": metrics["evaluation_seconds"]},
-    )
+def _show(scored: Scored, data: HeldOut, metrics: dict[str, Any], folder: RunFolder) -> None:
+    """Write the video and the page."""
+    paint = painter(data.source.input)
+    look: Any = {"classes": data.config.model.classes, "columns": VIDEO_COLUMNS, "paint": paint}
+    images = (image for clip, boxes in scored.shown for image in play(clip, boxes, **look))
+    write_video(folder.video, images, fps=VIDEO_FPS)
+    write_report(folder.report, page(scored, data, metrics, folder, paint=paint))

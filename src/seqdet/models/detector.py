@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checks import InputError
-from ..config import ModelConfig
+from ..config import InputConfig, ModelConfig
 from ..ops.decoding import detections
 from ..structures import Boxes, Clip, State, check_tensor
 from .anchors import Anchors
@@ -17,6 +17,9 @@ from .criterion import Criterion
 from .heads import BoxHead, Outputs
 from .layers import pad_to_multiple
 from .recurrent import reset_lanes
+
+FULL_SCALE = {torch.uint8: 255, torch.int8: 127}
+"""The number that stands for 1 in frames of whole numbers."""
 
 
 class Detector(nn.Module):
@@ -31,6 +34,10 @@ class Detector(nn.Module):
         anchors: what the boxes are coded against.
         criterion: the loss.
         config: what the parts were built from: the channels of the frames, the names of the classes.
+
+    Attributes:
+        input: what the frames of events show that it is trained on; None for frames of another kind, or an untrained
+            detector. It is kept with the weights.
     """
 
     def __init__(
@@ -45,6 +52,7 @@ class Detector(nn.Module):
         super().__init__()
         self.backbone, self.head, self.anchors, self.criterion = backbone, head, anchors, criterion
         self.config = config
+        self.input: InputConfig | None = None
 
     def forward(
         self, frames: Tensor, state: State | None = None, *, keep: Tensor | None = None
@@ -52,9 +60,10 @@ class Detector(nn.Module):
         """The outputs for F = T * B frames in (t, b) order, and the state after the last of them.
 
         Args:
-            frames: (T, B, C, H, W), uint8 (scaled to [0, 1] here) or floating point, whose values are taken as they
-                are. Sides that are not multiples of the largest stride are padded with zeros on the right and at the
-                bottom.
+            frames: (T, B, C, H, W), uint8 (divided by 255 here, so from 0 to 1), int8 (divided by 127, so from -1 to 1;
+                -128, which a saturated sensor may count, is a little below) or floating point, whose values are taken
+                as they are. Sides that are not multiples of the largest stride are padded with zeros on the right and
+                at the bottom.
             state: what the last call returned, or None at the start.
             keep: (T, B) bool, the frames whose outputs are wanted; all if None. The memory sees every frame.
         """
@@ -62,14 +71,14 @@ class Detector(nn.Module):
         time, lanes, _, height, width = frames.shape
         if not frames.numel():
             raise InputError(f"frames must not be empty, got shape {tuple(frames.shape)}.")
-        if not (frames.is_floating_point() or frames.dtype == torch.uint8):
-            raise InputError(f"frames must be uint8 or floating point, got {frames.dtype}.")
+        if not (frames.is_floating_point() or frames.dtype in FULL_SCALE):
+            raise InputError(f"frames must be uint8, int8 or floating point, got {frames.dtype}.")
         if keep is not None:
             check_tensor(keep, "T B", "keep", kind="boolean", T=time, B=lanes)
         _check_state(state)
         x = frames.to(next(self.parameters()).dtype)
-        if not frames.is_floating_point():
-            x = x / 255
+        if frames.dtype in FULL_SCALE:
+            x = x / FULL_SCALE[frames.dtype]
         maps, after = self.backbone(pad_to_multiple(x, self.backbone.strides[-1]), state)
         if keep is not None and not keep.all():
             maps = [x[keep.flatten()] for x in maps]

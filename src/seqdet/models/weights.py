@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from ..checks import InputError
-from ..config import ModelConfig
+from ..config import InputConfig, ModelConfig
 from ..config_files import from_dict, to_dict
 from ..devices import find_device
 from ..files import write_bytes
@@ -29,6 +29,8 @@ def save_detector(detector: Detector, path: Path | str) -> None:
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
     header = {"format": FORMAT, "model": json.dumps(to_dict(detector.config)), "sha256": _sha256(tensors)}
+    if detector.input is not None:
+        header["input"] = json.dumps(to_dict(detector.input))
     write_bytes(Path(path), save(tensors, header))
 
 
@@ -51,7 +53,7 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
     if header.get("format") != FORMAT:
         raise InputError(f"{path} must have the format {FORMAT!r} in its header, got {header.get('format')!r}.")
     try:
-        values = json.loads(header["model"])
+        values, shown = json.loads(header["model"]), json.loads(header.get("input", "null"))
     except (KeyError, ValueError, RecursionError) as error:
         raise InputError(f"{path} must have the detector's configuration in its header; it is damaged.") from error
     with torch.device("meta"):  # no memory before the shapes are known to fit
@@ -67,6 +69,7 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
     if header.get("sha256") != _sha256(tensors):
         raise InputError(f"{path} must have weights that fit their checksum; it is damaged.")
     detector.load_state_dict(tensors, assign=True)
+    detector.input = None if shown is None else from_dict(InputConfig, shown, name=f"{path}: input")
     return detector.eval().to(place)
 
 

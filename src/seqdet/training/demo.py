@@ -9,6 +9,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from ..structures import Boxes, Clip
+from ..viz.tensor_images import painter
 from ..viz.tiles import film_strip
 
 
@@ -44,9 +45,11 @@ class DemoClips(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         if not self.shown:
             return
+        paint = painter(pl_module.detector.input)
         classes, lanes = pl_module.detector.config.classes, self.shown[0][0].frames.shape[1]
         rows = [
-            film_strip(self.shown, lane=lane, classes=classes, frames=self.moments, scale=2) for lane in range(lanes)
+            film_strip(self.shown, lane=lane, classes=classes, frames=self.moments, scale=2, paint=paint)
+            for lane in range(lanes)
         ]
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):

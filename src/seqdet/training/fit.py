@@ -37,6 +37,8 @@ CONTENT = {"global_step", "recurrent_state", "random_state", "state_dict", "opti
 """What a checkpoint must hold."""
 FREE = {
     "data.workers",
+    "data.dataset.cache_gb",
+    "data.dataset.tensors",
     *(f"train.{name}" for name in ("device", "processes", "checkpoint_steps", "keep_epochs", "demo_epochs")),
 }
 """Settings that may differ when a run goes on: the batches and what is learnt from them do not depend on them."""
@@ -131,6 +133,7 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
     device = choose_device(train.device)
     precision = choose_precision(train.precision, device)
     detector.train()
+    detector.input = clips.dataset.input
     if train.channels_last:
         detector.to(memory_format=torch.channels_last)
     steps_per_epoch = max(1, clips.order().steps_per_epoch // train.accumulate)

@@ -12,7 +12,7 @@ from ..data.audit import Audit
 from ..data.audit_findings import SEVERITIES, Finding
 from ..files import write_text
 from .audit_pictures import case_picture
-from .html import data_address
+from .elements import data_address
 
 STYLE = """
 .error { --mark: #c4302b; } .warning { --mark: #b97a00; } .note { --mark: var(--muted); }

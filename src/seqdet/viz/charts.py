@@ -71,7 +71,10 @@ def draw_chart(chart: Chart, *, width: int = 540) -> str:
         up = np.clip((rise - bottom) / (top - bottom), 0, 1)
         return np.stack([LEFT + across * (width - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)], 1)
 
-    parts = [_axes(place, x_ticks, y_ticks, (x_low, low), chart.x_label, width)]
+    x_places = place(np.array([(tick, low) for tick in x_ticks]).reshape(-1, 2))[:, 0].tolist()
+    y_places = place(np.array([(x_low, tick) for tick in y_ticks]))[:, 1].tolist()
+    ticked = dict(zip(x_ticks, x_places, strict=True)), dict(zip(y_ticks, y_places, strict=True))
+    parts = [draw_axes(*ticked, chart.x_label, width)]
     legend = []
     for i, (name, points) in enumerate(curves.items()):
         style = f"line-{i % COLOURS}" + (" dashed" if i // COLOURS % 2 else "")
@@ -100,18 +103,14 @@ def _points(name: str, x: Sequence[float] | np.ndarray, y: Sequence[float] | np.
     return np.array([stretch.mean(axis=0) for stretch in stretches])
 
 
-def _axes(
-    place, x_ticks: list[float], y_ticks: list[float], origin: tuple[float, float], x_label: str, width: int
-) -> str:
-    """Grid lines, their numbers, and what the x axis shows."""
-    x_places = place(np.array([(tick, origin[1]) for tick in x_ticks]).reshape(-1, 2))[:, 0]
-    y_places = place(np.array([(origin[0], tick) for tick in y_ticks]))[:, 1]
+def draw_axes(x_places: Mapping[float, float], y_places: Mapping[float, float], x_label: str, width: int) -> str:
+    """Grid lines, their numbers, and what the x axis shows; the places of the numbers are in pixels."""
     base = HEIGHT - BOTTOM
     parts = []
-    for tick, y in zip(y_ticks, y_places, strict=True):
+    for tick, y in y_places.items():
         parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{width - RIGHT}"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
-    for tick, x in zip(x_ticks, x_places, strict=True):
+    for tick, x in x_places.items():
         parts.append(f'<path class="axis" d="M{x:.1f} {base}v5"/>')
         parts.append(f'<text x="{x:.1f}" y="{base + 18}" text-anchor="middle">{_number(tick)}</text>')
     middle = (LEFT + width - RIGHT) / 2

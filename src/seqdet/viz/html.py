@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ..files import write_text
 from .charts import Chart, draw_chart
-from .tables import headline, score_tables
+from .elements import duration, folded, pairs, paragraph, pictures
+from .reliability import draw_reliability
+from .tables import breakdown_tables, error_table, headline, score_tables
 from .tiles import LEGEND
 
 CHART_WIDTH, ROW_WIDTH = 508, 1066
 """Pixels across the chart in half a row and in a whole row of the page."""
+
+MISSED = (
+    "The largest boxes that no shown detection matches at IoU 0.5, of as many recordings as there are. Dashed: "
+    "the box. Dotted: other truth. Solid: detections and their scores."
+)
+FALSE = (
+    "The detections of the highest scores that are wrong, of as many recordings as there are. Solid: the detection. "
+    "Dashed: truth. Dotted: neither a target nor an error."
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,14 @@ class Report:
     precision: name of a class -> precision at 101 recalls from 0 to 1, at IoU 0.5; empty, NaN or below
         zero where there is none.
     precision_by_iou: name of an IoU threshold -> the same, mean over the classes, the lowest threshold first.
+    notes: title of a section -> a line below it.
+    protocol: the scores by a protocol, as text.
+    breakdowns: what the scores are broken down by -> bins with "low", "high" (None: no end), "truth_boxes", "AP",
+        "AP50" and "recall50".
+    reliability: "bins" as ``draw_reliability`` takes them, "expected_error", "expected_error_shown", "shown_score".
+    errors: "least_score" of the detections that count, how many are "right", how many of each kind are wrong, and how
+        many boxes are "missed".
+    misses, false_alarms: the worst errors, as ``pictures``.
     training: curves over the training steps.
     pictures: caption and (H, W, 3) uint8 image.
     config: the configuration as YAML.
@@ -42,9 +58,16 @@ class Report:
     title: str
     summary: str = ""
     scores: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    protocol: str = ""
     training_frames: int | None = None
     precision: Mapping[str, np.ndarray] = field(default_factory=dict)
     precision_by_iou: Mapping[str, np.ndarray] = field(default_factory=dict)
+    breakdowns: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    reliability: Mapping[str, Any] = field(default_factory=dict)
+    errors: Mapping[str, Any] = field(default_factory=dict)
+    misses: Sequence[tuple[str, np.ndarray]] = ()
+    false_alarms: Sequence[tuple[str, np.ndarray]] = ()
     training: Sequence[Chart] = ()
     pictures: Sequence[tuple[str, np.ndarray]] = ()
     config: str = ""
@@ -75,17 +98,27 @@ def render(report: Report) -> str:
     ]
     sections = {
         "Scores": score_tables(report.scores),
+        "Protocol": folded("Scores by the protocol, in words", report.protocol),
+        "What the objects do": breakdown_tables(report.breakdowns),
         "Precision and recall": _charts(curves),
+        "Reliability of the scores": _reliability(report.reliability),
+        "Errors": error_table(report.errors) if report.errors else "",
+        "Worst misses": pictures(report.misses, MISSED),
+        "Worst false alarms": pictures(report.false_alarms, FALSE),
         "Training": _charts(report.training),
-        "Frames": _pictures(report.pictures),
-        "Configuration": _folded("YAML that repeats the run", report.config),
-        "Time": _pairs({name: _duration(seconds) for name, seconds in report.seconds.items()}),
-        "Versions and machine": _pairs(report.versions),
+        "Frames": pictures(report.pictures, LEGEND),
+        "Configuration": folded("YAML that repeats the run", report.config),
+        "Time": pairs({name: duration(seconds) for name, seconds in report.seconds.items()}),
+        "Versions and machine": pairs(report.versions),
     }
-    body = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections.items() if content)
+    body = "".join(
+        f"<section><h2>{title}</h2>{paragraph(report.notes.get(title, ''))}{content}</section>"
+        for title, content in sections.items()
+        if content
+    )
     style = files("seqdet.viz").joinpath("report.css").read_text(encoding="utf-8")
     title = escape(report.title)
-    summary = f"<p>{escape(report.summary)}</p>" if report.summary else ""
+    summary = paragraph(report.summary)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -100,7 +133,7 @@ def _tiles(report: Report) -> str:
     if report.training_frames is not None:
         tiles.append(("Training frames", f"{report.training_frames:,}".replace(",", " "), "seen, counting repeats"))
     if report.seconds:
-        tiles.append(("Time", _duration(sum(report.seconds.values())), "all together"))
+        tiles.append(("Time", duration(sum(report.seconds.values())), "all together"))
     items = "".join(
         f'<div class="card"><dt>{name}</dt><dd>{value}<small>{meaning}</small></dd></div>'
         for name, value, meaning in tiles
@@ -125,36 +158,15 @@ def _charts(charts: Sequence[Chart]) -> str:
     return f'<div class="charts">{drawn}</div>' if drawn else ""
 
 
-def _pictures(pictures: Sequence[tuple[str, np.ndarray]]) -> str:
-    """The pictures three to a row; a strip takes a row of its own."""
-    figures = "".join(
-        f'<figure class="{"card strip" if image.shape[1] > 2 * image.shape[0] else "card"}">'
-        f'<img src="{data_address(image)}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
-        for caption, image in pictures
+def _reliability(found: Mapping[str, Any]) -> str:
+    """Precision by score, and how far the two are apart."""
+    chart = draw_reliability(found["bins"], width=ROW_WIDTH) if found else ""
+    shown, error = found.get("expected_error_shown"), found.get("expected_error")
+    if not chart or error is None:
+        return ""
+    of_shown = f"; over those from {found['shown_score']:g} on {shown:.3f}" if shown is not None else ""
+    return (
+        f"<p>A score is reliable if so large a share of the detections that have it is right. Expected calibration "
+        f"error, the mean distance of the two: {error:.3f} over all detections{of_shown}.</p>"
+        f'<div class="charts">{chart}</div>'
     )
-    return f'<p>{LEGEND}</p><div class="pictures">{figures}</div>' if figures else ""
-
-
-def data_address(image: np.ndarray) -> str:
-    """The picture as a data address."""
-    stream = BytesIO()
-    Image.fromarray(image).save(stream, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
-def _folded(summary: str, text: str) -> str:
-    """Text that opens on a click."""
-    return f'<details class="card"><summary>{summary}</summary><pre>{escape(text)}</pre></details>' if text else ""
-
-
-def _pairs(values: Mapping[str, Any]) -> str:
-    rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in values.items())
-    return f'<dl class="card pairs">{rows}</dl>' if rows else ""
-
-
-def _duration(seconds: float) -> str:
-    """7.4 s, 8 min 05 s or 2 h 10 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from ..checks import check_shape
+from ..config import InputConfig
 from ..events.tensors import NEVER
 from .event_images import FAINTEST, Palette, choose_palette
-from .tiles import frame_image, grid
+from .tiles import Paint, frame_image, grid
 
 TIME_SURFACES = "time_surface", "multi_channel_time_surface"
 SIGNED = "difference", "difference_quantized", "mixed_density_stack"
@@ -17,6 +20,14 @@ ALTERNATING = "histogram", "histogram_quantized", "event_cube"
 """Representations with channels of darker and brighter events in turn."""
 TILE_SIDE = 320
 """Channels of a contact sheet are brought to about this many pixels on their longer side."""
+
+
+def painter(shown: InputConfig | None) -> Paint:
+    """How frames are painted of which that is known: events in the colours of their polarity."""
+    if shown is None:
+        return frame_image
+    split = bool(shown.parameters.get("split_polarity", True))
+    return partial(tensor_image, representation=shown.representation, split_polarity=split)
 
 
 def tensor_image(

@@ -9,11 +9,10 @@ import numpy as np
 
 from ...checks import InputError
 from ...events.files import Recording
+from ..checking import check_clock
 from ..labels import EVENT_BBOX
 from .drafts import RELATIVE, Draft
 
-SLACK_US = 1_000_000
-"""Labels that all lie further outside the recording are of another clock."""
 FAR_ASPECT = 0.02
 """Frames whose shape differs by this part from the sensor's show something else."""
 LATEST_US = 1 << 53
@@ -46,11 +45,7 @@ def placed_labels(
         raise InputError(f"{recording.path} must have events to be labelled, and has none.")
     at = np.array(sorted(draft.at), np.int64)
     times = _times(at, draft, clock, span[1])
-    if len(times) and not ((times >= span[0] - SLACK_US) & (times <= span[1] + SLACK_US)).any():
-        raise InputError(
-            f"labels of {draft.source} must be of the time of {recording.path.name}, {span[0]} to {span[1]} us, and "
-            f"are at {times[0]} to {times[-1]} us. Give --start_us, and --label_rate where they number frames."
-        )
+    check_clock(times, span, draft.source, " Give --start_us, and --label_rate where they number frames.")
     boxes = np.zeros(len(draft.rows), EVENT_BBOX)
     rows = np.array([row[1:] for row in draft.rows], np.float64).reshape(-1, 7)
     sides = rows[:, :4] * np.tile(_scale(draft, recording), 2)

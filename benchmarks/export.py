@@ -1,0 +1,112 @@
+"""How long does a detector take for one window, in PyTorch and exported?
+
+python benchmarks/export.py runs/demo                     # a table on the terminal
+python benchmarks/export.py runs/demo --size-hw 240 304 --json out.json
+
+Frames to detections, batch 1, decoding and suppression included. All variants take turns, so that whatever else the
+machine does meets them alike. One thread each: more would wait for those of the others, which go on spinning for a
+while. The FLOPs of the network are counted by torch; beside them stands the rate of torch's 2048 x 2048 matrix product
+in float32, measured in the same turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnxruntime
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from seqdet.inference.eager import EagerStep
+from seqdet.inference.export import export_run, resized
+from seqdet.inference.loading import load_step
+from seqdet.inference.onnx_step import OnnxStep
+from seqdet.inference.sample_frames import made_up_frames
+from seqdet.inference.steps import Step
+
+
+def playing(step: Step, frames: np.ndarray) -> Callable[[], None]:
+    """A function that takes the next window, in a stream that has begun."""
+    state, t = None, 0
+
+    def window() -> None:
+        nonlocal state, t
+        _, state = step(frames[t % len(frames)], state)
+        t += 1
+
+    return window
+
+
+def seconds_of(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
+    """Seconds of every call of each function but the first ten, called in turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for round_ in range(rounds + 10):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if round_ >= 10:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: np.array(each) for name, each in seconds.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="folder of a run")
+    parser.add_argument("--size-hw", type=int, nargs=2, help="of the frames, if not the run's; then without int8")
+    parser.add_argument("--threads", type=int, default=1, help="of PyTorch, and of ONNX Runtime")
+    parser.add_argument("--rounds", type=int, default=200, help="turns of each variant")
+    parser.add_argument("--compiled", action="store_true", help="torch.compile too, which takes minutes")
+    parser.add_argument("--json", type=Path, help="also write the rows here")
+    args = parser.parse_args()
+
+    torch.set_num_threads(args.threads)
+    loaded = load_step(args.run, device="cpu")
+    size_hw = tuple(args.size_hw) if args.size_hw else None
+    with TemporaryDirectory() as folder:
+        exported = {}
+        for precision in ("float32", "float16") if args.size_hw else ("float32", "float16", "int8"):
+            path = Path(folder) / f"{precision}.onnx"
+            export_run(args.run, path, precision=precision, size_hw=size_hw)
+            exported[f"ONNX Runtime {precision}"] = OnnxStep(path, threads=args.threads)
+    size_hw = next(iter(exported.values())).size_hw
+    detector, _ = resized(loaded.detector, size_hw)
+    steps: dict[str, Step] = {"eager float32": EagerStep(detector)}
+    steps["eager bfloat16"] = EagerStep(detector, precision="bfloat16")
+    if args.compiled:
+        steps["compiled float32"] = EagerStep(detector, compiled=True)
+    steps |= exported
+    frames = made_up_frames(detector.input, loaded.channels, size_hw, windows=20, seed=0)[:, None]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        detector(torch.from_numpy(frames[:1]))
+    first, second = torch.randn(2, 2048, 2048)
+    functions: dict[str, Callable[[], object]] = {name: playing(step, frames) for name, step in steps.items()}
+    seconds = seconds_of({**functions, "matrix product": lambda: torch.mm(first, second)}, args.rounds)
+    rate = 2 * 2048**3 / seconds.pop("matrix product").min()
+    flops, plain = counter.get_total_flops(), seconds["eager float32"]
+
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, {args.threads} threads, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}")
+    print(f"{size_hw[0]}x{size_hw[1]}, {flops / 1e9:.2f} GFLOP a window")
+    print(f"float32 matrix product: {rate / 1e9:.0f} GFLOP/s\n")
+    print(f"{'ms':>24} {'best':>7} {'p50':>7} {'p95':>7} {'times eager':>12} {'GFLOP/s':>8}")
+    rows = []
+    for name, each in seconds.items():
+        row = {"variant": name, "best_ms": each.min() * 1e3, "p50_ms": np.median(each) * 1e3}
+        row |= {"p95_ms": np.quantile(each, 0.95) * 1e3, "times_eager": plain.min() / each.min()}
+        row |= {"gflop_per_s": flops / each.min() / 1e9, "size_hw": size_hw, "threads": args.threads}
+        rows.append(row)
+        line = "{variant:>24} {best_ms:>7.2f} {p50_ms:>7.2f} {p95_ms:>7.2f} {times_eager:>12.2f} {gflop_per_s:>8.0f}"
+        print(line.format(**row))
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

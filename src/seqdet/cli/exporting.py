@@ -1,0 +1,41 @@
+"""The command that makes detectors run elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from ..checks import InputError
+
+log = logging.getLogger("seqdet")
+
+
+def export_model(
+    path: Path,
+    out: Path | None = None,
+    int8: bool = False,
+    fp16: bool = False,
+    program: Path | None = None,
+    size_hw: tuple[int, int] | None = None,
+    score: float = 0.05,
+    calibration: Path | None = None,
+) -> None:
+    """Write a detector as an ONNX file, which runs without PyTorch; only if both compute the same.
+
+    Args:
+        path: folder of a run, or its detector.safetensors.
+        out: the file, model.onnx.
+        int8: quantise the convolutions, by what training frames of the run do in them.
+        fp16: half precision, for hardware that computes in it.
+        program: also write this file, which torch.export.load reads.
+        size_hw: height and width of the frames; those that the detector was trained on if not given.
+        score: least score of a detection.
+        calibration: recording to quantise by, in place of training frames.
+    """
+    from ..inference.export import export_run
+
+    if out is None or (int8 and fp16):
+        raise InputError("--out must name the file, and at most one of --int8 and --fp16 be given.")
+    options: Any = {"size_hw": size_hw, "score": score, "calibration": calibration, "program": program}
+    log.info(export_run(path, out, precision="int8" if int8 else "float16" if fp16 else "float32", **options))

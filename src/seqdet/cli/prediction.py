@@ -1,0 +1,79 @@
+"""The command that runs detectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from ..checks import InputError
+
+SCORE = 0.05
+"""Detections are looked for down to this score, as in an evaluation, whatever is wanted of them: boxes depend on it."""
+
+
+def predict_recording(
+    detector: Path,
+    recording: Path,
+    out: Path | None = None,
+    track: bool = False,
+    video: bool = False,
+    score: float = 0.3,
+    classes: str = "",
+    filter: str = "",
+    roi: tuple[int, int, int, int] | None = None,
+    step_us: int | None = None,
+    count: int | None = None,
+    transpose: bool = False,
+    flip_x: bool = False,
+    flip_y: bool = False,
+    tracker: Literal["association", "sort", "bytetrack", "ocsort"] = "association",
+    track_us: int | None = None,
+    size_hw: tuple[int, int] | None = None,
+    any_size: bool = False,
+    fps: float | None = None,
+    frame_hw: tuple[int, int] | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Find objects in recordings, also as they come by a pipe: detections, tracks and videos.
+
+    Args:
+        detector: folder of a run, detector.safetensors, or an exported model.onnx, which needs no torch.
+        recording: file or folder of them; - for RAW by the standard input; for one of pictures video or images.
+        out: folder for detections/, csv/, tracks/ and videos/.
+        track: follow the objects, and write their tracks.
+        video: write MP4 files, detections on the left and tracks on the right.
+        score: least score of a detection.
+        classes: names of those wanted, with a least score of their own if wanted: car,person:0.5.
+        filter: leave out noise before all else: activity:10000, trail, stc or stc_keep_trail, with microseconds; or
+            several between commas.
+        roi: x1, y1, x2, y2; leave out the events outside.
+        step_us: time from a window to the next, at most its length; windows then overlap.
+        count: events of a window, in place of its length.
+        transpose: x and y change places before the detector sees the events.
+        flip_x: left and right change places, after transpose.
+        flip_y: top and bottom change places, after transpose.
+        tracker: how objects are followed; all but the first need the extra track.
+        track_us: write tracks so often, moved by the events between detections; at detections alone if not given.
+        size_hw: height and width of the sensor, for recordings that do not say.
+        any_size: take a sensor of another size than in training.
+        fps: pictures a second, of a folder of images.
+        frame_hw: height and width in which pictures are shown to the detector.
+        device: where to compute.
+    """
+    from ..events.filters import find_filter
+    from ..inference.choice import least_score
+    from ..inference.inputs import PredictConfig
+    from ..inference.loading import load_step
+    from ..inference.recordings import predict_recordings
+    from ..inference.stream_config import StreamConfig
+    from ..inference.view import ViewConfig
+
+    if out is None:
+        raise InputError("--out must name the folder of the results.")
+    view = ViewConfig(roi, transpose, flip_x, flip_y)
+    names, filters = (tuple(each for each in text.split(",") if each) for text in (classes, filter))
+    look: Any = {"step_us": step_us, "count": count, "view": view, "any_size": any_size}
+    stream = StreamConfig(**look, filters=tuple(map(find_filter, filters)), classes=names, score=score)
+    step = load_step(detector, score=min(SCORE, least_score(names, score)), device=device)
+    config: Any = {"track": track, "tracker": tracker, "track_us": track_us, "video": video, "size_hw": size_hw}
+    predict_recordings(step, recording, out, PredictConfig(stream=stream, fps=fps, frame_hw=frame_hw, **config))

@@ -1,0 +1,199 @@
+"""Frames of recordings that are made when they are asked for, and kept in a folder of bounded size."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+from ..checks import InputError
+from ..config import TensorConfig
+from ..config_files import to_dict
+from ..events.files import Recording, open_recording
+from ..events.slicing import Window
+from ..files import replacing
+from .disk_cache import DiskCache
+from .segments import empty_frame, extent, frames
+from .store import Description, frames_to_fill
+from .store_writer import COMPRESSIONS
+
+VERSION = 1
+LEAST_WINDOWS = 4
+"""In a file, so that clips of one window do not become as many files."""
+SAMPLED_WINDOWS = 8
+
+
+def facts_file(path: Path, tensor: TensorConfig, folder: Path) -> Path:
+    """Where the facts about a recording are kept: in a folder that is named by it and by the settings.
+
+    By its path, size and the time of its last change.
+
+    Raises:
+        InputError: if there is no such recording.
+    """
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise InputError(f"{path} must be a recording, and cannot be found: {error.strerror}.") from error
+    origin = [VERSION, str(path.resolve()), facts.st_size, facts.st_mtime_ns, to_dict(tensor)]
+    digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
+    return folder / f"{path.stem}-{digest}" / "windows.json"
+
+
+class FrameMaker:
+    """Makes frames of a recording. Reading goes on where it stopped, or begins anew where the format lets it.
+
+    description: what the first frame shows. shape: (N, C, H, W) of all frames. dtype: of them. disk_bytes: about what
+    they would take. facts: the file that keeps all this, as it may take a whole pass over the recording.
+
+    Args:
+        path: of the recording.
+        tensor: the frames.
+        folder: for that file.
+
+    Raises:
+        InputError: as ``extent`` does.
+    """
+
+    def __init__(self, path: Path, tensor: TensorConfig, folder: Path) -> None:
+        self.path, self.tensor = path, tensor
+        self.facts = facts_file(path, tensor, folder)
+        self._recording: Recording | None = None
+        self._reading: tuple[int, Iterator[Window]] | None = None
+        try:
+            found = json.loads(self.facts.read_text(encoding="utf-8"))
+            self.shape, self.dtype = tuple(map(int, found["shape"])), np.dtype(found["dtype"])
+            self.description = Description(**{**found["first"], "sensor_hw": tuple(found["first"]["sensor_hw"])})
+            self.disk_bytes = int(found["disk_bytes"])
+        except (OSError, ValueError, KeyError, TypeError):
+            self._look()
+
+    def packed(self, first: int, count: int) -> bytes:
+        """Frames [first, first + count), as the content of an HDF5 file with the frames of a tensor file.
+
+        Raises:
+            InputError: if the recording cannot be read.
+        """
+        filters, done, buffer = COMPRESSIONS["lz4"], 0, io.BytesIO()
+        shape = count, *self.shape[1:]
+        with h5py.File(buffer, "w", libver="latest") as file:
+            chunks, shuffles = (1, *self.shape[1:]), self.dtype.itemsize > 1
+            data = file.create_dataset("data", shape, self.dtype, chunks=chunks, shuffle=shuffles, **filters)
+            windows = self._windows(first)
+            for batch in frames(islice(windows, count), self.tensor, self.description.sensor_hw, lambda n: None):
+                data[done : done + len(batch)] = batch
+                done += len(batch)
+        if done < count:
+            raise InputError(f"{self.path} must stay as it is while it is read, and has changed.")
+        self._reading = first + count, windows
+        return buffer.getvalue()
+
+    def close(self) -> None:
+        """Close the recording."""
+        if self._recording is not None:
+            self._recording.close()
+        self._recording = self._reading = None
+
+    def _windows(self, first: int) -> Iterator[Window]:
+        """The windows from ``first`` on."""
+        if self._recording is None:
+            self._recording = open_recording(self.path)
+        reading, self._reading = self._reading, None  # which a failure ends
+        if reading is not None and (reading[0] == first or (reading[0] < first and not self._recording.is_indexed)):
+            deque(islice(reading[1], first - reading[0]), maxlen=0)
+            return reading[1]
+        start_us, duration_us = self.description.start_us, self.description.duration_us
+        start, end = (start_us + n * duration_us for n in (first, self.shape[0]))
+        return self._recording.windows(duration_us=duration_us, start_us=start, end_us=end)
+
+    def _look(self) -> None:
+        self.description, windows, can_seek = extent(self.path, self.tensor)
+        frame = empty_frame(self.tensor, self.description.sensor_hw)
+        self.shape, self.dtype = (windows, *frame.shape), frame.dtype
+        sampled = min(SAMPLED_WINDOWS, windows)
+        self.disk_bytes = len(self.packed((windows - sampled) // 2 if can_seek else 0, sampled)) * windows // sampled
+        facts = {"shape": self.shape, "dtype": self.dtype.str, "disk_bytes": self.disk_bytes}
+        with suppress(InputError, OSError):  # it is looked up again
+            self.facts.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self.facts) as temporary:
+                temporary.write_text(json.dumps({**facts, "first": asdict(self.description)}), encoding="utf-8")
+
+
+class CachedRecording:
+    """The frames of a recording, read as from a ``TensorFile`` of it: those that the cache does not have are made.
+
+    Args:
+        path: of the recording.
+        tensor: the frames.
+        cache: of this dataset.
+        clip_length: frames that are usually read at once, from a multiple of them on: so many, or more if they are
+            few, are a file.
+
+    Raises:
+        InputError: as ``FrameMaker`` does, or if the cache is too small for a file.
+    """
+
+    def __init__(self, path: Path, tensor: TensorConfig, cache: DiskCache, *, clip_length: int) -> None:
+        hdf5plugin.register(force=False)
+        self._maker, self._cache = FrameMaker(path, tensor, cache.folder), cache
+        self._windows = clip_length * -(-LEAST_WINDOWS // clip_length)
+        self.path, self.description = path, self._maker.description
+        self.shape, self.dtype = self._maker.shape, self._maker.dtype
+        least = self._windows * int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        if cache.limit < least:
+            raise InputError(
+                f"cache_gb must be at least {least / 1e9:.3g} for {self._windows} windows of {path}, "
+                f"got {cache.limit / 1e9:.3g}."
+            )
+        window = self.description
+        self.ends_us = window.start_us + window.duration_us * np.arange(1, self.shape[0] + 1)
+
+    def __enter__(self) -> CachedRecording:
+        return self
+
+    def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
+        """Frames [start, stop), (T, C, H, W), in a new array or in ``out``.
+
+        Raises:
+            InputError: if there are none such, ``out`` does not fit, or the recording cannot be read.
+        """
+        target = frames_to_fill(self, start, stop, out)
+        for first in range(start - start % self._windows, stop, self._windows):
+            begin, end = max(start, first), min(stop, first + self._windows)
+            count = min(self._windows, len(self) - first)
+            name = f"{self._maker.facts.parent.name}/{first:08}_{count}"
+            content = self._cache.get(name)
+            if content is None:
+                content = memoryview(self._maker.packed(first, count))
+                self._cache.put(name, content)
+            _unpack(content, begin - first, target[begin - start : end - start])
+        return target
+
+    def close(self) -> None:
+        """Close the recording."""
+        self._maker.close()
+
+
+def _unpack(content: memoryview, first: int, out: np.ndarray) -> None:
+    """Read as many frames of a packed file as ``out`` has, from ``first`` on."""
+    with h5py.File(io.BytesIO(content), "r") as file:
+        data = file["data"]
+        assert isinstance(data, h5py.Dataset)
+        data.read_direct(out, np.s_[first : first + len(out)])

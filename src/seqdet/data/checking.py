@@ -1,0 +1,161 @@
+"""What cannot be trained on, found before hours of work are spent on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..checks import InputError
+from .audit_entries import SPLITS, Contents, contents, labels_of
+from .classes import Others, map_classes, read_classes
+from .labels import LABEL_SUFFIX, recording_name
+from .layouts import SUFFIXES
+from .rvt import check_tensors
+
+OTHER_NAMES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+"""What else people call the splits."""
+SLACK_US = 1_000_000
+"""Labels that all lie further outside the recording are of another clock."""
+SHORT, DENSE_US = 0.01, 1000
+"""Labels in less than this part of a recording, and closer than this, are in another unit than microseconds."""
+SEVERAL = 10
+"""Boxes that are all wrong in the same way are no accident."""
+
+
+def check_folder(folder: Path, classes: Sequence[str] = (), others: Others = "discard") -> None:
+    """Raise unless a folder has what a training needs: train and val, labels in both, and names for their classes.
+
+    Args:
+        folder: with recordings, tensor files or folders of RVT.
+        classes, others: wishes, see ``map_classes``.
+
+    Raises:
+        InputError: saying what is missing, and what is there instead.
+    """
+    _check_level(folder)
+    found = contents(folder)
+    for split in ("train", "val"):
+        _check_split(folder / split, split, found)
+    names = map_classes(read_classes(folder), classes, others=others).found
+    for entry in found.entries:
+        boxes = labels_of(entry)[0]
+        if len(boxes) and (most := int(boxes["class_id"].max())) >= len(names):
+            raise InputError(
+                f"{entry.labels} must have classes that are named, 0 to {len(names) - 1} ({', '.join(names)}), and has "
+                f"class {most}. Add its name to the label map."
+            )
+
+
+def check_labels(
+    path: Path, boxes: np.ndarray, labelled_us: np.ndarray, *, span_us: tuple[int, int], sensor_hw: tuple[int, int]
+) -> None:
+    """Raise unless labels can be those of a recording.
+
+    Args:
+        path: of the labels.
+        boxes: in them, (N,) ``EVENT_BBOX``.
+        labelled_us: (M,) int64, rising, their times.
+        span_us: the first and the last time that the recording shows.
+        sensor_hw: height and width of its sensor.
+
+    Raises:
+        InputError: if the times are of another clock or unit, see ``check_clock``; if there are several boxes and none
+            is in the sensor, or all are shares of the frame.
+    """
+    check_clock(labelled_us, span_us, path)
+    if len(boxes) >= SEVERAL:
+        _check_places(boxes, sensor_hw, path)
+
+
+def check_clock(labelled_us: np.ndarray, span_us: tuple[int, int], labels: Path, advice: str = "") -> None:
+    """Raise unless times of labels can be those of a recording, in microseconds.
+
+    Args:
+        labelled_us: (M,) int64, rising.
+        span_us: the first and the last time that the recording shows.
+        labels: their file, for the message.
+        advice: what to do, at the end of the message.
+
+    Raises:
+        InputError: if all are far outside the recording, or so close to each other that their unit is another one.
+    """
+    if not len(labelled_us):
+        return
+    first, last = int(labelled_us[0]), int(labelled_us[-1])
+    told = f"{labels} must have times of the recording, {span_us[0]} to {span_us[1]} us, and has {first} to {last}."
+    if first > span_us[1] + SLACK_US or last < span_us[0] - SLACK_US:
+        is_finer = 100 * span_us[1] < last <= 1000 * (span_us[1] + SLACK_US)
+        raise InputError(f"{told} {'Are they in nanoseconds?' if is_finer else 'Is the clock another?'}{advice}")
+    steps = np.diff(labelled_us)
+    is_short = last - first < SHORT * (span_us[1] - span_us[0])
+    if len(steps) > 1 and is_short and np.median(steps) < DENSE_US:
+        unit, factor = ("seconds", 1_000_000) if last * 1_000_000 <= span_us[1] + SLACK_US else ("milliseconds", 1000)
+        raise InputError(f"{told} Are they {unit}, to be multiplied by {factor}, or numbers of frames?{advice}")
+
+
+def _check_places(boxes: np.ndarray, sensor_hw: tuple[int, int], labels: Path) -> None:
+    """Raise if all boxes are outside the sensor or shares of the frame."""
+    height, width = sensor_hw
+    x, y, right, bottom = boxes["x"], boxes["y"], boxes["x"] + boxes["w"], boxes["y"] + boxes["h"]
+    if ((x >= width) | (y >= height) | (right <= 0) | (bottom <= 0)).all():
+        raise InputError(
+            f"{labels} must have boxes within the {width}x{height} pixels of the sensor, and none of its {len(boxes)} "
+            "is. Are x and y swapped, or are they of another sensor?"
+        )
+    if max(right.max(), bottom.max()) <= 1.5:
+        raise InputError(
+            f"{labels} must have boxes in pixels of the sensor, and its {len(boxes)} are shares of the frame. "
+            f"Multiply x and w by {width}, y and h by {height}, or import them with seqdet import --from yolo."
+        )
+
+
+def _check_level(folder: Path) -> None:
+    """Raise unless the folder is the one that has the splits."""
+    if not folder.is_dir():
+        hint = " Write / between folders, not \\." if "\\" in str(folder) else ""
+        raise InputError(f"{folder} must be a folder with train, val and test, and does not exist.{hint}")
+    inner = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    if any(each.name in SPLITS for each in inner):
+        return
+    told = f"{folder} must have folders named train, val and test, and has none."
+    if below := [each for each in inner if any((each / split).is_dir() for split in SPLITS)]:
+        raise InputError(f"{told} Did you mean {below[0]}?")
+    if folder.name in SPLITS:
+        raise InputError(f"{told} It is one of them: name the folder that it is in, {folder.resolve().parent}.")
+    raise InputError(f"{told} Recordings in train are learnt from, those in val choose the best weights.")
+
+
+def _check_split(folder: Path, split: str, found: Contents) -> None:
+    """Raise unless there are recordings with labels."""
+    entries = [entry for entry in found.entries if entry.split == split]
+    if deeper := [entry.path.parent for entry in entries if entry.path.parent != folder]:
+        raise InputError(f"{folder} must hold recordings itself, and has some in {deeper[0]}. Move them up, or away.")
+    if not entries:
+        raise InputError(f"{folder} must hold recordings ({' '.join(SUFFIXES)}) or tensors, {_instead(folder)}")
+    for entry in entries:
+        if entry.is_rvt:
+            check_tensors(entry.path)
+    if any(entry.labels is not None for entry in entries):
+        return
+    wanted = recording_name(entries[0].path).removesuffix("_td") + LABEL_SUFFIX
+    orphans = [path.name for path in found.orphans if folder in path.parents]
+    instead = f" {orphans[0]} has no recording of that name." if orphans else ""
+    raise InputError(
+        f"{folder} must hold labels beside its recordings, such as {wanted} for {entries[0].path.name}, and holds none."
+        f"{instead} Labels of other tools come there by seqdet import."
+    )
+
+
+def _instead(folder: Path) -> str:
+    """What is there in place of the recordings of a split."""
+    if not folder.is_dir():
+        siblings = [each.name for each in sorted(folder.parent.iterdir()) if each.is_dir()]
+        other = [name for name in siblings if OTHER_NAMES.get(name.lower(), name.lower()) == folder.name]
+        return (
+            f"and does not exist. Rename {other[0]}." if other else "and does not exist. Move some of the others there."
+        )
+    kinds = sorted({path.suffix or path.name for path in folder.rglob("*") if path.is_file()})
+    held = f"only files of {' '.join(kinds[:5])}" if kinds else "nothing"
+    return f"and holds {held}. Were they unpacked there?"

@@ -1,0 +1,146 @@
+"""Leave out events that are noise, or that say again what was said before: filters of a stream.
+
+Every filter looks at an event, at what it remembers of the pixels near it, and at nothing to come: an event passes or
+not, unchanged and in its turn. So a stream that comes in pieces is filtered as the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..checks import InputError, check_choice, check_range, fit_fields
+from . import filter_kernels as kernels
+from .array import Events
+from .sieve import LARGEST, check_inside
+
+FILTERS: dict[str, Callable[..., None]] = {
+    "activity": kernels.activity,
+    "trail": kernels.trail,
+    "stc": kernels.contrast,
+    "stc_keep_trail": kernels.contrast_with_trail,
+}
+"""``FilterConfig`` says what they do."""
+
+
+MOST_PIXELS = 1 << 26
+"""Many more than any sensor has: memory is not taken on the word of a damaged header."""
+
+
+@dataclass(frozen=True)
+class FilterConfig:
+    """Which events pass. A time is *recent* if it differs by at most ``threshold_us``.
+
+    - ``activity``: those that had a recent event of any polarity in one of the eight pixels around them. It removes
+      noise: what happens alone. A pixel is no witness of its own, so that one which never rests is removed too.
+    - ``trail``: those whose pixel had its latest event of the other polarity, or ``threshold_us`` ago or more: the
+      first of every burst. It removes no noise but repetition. A pixel's first event passes.
+    - ``stc``, spatio-temporal contrast: the second event of a burst, that is one whose pixel had its latest event of
+      this polarity and recently; then nothing until the polarity changes, however long that takes. It removes noise
+      and repetition. A pixel's first event does not pass.
+    - ``stc_keep_trail``: the second and all later events of a burst.
+
+    An event counts for those after it whether it passed or not. Events of the same microsecond count in the order in
+    which they come; those that run back in time by a jitter count as recent. Beyond the rim of the sensor nothing
+    happens.
+
+    The first lines of https://docs.prophesee.ai/stable/metavision_sdk/modules/cv/api/algorithms.html define activity,
+    trail and STC, and https://docs.prophesee.ai/stable/hw/manuals/esp.html bursts and the two kinds of STC. They leave
+    open which pixels and polarities count for activity: that is as in Delbruck, "Frame-free dynamic digital vision",
+    2008.
+    """
+
+    name: str = "trail"
+    """activity, trail, stc or stc_keep_trail."""
+    threshold_us: int = 10_000
+    """Microseconds. More lets more events pass ``activity`` and ``stc_keep_trail``, and fewer pass ``trail``."""
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
+        check_choice(self.name, FILTERS, "filter")
+        check_range(self, 1, 10**9, "threshold_us")
+
+
+def find_filter(text: str) -> FilterConfig:
+    """The filter that a user names: ``name`` or ``name:microseconds``, such as ``activity:10000``.
+
+    Raises:
+        InputError: if there is no such filter, or the number is none or out of range.
+    """
+    name, colon, threshold = text.partition(":")
+    if not colon:
+        return FilterConfig(name)
+    if not (threshold.isascii() and threshold.isdigit()):
+        raise InputError(f"filter must be name or name:microseconds, such as activity:10000, got {text!r}.")
+    return FilterConfig(name, int(threshold[:20]))
+
+
+class NoiseFilter:
+    """A filter of one stream, with what it remembers: 8 bytes a pixel, whatever the length of the stream.
+
+    seen, removed: how many events came so far, and how many of these did not pass.
+
+    Args:
+        config: which filter.
+        size_hw: height and width of the sensor in pixels.
+    """
+
+    def __init__(self, config: FilterConfig, size_hw: tuple[int, int]) -> None:
+        self.config, self.size_hw = config, (int(size_hw[0]), int(size_hw[1]))
+        height, width = self.size_hw
+        if not 1 <= min(self.size_hw) <= max(self.size_hw) <= LARGEST or height * width > MOST_PIXELS:
+            raise InputError(
+                f"size_hw must be from 1 to {LARGEST} each and at most {MOST_PIXELS} pixels, got {self.size_hw}."
+            )
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next event is the first."""
+        (height, width), is_activity = self.size_hw, self.config.name == "activity"
+        cells, never = ((height + 2) * (width + 2), 1) if is_activity else (height * width, 4)
+        self._last = np.full(cells, never * kernels.NEVER)
+        self.seen = self.removed = 0
+
+    def keep(self, events: Events) -> Events:
+        """The events that pass, as new arrays, in their order. Their times must be within 2**53 microseconds of 0.
+
+        Raises:
+            InputError: if an event is outside the sensor or has no polarity of 0 or 1; then nothing was remembered.
+        """
+        check_inside(events, self.size_hw)
+        if len(events) and events.p.max() > 1:
+            raise InputError(f"p must be 0 or 1, got up to {events.p.max()}.")
+        columns = [np.ascontiguousarray(column) for column in (events.t, events.x, events.y, events.p)]
+        kept = np.empty(len(events), np.uint8)
+        FILTERS[self.config.name](*columns, self._last, self.size_hw[1], self.config.threshold_us, kept)
+        count = int(np.count_nonzero(kept))
+        self.seen, self.removed = self.seen + len(kept), self.removed + len(kept) - count
+        return Events(*(kernels.chosen(column, kept, count) for column in columns))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is remembered, as a copy and as numbers, for ``load_state_dict``."""
+        kept = {"last": self._last.copy(), "seen": self.seen, "removed": self.removed}
+        return {"name": self.config.name, "size_hw": list(self.size_hw), **kept}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            InputError: if it is not that of a filter of the same name and size.
+        """
+        if (state.get("name"), list(state.get("size_hw", ()))) != (self.config.name, list(self.size_hw)):
+            wanted = f"{self.config.name} for a sensor of {self.size_hw}"
+            raise InputError(f"state must be of a filter {wanted}, got {state.get('name')} for {state.get('size_hw')}.")
+        self._last, self.seen, self.removed = state["last"].copy(), int(state["seen"]), int(state["removed"])
+
+
+def filtered(chunks: Iterable[Events], filters: Iterable[FilterConfig], size_hw: tuple[int, int]) -> Iterator[Events]:
+    """The events of a stream that pass all filters, one after the other, in pieces as they come."""
+    chain = [NoiseFilter(config, size_hw) for config in filters]
+    for events in chunks:
+        for each in chain:
+            events = each.keep(events)
+        yield events

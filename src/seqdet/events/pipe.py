@@ -1,0 +1,117 @@
+"""RAW recordings that come through a pipe: decoded as they come, by the kernels that decode files."""
+
+from __future__ import annotations
+
+import select
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..checks import InputError
+from .array import COLUMNS, Events
+from .evt import COORDINATES, LOOKED_AT, find_coding
+from .headers import LONGEST, Header, parse_header
+from .sieve import Sieve
+from .words import AHEAD, CHUNK_EVENTS, CHUNK_TRIGGERS, REASONS, SLACK
+
+PIECE_BYTES = 1 << 16
+POLL_S = 0.2
+
+
+class Pipe(Protocol):
+    """What bytes come from: ``sys.stdin.buffer``, or what ``subprocess`` and ``socket.makefile`` give."""
+
+    def read1(self, size: int, /) -> bytes: ...
+
+
+class EvtPipe:
+    """A RAW recording, EVT2, EVT2.1 or EVT3 with its header, that comes through a pipe; it is passed once.
+
+    The events are those of the same bytes in a file. They come when ``AHEAD`` = 8192 words after theirs were read,
+    which say whether a time is damaged: for a sensor that writes the time every 16 microseconds that is after 0.13 s
+    at most, also where nothing happens.
+
+    format, size_hw, dropped: as in `Source`. What comes after the pipe was closed in the middle of a word is dropped.
+
+    Args:
+        pipe: the bytes.
+        name: for messages.
+        is_stopped: asked five times a second, where the system can wait for the pipe; then the recording ends.
+
+    Raises:
+        InputError: if the bytes are no RAW recording, or there are none.
+    """
+
+    def __init__(self, pipe: Pipe, name: str = "stdin", *, is_stopped: Callable[[], bool] = lambda: False) -> None:
+        self._pipe, self._is_stopped = pipe, is_stopped
+        self._head, self._has_ended = b"", False
+        header = self._read_header(name)
+        coding = find_coding(header, self._head[header.length :][:LOOKED_AT], name=name)
+        self.format, self._word, self._decode, self._state = coding
+        self._head = self._head[header.length :]
+        self.size_hw = header.size_hw(COORDINATES)
+        self._sieve = Sieve(Path(name), self.size_hw, strict=False)
+        self._sieve.drop("sensor sizes that cannot be, in the header", int(self.size_hw is None and header.states_size))
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """What was left out so far, by reason."""
+        return self._sieve.dropped
+
+    def chunks(self) -> Iterator[Events]:
+        """The events in the order in which they come, in pieces of bounded size."""
+        item, held = np.dtype(self._word).itemsize, self._head
+        columns = [np.empty(CHUNK_EVENTS + SLACK, dtype) for dtype in COLUMNS.values()]
+        edges = [np.empty(CHUNK_TRIGGERS, dtype) for dtype in (np.int64, np.uint8, np.uint8)]
+        lost, limits_hw = np.zeros(len(REASONS), np.int64), self.size_hw or (COORDINATES, COORDINATES)
+        while True:
+            words = np.frombuffer(held, self._word, len(held) // item)
+            done, stop = 0, len(words) - (0 if self._has_ended else AHEAD)
+            while done < stop:
+                read, count, _ = self._decode(
+                    words[done:], stop - done, AHEAD, self._state, lost, *limits_hw, *columns, *edges
+                )
+                done += read
+                for reason, dropped in zip(REASONS, lost.tolist(), strict=True):
+                    self._sieve.drop(reason, dropped)
+                lost[:] = 0
+                if count:
+                    yield Events(*(column[:count].copy() for column in columns))
+            if self._has_ended:
+                self._sieve.drop("bytes of a last word cut off", len(held) % item)
+                return
+            held = held[done * item :] + self._read()
+
+    def _read_header(self, name: str) -> Header:
+        """Read until the header has surely ended: something else comes after it."""
+        while True:
+            header = parse_header(self._head)
+            rest = self._head[header.length :]
+            is_open = len(rest) < 2 or (rest.startswith(b"% ") and b"\n" not in rest)
+            if self._has_ended or not is_open or len(self._head) >= LONGEST:
+                break
+            self._head += self._read()
+        if not self._head:
+            raise InputError(f"{name} must be a RAW recording, and it is empty.")
+        return header
+
+    def _read(self) -> bytes:
+        """The next bytes, some at least until the pipe has ended."""
+        while _is_silent(self._pipe):
+            if self._is_stopped():
+                self._has_ended = True
+                return b""
+        piece = self._pipe.read1(PIECE_BYTES)
+        self._has_ended = not piece
+        return piece
+
+
+def _is_silent(pipe: Any) -> bool:
+    """Whether nothing came for a while; False where the system cannot tell."""
+    try:
+        return not select.select([pipe], [], [], POLL_S)[0]
+    except (OSError, ValueError, TypeError):  # no file of the system, or Windows
+        return False

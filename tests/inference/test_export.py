@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from seqdet import InputError, ModelConfig, build_detector, save_detector
+from seqdet.cli import main
+from seqdet.config import InputConfig
+from seqdet.config_files import from_dict
+from seqdet.inference import export as exporting
+from seqdet.inference.eager import EagerStep
+from seqdet.inference.export import export, resized
+from seqdet.inference.one_step import OneStep, marked_survivors, survivors
+from seqdet.inference.onnx_step import OnnxStep, sealed
+from seqdet.inference.parity import check_parity
+from seqdet.inference.quantization import quantized
+from seqdet.inference.sample_frames import made_up_frames
+
+from .conftest import SHOWN, opinionated
+
+SIZE_HW = SHOWN.frame_hw
+
+
+def frames_of(detector, lanes, windows, size_hw=SIZE_HW):
+    channels = detector.config.in_channels
+    ways = [made_up_frames(detector.input, channels, size_hw, windows=windows, seed=seed) for seed in range(lanes)]
+    return np.stack(ways, axis=1)
+
+
+def assert_same(found, wanted):
+    assert len(found) == len(wanted)
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert len(mine.scores) == len(theirs.scores)
+        np.testing.assert_allclose(mine.scores, theirs.scores, atol=1e-4)
+        near = np.abs(mine.xyxy[:, None] - theirs.xyxy).max(axis=-1) < 1e-2
+        near &= mine.labels[:, None] == theirs.labels
+        assert near.any(axis=0).all()
+        assert near.any(axis=1).all()
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_the_file_finds_what_the_detector_finds_also_after_a_reset(detector, exported, lanes):
+    eager, onnx_step = EagerStep(detector), OnnxStep(exported)
+    mine = theirs = None
+    seen = 0
+    for t, window in enumerate(frames_of(detector, lanes, 7)):
+        if t == 4:
+            theirs = tuple(each.index_fill(0, torch.tensor([0]), 0) for each in theirs)
+            mine = tuple(np.where(np.arange(lanes)[:, None, None, None] == 0, np.float32(0), each) for each in mine)
+        wanted, theirs = eager(window, theirs)
+        found, mine = onnx_step(window, mine)
+        assert_same(found, wanted)
+        seen += sum(len(each.scores) for each in found)
+    assert seen > 20 * lanes
+
+
+def test_the_memory_of_a_lane_matters_and_stays_its_own(detector, exported):
+    step, windows = OnnxStep(exported), frames_of(detector, 3, 4)
+    state = None
+    for window in windows:
+        together, state = step(window, state)
+    alone, memory = None, None
+    for window in windows[:, 1:2]:
+        alone, memory = step(window, memory)
+    assert_same(alone, together[1:2])
+    forgetful, _ = step(windows[-1, 1:2])
+    assert not np.array_equal(forgetful[0].scores[:5], alone[0].scores[:5])
+
+
+@pytest.mark.parametrize("config", [{}, {"activation": "sigmoid"}, {"anchors": "psee", "classes": ("a",)}])
+def test_one_step_decodes_as_the_detector_does(config):
+    detector, score = opinionated(**config), 0.02
+    window = torch.from_numpy(frames_of(detector, 2, 1, (130, 90))[0])
+    with torch.no_grad():
+        outputs, after = detector(window[None])
+        wanted = detector.decode(outputs, score=score)
+        zeros = tuple(torch.zeros_like(each) for each in after)
+        for suppress in (survivors, marked_survivors):
+            xyxy, labels, scores, counts, *_ = OneStep(detector, score, suppress)(window, *zeros)
+            assert counts.tolist() == [len(boxes) for boxes in wanted]
+            assert sum(counts.tolist()) > 20
+            for lane, boxes in enumerate(wanted):
+                torch.testing.assert_close(xyxy[lane, : len(boxes)], boxes.xyxy)
+                assert torch.equal(labels[lane, : len(boxes)], boxes.labels)
+                assert torch.equal(scores[lane, : len(boxes)], boxes.scores)
+
+
+def test_the_file_says_what_it_is(detector, exported):
+    model = onnx.load(exported)
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    assert facts["format"] == "seqdet model 1"
+    assert json.loads(facts["classes"]) == ["a", "b"]
+    assert from_dict(InputConfig, json.loads(facts["input"]), name="input") == detector.input
+    assert facts["normalisation"] == "inside: divided by 255"
+    assert facts["score"] == "0.05"
+    assert [each.type.tensor_type.shape.dim[0].dim_param for each in model.graph.input] == ["lanes"] * 11
+    assert b".py" not in exported.read_bytes()
+    onnx.checker.check_model(model)
+
+
+def forgets(run):
+    return lambda frames, memory: run(frames, tuple(np.zeros_like(each) for each in memory))
+
+
+def never_resets(run):
+    lanes = {}
+
+    def keep(frames, memory):
+        results = run(frames, lanes.get(len(frames), memory))
+        lanes[len(frames)] = tuple(results[4:-2])
+        return results
+
+    return keep
+
+
+def loses_a_box(run):
+    return lambda frames, memory: [*(r := run(frames, memory))[:3], np.maximum(r[3] - 1, 0), *r[4:]]
+
+
+def shifts_boxes(run):
+    return lambda frames, memory: [(r := run(frames, memory))[0] + 0.1, *r[1:]]
+
+
+def is_off(run):
+    return lambda frames, memory: [*(r := run(frames, memory))[:-1], r[-1] * 1.001]
+
+
+@pytest.mark.parametrize("wrong", [forgets, never_resets, loses_a_box, shifts_boxes, is_off])
+def test_what_computes_something_else_is_refused(detector, exported, wrong):
+    run, check = OnnxStep(exported).raw, {"score": 0.05, "tolerance": 1e-4, "name": "model.onnx"}
+    check_parity(run, detector, SIZE_HW, **check)
+    with pytest.raises(InputError, match=r"^model.onnx must "):
+        check_parity(wrong(run), detector, SIZE_HW, **check)
+
+
+def test_nothing_is_written_when_the_file_differs(detector, exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "onnx_model", lambda *_, **__: onnx.load(exported))
+    other = copy.deepcopy(detector)
+    with torch.no_grad():
+        other.head.classes[-1].bias += 0.01
+    path = tmp_path / "model.onnx"
+    path.write_text("what stood here")
+    with pytest.raises(InputError, match=r"differs in logits\. Nothing was written"):
+        export(other, path)
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["what stood here"]
+
+
+def test_int8_quantises_the_convolutions_and_keeps_the_rest(detector, exported, tmp_path):
+    step, windows = OnnxStep(exported), frames_of(detector, 2, 6)
+    model = quantized(onnx.load(exported), step, [windows[:, lane] for lane in range(2)])
+    path = tmp_path / "int8.onnx"
+    path.write_bytes(sealed(model.SerializeToString()))
+    small = OnnxStep(path)
+    assert (small.classes, small.input, small.score) == (step.classes, step.input, step.score)
+    kinds = {each.name: each.data_type for each in model.graph.initializer}
+    weights = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
+    scales = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    assert weights
+    assert all(kinds[scales[name]] == onnx.TensorProto.INT8 for name in weights)
+    wanted, found = step.raw(windows[0])[-1], small.raw(windows[0])[-1]
+    assert np.corrcoef(wanted.ravel(), found.ravel())[0, 1] > 0.9
+
+
+def test_int8_needs_frames(exported):
+    with pytest.raises(InputError, match="calibration must be frames"):
+        quantized(onnx.load(exported), OnnxStep(exported), [])
+
+
+def test_another_size_shows_as_much_per_pixel(detector):
+    smaller = copy.deepcopy(detector)
+    smaller.input = InputConfig("stacked_histogram", {"bins": 2}, 50_000, (240, 304), (120, 152))
+    copied, size_hw = resized(smaller, (60, 80))
+    assert size_hw == copied.input.frame_hw == (60, 80)
+    assert copied.input.sensor_hw == (120, 160)
+    assert smaller.input.frame_hw == (120, 152)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "--out must name"),
+        (["-o", "x.onnx", "--int8", "--fp16"], "at most one of"),
+        (["-o", "x.onnx", "--size-hw", "[0, 4]"], "size_hw must be two numbers of 1"),
+        (["-o", "x.onnx", "--score", "0"], "score must be above 0"),
+        (["-o", "x.onnx", "--int8"], "--calibration must name a recording"),
+        (["-o", "no/folder/x.onnx"], "cannot be written"),
+    ],
+)
+def test_options_that_cannot_be_are_one_sentence(detector, exported, tmp_path, monkeypatch, words, message):
+    monkeypatch.setattr(exporting, "onnx_model", lambda *_, **__: onnx.load(exported))
+    monkeypatch.chdir(tmp_path)
+    save_detector(detector, "detector.safetensors")
+    with pytest.raises(SystemExit, match=message):
+        main(["export", "detector.safetensors", *words])
+    assert not (tmp_path / "x.onnx").exists()
+
+
+def test_a_detector_of_pictures_needs_a_size(tmp_path):
+    save_detector(build_detector(ModelConfig(base=1, channels=8)), tmp_path / "detector.safetensors")
+    with pytest.raises(SystemExit, match="--size-hw must be given"):
+        main(["export", str(tmp_path / "detector.safetensors"), "-o", str(tmp_path / "x.onnx")])
+
+
+def test_the_program_runs_on_any_number_of_lanes_without_seqdet(detector, exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "onnx_model", lambda *_, **__: onnx.load(exported))
+    save_detector(detector, tmp_path / "detector.safetensors")
+    path = tmp_path / "program.pt2"
+    main(["export", str(tmp_path / "detector.safetensors"), "-o", str(tmp_path / "x.onnx"), "--program", str(path)])
+    module = torch.export.load(path).module()
+    for lanes in (1, 2):
+        (window,), step = frames_of(detector, lanes, 1), OnnxStep(exported)
+        memory = [torch.from_numpy(each) for name, each in step.inputs(window).items() if name != "frames"]
+        results = [each.numpy() for each in module(torch.from_numpy(window), *memory)]
+        for mine, theirs in zip(results, step.raw(window), strict=True):
+            assert mine.shape == theirs.shape
+            np.testing.assert_allclose(mine, theirs, atol=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [{"cell": "gru"}, {"activation": "sigmoid", "anchors": "psee"}])
+def test_other_detectors_and_half_precision_pass_the_check(config, tmp_path):
+    for precision in ("float32", "float16"):
+        export(opinionated(**config), tmp_path / "x.onnx", size_hw=(64, 200), precision=precision)
+        assert OnnxStep(tmp_path / "x.onnx").precision == precision

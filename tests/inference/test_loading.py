@@ -1,0 +1,129 @@
+"""What names a detector: a run, a file of weights, an exported model."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from seqdet.checks import InputError
+from seqdet.config import DataConfig, DatasetConfig, InputConfig, ModelConfig, RunConfig, TensorConfig
+from seqdet.config_files import read_config, to_yaml
+from seqdet.data.labels import EVENT_BBOX, write_labels
+from seqdet.data.store import Description
+from seqdet.data.store_writer import write_tensors
+from seqdet.events.array import Events, columns
+from seqdet.events.writers import write_evt3
+from seqdet.inference.eager import EagerStep
+from seqdet.inference.loading import load_step
+from seqdet.inference.onnx_step import OnnxStep
+from seqdet.inference.stream_config import StreamConfig
+from seqdet.inference.streaming import StreamingDetector
+from seqdet.models.weights import save_detector
+from seqdet.models.zoo import build_detector
+
+from .conftest import SHOWN as WIDE
+from .fakes import SENSOR_HW, SHOWN
+from .test_streaming import played, share_found
+
+MODEL = ModelConfig(in_channels=2, base=1, channels=8, classes=("a", "b"))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a run that did not keep what its frames show, with its dataset."""
+    dataset = tmp_path / "data"
+    (dataset / "train").mkdir(parents=True)
+    (dataset / "label_map_dictionary.json").write_text(json.dumps({"0": "a", "1": "b"}))
+    shown = Description(SHOWN.representation, SENSOR_HW, SHOWN.window_us, parameters=SHOWN.parameters)
+    write_tensors(dataset / "train" / "a.h5", [np.zeros((3, 2, 12, 16), np.uint8)], shown)
+    labels = np.zeros(1, EVENT_BBOX)
+    labels["t"], labels["w"], labels["h"] = SHOWN.window_us, 5, 5
+    write_labels(dataset / "train" / "a_bbox.npy", labels)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    config = RunConfig(DataConfig(clip_length=1, dataset=DatasetConfig(dataset)), MODEL)
+    (folder / "config.yaml").write_text(to_yaml(config))
+    save_detector(build_detector(MODEL), folder / "detector.safetensors")
+    return folder
+
+
+def test_a_run_that_did_not_keep_what_frames_show_takes_it_from_its_dataset(run):
+    assert load_step(run).input == InputConfig("stacked_histogram", {"bins": 1}, 1000, SENSOR_HW, (12, 16))
+    assert load_step(run / "detector.safetensors").input is None
+    config = read_config(run / "config.yaml")
+    (run.parent / "data").rename(run.parent / "gone")
+    with pytest.raises(InputError, match="run must have its dataset still, as its detector does not say"):
+        load_step(run)
+    folder = run.parent / "data" / "train"
+    folder.mkdir(parents=True)
+    write_evt3(folder / "a.raw", [many_events()], size_hw=WIDE.sensor_hw)
+    tensor = TensorConfig("event_cube", {"bins": 1}, 20_000, downscale=2)
+    dataset = replace(config.data.dataset, tensor=tensor)
+    (run / "config.yaml").write_text(to_yaml(replace(config, data=replace(config.data, dataset=dataset))))
+    assert load_step(run).input == InputConfig("event_cube", {"bins": 1}, 20_000, WIDE.sensor_hw, (60, 62))
+
+
+def test_what_is_kept_with_the_weights_counts(run):
+    detector = build_detector(MODEL)
+    detector.input = SHOWN
+    save_detector(detector, run / "detector.safetensors")
+    (run.parent / "data").rename(run.parent / "gone")
+    assert load_step(run, score=0.2).input == SHOWN
+    assert load_step(run, score=0.2).score == 0.2
+
+
+def test_a_training_that_is_not_finished_is_refused(run):
+    (run / "detector.safetensors").unlink()
+    with pytest.raises(InputError, match=r"run must hold a finished training\. Go on with: seqdet train --resume"):
+        load_step(run)
+
+
+def many_events() -> Events:
+    """Of four windows of the sensor of the exported detector."""
+    rng, (height, width) = np.random.default_rng(0), WIDE.sensor_hw
+    t = np.sort(rng.integers(0, 200_000, 4000))
+    return columns(t=t, **{name: rng.integers(0, most, 4000) for name, most in (("x", width), ("y", height), ("p", 2))})
+
+
+def test_an_exported_model_is_run_without_torch(exported, tmp_path):
+    write_evt3(tmp_path / "walk.raw", [many_events()], size_hw=WIDE.sensor_hw)
+    args = ["predict", str(exported), f"{tmp_path}/walk.raw", "-o", f"{tmp_path}/out", "--track", "--video"]
+    code = f"import sys; sys.modules['torch'] = None; from seqdet.cli import main; main({args})"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "walk: 4 windows, " in said
+    boxes = np.load(tmp_path / "out" / "detections" / "walk_bbox.npy")
+    found = list(StreamingDetector(OnnxStep(exported), StreamConfig(score=0.3)).push(many_events()))
+    assert len(found) == 3
+    assert boxes[boxes["t"] < 200_000].tolist() == np.concatenate([each.boxes for each in found]).tolist()
+
+
+def test_a_stream_goes_on_in_onnx_runtime_and_back(detector, exported):
+    whole, early, late = many_events(), many_events()[:2000], many_events()[2000:]
+    steps = EagerStep(detector), OnnxStep(exported)
+    for first, second in (steps, steps[::-1]):
+        wanted = [each.boxes for each in played(StreamingDetector(first), [whole])]
+        begun, resumed = StreamingDetector(first), StreamingDetector(second)
+        found = [each.boxes for each in begun.push(early)]
+        resumed.load_state_dict(begun.state_dict())
+        found += [each.boxes for each in played(resumed, [late])]
+        assert len(found) == len(wanted) == 4
+        for mine, theirs in zip(found, wanted, strict=True):
+            assert len(mine) == len(theirs) > 3
+            assert share_found(mine, theirs) == 1
+
+
+def test_a_score_that_an_exported_model_does_not_give_is_told(exported, caplog):
+    assert load_step(exported, score=0.05).input == WIDE
+    assert not caplog.text
+    load_step(exported, score=0.01)
+    assert "model.onnx was exported to find nothing of a score below 0.05." in caplog.text
+
+
+def test_a_damaged_model_is_refused(exported, tmp_path):
+    (tmp_path / "cut.onnx").write_bytes(exported.read_bytes()[:-100])
+    for name in ("cut.onnx", "none.onnx"):
+        with pytest.raises(InputError, match=f"{name} must be a "):
+            load_step(tmp_path / name)

@@ -1,0 +1,324 @@
+"""Recordings, videos and streams through a detector: what is written, and that it is whole however it ends."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from seqdet.checks import InputError, Stopped
+from seqdet.data.labels import EVENT_BBOX, read_labels
+from seqdet.data.tracks import TRACKED_BOX
+from seqdet.evaluation.files import read_boxes
+from seqdet.events.array import Events
+from seqdet.events.files import open_recording
+from seqdet.events.writers import write_dat, write_evt3
+from seqdet.inference import inputs, moments
+from seqdet.inference.inputs import PredictConfig
+from seqdet.inference.outputs import GrowingNpy, Outputs
+from seqdet.inference.recordings import predict_recordings
+from seqdet.inference.stream_config import StreamConfig
+from seqdet.inference.streaming import StreamingDetector
+from seqdet.inference.view import ViewConfig
+from seqdet.viz.video import write_video
+
+from .fakes import SENSOR_HW, HullStep
+from .test_streaming import plain, played, some_events
+
+ALL = PredictConfig(track=True, video=True)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / "in" / "walk.raw"
+    path.parent.mkdir()
+    write_evt3(path, [some_events()], size_hw=SENSOR_HW)
+    return path
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def found_in(events: Events, **config) -> list:
+    return played(StreamingDetector(HullStep(), **config), [events])
+
+
+def test_a_recording_gives_its_detections_tracks_and_video(recording, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    predict_recordings(HullStep(), recording, out := tmp_path / "out", ALL)
+    names = "csv/walk_detections.csv csv/walk_tracks.csv detections/label_map_dictionary.json"
+    names += " detections/walk_bbox.npy tracks/walk_tracks.npy videos/walk.mp4"
+    assert files(out) == set(names.split())
+    boxes = read_labels(out / "detections" / "walk_bbox.npy")
+    wanted = np.concatenate([each.boxes for each in found_in(some_events())])
+    assert boxes.dtype == EVENT_BBOX
+    assert boxes.tolist() == wanted.tolist()
+    assert read_boxes(out / "csv" / "walk_detections.csv").tolist() == wanted.tolist()
+    tracks = np.load(out / "tracks" / "walk_tracks.npy")
+    assert tracks.dtype == TRACKED_BOX
+    assert len(tracks) >= len(boxes)
+    lines = (out / "csv" / "walk_tracks.csv").read_text().splitlines()
+    first = tracks[0]
+    assert lines[0].split() == [str(first[name]) for name in recordings_columns()]
+    with av.open(out / "videos" / "walk.mp4") as video:
+        assert len(list(video.decode(video=0))) == len(found_in(some_events())[::17])
+    assert "walk: 9 windows, 9 detections, " in caplog.text
+    assert " times real time." in caplog.text
+
+
+def recordings_columns() -> list[str]:
+    order = "t class_id track_id x y w h class_confidence tracking_confidence last_detection_update_time nb_detections"
+    return order.split()
+
+
+def test_without_tracks_and_video_there_are_none(recording, tmp_path):
+    predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig())
+    assert {name.partition("/")[0] for name in files(tmp_path / "out")} == {"csv", "detections"}
+
+
+def test_a_folder_keeps_its_tree_and_a_bad_recording_does_not_stop_the_others(recording, tmp_path):
+    (recording.parent / "more").mkdir()
+    write_dat(recording.parent / "more" / "b.dat", [some_events(1)], size_hw=SENSOR_HW)
+    (recording.parent / "a.raw").write_bytes(b"% evt 9.0\n")
+    with pytest.raises(InputError, match=r"a.raw must be in EVT2.*\(1 of 3 recordings failed\)"):
+        predict_recordings(HullStep(), recording.parent, tmp_path / "out", PredictConfig())
+    arrays = {name for name in files(tmp_path / "out") if name.endswith(".npy")}
+    assert arrays == {"detections/walk_bbox.npy", "detections/more/b_bbox.npy"}
+
+
+@pytest.mark.parametrize("lengths", [{}, {"step_us": 250}, {"count": 7}])
+@pytest.mark.parametrize("track_us", [None, 90])
+def test_the_tracker_gets_every_event_once_and_in_time(recording, tmp_path, monkeypatch, lengths, track_us):
+    seen, times_us = [], []
+
+    class Watching:
+        def push(self, time_us, boxes, events):
+            assert boxes is not None or not (times_us and time_us - times_us[-1] > 90)
+            assert not len(events) or events.t.max() < time_us
+            seen.append(events)
+            times_us.append(time_us)
+            return np.zeros(0, TRACKED_BOX)
+
+    monkeypatch.setattr(inputs, "find_tracker", lambda *args: Watching())
+    config = PredictConfig(track=True, track_us=track_us, stream=StreamConfig(**lengths))
+    predict_recordings(HullStep(), recording, tmp_path / "out", config)
+    assert Events.concatenate(seen).t.tolist() == some_events().t.tolist()
+    ends_us = [each.end_us for each in found_in(some_events(), config=StreamConfig(**lengths))]
+    assert (times_us == ends_us) == (track_us is None)
+    assert set(ends_us) <= set(times_us)
+
+
+def test_a_recording_without_events_gives_empty_files(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    write_evt3(tmp_path / "still.raw", [], size_hw=SENSOR_HW)
+    predict_recordings(HullStep(), tmp_path / "still.raw", tmp_path / "out", ALL)
+    assert "videos/still.mp4" not in files(tmp_path / "out")
+    assert len(np.load(tmp_path / "out" / "detections" / "still_bbox.npy")) == 0
+    assert "nothing happens in it" in caplog.text
+
+
+def test_a_recording_that_is_cut_off_gives_what_is_there(recording, tmp_path):
+    content = recording.read_bytes()
+    recording.write_bytes(content[: len(content) * 2 // 3 + 1])
+    with open_recording(recording) as opened:
+        there = Events.concatenate(list(opened.chunks()))
+    predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig())
+    boxes = np.load(tmp_path / "out" / "detections" / "walk_bbox.npy")
+    assert 0 < len(there) < len(some_events())
+    assert boxes.tolist() == np.concatenate([each.boxes for each in found_in(there)]).tolist()
+
+
+class Stopping(HullStep):
+    """Presses Ctrl-C at the third window."""
+
+    def __call__(self, frames, state=None):
+        found, after = super().__call__(frames, state)
+        if after[0][0, 0] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return found, after
+
+
+@pytest.mark.parametrize("is_video", [False, True])
+def test_ctrl_c_leaves_whole_files_of_what_was_found(recording, tmp_path, is_video):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Stopped, match=r"Stopped at 0.01 s of walk. What was found until then is in"):
+        predict_recordings(Stopping(), recording, tmp_path / "out", replace(ALL, video=is_video))
+    assert signal.getsignal(signal.SIGINT) is before
+    wanted = np.concatenate([each.boxes for each in found_in(some_events())[:3]]).tolist()
+    assert np.load(tmp_path / "out" / "detections" / "walk_bbox.npy").tolist() == wanted
+    assert read_boxes(tmp_path / "out" / "csv" / "walk_detections.csv").tolist() == wanted
+    if is_video:
+        with av.open(tmp_path / "out" / "videos" / "walk.mp4") as video:
+            assert len(list(video.decode(video=0))) == 1
+
+
+def test_an_npy_file_is_whole_at_any_time(tmp_path):
+    rows = np.zeros(7, EVENT_BBOX)
+    rows["t"] = np.arange(7)
+    file = GrowingNpy(tmp_path / "a.npy", EVENT_BBOX)
+    for count in range(8):
+        assert np.load(tmp_path / "a.npy").tolist() == rows[: max(count - 1, 0)].tolist()
+        file.flush()
+        assert np.load(tmp_path / "a.npy").tolist() == rows[:count].tolist()
+        file.add(rows[count : count + 1])
+    file.close()
+    assert np.load(tmp_path / "a.npy", mmap_mode="r").tolist() == rows.tolist()
+
+
+def test_a_failure_leaves_whole_files_too(tmp_path):
+    rows = np.ones(3, EVENT_BBOX)
+    outputs = Outputs(tmp_path, Path("a"), has_tracks=False)
+    outputs.add(rows)
+    with pytest.raises(ZeroDivisionError), outputs:
+        raise ZeroDivisionError
+    assert np.load(tmp_path / "detections" / "a_bbox.npy").tolist() == rows.tolist()
+
+
+def test_an_unwritable_output_is_one_sentence(recording, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(InputError, match="out/detections must be a folder that can be made"):
+        predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig())
+    (tmp_path / "other" / "detections" / "walk_bbox.npy").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"walk_bbox\.npy cannot be written: Is a directory"):
+        predict_recordings(HullStep(), recording, tmp_path / "other", PredictConfig())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full disk")
+def test_a_full_disk_is_one_sentence(tmp_path):
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "csv" / "a_detections.csv").symlink_to("/dev/full")
+    outputs = Outputs(tmp_path, Path("a"), has_tracks=False)
+    outputs.add(np.ones(3, EVENT_BBOX))
+    with pytest.raises(InputError, match=r"a_detections\.csv cannot be written: No space left"), outputs:
+        pass
+    assert len(np.load(tmp_path / "detections" / "a_bbox.npy")) == 3
+
+
+@pytest.mark.parametrize(
+    ("step", "config", "name", "words"),
+    [
+        (HullStep(), PredictConfig(), "none.raw", "must be a recording or a folder of recordings, and does not exist"),
+        (HullStep(), PredictConfig(), "a.mp4", "must be a recording of events; make one of a video: seqdet simulate"),
+        (HullStep(None, 3), PredictConfig(), "none.mp4", "must be a video or a folder of images, and there is no such"),
+        (HullStep(None, 3), PredictConfig(stream=StreamConfig(count=9)), "a.mp4", "must be left out: this detector ta"),
+        (HullStep(None, 2), PredictConfig(), "a.mp4", "does not say that it is: it takes pictures of 2 channels. Was "),
+        (HullStep(None, 3), PredictConfig(), "", "must hold images or videos, which this detector takes, and holds"),
+    ],
+)
+def test_what_a_detector_does_not_take_is_said_in_one_sentence(step, config, name, words, tmp_path):
+    (tmp_path / "in").mkdir()
+    if name == "a.mp4":
+        write_video(tmp_path / "in" / "a.mp4", np.zeros((3, 24, 32, 3), np.uint8), fps=10)
+    with pytest.raises(InputError, match=words):
+        predict_recordings(step, tmp_path / "in" / name, tmp_path / "out", config)
+
+
+def test_another_sensor_is_refused_by_name(tmp_path):
+    write_evt3(tmp_path / "big.raw", [some_events()], size_hw=(48, 64))
+    with pytest.raises(InputError, match=r"big\.raw: the detector must see 32x24 pixels, as in training, got 64x48"):
+        predict_recordings(HullStep(), tmp_path / "big.raw", tmp_path / "out", PredictConfig())
+    config = PredictConfig(stream=StreamConfig(any_size=True))
+    predict_recordings(HullStep(), tmp_path / "big.raw", tmp_path / "out", config)
+
+
+def moving_square(count: int = 6, size_hw: tuple[int, int] = (40, 60)) -> np.ndarray:
+    images = np.zeros((count, *size_hw, 3), np.uint8)
+    for n, image in enumerate(images):
+        image[8:24, 4 * n : 4 * n + 12] = 255
+    return images
+
+
+def test_images_are_watched_by_a_detector_for_pictures(tmp_path):
+    (tmp_path / "walk").mkdir()
+    for n, image in enumerate(moving_square()):
+        Image.fromarray(image).save(tmp_path / "walk" / f"{n}.png")
+    config = replace(ALL, fps=20.0)
+    predict_recordings(HullStep(None, 3), tmp_path / "walk", tmp_path / "out", config)
+    boxes = np.load(tmp_path / "out" / "detections" / "walk_bbox.npy")
+    assert boxes[["t", "x", "y", "w", "h"]].tolist() == [(50_000 * n, 4 * n, 8, 12, 16) for n in range(6)]
+    with av.open(tmp_path / "out" / "videos" / "walk.mp4") as video:
+        assert (video.streams.video[0].average_rate, len(list(video.decode(video=0)))) == (20, 6)
+
+
+def test_pictures_are_made_to_fit_and_their_boxes_to_fit_back(tmp_path):
+    write_video(tmp_path / "a.mp4", moving_square(), fps=10)
+    seen = []
+
+    class Watching(HullStep):
+        def __call__(self, frames, state=None):
+            seen.append(frames[0])
+            return super().__call__((frames > 127).astype(np.uint8), state)
+
+    predict_recordings(Watching(None, 3), tmp_path / "a.mp4", tmp_path / "out", PredictConfig(frame_hw=(20, 40)))
+    boxes = np.load(tmp_path / "out" / "detections" / "a_bbox.npy")
+    assert seen[0].shape == (3, 20, 40)
+    assert not seen[0][:, :, 30:].any()
+    assert boxes[["x", "y", "w", "h"]].tolist() == [(4 * n, 8, 12, 16) for n in range(6)]
+
+
+def test_pictures_of_two_sizes_are_refused(tmp_path):
+    for n, size in enumerate([(40, 60), (40, 62)]):
+        Image.fromarray(moving_square(1, size)[0]).save(tmp_path / f"{n}.png")
+    with pytest.raises(InputError, match="pictures must all be 60x40, got 62x40"):
+        predict_recordings(HullStep(None, 3), tmp_path, tmp_path / "out", PredictConfig(fps=5.0))
+
+
+class Standard:
+    """A standard input of bytes."""
+
+    def __init__(self, pipe) -> None:
+        self.buffer = pipe
+
+    def isatty(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("ends", [0, 1])
+def test_a_recording_comes_by_the_standard_input(recording, tmp_path, monkeypatch, ends):
+    """Also one that stops in the middle of a word."""
+    content = recording.read_bytes()
+    monkeypatch.setattr(sys, "stdin", Standard(io.BytesIO(content[: len(content) - ends])))
+    predict_recordings(HullStep(), Path("-"), tmp_path / "out", PredictConfig())
+    boxes = np.load(tmp_path / "out" / "detections" / "stdin_bbox.npy")
+    wanted = np.concatenate([each.boxes for each in found_in(some_events()[: 60 - ends])])
+    assert boxes.tolist() == wanted.tolist()
+
+
+def test_no_pipe_an_empty_one_and_one_of_something_else_are_one_sentence(tmp_path, monkeypatch):
+    for content, words in (
+        (b"", "stdin must be a RAW recording, and it is empty"),
+        (b"hello, world\n" * 99, "stdin must begin with a RAW header"),
+        (b"% evt 3.0\n\0\0\0\0", "the standard input must state the size of its sensor, and does not. Give --size_hw"),
+        (b"% evt 2.1\n", "the standard input must state the size"),
+    ):
+        monkeypatch.setattr(sys, "stdin", Standard(io.BytesIO(content)))
+        with pytest.raises(InputError, match=words):
+            predict_recordings(HullStep(), Path("-"), tmp_path / "out", PredictConfig())
+    monkeypatch.setattr(Standard, "isatty", lambda self: True)
+    with pytest.raises(InputError, match="the standard input must be a recording, as in: cat x"):
+        predict_recordings(HullStep(), Path("-"), tmp_path / "out", PredictConfig())
+
+
+def test_views_reach_the_detector_and_boxes_the_sensor(recording, tmp_path):
+    stream = StreamConfig(view=ViewConfig(flip_x=True), score=0.5)
+    predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig(stream=stream))
+    boxes = np.load(tmp_path / "out" / "detections" / "walk_bbox.npy")
+    wanted = np.concatenate([each.boxes for each in found_in(some_events(), config=StreamConfig(score=0.5))])
+    assert boxes.tolist() == wanted.tolist()
+
+
+def test_moments_end_when_they_are_asked_to():
+    chunks = iter([some_events()])
+    found = list(moments.event_moments(chunks, StreamingDetector(HullStep()), lambda: True))
+    assert len(found) == 1
+    assert plain(found_in(some_events()))[0][:2] == (found[0].start_us, found[0].end_us)
