@@ -11,6 +11,9 @@ from .config import DataConfig, DigitsConfig, EventDigitsConfig, ModelConfig, Tr
 if TYPE_CHECKING:
     from .events.files import open_recording
     from .inference.evaluate import evaluate
+    from .inference.loading import load_step
+    from .inference.stream_config import StreamConfig
+    from .inference.streaming import StreamingDetector
     from .models.detector import Detector
     from .models.weights import load_detector, save_detector
     from .models.zoo import build_detector
@@ -27,11 +30,14 @@ __all__ = [
     "EventDigitsConfig",
     "InputError",
     "ModelConfig",
+    "StreamConfig",
+    "StreamingDetector",
     "TrainConfig",
     "build_detector",
     "evaluate",
     "fit",
     "load_detector",
+    "load_step",
     "open_recording",
     "resume",
     "save_detector",
@@ -41,10 +47,13 @@ _HOMES = {
     "Boxes": "structures",
     "Clip": "structures",
     "Detector": "models.detector",
+    "StreamConfig": "inference.stream_config",
+    "StreamingDetector": "inference.streaming",
     "build_detector": "models.zoo",
     "evaluate": "inference.evaluate",
     "fit": "training.fit",
     "load_detector": "models.weights",
+    "load_step": "inference.loading",
     "open_recording": "events.files",
     "resume": "training.fit",
     "save_detector": "models.weights",

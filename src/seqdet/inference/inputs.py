@@ -25,6 +25,8 @@ from .streaming import StreamingDetector
 
 STDIN = Path("-")
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
+ASSOCIATION = {"number_of_consecutive_detections_to_create_a_new_track": 2, "deletion_time_us": 300_000}
+"""Of our data association: the vendor's 100 ms to deletion are two windows of 50 ms."""
 MOST_FPS, COUNTED_FPS = 60, 20
 """Pictures a second of a video; windows by count have no rate of their own."""
 
@@ -137,7 +139,7 @@ def _open_events(
         size_hw, found_us = recording.size_hw, recording.span_us()
         span_us = None if found_us is None else found_us[1] - found_us[0] + 1
     detector = StreamingDetector(step, config.stream, sensor_hw=size_hw)
-    tracker = find_tracker(config.tracker, size_hw) if config.track else None
+    tracker = _tracker(config, size_hw)
     moments, fps, every = event_moments(recording.chunks(), detector, is_stopped), float(COUNTED_FPS), 1
     if config.stream.count is None:
         rate = 1e6 / (config.stream.step_us or step.input.window_us)
@@ -156,5 +158,11 @@ def _open_pictures(step: Step, path: Path, config: PredictConfig, is_stopped: Ca
     least = thresholds(step.classes, config.stream.classes, config.stream.score)
     frame_hw = config.frame_hw or getattr(step, "size_hw", None)  # an exported detector takes one size
     moments = picture_moments(chain(start, frames), step, least, is_stopped, frame_hw=frame_hw)
-    tracker = find_tracker(config.tracker) if config.track else None
+    tracker = _tracker(config)
     return Input(moments, None, tracker, config.track_us, rate / every, every, "pictures", dict)
+
+
+def _tracker(config: PredictConfig, size_hw: tuple[int, int] | None = None) -> Tracker | None:
+    """A tracker for one recording, if one is wanted."""
+    options = ASSOCIATION if config.tracker == OURS else {}
+    return find_tracker(config.tracker, size_hw, **options) if config.track else None

@@ -80,7 +80,8 @@ def beside(folder: RunFolder, processes: int) -> Iterator[None]:
                         raise _ended(folder, number) from error
             raise
         for process in started:
-            process.wait(PATIENCE_S)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE_S)
     finally:
         for process in started:
             process.kill()
