@@ -32,7 +32,7 @@ CONFIGS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(config=CONFIGS)
 def test_a_configuration_reads_back_from_yaml_and_json(tmp_path_factory, config):
     path = tmp_path_factory.getbasetemp() / "config.yaml"

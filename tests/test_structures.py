@@ -105,7 +105,7 @@ def test_boxes_without_scores_cannot_be_chosen_by_them():
         make_boxes(4, full=False).above(0.5)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(time=st.integers(1, 4), lanes=st.lists(st.integers(1, 3), min_size=1, max_size=4))
 def test_collated_boxes_follow_the_frames_in_time_then_lane_order(time, lanes):
     clips = [make_clip(time, count, sum(lanes[:i])) for i, count in enumerate(lanes)]

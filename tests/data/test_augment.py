@@ -88,7 +88,7 @@ def configs(draw_value, on, **limits):
     return AugmentConfig(**{name: draw_value(st.sampled_from([0.0, 0.5, 1.0])) for name in on}, **ranges | limits)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rectangles(), configs(["flip", "translate"]), st.integers(0, 99))
 def test_a_mirrored_and_shifted_blob_fills_its_box_exactly(rectangle, config, seed):
     size_hw, xyxy = rectangle
@@ -97,7 +97,7 @@ def test_a_mirrored_and_shifted_blob_fills_its_box_exactly(rectangle, config, se
     assert moved.xyxy.tolist() == ([found] if (found := tight(transform.frames(blob(*xyxy, size_hw)))) else [])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rectangles(), configs(STRAIGHT), st.integers(0, 99))
 def test_a_zoomed_blob_fills_its_box_to_the_pixel(rectangle, config, seed):
     size_hw, xyxy = rectangle
@@ -108,7 +108,7 @@ def test_a_zoomed_blob_fills_its_box_to_the_pixel(rectangle, config, seed):
     assert found or (moved.xyxy[:, 2:] - moved.xyxy[:, :2]).amin(1).lt(1).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rectangles(), configs([*STRAIGHT, "rotate"]), st.integers(0, 99))
 def test_a_turned_blob_lies_in_its_box_and_fills_it_where_nothing_is_cut(rectangle, config, seed):
     size_hw, xyxy = rectangle
@@ -124,7 +124,7 @@ def test_a_turned_blob_lies_in_its_box_and_fills_it_where_nothing_is_cut(rectang
             np.testing.assert_allclose(moved.xyxy, [found], atol=1 + 1e-4)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(configs([*STRAIGHT, "rotate"]), st.integers(0, 99), st.integers(0, 40 * 56 - 1))
 def test_a_single_pixel_is_shown_where_its_centre_goes_or_left_the_frame(config, seed, pixel):
     transform = drawn(config, seed=seed)
@@ -161,7 +161,7 @@ def test_type_and_shape_are_kept_and_the_input_is_not_changed(dtype):
     assert all(torch.equal(a, b) for a, b in zip(before, (frames, boxes.xyxy, boxes.is_ignored), strict=True))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.integers(0, 10**4), st.integers(0, 10**3))
 def test_the_same_seed_recording_and_epoch_draw_the_same(seed, recording, epoch):
     config = AugmentConfig(**ALL)
@@ -181,7 +181,7 @@ def test_a_blank_lane_is_never_changed():
     assert drawn(AugmentConfig(**ALL), recording=-1).is_identity
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 7), st.booleans())
 def test_a_recording_cut_into_clips_is_changed_as_the_whole(length, is_reversed):
     config = AugmentConfig(**ALL, time_flip=float(is_reversed))
@@ -261,7 +261,7 @@ def test_labels_of_a_recording_played_backwards_are_those_where_a_window_began()
     assert [transform.source_clip(clip, 3) for clip in range(3)] == [2, 1, 0]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 99))
 def test_a_dropped_polarity_is_empty_and_the_other_whole(seed):
     frames = noise(2, 6, *SIZE_HW, low=1)

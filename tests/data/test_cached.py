@@ -122,7 +122,7 @@ def test_windows_in_any_order_are_those_of_the_tensor_file(tmp_path_factory, end
     with TensorFile(folder / "out" / "a.h5") as file:
         whole, description, ends_us = file.read(0, len(file)), file.description, file.ends_us
 
-    @settings(max_examples=6, deadline=None)
+    @settings(max_examples=6)
     @given(
         st.lists(st.tuples(st.integers(0, len(whole)), st.integers(0, 12)), min_size=1, max_size=6),
         st.integers(1, 13),

@@ -18,7 +18,7 @@ def weights(counts):
     return [np.ones(count) for count in counts]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     counts=st.lists(st.integers(1, 4), min_size=1, max_size=6),
     lanes=st.integers(1, 3),

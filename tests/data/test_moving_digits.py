@@ -89,7 +89,7 @@ def test_a_digit_with_less_than_a_quarter_of_its_ink_visible_is_ignored_in_its_w
     assert targets > 10
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(index=st.integers(0, 500), cuts=st.lists(st.integers(0, 60), min_size=3, max_size=3).map(sorted), data=st.data())
 def test_a_video_cut_anywhere_gives_the_same_frames_and_boxes(index, cuts, data):
     dataset = digits(data.draw(st.sampled_from(["train", "validation", "test"])))
@@ -116,7 +116,7 @@ def test_the_seed_the_split_and_the_number_choose_the_video_and_nothing_else_doe
     assert digits().scene(3).zoom[1, 0] != digits("test").scene(3).zoom[1, 0]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     size_hw=st.tuples(st.integers(48, 96), st.integers(48, 96)),
     swing=st.floats(0, 1),

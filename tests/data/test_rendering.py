@@ -65,7 +65,7 @@ def test_an_image_without_ink_or_outside_the_frame_leaves_the_frame_black():
     assert rendering.frames.max() == rendering.whole.max() == rendering.visible_share.max() == 0
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     image=arrays(np.uint8, (1, 5, 6)),
     angle=st.floats(-3.2, 3.2),
@@ -92,7 +92,7 @@ def test_sampling_is_bilinear_under_any_turn_size_and_place(image, angle, scale,
         assert line.any(), "a loose box"
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(image=arrays(np.uint8, (1, 5, 6)))
 def test_an_ink_box_is_where_finely_sampled_ink_reaches_the_threshold(image):
     fine = np.linspace(-1, 6, 7 * 32 + 1)

@@ -11,7 +11,7 @@ from seqdet.data.schedule import BLANK, Cue, drawn, schedule, share, shuffled
 COUNTS = st.lists(st.integers(0, 4), max_size=7)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(counts=COUNTS, lanes=st.integers(1, 5), data=st.data())
 def test_every_clip_plays_once_and_follows_its_predecessor_in_the_same_lane(counts, lanes, data):
     order = data.draw(st.none() | st.permutations(range(len(counts))))
@@ -23,14 +23,14 @@ def test_every_clip_plays_once_and_follows_its_predecessor_in_the_same_lane(coun
             assert now.is_first or now.is_blank or now == Cue(before.recording, before.clip + 1, 3)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(counts=COUNTS, lanes=st.integers(1, 5))
 def test_a_lane_is_reset_exactly_where_a_recording_starts(counts, lanes):
     resets = [cue for step in schedule(counts, lanes) for cue in step if cue.is_first]
     assert sorted(resets) == [Cue(recording, 0) for recording, n in enumerate(counts) if n]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(counts=COUNTS, lanes=st.integers(1, 5))
 def test_a_blank_lane_stays_blank_and_no_step_is_all_blank(counts, lanes):
     steps = schedule(counts, lanes)
@@ -45,7 +45,7 @@ def test_recordings_are_taken_in_the_order_given():
     assert steps == [[Cue(2, 0), Cue(1, 0)], [Cue(0, 0), Cue(1, 1)]]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(counts=COUNTS, lanes=st.integers(1, 3), ranks=st.integers(1, 3))
 def test_ranks_take_equally_many_steps_and_together_all_lanes(counts, lanes, ranks):
     steps = schedule(counts, lanes * ranks)

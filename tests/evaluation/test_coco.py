@@ -114,7 +114,7 @@ entries = st.lists(st.tuples(rows, st.integers(0, 1), st.sampled_from([0, 0.5, 0
 frame_pairs = st.lists(st.tuples(entries, entries), max_size=4)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(frame_pairs)
 def test_scores_equal_pycocotools_on_any_boxes(pairs):
     truth, detections = [], []
@@ -202,7 +202,7 @@ def test_an_ignored_box_forgives_detections_of_its_class_that_lie_in_it(guess, l
     assert scores["car"].truth_boxes == 1
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), order=st.permutations(range(8)), cut=st.integers(0, 8))
 def test_neither_the_order_nor_the_grouping_of_frames_matters(seed, order, cut):
     truth, detections = noisy_scene(seed, frames=8)

@@ -25,7 +25,7 @@ def figures(found):
     return tuple(-1 if getattr(found, name) is None else getattr(found, name) for name in FIGURES)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), title=st.sampled_from(sorted(PROTOCOLS)))
 def test_neither_the_order_of_recordings_and_rows_nor_a_rising_map_of_the_scores_matters(
     seed, title, random_recordings
@@ -56,7 +56,7 @@ def test_the_truth_as_detections_has_an_ap_of_one(title, boxes):
     assert found.frames == found.truth_boxes == found.detections
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), title=st.sampled_from(sorted(PROTOCOLS)))
 def test_the_fast_ap_is_that_of_the_scores(seed, title, random_recordings):
     truth, detections, labelled = random_recordings(seed)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
@@ -28,7 +28,6 @@ def address(x: int, y: int, p: int) -> int:
 
 
 @given(RECORDS, st.integers(1, 40))
-@settings(deadline=None)
 def test_whatever_the_records_and_the_chunks_the_same_events_come_out_in_range_and_order(
     tmp_path_factory, records, room
 ):
@@ -49,7 +48,6 @@ def test_whatever_the_records_and_the_chunks_the_same_events_come_out_in_range_a
 
 
 @given(st.lists(st.integers(-900, 1 << 29), min_size=1, max_size=200), st.floats(0, 1), st.integers(1, 9))
-@settings(deadline=None)
 def test_from_a_start_on_no_event_is_missing_over_loops_and_jitter(tmp_path_factory, steps, share, probe):
     latest = np.cumsum([1000, *np.maximum(steps, 0)])
     times = latest[:-1] + steps

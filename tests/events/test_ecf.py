@@ -90,7 +90,7 @@ def recordings(draw):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(recordings(), st.sampled_from(sorted(MODES.values())))
 def test_what_was_encoded_comes_out(events, mode):
     assert equal(ecf.decode(encode(events, mode)), events)
@@ -109,7 +109,7 @@ def test_bits_of_a_group_beyond_the_last_event_mean_nothing():
     assert ecf.decode(chunk).x.tolist() == [3]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(recordings(), st.sampled_from(sorted(MODES.values())), st.data())
 def test_a_chunk_cut_short_is_refused(events, mode, data):
     chunk = encode(events, mode)
@@ -117,7 +117,7 @@ def test_a_chunk_cut_short_is_refused(events, mode, data):
         ecf.decode(chunk[: data.draw(st.integers(0, len(chunk) - 1))])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(recordings(), st.sampled_from(sorted(MODES.values())), st.data())
 def test_a_chunk_with_changed_bytes_is_refused_or_gives_as_many_events_as_its_header_says(events, mode, data):
     chunk = bytearray(encode(events, mode))
@@ -130,7 +130,7 @@ def test_a_chunk_with_changed_bytes_is_refused_or_gives_as_many_events_as_its_he
     assert len(decoded) == int.from_bytes(chunk[:4], "little") >> 2
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200))
 def test_noise_is_refused_or_decoded(content):
     with suppress(InputError):

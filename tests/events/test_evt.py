@@ -78,7 +78,7 @@ def bodies(draw) -> tuple[str, bytes]:
 
 
 @given(bodies(), st.integers(1, 60), st.integers(1, 80), st.integers(-10, 1 << 15))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_the_words_and_the_chunks_the_same_events_come_out_in_range_and_order(
     tmp_path_factory, monkeypatch, body, room, block, start
 ):

@@ -55,7 +55,7 @@ def recordings(draw) -> tuple[list[int], Recording]:
     return times, recording(times, draw(st.integers(1, 9)))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     given=recordings(), duration=st.integers(1, 20_000), ends=st.tuples(st.integers(-50, 9000), st.integers(0, 90_000))
 )
@@ -73,7 +73,7 @@ def test_windows_on_a_grid_share_no_event_and_lose_none(given, duration, ends):
     assert not windows or windows[-1].end_us == end_us or windows[-1].end_us > max(times)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(given=recordings(), count=st.integers(1, 7), duration=st.none() | st.integers(1, 20_000))
 def test_windows_of_so_many_events_share_none_and_lose_none(given, count, duration):
     times, opened = given
@@ -88,7 +88,7 @@ def test_windows_of_so_many_events_share_none_and_lose_none(given, count, durati
         assert {len(window.events) for window in windows[:-1]} <= {count}
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(given=recordings(), ends=st.tuples(st.integers(-50, 9000), st.integers(0, 90_000)))
 def test_a_stretch_holds_the_events_of_its_time_in_the_order_of_the_file(given, ends):
     times, opened = given

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
@@ -77,7 +77,6 @@ def moving_disc(size_hw: tuple[int, int]) -> Events:
 
 
 @every_filter
-@settings(deadline=None)
 @given(events=crowds(), threshold=st.sampled_from([1, 10, 10**6]))
 def test_the_events_that_pass_are_those_of_the_definition(name, events, threshold):
     kept = NoiseFilter(FilterConfig(name, threshold), SIZE_HW).keep(events)
@@ -85,7 +84,6 @@ def test_the_events_that_pass_are_those_of_the_definition(name, events, threshol
 
 
 @every_filter
-@settings(deadline=None)
 @given(events=crowds(), cuts=st.lists(st.integers(0, 60), max_size=5), saved=st.booleans())
 def test_a_stream_that_is_cut_anywhere_is_filtered_as_the_whole(name, events, cuts, saved):
     config = FilterConfig(name, 10)

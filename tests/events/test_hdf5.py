@@ -82,7 +82,7 @@ def test_the_index_that_we_write_is_the_vendors(tmp_path):
         np.testing.assert_array_equal(ours["CD/indexes"][:], theirs["CD/indexes"][:])
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     count=st.integers(0, 40_000),
     cuts=st.lists(st.integers(0, 40_000), max_size=3),
@@ -102,7 +102,7 @@ def test_what_was_written_in_pieces_of_any_size_comes_back(tmp_path, count, cuts
     assert [found.t.tolist(), found.channel.tolist(), found.p.tolist()] == [[5, 9], [0, 3], [1, 0]]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     chunks=st.sampled_from([None, 1, 7, 1000, 2000]),
     rows=st.integers(1, 3000),
@@ -200,7 +200,7 @@ def test_chunks_of_a_wrong_size_without_a_codec_are_not_read(ecf_file):
 
 
 @needs_recordings
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_flipped_bytes_in_chunks_never_crash_and_lose_no_event_uncounted(tmp_path, data):
     content = bytearray((RECORDINGS / ECF).read_bytes())

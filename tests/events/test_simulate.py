@@ -4,7 +4,7 @@ from itertools import count, islice, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
@@ -34,7 +34,6 @@ def texture(frames: int, *, height: int = 12, width: int = 9, seed: int = 3) -> 
     return np.random.default_rng(seed).integers(0, 256, (frames, height, width), np.uint8)
 
 
-@settings(deadline=None)
 @given(
     rise=st.floats(-3, 3),
     on=st.floats(0.05, 1),
@@ -99,7 +98,6 @@ def test_nothing_happens_where_nothing_changes():
     assert not len(all_events([texture(1)[0]] * 5, range(5)))
 
 
-@settings(deadline=None)
 @given(cuts=st.sets(st.integers(1, 99_999), max_size=6), rise=st.floats(-3, 3))
 def test_frames_in_the_middle_of_a_ramp_change_nothing(cuts, rise):
     times = [0, *sorted(cuts), 100_000]

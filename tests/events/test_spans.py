@@ -53,7 +53,7 @@ def recordings(draw) -> Events:
 
 @pytest.mark.parametrize("name", WRITERS)
 @given(events=recordings())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_span_is_what_a_whole_pass_finds(tmp_path_factory, monkeypatch, name, events):
     for module, setting in ((hdf5_rows, "ROWS"), (npy, "ROWS"), (dat, "PROBE_RECORDS"), (words, "CHUNK_EVENTS")):
         monkeypatch.setattr(module, setting, 50)

@@ -35,7 +35,7 @@ def read(path: Path, **options) -> tuple[Events, dict[str, int]]:
 
 @pytest.mark.parametrize("name", WORDS)
 @given(which=st.floats(0.05, 0.95), bit=st.integers(0, 27))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_flipped_bit_in_a_word_of_time_costs_the_events_below_it(tmp_path_factory, name, which, bit):
     path, events = tmp_path_factory.mktemp("stray") / name, steady()
     dtype, bits = WORDS[name]
@@ -63,7 +63,7 @@ def test_a_flipped_bit_in_a_word_of_time_costs_the_events_below_it(tmp_path_fact
 
 @pytest.mark.parametrize("name", ["a.dat", "a.hdf5", "a.npy"])
 @given(which=st.integers(1, COUNT - 9), time=st.integers(0, (1 << 32) - 1), count=st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_damaged_times_of_a_few_events_cost_these(tmp_path_factory, name, which, time, count):
     path, events = tmp_path_factory.mktemp("stray") / name, steady()
     if name == "a.dat":

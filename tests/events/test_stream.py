@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
@@ -56,7 +56,6 @@ by_time = st.fixed_dictionaries(
 by_number = st.fixed_dictionaries({"count": st.sampled_from([1, 3, 50])}, optional={"start_us": st.just(100)})
 
 
-@settings(deadline=None)
 @given(events=walks(back=JITTER_US), cuts=cuts, arguments=by_time | by_number)
 def test_the_windows_are_those_of_a_stored_recording_wherever_it_is_cut(events, cuts, arguments):
     start = arguments.get("start_us", int(events.t.min()) if len(events) else 0)
@@ -66,7 +65,6 @@ def test_the_windows_are_those_of_a_stored_recording_wherever_it_is_cut(events, 
     assert set(stream.dropped) <= {"events before the first window"}
 
 
-@settings(deadline=None)
 @given(
     events=walks(back=3000),
     cuts=cuts,
@@ -94,7 +92,6 @@ def test_where_a_disorderly_stream_is_cut_or_saved_makes_no_difference(
         assert sum(len(window.events) for window in whole) + stream.dropped.total() == len(events)
 
 
-@settings(deadline=None)
 @given(events=walks(back=0), cuts=cuts, duration=st.integers(100, 3000), steps=st.integers(1, 9))
 def test_windows_that_overlap_hold_all_events_between_their_ends(events, cuts, duration, steps):
     step = -(-duration // steps)
@@ -183,7 +180,6 @@ def test_a_stream_that_ends_inside_a_window_gives_it_or_not():
         assert [len(window.events) for window in stream.close(partial=partial)] == ([2, 1] if partial else [2])
 
 
-@settings(deadline=None)
 @given(events=walks(back=0), arguments=by_time | by_number, step=st.integers(1, 80), is_started=st.booleans())
 def test_without_partial_windows_what_was_in_no_window_is_counted(events, arguments, step, is_started):
     arguments = {"start_us": -1500, **arguments} if is_started else arguments

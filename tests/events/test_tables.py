@@ -108,7 +108,7 @@ def test_every_form_of_table_gives_the_events_that_were_written(tmp_path, small_
     assert len(part) >= (events.t >= later).sum()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[same_folder])
+@settings(max_examples=20, suppress_health_check=[same_folder])
 @given(count=st.integers(0, 500), cuts=st.lists(st.integers(0, 500), max_size=3))
 def test_an_npz_written_in_pieces_of_any_size_comes_back(tmp_path, count, cuts):
     events, bounds = make_events(count), sorted(min(cut, count) for cut in [0, *cuts, count])
@@ -207,7 +207,7 @@ def test_nothing_is_unpickled(tmp_path):
         open_table(tmp_path / "a.npy")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[same_folder])
+@settings(max_examples=150, suppress_health_check=[same_folder])
 @given(st.sampled_from(["rows", "(N, 4) by column", "our npz", "npz of columns", "t x y p"]), st.data())
 def test_changed_bytes_give_events_or_one_sentence(tmp_path, form, data):
     path = tmp_path / "a.npy"
@@ -222,7 +222,7 @@ def test_changed_bytes_give_events_or_one_sentence(tmp_path, form, data):
         assert len(found) <= 200
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[same_folder])
+@settings(max_examples=80, suppress_health_check=[same_folder])
 @given(st.sampled_from([b"", b"\x93NUMPY", b"\x93NUMPY\x01\x00", b"PK\x03\x04"]), st.binary(max_size=100))
 def test_noise_is_refused_in_one_sentence(tmp_path, magic, content):
     (tmp_path / "a.dat").write_bytes(magic + content)

@@ -181,7 +181,7 @@ def assert_same(name: str, found: np.ndarray, expected: np.ndarray) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_representation_equals_its_plain_twin(name):
-    @settings(deadline=None, max_examples=60)
+    @settings(max_examples=60)
     @given(scenes(), st.fixed_dictionaries({}, optional=OPTIONS[name]))
     def check(scene, options):
         assert_same(
@@ -199,7 +199,7 @@ def test_thousands_of_events_equal_the_plain_twin_too(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_windows_at_once_are_the_windows_one_at_a_time(name):
-    @settings(deadline=None, max_examples=20)
+    @settings(max_examples=20)
     @given(scenes())
     def check(scene):
         at_once = REPRESENTATIONS[name](scene.events, **scene.window)

@@ -37,7 +37,6 @@ def recordings(draw) -> Events:
 
 @pytest.mark.parametrize("name", FORMATS)
 @given(events=recordings(), piece=st.integers(1, 300))
-@settings(deadline=None)
 def test_what_is_written_reads_back_the_same_whatever_the_pieces(tmp_path_factory, name, events, piece):
     write, open_file, loop_us = FORMATS[name]
     path = tmp_path_factory.mktemp("written") / "a"
@@ -98,7 +97,7 @@ def test_a_size_that_the_format_cannot_address_is_refused(tmp_path, write, size_
 
 @pytest.mark.parametrize("name", ["EVT2", "EVT3"])
 @given(parts=st.lists(recordings(), max_size=2), seed=st.integers(0, 1 << 32), count=st.integers(0, 40))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_edges_among_events_read_back_sorted_and_leave_the_events_as_they_are(
     tmp_path_factory, name, parts, seed, count
 ):

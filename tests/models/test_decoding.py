@@ -69,7 +69,7 @@ def decode_one_frame(
     return Boxes(torch.stack(voted).float() if voted else kept.xyxy, kept.labels, kept.scores)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     activation=st.sampled_from(list(DETECTORS)),
     frames=st.integers(0, 3),

@@ -33,7 +33,7 @@ def play(module: torch.nn.Module, x: torch.Tensor, cuts: list[int]) -> tuple[tor
 
 
 @EVERY_CELL
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(cuts=st.sets(st.integers(1, 5)), lanes=st.integers(1, 3), stride=st.integers(1, 2), norm=st.booleans())
 def test_a_clip_cut_anywhere_gives_the_same_output_and_state(cell, cuts, lanes, stride, norm):
     module = make_cell(cell, stride=stride, norm=norm)

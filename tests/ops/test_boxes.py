@@ -18,7 +18,7 @@ def random_boxes(*shape: int, seed: int = 0, size: float = 100.0) -> torch.Tenso
     return torch.cat([corners.amin(-2), corners.amax(-2)], dim=-1)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**31), count=st.integers(0, 20), others=st.integers(0, 20))
 def test_iou_is_that_of_torchvision(seed, count, others):
     first, second = random_boxes(count, seed=seed), random_boxes(others, seed=seed + 1)
@@ -49,7 +49,7 @@ def test_boxes_are_coded_as_offset_and_log_size_in_units_of_the_anchor():
     assert decoded.tolist() == pytest.approx([27 - 10, 28 - half, 27 + 10, 28 + half])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**31), variance=st.floats(0.05, 2))
 def test_decoding_inverts_encoding(seed, variance):
     boxes = random_boxes(4, 30, seed=seed) + torch.tensor([0.0, 0, 1, 1])
@@ -76,7 +76,7 @@ def test_wild_deltas_give_finite_boxes_with_finite_gradients():
     assert deltas.grad.isfinite().all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**31), height=st.integers(1, 100), width=st.integers(1, 100))
 def test_clipping_is_that_of_torchvision_and_leaves_its_input_alone(seed, height, width):
     boxes = random_boxes(3, 10, seed=seed, size=300) - 100

@@ -68,7 +68,7 @@ def match(frames: list[Boxes], foreground: float = 0.5, background: float = 0.4)
     return match_anchors(ANCHORS, pad_targets(frames, "cpu"), foreground=foreground, background=background)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(frames=st.lists(FRAME, max_size=4), thresholds=THRESHOLDS)
 def test_anchors_are_matched_by_the_rule_in_every_frame_at_once(frames, thresholds):
     wanted = [match_one_frame(boxes, *thresholds) for boxes in frames]
@@ -78,7 +78,7 @@ def test_anchors_are_matched_by_the_rule_in_every_frame_at_once(frames, threshol
     assert matched.tolist() == wanted
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(frames=st.lists(FRAME, min_size=1, max_size=4))
 def test_a_target_without_an_anchor_overlaps_none_that_others_left(frames):
     for boxes, row in zip(frames, match(frames).tolist(), strict=True):

@@ -18,7 +18,7 @@ def random_boxes(count: int, groups: int, seed: int) -> tuple[torch.Tensor, torc
     return xyxy, torch.rand(count, generator=generator), torch.randint(0, groups, (count,), generator=generator)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     count=st.integers(0, 60) | st.just(CROWD), groups=st.integers(1, 6), seed=st.integers(0, 2**31), iou=st.floats(0, 1)
 )
@@ -46,7 +46,7 @@ def test_the_same_box_in_many_frames_stays_in_each():
     assert len(grouped_nms(xyxy, torch.ones(3000), torch.arange(3000) // 2, iou=0.5)) == 1500
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(count=st.integers(0, 20), seed=st.integers(0, 2**31), iou=st.sampled_from([0.3, 0.7, 1.1]))
 def test_a_box_moves_to_the_weighted_mean_of_its_voters(count, seed, iou):
     voters, scores, labels = random_boxes(count, 2, seed)

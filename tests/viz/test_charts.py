@@ -22,7 +22,7 @@ def numbers(figure, anchor):
 value = st.floats(-1e9, 1e9) | st.sampled_from([0.0, 1e-12, float("nan"), float("inf")])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(y=st.lists(value, max_size=80), is_log=st.booleans(), is_noisy=st.booleans())
 def test_curves_of_any_values_stay_inside_the_axes(y, is_log, is_noisy):
     figure = draw_chart(Chart("t", "step", {"a": (range(len(y)), y)}, is_log=is_log, is_noisy=is_noisy), width=400)
@@ -34,7 +34,7 @@ def test_curves_of_any_values_stay_inside_the_axes(y, is_log, is_noisy):
     assert "nan" not in figure
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(y=st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=30), is_log=st.booleans())
 def test_higher_values_are_drawn_higher_on_both_scales(y, is_log):
     (line,) = places(draw_chart(Chart("t", "step", {"a": (range(len(y)), y)}, is_log=is_log)))

@@ -88,7 +88,7 @@ def pixels_of(image, colour):
 coordinate = st.integers(-40, 140)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @example(x=90, y=30, width=30, height=10, scale=3)
 @example(x=-5, y=60, width=10, height=9, scale=3)
 @given(x=coordinate, y=coordinate, width=st.integers(1, 80), height=st.integers(1, 80), scale=st.integers(3, 5))

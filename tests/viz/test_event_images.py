@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
@@ -24,7 +24,6 @@ def recordings(draw):
     return columns(t=np.arange(len(x)), x=x, y=y, p=p)
 
 
-@settings(deadline=None)
 @given(recordings(), st.sampled_from(sorted(PALETTES)))
 def test_every_pixel_has_the_colour_of_its_last_event(events, palette):
     wanted = np.full((*SIZE, 3), PALETTES[palette].background, np.uint8)

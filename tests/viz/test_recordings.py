@@ -36,7 +36,7 @@ def pictures(folder, events, **options):
     return np.array([image[:-STRIP:SCALE, ::SCALE] for image in images])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(st.integers(0, 2000), min_size=1, max_size=200),
     st.integers(40, 300),
