@@ -162,7 +162,7 @@ def test_recordings_and_clips_without_labels_stop_no_training(folder, caplog):
     change(folder, boxes([LAST_US]))
     record(folder / "train" / "unlabelled.dat")
     said = printed(training(folder), caplog)
-    assert "unlabelled.h5 has no labels beside it: it is seen, and neither trained on nor scored." in said
+    assert "unlabelled.dat has no labels beside it: it is seen, and neither trained on nor scored." in said
     assert "Trained. Next: seqdet evaluate" in said
 
 

@@ -151,14 +151,14 @@ def test_other_tensors_in_the_place_are_not_overwritten(recordings, tmp_path):
     precompute([recordings / "train"], options(tmp_path / "out"))
     before = contents(tmp_path / "out")
     outcome = precompute([recordings / "train"], options(tmp_path / "out", tensor=TensorConfig(window_us=20_000)))
-    assert "Name another folder" in outcome.failed[0]
+    assert "name another folder" in outcome.failed[0]
     assert {name: contents(tmp_path / "out")[name] for name in before} == before
 
 
 def test_a_changed_recording_is_noticed(recordings, tmp_path):
     precompute([recordings / "train"], options(tmp_path / "out"))
     write_evt3(recordings / "train" / "a_td.raw", [some_events(5)], size_hw=SIZE)
-    assert "Name another folder" in precompute([recordings / "train"], options(tmp_path / "out")).failed[0]
+    assert "name another folder" in precompute([recordings / "train"], options(tmp_path / "out")).failed[0]
 
 
 def test_one_bad_recording_does_not_stop_the_others(recordings, tmp_path):

@@ -226,3 +226,55 @@ def test_recordings_are_simulated_and_made_into_tensors_once(tmp_path):
     assert clip.frames.any()
     other = replace(config, tensor=TensorConfig(parameters={"bins": 3}))
     assert tensor_folder(other) != target
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """Two training recordings of 10 windows, all labelled."""
+    folder = tmp_path / "dataset"
+    (folder / "train").mkdir(parents=True)
+    (folder / "label_map_dictionary.json").write_text(json.dumps({"0": "car"}))
+    for name in ("a", "b"):
+        t = np.arange(0, 500_000, 100)
+        x = (t // 100 % 32).astype(np.uint16)
+        events = Events(t, x, (x % 24).astype(np.uint16), np.ones(len(t), np.uint8))
+        write_dat(folder / "train" / f"{name}_td.dat", [events], size_hw=(24, 32))
+        times_us = range(50_000, 500_001, 50_000)
+        write_labels(folder / "train" / f"{name}_bbox.npy", rows(*((t, 2, 4, 10, 8, 0, 7, 1) for t in times_us)))
+    return folder
+
+
+def train_clips(folder):
+    config = DatasetConfig(folder)
+    precompute([folder], Options(tensor_folder(config), config.tensor))
+    return RecordedClips(config, "train", clip_length=5)
+
+
+def test_labels_that_were_corrected_after_the_tensors_were_made_are_those_that_count(recorded):
+    assert train_clips(recorded)[Cue(0, 0)].boxes[0].xyxy.tolist() == [[2, 4, 12, 12]]
+    write_labels(recorded / "train" / "a_bbox.npy", rows((50_000, 20, 4, 10, 8, 0, 7, 1)))
+    clip = train_clips(recorded)[Cue(0, 0)]
+    assert clip.boxes[0].xyxy.tolist() == [[20, 4, 30, 12]]
+    assert clip.is_labelled[:, 0].tolist() == [True, False, False, False, False]
+
+
+def test_recordings_that_were_taken_out_are_not_played_though_their_tensors_are_there(recorded):
+    assert train_clips(recorded).names == ["a_td", "b_td"]
+    (recorded / "train" / "b_td.dat").unlink()
+    (recorded / "train" / "b_bbox.npy").unlink()
+    assert train_clips(recorded).names == ["a_td"]
+
+
+def test_classes_are_balanced_over_recordings_of_which_one_has_no_labels(recorded):
+    (recorded / "train" / "b_bbox.npy").unlink()
+    config = DatasetConfig(recorded, balance_classes=True)
+    precompute([recorded], Options(tensor_folder(config), config.tensor))
+    weights = RecordedClips(config, "train", clip_length=5).weights
+    assert [each.tolist() for each in weights] == [[5, 5], [0, 0]]
+
+
+def test_labels_that_belong_to_no_window_are_counted(recorded, caplog):
+    times_us = (50_000, 51_000, 480_000, 900_000)
+    write_labels(recorded / "train" / "a_bbox.npy", rows(*((t, 2, 4, 10, 8, 0, 7, 1) for t in times_us)))
+    train_clips(recorded)
+    assert "train: 2 of 14 labelled times belong to no window" in caplog.text

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from torch import distributed
@@ -153,29 +154,26 @@ def test_one_process_goes_on_with_what_two_began(tmp_path, monkeypatch):
     assert json.loads((resume(tmp_path / "run") / "training.json").read_text())["processes"] == 1
 
 
-def is_alive(group):
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def test_a_killed_first_process_leaves_none_behind_and_the_run_goes_on(tmp_path):
+@pytest.mark.parametrize("killed", ["first", "other"])
+def test_a_killed_process_leaves_none_behind_and_a_run_to_go_on_with(tmp_path, killed):
     out, config = tmp_path / "run", tmp_path / "config.yaml"
     write_config(RunConfig(DATA, MODEL, replace(TRAIN, max_steps=1000)), config)
     command = [sys.executable, "-m", "seqdet.cli", "train", "--config", config, "--out", out]
     with (tmp_path / "said").open("w") as said:
-        first = subprocess.Popen(command, start_new_session=True, stdout=said, stderr=said)
+        first = psutil.Popen(command, stdout=said, stderr=said)
     while not (out / "checkpoints" / "last.ckpt").exists():
         assert first.poll() is None, (tmp_path / "said").read_text()
         time.sleep(0.01)
-    first.kill()
-    first.wait()
-    end = time.monotonic() + 60
-    while is_alive(first.pid) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not is_alive(first.pid)
+    (other,) = first.children()
+    (first if killed == "first" else other).kill()
+    code = first.wait(60)
+    psutil.wait_procs([other], timeout=60)
+    assert not other.is_running()
+    if killed == "other":
+        said = (tmp_path / "said").read_text()
+        assert code == 1
+        assert f"error: Process 1 was killed by signal 9. Go on with: seqdet train --resume {out}" in said
+        assert "Traceback" not in said
     assert torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] < 1000
 
 

@@ -176,3 +176,4 @@ def simulate_digits(
     if out is None:
         raise InputError("--out must name the folder of the recordings, and is not given.")
     write_event_digits(out, scene, sensor=sensor, seed=seed, workers=workers)
+    log.info("%s holds the recordings and their labels.", out)

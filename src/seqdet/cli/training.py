@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any, Literal
 
-from ..checks import InputError
+from ..checks import InputError, check_at_least
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from ..runs import RunFolder
 
@@ -65,6 +65,7 @@ def evaluate_results(
         figures: JSON file for all figures of files; a run has its metrics.json.
         detections: new folder for the detections of a run as files.
     """
+    check_at_least(bootstrap, 0, "--bootstrap")
     asked: Any = {"protocol": protocol, "other": compare, "samples": bootstrap, "events": events}
     if RunFolder(path).config.is_file() or (dataset is None and not path.is_file()):
         from ..inference.evaluate import evaluate

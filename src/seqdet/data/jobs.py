@@ -152,7 +152,9 @@ def _is_finished(part: Part, job: Job, options: Options) -> bool:
     pattern = f"{REPRESENTATIONS}/*/*.h5" if options.layout == "rvt" else f"{escape(target.name)}.h5"
     for path in (target if options.layout == "rvt" else target.parent).glob(pattern):
         if not is_made(Segment(path, part.first, part.stop - part.first), job.stretch):
-            raise InputError(f"{path} must hold the tensors that are asked for, and holds others. Name another folder.")
+            raise InputError(
+                f"{path} must hold the tensors that are asked for, and holds others. Delete it, or name another folder."
+            )
         return True
     return False
 

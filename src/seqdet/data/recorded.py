@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from .sources import FrameSource
 from .store import Frames, TensorFile
 from .transform import Transform
 
+log = logging.getLogger(__name__)
 OPEN_FILES, OPEN_RECORDINGS = 64, 16
 """At a time in each process; of a recording that is read, 6 to 25 MB are in memory."""
 
@@ -63,9 +65,20 @@ class RecordedClips(Dataset[Clip]):
                 f"labels in {folder / FOLDERS[split]} must be within tolerance_us = {config.tolerance_us} of the ends "
                 "of windows, and none is. Compare their times with those of the recordings."
             )
+        self._tell_of_lost_labels(FOLDERS[split])
         check_frame_type(self.dtype, self.description.representation)
         self.channel_order = channel_order(self.description.representation, self.channels, self.description.parameters)
         self._transform(BLANK)  # changes that these channels cannot have are refused now
+
+    def _tell_of_lost_labels(self, part: str) -> None:
+        """Say how many labelled times belong to no window."""
+        found = sum(len(each.firsts) - 1 for each in self.recordings)
+        if lost := found - sum(int((each.shown >= 0).sum()) for each in self.recordings):
+            log.warning(
+                "%s: %d of %d labelled times belong to no window: they are farther than tolerance_us = %d from the end "
+                "of one, or share it with a nearer.",
+                *(part, lost, found, self.config.tolerance_us),
+            )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -103,7 +116,7 @@ class RecordedClips(Dataset[Clip]):
             of_window = (recording.shown >= 0).astype(float)
             if self.config.balance_classes:
                 sums = np.append(0, np.cumsum(rarity[recording.boxes["class_id"]]))[recording.firsts]
-                of_window *= np.diff(sums)[recording.shown]
+                of_window *= np.append(np.diff(sums), 0)[recording.shown]
             padded = np.zeros(clips * self.clip_length)
             padded[: len(of_window)] = of_window
             of_clip = padded.reshape(clips, self.clip_length).sum(axis=1)

@@ -32,9 +32,9 @@ log = logging.getLogger(__name__)
 
 
 class FrameSource:
-    """The frames of a dataset: in tensor files, or of recordings with a cache.
+    """The frames of a dataset: in its tensor files, or of its recordings in those that ``prepare`` made, or in a cache.
 
-    folder: with the names of the classes and the parts.
+    Which recordings there are, and their labels, the folder of the dataset alone says.
 
     Args:
         config: the dataset.
@@ -46,11 +46,11 @@ class FrameSource:
 
     def __init__(self, config: DatasetConfig, *, clip_length: int) -> None:
         assert config.folder is not None
-        self._tensor, self._clip_length = config.tensor, clip_length
-        self.folder, self._cache = tensor_folder(config), None
-        if config.cache_gb is not None and self.folder != config.folder:
-            self._cache = DiskCache(cache_folder(config), int(config.cache_gb * 1e9))
-            self.folder = config.folder
+        self.folder, self._tensor, self._clip_length = config.folder, config.tensor, clip_length
+        made = tensor_folder(config)
+        self._made = None if made == config.folder else made
+        is_cached = self._made is not None and config.cache_gb is not None
+        self._cache = DiskCache(cache_folder(config), int((config.cache_gb or 0) * 1e9)) if is_cached else None
 
     def paths(self, part: str) -> list[Path]:
         """The recordings or tensor files of a part, by name.
@@ -59,15 +59,17 @@ class FrameSource:
             InputError: if there are none.
         """
         folder = self.folder / part
-        if paths := tensor_files(folder) if self._cache is None else recordings(folder):
+        if paths := tensor_files(folder) if self._made is None else recordings(folder):
             return paths
-        kind = "tensor files" if self._cache is None else "recordings"
+        kind = "tensor files" if self._made is None else "recordings"
         raise InputError(f"{folder} must hold {kind}, and has none. Is the split empty?")
 
     def open(self, path: Path) -> Frames:
         """The frames of one of them. Raises ``InputError`` as ``TensorFile``, ``open_rvt`` and ``CachedRecording``."""
         if self._cache is not None:
             return CachedRecording(path, self._tensor, self._cache, clip_length=self._clip_length)
+        if self._made is not None:
+            return TensorFile(self._made / path.parent.name / f"{recording_name(path)}.h5")
         return open_rvt(path)[0] if path.is_dir() else TensorFile(path)
 
 

@@ -15,7 +15,7 @@ from .curves import read_curves
 from .held_out import HeldOut
 from .pictures import strips
 from .scoring import Scored
-from .summary import still_lines
+from .summary import HELD_OUT, still_lines
 from .worst import false_alarms, misses
 
 
@@ -45,7 +45,7 @@ def page(scored: Scored, data: HeldOut, metrics: dict[str, Any], run: RunFolder,
         summary=" ".join(
             f"{line[0].upper()}{line[1:]}."
             for line in (
-                f"a recurrent detector, scored on {scores.frames} frames that it never saw",
+                f"a recurrent detector, scored on {scores.frames} {HELD_OUT[metrics['split']]}",
                 *still_lines(metrics),
             )
         ),

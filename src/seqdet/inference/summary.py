@@ -8,6 +8,13 @@ from typing import Any
 from ..evaluation.scoring import FIGURES, figure
 from ..runs import RunFolder
 
+HELD_OUT = {
+    "test": "held-out frames",
+    "validation": "frames that chose the best weights",
+    "train": "frames of the kind that was trained on",
+}
+"""What is scored, by split."""
+
 
 def summary(metrics: dict[str, Any], run: Path | str) -> str:
     """The main numbers of ``evaluate`` and where its files are."""
@@ -16,7 +23,7 @@ def summary(metrics: dict[str, Any], run: Path | str) -> str:
     protocol = f"  [{metrics['protocol']} {metrics['digest']}]" if metrics.get("protocol") else ""
     return "\n".join(
         [
-            f"{metrics['frames']} held-out frames: {numbers}{protocol}",
+            f"{metrics['frames']} {HELD_OUT[metrics['split']]}: {numbers}{protocol}",
             *still_lines(metrics),
             *metrics.get("by_protocol", {}).get("lines", []),
             f"trained on {metrics['training_frames']} frames in {metrics['training_seconds']:.0f} s "

@@ -46,7 +46,7 @@ class TrainingModule(LightningModule):
         total = torch.stack(list(losses.values())).sum()
         values = {name: float(loss.detach()) for name, loss in losses.items()}
         self._stop_unless_finite(values, clip, batch_index)
-        self.log("loss", sum(values.values()), prog_bar=True, logger=False)
+        self.log("loss", float(self.trainer.strategy.reduce(total.detach().clone())), prog_bar=True, logger=False)
         if self.global_step % self.config.log_steps == 0:
             means = {name: float(self.trainer.strategy.reduce(loss.detach().clone())) for name, loss in losses.items()}
             points = {f"loss/{name}": value for name, value in means.items()}

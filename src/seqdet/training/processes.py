@@ -69,7 +69,7 @@ def beside(folder: RunFolder, processes: int) -> Iterator[None]:
         for number, process in enumerate(started, 1):
             assert process.stdout is not None
             if not any(line.strip() == READY for line in process.stdout):
-                raise _ended(folder, number)
+                raise _ended(folder, number, process)
         os.environ[RANK] = "0"
         try:
             yield
@@ -77,7 +77,7 @@ def beside(folder: RunFolder, processes: int) -> Iterator[None]:
             for number, process in enumerate(started, 1):
                 with suppress(subprocess.TimeoutExpired):
                     if process.wait(PATIENCE_S):
-                        raise _ended(folder, number) from error
+                        raise _ended(folder, number, process) from error
             raise
         for process in started:
             with suppress(subprocess.TimeoutExpired):
@@ -133,13 +133,24 @@ def _start(folder: RunFolder, number: int) -> subprocess.Popen[str]:
     with (folder.logs / f"process-{number}.log").open("w", encoding="utf-8") as log:
         command = [sys.executable, "-m", "seqdet.training", str(folder.root)]
         environment = os.environ | {RANK: str(number)}
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,  # where Ctrl-C is not heard: the first process says when to stop
+        )
 
 
-def _ended(folder: RunFolder, number: int) -> Exception:
+def _ended(folder: RunFolder, number: int, process: subprocess.Popen[str]) -> Exception:
     """Why another process ended."""
+    if (code := process.wait()) < 0:
+        return InputError(
+            f"Process {number} was killed by signal {-code}. Go on with: seqdet train --resume {folder.root}"
+        )
     path = folder.logs / f"process-{number}.log"
     said = path.read_text(encoding="utf-8", errors="replace").strip()
     if (last := said.rpartition("\n")[2]).startswith(ERROR):
         return InputError(last.removeprefix(ERROR))
-    return RuntimeError(f"Process {number} ended: {said or 'it was killed'}")
+    return RuntimeError(f"Process {number} ended: {said}")
