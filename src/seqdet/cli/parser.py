@@ -15,6 +15,7 @@ from ..checks import InputError
 from ..config import EventDigitsConfig, RunConfig
 from ..config_files import check_setting, from_dict, read_config, suggestion
 from ..events.sensor import Sensor
+from .benchmarking import benchmark_model
 from .datasets import audit_dataset, import_dataset
 from .exporting import export_model
 from .prediction import predict_recording
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Any] = {
     "evaluate": evaluate_results,
     "predict": predict_recording,
     "export": export_model,
+    "benchmark": benchmark_model,
     "inspect": inspect_recording,
     "convert": convert_recording,
     "precompute": precompute_tensors,

@@ -22,10 +22,6 @@ BINARY = (".raw", ".hdf5", ".h5", ".aedat4")
 """Endings of formats that are known by how their files begin."""
 
 
-BINARY = (".raw", ".hdf5", ".h5", ".aedat4")
-"""Endings of formats that are known by how their files begin."""
-
-
 class Recording:
     """A recording, open for reading. Everything streams: memory does not grow with the length of the file.
 
