@@ -165,6 +165,7 @@ DAMAGES = {
     "no_labels": lambda folder: (folder / "train" / "digits_00001_bbox.npy").unlink(),
     "no_recording": lambda folder: (folder / "train" / "digits_00001.raw").unlink(),
     "empty_split": lambda folder: [path.unlink() for path in (folder / "val").iterdir()],
+    "missing_split": lambda folder: shutil.rmtree(folder / "val"),
     "no_classes": lambda folder: (folder / CLASSES_FILE).unlink(),
     "same_content": lambda folder: copy_recording(folder, "train/digits_00000", "test/other"),
     "repeated": lambda folder: copy_recording(folder, "train/digits_00000", "train/other"),

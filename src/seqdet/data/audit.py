@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..checks import InputError, check_at_least
 from ..events.files import Recording
-from .audit_entries import Entry, content_digest, contents, labels_of, opened, raw_times, sensor_hw
+from .audit_entries import SPLITS, Entry, content_digest, contents, labels_of, opened, raw_times, sensor_hw
 from .audit_events import watch_recording, watch_tensors
 from .audit_findings import Case, Finding, Findings
 from .audit_labels import Limits, check_boxes, check_times
@@ -92,6 +92,8 @@ def audit(
         raise InputError(f"{folder} must hold recordings or tensor files, in train, val and test, and holds none.")
     classes = _classes(folder, findings)
     splits = {split: SplitFacts() for split in found.splits}
+    missing = [split for split in SPLITS if found.splits != [""] and split not in found.splits]
+    findings.add("missing_split", [Case(None, split) for split in missing])
     for split in found.splits:
         if not any(entry.split == split for entry in found.entries):
             findings.add("empty_split", [Case(None, split or str(folder))])

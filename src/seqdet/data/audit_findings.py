@@ -27,6 +27,11 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {
     "unreadable": Kind("error", "files that cannot be read", "Training stops at them, or leaves them out."),
     "empty_split": Kind("error", "splits without recordings", "Nothing is trained or scored on them."),
+    "missing_split": Kind(
+        "warning",
+        "splits that are not there",
+        "Training needs train and val, the score at its end test: import with --ratios, or move recordings.",
+    ),
     "silent": Kind("error", "recordings without events", "Nothing can be learnt from them. Were they cut?"),
     "no_labels": Kind("warning", "recordings without labels", "They are not trained or scored on."),
     "no_recording": Kind("warning", "label files without a recording", "Was it moved or named otherwise?"),
