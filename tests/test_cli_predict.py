@@ -111,3 +111,14 @@ def test_a_damaged_model_is_one_sentence(folder, tmp_path, capsys):
 def test_a_detector_gives_what_the_lowest_score_asks_for():
     assert least_score(("car", "a:b", "person:0.1", "tram:0.5"), 0.3) == 0.1
     assert least_score((), 0.3) == 0.3
+
+
+@pytest.mark.parametrize("option", [["--track-us", "5000"], ["--tracker", "sort"]])
+def test_how_to_follow_objects_without_following_them_is_refused(option, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="--track must be given"):
+        main(["predict", "model.onnx", "x.raw", "-o", str(tmp_path), *option])
+
+
+def test_an_exported_model_has_the_ending_by_which_it_is_known(tmp_path):
+    with pytest.raises(SystemExit, match=r"--out must end in \.onnx, got .*model\.txt"):
+        main(["export", "runs/last", "-o", str(tmp_path / "model.txt")])

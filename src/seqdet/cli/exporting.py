@@ -37,5 +37,7 @@ def export_model(
 
     if out is None or (int8 and fp16):
         raise InputError("--out must name the file, and at most one of --int8 and --fp16 be given.")
+    if out.suffix != ".onnx":
+        raise InputError(f"--out must end in .onnx, got {out}.")
     options: Any = {"size_hw": size_hw, "score": score, "calibration": calibration, "program": program}
     log.info(export_run(path, out, precision="int8" if int8 else "float16" if fp16 else "float32", **options))

@@ -46,7 +46,7 @@ def predict_recording(
         classes: names of those wanted, with a least score of their own if wanted: car,person:0.5.
         filter: leave out noise before all else: activity:10000, trail, stc or stc_keep_trail, with microseconds; or
             several between commas.
-        roi: x1, y1, x2, y2; leave out the events outside.
+        roi: [x1, y1, x2, y2]; leave out the events outside.
         step_us: time from a window to the next, at most its length; windows then overlap.
         count: events of a window, in place of its length.
         transpose: x and y change places before the detector sees the events.
@@ -70,6 +70,8 @@ def predict_recording(
 
     if out is None:
         raise InputError("--out must name the folder of the results.")
+    if not track and (track_us is not None or tracker != "association"):
+        raise InputError("--track must be given where --tracker or --track_us says how to follow objects.")
     view = ViewConfig(roi, transpose, flip_x, flip_y)
     names, filters = (tuple(each for each in text.split(",") if each) for text in (classes, filter))
     look: Any = {"step_us": step_us, "count": count, "view": view, "any_size": any_size}

@@ -15,7 +15,7 @@ from .steps import Step
 log = logging.getLogger(__name__)
 
 
-def load_step(path: Path, *, score: float = 0.05, device: str = "auto") -> Step:
+def load_step(path: Path | str, *, score: float = 0.05, device: str = "auto") -> Step:
     """What ``path`` names, to take windows through.
 
     Args:
@@ -26,6 +26,7 @@ def load_step(path: Path, *, score: float = 0.05, device: str = "auto") -> Step:
     Raises:
         InputError: if there is no detector, it is damaged, or does not say what its frames show.
     """
+    path = Path(path)
     if path.suffix == ".onnx":
         from .onnx_step import OnnxStep
 

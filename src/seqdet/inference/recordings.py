@@ -58,7 +58,9 @@ def predict_recordings(step: Step, path: Path, out: Path, config: PredictConfig)
                 ended_us = _predict(step, each, place, out, config, is_stopped, title)
             except InputError as error:
                 failed.append(str(error) if str(each) in str(error) else f"{each}: {error}")
-                continue
+                ended_us = 0
+                if len(found) > 1:
+                    log.warning("%s", failed[-1])
             if is_stopped():
                 raise Stopped(f"Stopped at {ended_us / 1e6:.2f} s of {place}. What was found until then is in {out}.")
     if failed:
