@@ -323,3 +323,13 @@ def test_moments_end_when_they_are_asked_to():
     found = list(moments.event_moments(chunks, StreamingDetector(HullStep()), lambda: True))
     assert len(found) == 1
     assert plain(found_in(some_events()))[0][:2] == (found[0].start_us, found[0].end_us)
+
+
+def test_tracks_and_videos_of_an_earlier_work_do_not_stay_beside_new_detections(recording, tmp_path):
+    predict_recordings(HullStep(), recording, out := tmp_path / "out", ALL)
+    predict_recordings(HullStep(), recording, out, PredictConfig())
+    assert files(out) == {
+        "csv/walk_detections.csv",
+        "detections/label_map_dictionary.json",
+        "detections/walk_bbox.npy",
+    }

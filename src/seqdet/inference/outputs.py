@@ -102,6 +102,13 @@ class Outputs:
                     files.append(GrowingNpy(path, dtype))
                 with _writing(path := text.with_name(f"{place.name}_{kind}.csv")):
                     files.append(GrowingText(path, columns))
+            stale = [folder / "videos" / place.with_name(f"{place.name}.mp4")]
+            if not has_tracks:
+                stale += [folder / "tracks" / place.with_name(f"{place.name}_tracks.npy")]
+                stale += [folder / "csv" / place.with_name(f"{place.name}_tracks.csv")]
+            for path in stale:  # those of an earlier work do not belong to these detections
+                with _writing(path):
+                    path.unlink(missing_ok=True)
         except InputError:
             self._close()
             raise
