@@ -17,6 +17,7 @@ class HullStep:
 
     classes = ("a", "b")
     dtype = np.dtype(np.uint8)
+    size_hw = None
 
     def __init__(self, shown: InputConfig | None = SHOWN, channels: int = 2) -> None:
         self.input, self.channels = shown, channels

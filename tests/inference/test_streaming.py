@@ -207,6 +207,16 @@ def test_a_saved_stream_goes_on_elsewhere(lengths):
         assert_same(each.boxes, wanted.boxes)
     with pytest.raises(InputError, match="state must be of"):
         StreamingDetector(EagerStep(detector), StreamConfig(step_us=3)).load_state_dict(state)
+    with pytest.raises(InputError, match="state must be what state_dict gave, got nothing"):
+        second.load_state_dict({})
+
+
+@pytest.mark.parametrize("any_size", [False, True])
+def test_a_detector_for_one_size_of_frames_says_which_size_to_export_before_any_event(any_size):
+    step = HullStep()
+    step.size_hw = SENSOR_HW
+    with pytest.raises(InputError, match=r'for which it was exported, got 64x48\. .* --size-hw "\[48, 64\]"'):
+        StreamingDetector(step, StreamConfig(any_size=any_size), sensor_hw=(48, 64))
 
 
 @given(

@@ -31,6 +31,7 @@ class EagerStep:
         self.detector, self.score, self.precision = detector.eval(), score, precision
         self.classes, self.input = detector.config.classes, detector.input
         self.channels, self.dtype = detector.config.in_channels, frame_type(detector.input)
+        self.size_hw = None
         self._forward = _compiled(detector) if compiled else detector
 
     def __call__(self, frames: np.ndarray, state: State | None = None) -> tuple[list[Found], State]:

@@ -32,15 +32,20 @@ class Framing:
         assert step.input is not None
         self.shown: InputConfig = step.input
         trained_hw, frame_hw = self.shown.sensor_hw, self.shown.frame_hw
+        if seen_hw != trained_hw:
+            factors = zip(seen_hw, frame_hw, trained_hw, strict=True)
+            height, width = (max(1, round(seen * frame / trained)) for seen, frame, trained in factors)
+            frame_hw = height, width
+        if step.size_hw not in (None, frame_hw):
+            raise InputError(
+                f"the detector must see {_size(trained_hw)} pixels, for which it was exported, got {_size(seen_hw)}. "
+                f'Export it again, with --size-hw "{list(frame_hw)}".'
+            )
         if seen_hw != trained_hw and not any_size:
             raise InputError(
                 f"the detector must see {_size(trained_hw)} pixels, as in training, got {_size(seen_hw)}. To try it on "
                 "another sensor give any_size (--any-size): boxes are as good as objects are alike in pixels."
             )
-        if seen_hw != trained_hw:
-            factors = zip(seen_hw, frame_hw, trained_hw, strict=True)
-            height, width = (max(1, round(seen * frame / trained)) for seen, frame, trained in factors)
-            frame_hw = height, width
         self._represent = find_representation(self.shown.representation)
         self._layout: dict[str, Any] = {"size_hw": seen_hw, "to_hw": frame_hw, **self.shown.parameters}
         try:

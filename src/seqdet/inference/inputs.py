@@ -156,7 +156,7 @@ def _open_pictures(step: Step, path: Path, config: PredictConfig, is_stopped: Ca
     rate = 1e6 / max(start[1][1] - start[0][1], 1) if len(start) > 1 else float(COUNTED_FPS)
     every = max(1, math.ceil(rate / MOST_FPS))
     least = thresholds(step.classes, config.stream.classes, config.stream.score)
-    frame_hw = config.frame_hw or getattr(step, "size_hw", None)  # an exported detector takes one size
+    frame_hw = config.frame_hw or step.size_hw
     moments = picture_moments(chain(start, frames), step, least, is_stopped, frame_hw=frame_hw)
     tracker = _tracker(config)
     return Input(moments, None, tracker, config.track_us, rate / every, every, "pictures", dict)

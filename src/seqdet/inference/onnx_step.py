@@ -73,7 +73,8 @@ class OnnxStep:
             ) from error
         self.input = None if shown is None else from_dict(InputConfig, shown, name=f"{path}: input")
         first, *memory = self._session.get_inputs()
-        self.channels, self.size_hw = first.shape[1], tuple(first.shape[2:])
+        self.channels, height, width = first.shape[1:]
+        self.size_hw = int(height), int(width)
         self._memory = {each.name: each.shape[1:] for each in memory}
         self._results = (*FOUND, *(f"{name}_after" for name in self._memory))
 

@@ -37,12 +37,16 @@ class Step(Protocol):
         input: what the frames show, if they show events.
         channels: of a frame.
         dtype: of the frames.
+        size_hw: height and width of the only frames that it takes; None for any.
     """
 
     classes: tuple[str, ...]
     input: InputConfig | None
     channels: int
     dtype: np.dtype
+
+    @property
+    def size_hw(self) -> tuple[int, int] | None: ...
 
     def __call__(self, frames: np.ndarray, state: State | None = None) -> tuple[list[Found], State]:
         """The detections of every lane, B entries, and the memory after this window.

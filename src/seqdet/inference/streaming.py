@@ -151,6 +151,8 @@ class StreamingDetector:
         Raises:
             InputError: if it is not that of a detector with the same configuration.
         """
+        if not {"streams", "dropped"} <= state.keys():
+            raise InputError(f"state must be what state_dict gave, got {', '.join(map(str, state)) or 'nothing'}.")
         lanes = {}
         for number, saved in state["streams"].items():
             lane = _Lane(self._new_filters(), None, saved["start_us"], saved["has_begun"])

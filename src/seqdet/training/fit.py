@@ -110,7 +110,7 @@ def _clips(config: RunConfig) -> ClipDataModule:
         raise InputError("clip_length times lanes must be at least 2 to train: batch norm needs more than one frame.")
     if device == "cuda" and processes > torch.cuda.device_count():
         raise InputError(f"train.processes must be at most the {torch.cuda.device_count()} GPUs, got {processes}.")
-    if config.data.dataset.folder is not None:
+    if config.data.dataset.folder is not None and not rank():  # the first process has done it for all
         prepare(config.data.dataset)
     clips = ClipDataModule(config.data, batches=config.train.max_steps * config.train.accumulate)
     if clips.dataset.channels != config.model.in_channels:
