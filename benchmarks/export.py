@@ -24,12 +24,12 @@ import onnxruntime
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from seqdet.inference.eager import EagerStep
-from seqdet.inference.export import export_run, resized
-from seqdet.inference.loading import load_step
-from seqdet.inference.onnx_step import OnnxStep
-from seqdet.inference.sample_frames import made_up_frames
-from seqdet.inference.steps import Step
+from seqdet.inference.exporting.export import export_run, resized
+from seqdet.inference.exporting.sample_frames import made_up_frames
+from seqdet.inference.steps.eager import EagerStep
+from seqdet.inference.steps.loading import load_step
+from seqdet.inference.steps.onnx_step import OnnxStep
+from seqdet.inference.steps.step import Step
 
 
 def playing(step: Step, frames: np.ndarray) -> Callable[[], None]:

@@ -13,7 +13,7 @@ from seqdet.cli import main
 from seqdet.config import InputConfig, ModelConfig
 from seqdet.events.array import columns
 from seqdet.events.writers import write_evt3
-from seqdet.inference.choice import least_score
+from seqdet.inference.streaming.choice import least_score
 from seqdet.models.weights import save_detector
 from seqdet.models.zoo import build_detector
 
@@ -86,11 +86,14 @@ def test_a_pipe_is_read(folder, tmp_path, monkeypatch):
         (["none.safetensors", "a.raw", "-o", "out"], "none.safetensors must be a file with a detector"),
         (["", "a.raw", "-o", "out"], "must be the folder of a run"),
         (["a.raw", "a.raw", "-o", "out"], "a.raw must be a safetensors file; it is damaged or of another kind"),
-        (["pictures.safetensors", "a.raw", "-o", "out"], "the detector must be one for events to see "),
+        (["pictures.safetensors", "a.raw", "-o", "out"], "the detector must say that its frames show events to see "),
         (["detector.safetensors", "b.raw", "-o", "out"], "b.raw must be a recording or a folder of recordings"),
         (["detector.safetensors", "a.raw", "-o", "out", "--filter", "noise"], "filter must be one of activity, stc"),
-        (["detector.safetensors", "a.raw", "-o", "out", "--classes", "tram"], "classes must be among car, person; got"),
-        (["detector.safetensors", "a.raw", "-o", "out", "--step-us", "60000"], "step_us must be from 1 to duration_us"),
+        (
+            ["detector.safetensors", "a.raw", "-o", "out", "--classes", "tram"],
+            "error: classes must be among car, person",
+        ),
+        (["detector.safetensors", "a.raw", "-o", "out", "--step-us", "60000"], "error: step_us must be from 1"),
         (["detector.safetensors", "a.raw", "-o", "out", "--roi", "[9,9,0,0]"], "roi must be x1, y1, x2, y2 with x1"),
         (["detector.safetensors", "a.raw", "-o", "out", "--score", "3"], "a score must be a number from 0 to 1, got 3"),
         (["detector.safetensors", "a.raw", "-o", "a.raw"], "must be a folder that can be made"),

@@ -10,10 +10,10 @@ from .config import DataConfig, DigitsConfig, EventDigitsConfig, ModelConfig, Tr
 
 if TYPE_CHECKING:
     from .events.files import open_recording
-    from .inference.evaluate import evaluate
-    from .inference.loading import load_step
-    from .inference.stream_config import StreamConfig
-    from .inference.streaming import StreamingDetector
+    from .inference.evaluating.evaluate import evaluate
+    from .inference.steps.loading import load_step
+    from .inference.streaming.config import StreamConfig
+    from .inference.streaming.detector import StreamingDetector
     from .models.detector import Detector
     from .models.weights import load_detector, save_detector
     from .models.zoo import build_detector
@@ -47,13 +47,13 @@ _HOMES = {
     "Boxes": "structures",
     "Clip": "structures",
     "Detector": "models.detector",
-    "StreamConfig": "inference.stream_config",
-    "StreamingDetector": "inference.streaming",
+    "StreamConfig": "inference.streaming.config",
+    "StreamingDetector": "inference.streaming.detector",
     "build_detector": "models.zoo",
-    "evaluate": "inference.evaluate",
+    "evaluate": "inference.evaluating.evaluate",
     "fit": "training.fit",
     "load_detector": "models.weights",
-    "load_step": "inference.loading",
+    "load_step": "inference.steps.loading",
     "open_recording": "events.files",
     "resume": "training.fit",
     "save_detector": "models.weights",

@@ -7,9 +7,9 @@ import pytest
 
 from seqdet.checks import InputError
 from seqdet.config import DataConfig, DigitsConfig, ModelConfig, TrainConfig
-from seqdet.inference.curves import read_curves
-from seqdet.inference.evaluate import evaluate
-from seqdet.inference.summary import summary
+from seqdet.inference.evaluating.curves import read_curves
+from seqdet.inference.evaluating.evaluate import evaluate
+from seqdet.inference.evaluating.summary import summary
 from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit
 

@@ -15,8 +15,8 @@ from seqdet.config_files import read_config
 from seqdet.data.classes import read_classes, write_classes
 from seqdet.data.labels import read_labels, write_labelled_us, write_labels
 from seqdet.evaluation.report import evaluate_files
-from seqdet.inference.held_out import HeldOut
-from seqdet.inference.summary import summary
+from seqdet.inference.evaluating.held_out import HeldOut
+from seqdet.inference.evaluating.summary import summary
 from seqdet.structures import Boxes
 
 SHIFT_US = 10_000
@@ -66,8 +66,8 @@ def perfect(detector, clips, **options):
 @pytest.fixture
 def predicting(monkeypatch):
     """A function that says what every detector finds; nothing is filmed, which takes most of the time."""
-    monkeypatch.setattr("seqdet.inference.evaluate.write_video", lambda *_, **__: None)
-    return lambda function: monkeypatch.setattr("seqdet.inference.scoring.predict", function)
+    monkeypatch.setattr("seqdet.inference.evaluating.evaluate.write_video", lambda *_, **__: None)
+    return lambda function: monkeypatch.setattr("seqdet.inference.evaluating.scoring.predict", function)
 
 
 def numbers(facts, path=""):

@@ -12,14 +12,14 @@ from seqdet import InputError, ModelConfig, build_detector, save_detector
 from seqdet.cli import main
 from seqdet.config import InputConfig
 from seqdet.config_files import from_dict
-from seqdet.inference import export as exporting
-from seqdet.inference.eager import EagerStep
-from seqdet.inference.export import export, resized
-from seqdet.inference.one_step import OneStep, marked_survivors, survivors
-from seqdet.inference.onnx_step import OnnxStep, sealed
-from seqdet.inference.parity import check_parity
-from seqdet.inference.quantization import quantized
-from seqdet.inference.sample_frames import made_up_frames
+from seqdet.inference.exporting import export as exporting
+from seqdet.inference.exporting.export import export, resized
+from seqdet.inference.exporting.one_step import OneStep, marked_survivors, survivors
+from seqdet.inference.exporting.parity import check_parity
+from seqdet.inference.exporting.quantization import quantized
+from seqdet.inference.exporting.sample_frames import made_up_frames
+from seqdet.inference.steps.eager import EagerStep
+from seqdet.inference.steps.onnx_step import OnnxStep, sealed
 
 from .conftest import SHOWN, opinionated
 

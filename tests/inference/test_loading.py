@@ -1,31 +1,26 @@
 """What names a detector: a run, a file of weights, an exported model."""
 
-import json
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from seqdet.checks import InputError
-from seqdet.config import DataConfig, DatasetConfig, InputConfig, ModelConfig, RunConfig, TensorConfig
-from seqdet.config_files import read_config, to_yaml
-from seqdet.data.labels import EVENT_BBOX, write_labels
-from seqdet.data.store import Description
-from seqdet.data.store_writer import write_tensors
+from seqdet.config import ModelConfig, RunConfig
+from seqdet.config_files import to_yaml
 from seqdet.events.array import Events, columns
 from seqdet.events.writers import write_evt3
-from seqdet.inference.eager import EagerStep
-from seqdet.inference.loading import load_step
-from seqdet.inference.onnx_step import OnnxStep
-from seqdet.inference.stream_config import StreamConfig
-from seqdet.inference.streaming import StreamingDetector
+from seqdet.inference.steps.eager import EagerStep
+from seqdet.inference.steps.loading import load_step
+from seqdet.inference.steps.onnx_step import OnnxStep
+from seqdet.inference.streaming.config import StreamConfig
+from seqdet.inference.streaming.detector import StreamingDetector
 from seqdet.models.weights import save_detector
 from seqdet.models.zoo import build_detector
 
 from .conftest import SHOWN as WIDE
-from .fakes import SENSOR_HW, SHOWN
+from .fakes import SHOWN
 from .test_streaming import played, share_found
 
 MODEL = ModelConfig(in_channels=2, base=1, channels=8, classes=("a", "b"))
@@ -33,46 +28,21 @@ MODEL = ModelConfig(in_channels=2, base=1, channels=8, classes=("a", "b"))
 
 @pytest.fixture
 def run(tmp_path):
-    """The folder of a run that did not keep what its frames show, with its dataset."""
-    dataset = tmp_path / "data"
-    (dataset / "train").mkdir(parents=True)
-    (dataset / "label_map_dictionary.json").write_text(json.dumps({"0": "a", "1": "b"}))
-    shown = Description(SHOWN.representation, SENSOR_HW, SHOWN.window_us, parameters=SHOWN.parameters)
-    write_tensors(dataset / "train" / "a.h5", [np.zeros((3, 2, 12, 16), np.uint8)], shown)
-    labels = np.zeros(1, EVENT_BBOX)
-    labels["t"], labels["w"], labels["h"] = SHOWN.window_us, 5, 5
-    write_labels(dataset / "train" / "a_bbox.npy", labels)
+    """The folder of a finished run."""
     folder = tmp_path / "run"
     folder.mkdir()
-    config = RunConfig(DataConfig(clip_length=1, dataset=DatasetConfig(dataset)), MODEL)
-    (folder / "config.yaml").write_text(to_yaml(config))
-    save_detector(build_detector(MODEL), folder / "detector.safetensors")
+    (folder / "config.yaml").write_text(to_yaml(RunConfig(model=MODEL)))
+    detector = build_detector(MODEL)
+    detector.input = SHOWN
+    save_detector(detector, folder / "detector.safetensors")
     return folder
 
 
-def test_a_run_that_did_not_keep_what_frames_show_takes_it_from_its_dataset(run):
-    assert load_step(run).input == InputConfig("stacked_histogram", {"bins": 1}, 1000, SENSOR_HW, (12, 16))
-    assert load_step(run / "detector.safetensors").input is None
-    config = read_config(run / "config.yaml")
-    (run.parent / "data").rename(run.parent / "gone")
-    with pytest.raises(InputError, match="run must have its dataset still, as its detector does not say"):
-        load_step(run)
-    folder = run.parent / "data" / "train"
-    folder.mkdir(parents=True)
-    write_evt3(folder / "a.raw", [many_events()], size_hw=WIDE.sensor_hw)
-    tensor = TensorConfig("event_cube", {"bins": 1}, 20_000, downscale=2)
-    dataset = replace(config.data.dataset, tensor=tensor)
-    (run / "config.yaml").write_text(to_yaml(replace(config, data=replace(config.data, dataset=dataset))))
-    assert load_step(run).input == InputConfig("event_cube", {"bins": 1}, 20_000, WIDE.sensor_hw, (60, 62))
-
-
-def test_what_is_kept_with_the_weights_counts(run):
-    detector = build_detector(MODEL)
-    detector.input = SHOWN
-    save_detector(detector, run / "detector.safetensors")
-    (run.parent / "data").rename(run.parent / "gone")
-    assert load_step(run, score=0.2).input == SHOWN
-    assert load_step(run, score=0.2).score == 0.2
+def test_a_run_and_its_weights_say_what_frames_show(run):
+    for path in (run, run / "detector.safetensors", str(run)):
+        step = load_step(path, score=0.2)
+        assert step.input == SHOWN
+        assert step.score == 0.2
 
 
 def test_a_training_that_is_not_finished_is_refused(run):

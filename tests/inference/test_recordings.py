@@ -16,19 +16,20 @@ import pytest
 from PIL import Image
 
 from seqdet.checks import InputError, Stopped
+from seqdet.data.classes import read_classes
 from seqdet.data.labels import EVENT_BBOX, read_labels
 from seqdet.data.tracks import TRACKED_BOX
 from seqdet.evaluation.files import read_boxes
 from seqdet.events.array import Events
 from seqdet.events.files import open_recording
 from seqdet.events.writers import write_dat, write_evt3
-from seqdet.inference import inputs, moments
-from seqdet.inference.inputs import PredictConfig
-from seqdet.inference.outputs import GrowingNpy, Outputs
-from seqdet.inference.recordings import predict_recordings
-from seqdet.inference.stream_config import StreamConfig
-from seqdet.inference.streaming import StreamingDetector
-from seqdet.inference.view import ViewConfig
+from seqdet.inference.prediction import inputs, moments
+from seqdet.inference.prediction.inputs import PredictConfig
+from seqdet.inference.prediction.outputs import GrowingNpy, Outputs
+from seqdet.inference.prediction.recordings import predict_recordings
+from seqdet.inference.streaming.config import StreamConfig
+from seqdet.inference.streaming.detector import StreamingDetector
+from seqdet.inference.streaming.view import ViewConfig
 from seqdet.viz.video import write_video
 
 from .fakes import SENSOR_HW, HullStep
@@ -140,21 +141,24 @@ def test_a_recording_that_is_cut_off_gives_what_is_there(recording, tmp_path):
 
 
 class Stopping(HullStep):
-    """Presses Ctrl-C at the third window."""
+    """Is asked to stop at the third window."""
+
+    signal = signal.SIGINT
 
     def __call__(self, frames, state=None):
         found, after = super().__call__(frames, state)
         if after[0][0, 0] == 3:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.signal)
         return found, after
 
 
-@pytest.mark.parametrize("is_video", [False, True])
-def test_ctrl_c_leaves_whole_files_of_what_was_found(recording, tmp_path, is_video):
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize(("by", "is_video"), [(signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_ctrl_c_leaves_whole_files_of_what_was_found(recording, tmp_path, monkeypatch, by, is_video):
+    before = signal.getsignal(by)
+    monkeypatch.setattr(Stopping, "signal", by)
     with pytest.raises(Stopped, match=r"Stopped at 0.01 s of walk. What was found until then is in"):
         predict_recordings(Stopping(), recording, tmp_path / "out", replace(ALL, video=is_video))
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(by) is before
     wanted = np.concatenate([each.boxes for each in found_in(some_events())[:3]]).tolist()
     assert np.load(tmp_path / "out" / "detections" / "walk_bbox.npy").tolist() == wanted
     assert read_boxes(tmp_path / "out" / "csv" / "walk_detections.csv").tolist() == wanted
@@ -211,8 +215,16 @@ def test_a_full_disk_is_one_sentence(tmp_path):
         (HullStep(), PredictConfig(), "none.raw", "must be a recording or a folder of recordings, and does not exist"),
         (HullStep(), PredictConfig(), "a.mp4", "must be a recording of events; make one of a video: seqdet simulate"),
         (HullStep(None, 3), PredictConfig(), "none.mp4", "must be a video or a folder of images, and there is no such"),
-        (HullStep(None, 3), PredictConfig(stream=StreamConfig(count=9)), "a.mp4", "must be left out: this detector ta"),
-        (HullStep(None, 2), PredictConfig(), "a.mp4", "does not say that it is: it takes pictures of 2 channels. Was "),
+        (HullStep(None, 3), PredictConfig(stream=StreamConfig(count=9)), "a.mp4", "are for events: leave them out"),
+        (HullStep(None, 3), PredictConfig(size_hw=(9, 9)), "a.mp4", "are for events: leave them out"),
+        (HullStep(), PredictConfig(fps=9), "x.raw", "fps and frame_hw are for pictures, and this detector takes ev"),
+        (HullStep(), PredictConfig(frame_hw=(9, 9)), "x.raw", "are for pictures, and this detector takes events"),
+        (
+            HullStep(None, 2),
+            PredictConfig(),
+            "a.mp4",
+            "must say that its frames show events to see .*, and does not: it ",
+        ),
         (HullStep(None, 3), PredictConfig(), "", "must hold images or videos, which this detector takes, and holds"),
     ],
 )
@@ -222,6 +234,18 @@ def test_what_a_detector_does_not_take_is_said_in_one_sentence(step, config, nam
         write_video(tmp_path / "in" / "a.mp4", np.zeros((3, 24, 32, 3), np.uint8), fps=10)
     with pytest.raises(InputError, match=words):
         predict_recordings(step, tmp_path / "in" / name, tmp_path / "out", config)
+
+
+def test_detections_of_other_classes_are_not_renamed(tmp_path):
+    write_evt3(tmp_path / "a.raw", [some_events()], size_hw=SENSOR_HW)
+    predict_recordings(HullStep(), tmp_path / "a.raw", tmp_path / "out", PredictConfig())
+    before = (tmp_path / "out" / "detections" / "a_bbox.npy").read_bytes()
+    other = HullStep()
+    other.classes = ("b", "a")
+    with pytest.raises(InputError, match="must have detections of the classes b, a, and has those of a, b"):
+        predict_recordings(other, tmp_path / "a.raw", tmp_path / "out", PredictConfig())
+    assert (tmp_path / "out" / "detections" / "a_bbox.npy").read_bytes() == before
+    assert read_classes(tmp_path / "out" / "detections") == ("a", "b")
 
 
 def test_another_sensor_is_refused_by_name(tmp_path):

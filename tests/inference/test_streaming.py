@@ -25,11 +25,11 @@ from seqdet.evaluation.from_boxes import event_boxes
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 from seqdet.events.filters import FilterConfig, filtered
-from seqdet.inference.eager import EagerStep
-from seqdet.inference.predict import predict
-from seqdet.inference.stream_config import StreamConfig
-from seqdet.inference.streaming import Detections, StreamingDetector
-from seqdet.inference.view import ViewConfig
+from seqdet.inference.evaluating.predict import predict
+from seqdet.inference.steps.eager import EagerStep
+from seqdet.inference.streaming.config import StreamConfig
+from seqdet.inference.streaming.detector import Detections, StreamingDetector
+from seqdet.inference.streaming.view import ViewConfig
 from seqdet.models.detector import Detector
 from seqdet.models.zoo import build_detector
 
@@ -332,5 +332,5 @@ def test_events_that_come_too_late_are_counted():
 
 
 def test_streaming_and_prediction_need_no_torch():
-    code = "import sys; import seqdet.inference.recordings, seqdet.cli; sys.exit('torch' in sys.modules)"
+    code = "import sys; import seqdet.inference.prediction.recordings, seqdet.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -13,9 +13,9 @@ from seqdet.checks import InputError
 from seqdet.data.labels import EVENT_BBOX
 from seqdet.data.tracks import TRACKED_BOX, best_pairs, overlaps
 from seqdet.events.array import Events, columns
-from seqdet.inference.library_trackers import TRACKERS, find_tracker
-from seqdet.inference.time_surface import TimeSurface
-from seqdet.inference.tracking import AssociationConfig, DataAssociation
+from seqdet.inference.tracking.association import AssociationConfig, DataAssociation
+from seqdet.inference.tracking.library import TRACKERS, find_tracker
+from seqdet.inference.tracking.time_surface import TimeSurface
 
 STEP = 50_000
 SIZE_HW = 40, 60
@@ -335,7 +335,7 @@ def test_a_tracker_of_the_library_follows_and_counts():
 
 
 def test_tracking_leaves_torch_alone():
-    code = "import sys, seqdet.inference.tracking, seqdet.inference.library_trackers; sys.exit('torch' in sys.modules)"
+    code = "import sys; from seqdet.inference.tracking import association, library; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

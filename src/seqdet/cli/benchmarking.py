@@ -47,8 +47,8 @@ def benchmark_model(
     from json import dumps
 
     from ..files import write_text
-    from ..inference.latency import LatencyConfig, benchmark
-    from ..inference.latency_report import table
+    from ..inference.latency.benchmark import LatencyConfig, benchmark
+    from ..inference.latency.report import table
 
     how: Any = {"track": track, "live": live, "any_size": any_size, "size_hw": size_hw, "score": score}
     config = LatencyConfig(windows=windows, warm_up=warm_up, passes=passes, threads=threads, **how)

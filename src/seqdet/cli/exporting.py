@@ -33,7 +33,7 @@ def export_model(
         score: least score of a detection.
         calibration: recording to quantise by, in place of training frames.
     """
-    from ..inference.export import export_run
+    from ..inference.exporting.export import export_run
 
     if out is None or (int8 and fp16):
         raise InputError("--out must name the file, and at most one of --int8 and --fp16 be given.")

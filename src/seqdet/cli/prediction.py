@@ -61,12 +61,12 @@ def predict_recording(
         device: where to compute.
     """
     from ..events.filters import find_filter
-    from ..inference.choice import least_score
-    from ..inference.inputs import PredictConfig
-    from ..inference.loading import load_step
-    from ..inference.recordings import predict_recordings
-    from ..inference.stream_config import StreamConfig
-    from ..inference.view import ViewConfig
+    from ..inference.prediction.inputs import PredictConfig
+    from ..inference.prediction.recordings import predict_recordings
+    from ..inference.steps.loading import load_step
+    from ..inference.streaming.choice import least_score
+    from ..inference.streaming.config import StreamConfig
+    from ..inference.streaming.view import ViewConfig
 
     if out is None:
         raise InputError("--out must name the folder of the results.")

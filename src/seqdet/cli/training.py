@@ -68,8 +68,8 @@ def evaluate_results(
     check_at_least(bootstrap, 0, "--bootstrap")
     asked: Any = {"protocol": protocol, "other": compare, "samples": bootstrap, "events": events}
     if RunFolder(path).config.is_file() or (dataset is None and not path.is_file()):
-        from ..inference.evaluate import evaluate
-        from ..inference.summary import summary
+        from ..inference.evaluating.evaluate import evaluate
+        from ..inference.evaluating.summary import summary
 
         if figures is not None:
             raise InputError(f"--figures must name a file for those of detections; a run writes {path}/metrics.json.")

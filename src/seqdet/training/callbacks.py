@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from ..checks import Stopped
 from ..files import write_bytes
 from ..models.weights import save_detector
 from ..structures import Clip
-from .stopping import StopRequest
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -53,9 +53,9 @@ class Checkpoints(Callback):
         every_steps: int,
         validate_steps: int,
         keep_steps: int,
-        stop: StopRequest,
+        is_stopped: Callable[[], bool],
     ) -> None:
-        self.folder, self.config, self.stop = folder, config, stop
+        self.folder, self.config, self.is_stopped = folder, config, is_stopped
         self.every_steps, self.validate_steps, self.keep_steps = every_steps, validate_steps, keep_steps
         self.best_score: float | None = None
         self.validated_step, self.frames = -1, 0
@@ -107,7 +107,7 @@ class Checkpoints(Callback):
     def _save(self, trainer: Trainer) -> None:
         """Write the checkpoint if one is due or training shall stop here, which any process may want."""
         step = trainer.global_step
-        shall_stop = trainer.strategy.reduce_boolean_decision(self.stop.requested, all=False)
+        shall_stop = trainer.strategy.reduce_boolean_decision(self.is_stopped(), all=False)
         if step % self.every_steps == 0 or step == trainer.max_steps or shall_stop:
             trainer.save_checkpoint(self.last)
         if shall_stop:

@@ -25,12 +25,12 @@ from ..files import replacing, write_text
 from ..models.detector import Detector
 from ..models.zoo import build_detector
 from ..runs import TRAINING_FORMAT, RunFolder, versions
+from ..stopping import stop_on_signals
 from .callbacks import Checkpoints, Progress, WholeFiles
 from .datamodule import ClipDataModule
 from .demo import DemoClips
 from .module import TrainingModule
 from .processes import beside, check_first, rank
-from .stopping import stop_on_signals
 
 log = logging.getLogger(__name__)
 CONTENT = {"global_step", "recurrent_state", "random_state", "state_dict", "optimizer_states", "config"}
@@ -139,14 +139,14 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
     steps_per_epoch = max(1, clips.order().steps_per_epoch // train.accumulate)
     module = TrainingModule(detector, train, steps_per_epoch=steps_per_epoch)
     frames_per_step = config.data.clip_length * config.data.lanes * train.accumulate
-    with stop_on_signals() as stop:
+    with stop_on_signals("this step, or this validation") as is_stopped:
         checkpoints = Checkpoints(
             folder.checkpoints,
             to_dict(config),
             every_steps=train.checkpoint_steps,
             validate_steps=train.validate_epochs * steps_per_epoch,
             keep_steps=train.keep_epochs * steps_per_epoch,
-            stop=stop,
+            is_stopped=is_stopped,
         )
         checkpoint = checkpoints.last if checkpoints.last.is_file() else None
         at_step = 0 if checkpoint is None else _step_of(checkpoint, config, names=set(module.state_dict()))

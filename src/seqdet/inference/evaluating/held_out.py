@@ -1,0 +1,95 @@
+"""The recordings that a trained detector is scored on: those of its run, or others that fit it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ...checks import InputError
+from ...config import AugmentConfig, DataConfig, RunConfig
+from ...data.classes import read_classes
+from ...data.digits import Split
+from ...data.event_digits_folder import FOLDERS
+from ...data.labels import labels_beside
+from ...data.loading import open_split
+from ...data.recorded import RecordedClips
+from ...data.sources import prepare
+from ...evaluation.box_events import events_in_boxes
+from ...evaluation.files import Truth, name_of, split_folder, truth_of
+
+
+class HeldOut:
+    """A split of the data of a run, or of another dataset.
+
+    Args:
+        config: of the run.
+        split: which part.
+        dataset: a folder of recordings or of tensors instead of the run's.
+
+    Raises:
+        InputError: if the data cannot be read, or is none that the detector was made for.
+    """
+
+    def __init__(self, config: RunConfig, split: Split, *, dataset: Path | None = None) -> None:
+        self.split: Split = split
+        data = config.data if dataset is None else _moved(config, dataset)
+        self.config = replace(config, data=replace(data, dataset=replace(data.dataset, augment=AugmentConfig())))
+        if self.config.data.dataset.folder is not None:
+            prepare(self.config.data.dataset)
+        self.source = open_split(self.config.data, split)
+        if self.source.channels != config.model.in_channels or self.source.classes != config.model.classes:
+            raise InputError(
+                f"{dataset or 'the data'} must fit the detector, which takes {config.model.in_channels} channels and "
+                f"knows {', '.join(config.model.classes)}; got {self.source.channels} channels and "
+                f"{', '.join(self.source.classes)}."
+            )
+
+    @property
+    def scale_xy(self) -> tuple[float, float]:
+        """Pixels of the sensor across a pixel of a frame."""
+        if not isinstance(self.source, RecordedClips):
+            return 1, 1
+        (height, width), sensor_hw = self.source.frame_hw, self.source.description.sensor_hw
+        return sensor_hw[1] / width, sensor_hw[0] / height
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Of the recordings, as files of detections are named; of moving digits their numbers."""
+        if not isinstance(self.source, RecordedClips):
+            return [str(number) for number in range(len(self.source.clip_counts))]
+        return [name_of(_labels(each.path) or each.path) for each in self.source.recordings]
+
+    @cached_property
+    def truth(self) -> Truth | None:
+        """The labels in the files of the split, with the classes of the detector; None for moving digits as frames."""
+        if not isinstance(self.source, RecordedClips):
+            return None
+        places = zip(self.names, (_labels(each.path) for each in self.source.recordings), strict=True)
+        labels = {name: path for name, path in places if path is not None}
+        return truth_of(labels, self.source.class_map.found).mapped(self.source.class_map)
+
+    def events(self, truth: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+        """How many events boxes had inside, as ``events_in_boxes``; None where there are no recordings."""
+        folder = self.config.data.dataset.folder
+        return None if folder is None else events_in_boxes(split_folder(folder, FOLDERS[self.split]), truth)
+
+
+def _labels(recording: Path) -> Path | None:
+    """The label file of a recording, or its folder of RVT."""
+    return recording if recording.is_dir() else labels_beside(recording)
+
+
+def _moved(config: RunConfig, folder: Path) -> DataConfig:
+    """The data of a run, in another folder; its classes those that the detector knows by name, if they are there."""
+    mine = config.data.dataset
+    if mine.folder is not None and mine.folder.resolve() == folder.resolve():
+        return config.data
+    if not folder.is_dir():
+        raise InputError(f"{folder} must be the folder of a dataset, and is none.")
+    is_known = set(config.model.classes) <= set(read_classes(folder))
+    classes = config.model.classes if is_known else mine.classes
+    return replace(config.data, dataset=replace(mine, folder=folder, simulate=False, tensors=None, classes=classes))

@@ -1,0 +1,1 @@
+"""Detectors as files that run without seqdet."""

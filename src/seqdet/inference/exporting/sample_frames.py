@@ -1,0 +1,90 @@
+"""Frames to try a detector on: made up, of a run, or of a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ...checks import InputError
+from ...config import AugmentConfig, InputConfig, RunConfig
+from ...data.loading import open_split
+from ...data.schedule import Cue
+from ...events.array import Events
+from ...events.files import open_recording
+from ...events.tensors import find_representation
+
+EVENTS = 2_000
+"""Of a made-up window."""
+
+
+def made_up_frames(
+    shown: InputConfig | None, channels: int, size_hw: tuple[int, int], *, windows: int, seed: int
+) -> np.ndarray:
+    """Consecutive frames (T, C, H, W) of a square that moves through noise, in the dtype that a detector takes.
+
+    Args:
+        shown: what frames of events show; None: pictures.
+        channels: of a picture.
+        size_hw: of a picture.
+        windows: T.
+        seed: of the noise and the way.
+    """
+    draw, (height, width) = np.random.default_rng(seed), shown.sensor_hw if shown else size_hw
+    side = max(min(height, width) // 4, 1)
+    start, end = draw.uniform(0, (width - side, height - side), (2, 2))  # x, y
+    corners = np.linspace(start, end, windows).astype(int)
+    if shown is None:
+        frames = draw.integers(0, 40, (windows, channels, height, width), np.uint8)
+        for frame, (x, y) in zip(frames, corners, strict=True):
+            frame[:, y : y + side, x : x + side] += draw.integers(100, 200, (side, side), np.uint8)
+        return frames
+    at = draw.integers(0, side, (windows, EVENTS, 2)) + corners[:, None]
+    is_noise = draw.random(at.shape[:2]) < 0.3
+    at[is_noise] = draw.integers(0, (width, height), (is_noise.sum(), 2))
+    t = np.sort(draw.integers(0, shown.window_us, at.shape[:2]), axis=1) + shown.window_us * np.arange(windows)[:, None]
+    x, y = at.reshape(-1, 2).T.astype(np.uint16)
+    events = Events(t.ravel(), x, y, draw.integers(0, 2, t.size, np.uint8))
+    return _frames(events, shown, 0, windows=windows)
+
+
+def frames_of_run(config: RunConfig, count: int) -> Iterator[np.ndarray]:
+    """The beginnings of the first training recordings of a run, each (T, C, H, W): about ``count`` frames.
+
+    Raises:
+        InputError: if the data are not there any more.
+    """
+    data = replace(config.data, dataset=replace(config.data.dataset, augment=AugmentConfig()))
+    source = open_split(data, "train")
+    clips = max(16 // data.clip_length, 1)
+    for recording, there in enumerate(source.clip_counts[: -(-count // (clips * data.clip_length))]):
+        cues = [Cue(recording, clip) for clip in range(min(clips, there))]
+        yield np.concatenate([source[cue].frames[:, 0].numpy() for cue in cues])
+
+
+def frames_of_recording(path: Path, shown: InputConfig | None, count: int) -> Iterator[np.ndarray]:
+    """The first frames of a recording, one sequence (T, C, H, W) of at most ``count``.
+
+    Raises:
+        InputError: if the recording cannot be read, or is none that the detector was made for.
+    """
+    if shown is None:
+        raise InputError(f"{path} must be left out: the detector was trained on pictures, and takes no events.")
+    with open_recording(path) as recording:
+        if recording.size_hw != shown.sensor_hw:
+            wanted, got = ("x".join(map(str, size)) for size in (shown.sensor_hw, recording.size_hw))
+            raise InputError(f"{path} must be of a sensor of {wanted} pixels, as the detector's, got {got}.")
+        if (span_us := recording.span_us()) is None:
+            raise InputError(f"{path} must have events, and has none.")
+        start_us, end_us = span_us
+        windows = max(1, min(count, (end_us - start_us) // shown.window_us))
+        events = recording.read(start_us, start_us + windows * shown.window_us)
+        yield _frames(events, shown, start_us, windows=windows)
+
+
+def _frames(events: Events, shown: InputConfig, start_us: int, *, windows: int) -> np.ndarray:
+    span = {"start_us": start_us, "duration_us": shown.window_us, "windows": windows}
+    make = find_representation(shown.representation)
+    return make(events, size_hw=shown.sensor_hw, to_hw=shown.frame_hw, **span, **shown.parameters)

@@ -1,0 +1,172 @@
+"""What a user names, as moments to go through: recordings, videos, images, the standard input. Without torch."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from ...checks import InputError, check_range, fit_fields
+from ...data.layouts import SUFFIXES, find_recordings
+from ...events.files import open_recording
+from ...events.frames import IMAGE_SUFFIXES, read_frames
+from ...events.pipe import EvtPipe, Pipe
+from ..steps.step import Step
+from ..streaming.choice import thresholds
+from ..streaming.config import StreamConfig
+from ..streaming.detector import StreamingDetector
+from ..tracking.library import OURS, Tracker, find_tracker
+from .moments import Moment, event_moments, picture_moments
+
+STDIN = Path("-")
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
+ASSOCIATION = {"number_of_consecutive_detections_to_create_a_new_track": 2, "deletion_time_us": 300_000}
+"""Of our data association: the vendor's 100 ms to deletion are two windows of 50 ms."""
+MOST_FPS, COUNTED_FPS = 60, 20
+"""Pictures a second of a video; windows by count have no rate of their own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """What is looked at and what is written."""
+
+    stream: StreamConfig = field(default_factory=StreamConfig)
+    """How events are looked at, and which detections are wanted, also of pictures."""
+    track: bool = False
+    """Whether to follow objects."""
+    tracker: str = OURS
+    """One of ``TRACKERS``."""
+    track_us: int | None = None
+    """From one writing of tracks to the next: between detections they go with the events. At detections alone if not
+    given."""
+    video: bool = False
+    """Whether to write videos."""
+    size_hw: tuple[int, int] | None = None
+    """Height and width of the sensor, for recordings that do not say."""
+    fps: float | None = None
+    """Pictures a second: of a folder of images, or of a video in place of its own."""
+    frame_hw: tuple[int, int] | None = None
+    """Height and width in which pictures are shown to the detector; their own if not given, but for an exported one."""
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
+        if self.track_us is not None:
+            check_range(self, 1, 10**9, "track_us")
+
+
+class Input(NamedTuple):
+    """One recording, open.
+
+    span_us: how long it is, if that is known. track_us: from one writing of tracks to the next, where that is sooner
+    than the next moment. fps: pictures a second of its video; every so many moments are in it.
+    unit: what a moment is. dropped: what was left out so far, by reason.
+    """
+
+    moments: Iterator[Moment]
+    span_us: int | None
+    tracker: Tracker | None
+    track_us: int | None
+    fps: float
+    every: int
+    unit: str
+    dropped: Callable[[], Mapping[str, int]]
+
+
+def find_inputs(step: Step, path: Path, config: PredictConfig) -> list[tuple[Path, Path]]:
+    """The recordings that ``path`` names, and the places of their results in a folder, without an ending.
+
+    Raises:
+        InputError: if the detector takes nothing of this kind, there is nothing, or what is wanted does not fit it.
+    """
+    stream = config.stream
+    thresholds(step.classes, stream.classes, stream.score)
+    if path == STDIN and sys.stdin.isatty():
+        raise InputError("the standard input must be a recording, as in: cat x.raw | seqdet predict RUN - -o out")
+    if step.input is None:
+        if step.channels != 3 or path == STDIN or path.suffix.lower() in SUFFIXES:
+            raise InputError(
+                f"the detector must say that its frames show events to see {path}, and does not: it takes pictures of "
+                f"{step.channels} channels."
+            )
+        if config.size_hw is not None or stream != StreamConfig(classes=stream.classes, score=stream.score):
+            raise InputError("the sensor's size, step_us, count, filters and views are for events: leave them out.")
+        return _pictures(path)
+    stream.windows(step.input.window_us)
+    if config.fps is not None or config.frame_hw is not None:
+        raise InputError("fps and frame_hw are for pictures, and this detector takes events: leave them out.")
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        raise InputError(f"{path} must be a recording of events; make one of a video: seqdet simulate {path} x.raw")
+    return [(STDIN, Path("stdin"))] if path == STDIN else [(each.path, each.place) for each in find_recordings([path])]
+
+
+def _pictures(path: Path) -> list[tuple[Path, Path]]:
+    if not path.is_dir():
+        return [(path, Path(path.stem))]
+    inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES)
+    if any(each.parent == path and each.suffix.lower() in IMAGE_SUFFIXES for each in inside):
+        return [(path, Path(path.resolve().name))]
+    videos = [each for each in inside if each.suffix.lower() in VIDEO_SUFFIXES]
+    if not videos:
+        raise InputError(f"{path} must hold images or videos, which this detector takes, and holds none.")
+    return [(each, each.relative_to(path).with_suffix("")) for each in videos]
+
+
+def open_input(
+    step: Step, path: Path, config: PredictConfig, is_stopped: Callable[[], bool], stack: ExitStack
+) -> Input:
+    """One of ``find_inputs``, closed when ``stack`` is.
+
+    Raises:
+        InputError: if it cannot be read, or is nothing for the detector; also while its moments are asked for.
+    """
+    if step.input is None:
+        return _open_pictures(step, path, config, is_stopped)
+    return _open_events(step, path, config, is_stopped, stack)
+
+
+def _open_events(
+    step: Step, path: Path, config: PredictConfig, is_stopped: Callable[[], bool], stack: ExitStack
+) -> Input:
+    assert step.input is not None
+    if path == STDIN:
+        recording, span_us = EvtPipe(cast(Pipe, sys.stdin.buffer), is_stopped=is_stopped), None
+        size_hw = recording.size_hw or config.size_hw
+        if size_hw is None:
+            raise InputError("the standard input must state the size of its sensor, and does not. Give --size_hw.")
+    else:
+        recording = stack.enter_context(open_recording(path, size_hw=config.size_hw))
+        size_hw, found_us = recording.size_hw, recording.span_us()
+        span_us = None if found_us is None else found_us[1] - found_us[0] + 1
+    detector = StreamingDetector(step, config.stream, sensor_hw=size_hw)
+    tracker = _tracker(config, size_hw)
+    moments, fps, every = event_moments(recording.chunks(), detector, is_stopped), float(COUNTED_FPS), 1
+    if config.stream.count is None:
+        rate = 1e6 / (config.stream.step_us or step.input.window_us)
+        every = max(1, math.ceil(rate / MOST_FPS))
+        fps = rate / every
+    return Input(
+        moments, span_us, tracker, config.track_us, fps, every, "windows", lambda: recording.dropped + detector.dropped
+    )
+
+
+def _open_pictures(step: Step, path: Path, config: PredictConfig, is_stopped: Callable[[], bool]) -> Input:
+    frames = read_frames(path, fps=config.fps)
+    start = list(islice(frames, 2))
+    rate = 1e6 / max(start[1][1] - start[0][1], 1) if len(start) > 1 else float(COUNTED_FPS)
+    every = max(1, math.ceil(rate / MOST_FPS))
+    least = thresholds(step.classes, config.stream.classes, config.stream.score)
+    frame_hw = config.frame_hw or step.size_hw
+    moments = picture_moments(chain(start, frames), step, least, is_stopped, frame_hw=frame_hw)
+    tracker = _tracker(config)
+    return Input(moments, None, tracker, config.track_us, rate / every, every, "pictures", dict)
+
+
+def _tracker(config: PredictConfig, size_hw: tuple[int, int] | None = None) -> Tracker | None:
+    """A tracker for one recording, if one is wanted."""
+    options = ASSOCIATION if config.tracker == OURS else {}
+    return find_tracker(config.tracker, size_hw, **options) if config.track else None

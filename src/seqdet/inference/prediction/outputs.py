@@ -1,0 +1,152 @@
+"""Detections and tracks as files that grow while they are written, and are whole at any time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from ...checks import InputError
+from ...data.labels import EVENT_BBOX, LABEL_SUFFIX
+from ...data.tracks import TRACKED_BOX
+from ...files import make_folder
+
+COLUMNS = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
+TRACK_COLUMNS = (*COLUMNS, "tracking_confidence", "last_detection_update_time", "nb_detections")
+"""Of lines of text, between spaces, without a line of names: the order of the Metavision SDK."""
+FLUSH_S = 1.0
+"""What is older than this can be read from the files."""
+
+
+class GrowingNpy:
+    """An npy file (N,) to which rows are added; its header counts those that are surely there: it is always whole."""
+
+    def __init__(self, path: Path, dtype: np.dtype) -> None:
+        self.path, self._dtype, self._count = path, dtype, 0
+        self._file = path.open("wb")
+        self.flush()
+
+    def add(self, rows: np.ndarray) -> None:
+        """Append rows, which have the fields of the file."""
+        written = np.zeros(len(rows), self._dtype)  # also between the fields, where a copy of rows has anything
+        for name in self._dtype.names or ():
+            written[name] = rows[name]
+        self._file.write(written.tobytes())
+        self._count += len(rows)
+
+    def flush(self) -> None:
+        """Have what was added on the disk, and then counted."""
+        self._file.flush()
+        self._write_header()
+        self._file.flush()
+        self._file.seek(0, 2)
+
+    def close(self) -> None:
+        """Flush and close; the file is closed even if it cannot be flushed."""
+        with self._file:
+            self.flush()
+
+    def _write_header(self) -> None:
+        """Over the one before: numpy leaves room in it for a number of any length."""
+        self._file.seek(0)
+        header = np.lib.format.header_data_from_array_1_0(np.zeros(0, self._dtype))
+        np.lib.format.write_array_header_1_0(self._file, {**header, "shape": (self._count,)})
+
+
+class GrowingText:
+    """A text file with one line for each row: the given fields, numbers as short as they can be told apart."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
+        self.path, self._columns = path, columns
+        self._file = path.open("w", encoding="ascii")
+
+    def add(self, rows: np.ndarray) -> None:
+        """Append a line for each row."""
+        words = [rows[name].astype(str) for name in self._columns]
+        self._file.writelines(" ".join(line) + "\n" for line in zip(*words, strict=True))
+
+    def flush(self) -> None:
+        """Have what was added on the disk."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._file.close()
+
+
+class Outputs:
+    """The files of one recording in a folder of results, over those that were there.
+
+    detections/NAME_bbox.npy (N,) ``EVENT_BBOX`` and csv/NAME_detections.csv; with tracks also tracks/NAME_tracks.npy
+    (N,) ``TRACKED_BOX`` and csv/NAME_tracks.csv. Whenever the work ends, and however, the npy files hold all rows but
+    those of the last second, and of a work that is stopped or fails all rows.
+
+    Raises:
+        InputError: if a file cannot be written, here or later.
+    """
+
+    def __init__(self, folder: Path, place: Path, *, has_tracks: bool) -> None:
+        self._tables: list[list[GrowingNpy | GrowingText]] = [[], []] if has_tracks else [[]]
+        self._flushed_s = time.monotonic()
+        kinds = ("detections", LABEL_SUFFIX, EVENT_BBOX, COLUMNS), ("tracks", "_tracks.npy", TRACKED_BOX, TRACK_COLUMNS)
+        try:
+            for files, (kind, suffix, dtype, columns) in zip(self._tables, kinds, strict=False):
+                array, text = folder / kind / place, folder / "csv" / place
+                for path in (array, text):
+                    make_folder(path.parent)
+                with _writing(path := array.with_name(place.name + suffix)):
+                    files.append(GrowingNpy(path, dtype))
+                with _writing(path := text.with_name(f"{place.name}_{kind}.csv")):
+                    files.append(GrowingText(path, columns))
+            stale = [folder / "videos" / place.with_name(f"{place.name}.mp4")]
+            if not has_tracks:
+                stale += [folder / "tracks" / place.with_name(f"{place.name}_tracks.npy")]
+                stale += [folder / "csv" / place.with_name(f"{place.name}_tracks.csv")]
+            for path in stale:  # those of an earlier work do not belong to these detections
+                with _writing(path):
+                    path.unlink(missing_ok=True)
+        except InputError:
+            self._close()
+            raise
+
+    def __enter__(self) -> Outputs:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        failed = self._close()
+        if failed and error is None:
+            raise failed[0]
+
+    def add(self, *tables: np.ndarray) -> None:
+        """Append detections and, if there are tracks, tracks."""
+        is_due = time.monotonic() > self._flushed_s + FLUSH_S
+        for rows, files in zip(tables, self._tables, strict=True):
+            for file in files:
+                with _writing(file.path):
+                    file.add(rows)
+                    if is_due:
+                        file.flush()
+        self._flushed_s = time.monotonic() if is_due else self._flushed_s
+
+    def _close(self) -> list[InputError]:
+        """Close all files; what was wrong with some."""
+        failed = []
+        for file in (file for files in self._tables for file in files):
+            try:
+                with _writing(file.path):
+                    file.close()
+            except InputError as error:
+                failed.append(error)
+        return failed
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error

@@ -1,0 +1,168 @@
+"""Run a detector over recordings, videos and folders of them, and write what it finds. Without torch."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ...checks import InputError, Stopped
+from ...data.classes import read_classes, write_classes
+from ...data.labels import CLASSES_FILE
+from ...data.tracks import TRACKED_BOX
+from ...files import make_folder
+from ...stopping import stop_on_signals
+from ...viz.panes import Panes
+from ...viz.rate_curve import short_number
+from ...viz.video import write_video
+from ..steps.step import Step
+from .inputs import Input, PredictConfig, find_inputs, open_input
+from .moments import Moment
+from .outputs import Outputs
+
+log = logging.getLogger(__name__)
+NO_TRACKS = np.zeros(0, TRACKED_BOX)
+
+
+def predict_recordings(step: Step, path: Path, out: Path, config: PredictConfig) -> None:
+    """Write what a detector finds in a recording, in all of a folder, or in a video; ``Outputs`` has the files.
+
+    With videos/NAME.mp4, if wanted: one picture for each window, in real time, or fewer. The log says for each
+    recording what was found, and how fast. One bad recording does not stop the others.
+
+    Args:
+        step: the detector.
+        path: of a recording, or of a folder of them; for a detector for pictures of a video, of a folder of images or
+            of one of videos; ``-`` for a RAW recording that comes by the standard input.
+        out: folder of the results; what was there of recordings of the same names is replaced.
+        config: how.
+
+    Raises:
+        InputError: if the detector takes nothing of this kind, something cannot be read, or the folder cannot be
+            written or has detections of other classes.
+        Stopped: if Ctrl-C was pressed, or SIGTERM sent; what was found until then is in the files, which are whole.
+    """
+    found = find_inputs(step, path, config)
+    _write_classes(out / "detections", step.classes)
+    failed = []
+    with stop_on_signals("this window") as is_stopped:
+        for n, (each, place) in enumerate(found, 1):
+            title = f"{n} of {len(found)}, {place.name}" if len(found) > 1 else place.name
+            try:
+                ended_us = _predict(step, each, place, out, config, is_stopped, title)
+            except InputError as error:
+                failed.append(str(error) if str(each) in str(error) else f"{each}: {error}")
+                ended_us = 0
+                if len(found) > 1:
+                    log.warning("%s", failed[-1])
+            if is_stopped():
+                raise Stopped(f"Stopped at {ended_us / 1e6:.2f} s of {place}. What was found until then is in {out}.")
+    if failed:
+        of = f" ({len(failed)} of {len(found)} recordings failed)" if len(found) > 1 else ""
+        raise InputError(failed[0] + of)
+
+
+def _write_classes(folder: Path, names: tuple[str, ...]) -> None:
+    """Name the classes of all detections in the folder, unless some there have others."""
+    if (folder / CLASSES_FILE).exists() and (others := read_classes(folder)) != names:
+        raise InputError(
+            f"{folder} must have detections of the classes {', '.join(names)}, and has those of {', '.join(others)}. "
+            "Name another folder."
+        )
+    make_folder(folder)
+    write_classes(folder, names)
+
+
+def _predict(
+    step: Step, path: Path, place: Path, out: Path, config: PredictConfig, is_stopped: Callable[[], bool], title: str
+) -> int:
+    """Write what is found in one recording; the time at which it ended."""
+    with ExitStack() as stack:
+        source = open_input(step, path, config, is_stopped, stack)
+        outputs = stack.enter_context(Outputs(out, place, has_tracks=config.track))
+        total = None if source.span_us is None else source.span_us / 1e6
+        left = "{percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s [{elapsed}<{remaining}{postfix}]"
+        layout = "{desc}: " + (left if total else "{n:.1f} s [{elapsed}{postfix}]")
+        bar = stack.enter_context(tqdm(desc=title, total=total, leave=False, bar_format=layout))
+        work = _Work(source, outputs, bar)
+        shown = work.moments()
+        if config.video and (first := next(shown, None)) is not None:
+            panes, target = Panes(step.classes, has_tracks=config.track), out / "videos" / place.parent
+            make_folder(target)
+            images = (
+                panes.picture(moment.picture(), moment.boxes, tracks, caption=_caption(moment))
+                for n, (moment, tracks) in enumerate(chain([first], shown))
+                if n % source.every == 0
+            )
+            write_video(target / f"{place.name}.mp4", images, fps=source.fps)
+        for _ in shown:
+            pass
+    log.info("%s: %s", place, work.summary(config.track))
+    for reason, count in source.dropped().items():
+        log.info("%s: left out %s %s", place, f"{count:,}", reason)
+    return work.ended_us
+
+
+class _Work:
+    """Writes moments down as they are asked for, and counts."""
+
+    def __init__(self, source: Input, outputs: Outputs, bar: tqdm) -> None:
+        self._source, self._outputs, self._bar = source, outputs, bar
+        self._windows = self._boxes = self._tracks = self._begin_us = self.ended_us = 0
+        self._began_s = time.monotonic()
+
+    def moments(self) -> Iterator[tuple[Moment, np.ndarray]]:
+        """Every moment, and the tracks at it."""
+        for moment in self._source.moments:
+            tracks = self._follow(moment)
+            self._begin_us = self._begin_us if self._windows else moment.start_us
+            passed_us = moment.end_us - (self.ended_us if self._windows else self._begin_us)
+            self.ended_us = moment.end_us
+            self._windows, self._boxes = self._windows + 1, self._boxes + len(moment.boxes)
+            self._tracks = max(self._tracks, int(tracks["track_id"].max(initial=0)))
+            self._bar.set_postfix_str(f"{self._factor():.1f} times real time", refresh=False)
+            left = float("inf") if self._bar.total is None else self._bar.total - self._bar.n
+            self._bar.update(min(passed_us / 1e6, left))
+            yield moment, tracks
+
+    def _follow(self, moment: Moment) -> np.ndarray:
+        """Write what was found in a moment; the tracks at it."""
+        tracker, events, done = self._source.tracker, moment.new, 0
+        if tracker is None:
+            self._outputs.add(moment.boxes)
+            return NO_TRACKS
+        tables, before_us = [], self.ended_us if self._windows else moment.start_us
+        for time_us in range(before_us, moment.end_us, self._source.track_us or sys.maxsize)[1:]:
+            until = int(np.searchsorted(events.t, time_us))
+            tables.append(tracker.push(time_us, None, events[done:until]))
+            done = until
+        tables.append(tracker.push(moment.end_us, moment.boxes, events[done:]))
+        self._outputs.add(moment.boxes, np.concatenate(tables))
+        return tables[-1]
+
+    def summary(self, has_tracks: bool) -> str:
+        """What was done, and how fast."""
+        if not self._windows:
+            return f"nothing happens in it; no {self._source.unit}."
+        tracks = f", {self._tracks:,} tracks" if has_tracks else ""
+        seconds, work_s = (self.ended_us - self._begin_us) / 1e6, time.monotonic() - self._began_s
+        return (
+            f"{self._windows:,} {self._source.unit}, {self._boxes:,} detections{tracks}; "
+            f"{seconds:,.2f} s in {work_s:,.2f} s, {self._factor():.2f} times real time."
+        )
+
+    def _factor(self) -> float:
+        return (self.ended_us - self._begin_us) / 1e6 / max(time.monotonic() - self._began_s, 1e-9)
+
+
+def _caption(moment: Moment) -> str:
+    rate = len(moment.events) / max(moment.end_us - moment.start_us, 1) * 1e6
+    events = f"   {short_number(rate)} events/s" if len(moment.events) else ""
+    return f"{moment.end_us / 1e6:,.2f} s{events}"

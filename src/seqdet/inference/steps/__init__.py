@@ -1,0 +1,1 @@
+"""One window through a detector, whatever computes it."""

@@ -1,0 +1,59 @@
+"""A detector in PyTorch as a step."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...checks import check_choice
+from ...models.detector import Detector
+from ...structures import Boxes
+from .step import Found, State, check_frames, frame_type
+
+
+class EagerStep:
+    """Takes windows through a detector as training and evaluation do: see ``Step``.
+
+    Args:
+        detector: runs where it is; it is put into evaluation mode.
+        score: least score of a detection.
+        precision: "float32" or "bfloat16" layers; the memory is float32 either way.
+        compiled: let ``torch.compile`` make the layers faster; the first two calls of every size then take long.
+    """
+
+    def __init__(
+        self, detector: Detector, score: float = 0.05, *, precision: str = "float32", compiled: bool = False
+    ) -> None:
+        check_choice(precision, ("float32", "bfloat16"), "precision")
+        self.detector, self.score, self.precision = detector.eval(), score, precision
+        self.classes, self.input = detector.config.classes, detector.input
+        self.channels, self.dtype = detector.config.in_channels, frame_type(detector.input)
+        self.size_hw = None
+        self._forward = _compiled(detector) if compiled else detector
+
+    def __call__(self, frames: np.ndarray, state: State | None = None) -> tuple[list[Found], State]:
+        check_frames(frames, self)
+        device = next(self.detector.parameters()).device
+        inputs = torch.from_numpy(np.ascontiguousarray(frames)).to(device)[None]
+        memory = None if state is None else tuple(torch.as_tensor(each, device=device) for each in state)
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            outputs, after = self._forward(inputs, memory)
+        boxes = self.detector.decode(outputs, score=self.score)
+        return [_found(each) for each in boxes], tuple(each.float() for each in after)
+
+
+def _compiled(detector: Detector) -> Detector:
+    """A copy whose layers are compiled when they are first called."""
+    detector = copy.deepcopy(detector)
+    for part in (detector.backbone, detector.head):
+        assert isinstance(part, nn.Module)
+        part.compile()
+    return detector
+
+
+def _found(boxes: Boxes) -> Found:
+    assert boxes.scores is not None
+    return Found(*(column.numpy(force=True) for column in (boxes.xyxy, boxes.labels, boxes.scores)))

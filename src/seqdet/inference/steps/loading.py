@@ -1,0 +1,44 @@
+"""A trained detector as a step: of a run, of a file of weights, or exported. Torch only for the first two."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ...checks import InputError
+from ...runs import RunFolder
+from .step import Step
+
+log = logging.getLogger(__name__)
+
+
+def load_step(path: Path | str, *, score: float = 0.05, device: str = "auto") -> Step:
+    """What ``path`` names, to take windows through.
+
+    Args:
+        path: folder of a run, file of weights that a run or ``save_detector`` wrote, or exported model (.onnx).
+        score: least score of a detection; an exported model has its own.
+        device: cpu, cuda, or auto for a GPU if there is one. Exported models run on the CPU.
+
+    Raises:
+        InputError: if there is no detector, or it is damaged.
+    """
+    path = Path(path)
+    if path.suffix == ".onnx":
+        from .onnx_step import OnnxStep
+
+        step = OnnxStep(path)
+        if step.score > score:
+            log.warning("%s was exported to find nothing of a score below %g.", path, step.score)
+        return step
+    from ...devices import choose_device
+    from ...models.weights import load_detector
+    from .eager import EagerStep
+
+    folder = RunFolder(path)
+    if path.is_dir():
+        folder.check_holds_run()
+        if not folder.detector.is_file():
+            raise InputError(f"{path} must hold a finished training. Go on with: seqdet train --resume {path}")
+    detector = load_detector(folder.detector if path.is_dir() else path, device=choose_device(device))
+    return EagerStep(detector, score)

@@ -1,0 +1,1 @@
+"""A detector on streams of events that have not ended."""
