@@ -14,9 +14,8 @@ from jsonargparse import capture_parser
 from seqdet.cli import main, spelt
 
 ROOT = Path(__file__).parents[1]
-PAGES = {
-    name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/recordings.md", "docs/datasets.md")
-}
+NAMES = ("README.md", "docs/recordings.md", "docs/datasets.md", "docs/running.md")
+PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
 LANGUAGES = {"python", "bash", "text", "yaml", ""}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

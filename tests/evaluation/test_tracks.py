@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 from itertools import permutations
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 
 from seqdet.checks import InputError
-from seqdet.data.tracks import overlaps
+from seqdet.data.labels import write_labels
+from seqdet.data.tracks import TRACKED_BOX, overlaps
+from seqdet.evaluation.track_report import evaluate_tracks
 from seqdet.evaluation.tracks import score_tracks
 
 STEP = 50_000
@@ -166,3 +169,23 @@ def test_a_library_that_is_missing_is_named(monkeypatch, rows):
     monkeypatch.setitem(sys.modules, "trackers", None)
     with pytest.raises(InputError, match=r"pip install 'seqdet\[track\]'"):
         score_tracks({"a": rows(PLACE)}, {})
+
+
+def test_files_of_tracks_are_scored_by_the_names_of_their_classes(score, rows, tmp_path):
+    for folder, names in (("data", {"0": "car", "1": "bus"}), ("tracks", {"0": "bus"})):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "label_map_dictionary.json").write_text(json.dumps(names))
+    truth = np.concatenate([rows(*[PLACE] * 4, tracks=1, class_id=0), rows(*[FAR] * 4, tracks=2, class_id=1)])
+    write_labels(tmp_path / "data" / "a_bbox.npy", truth)
+    tracked = np.zeros(3, TRACKED_BOX)
+    for name in ("t", "x", "y", "w", "h", "class_confidence"):
+        tracked[name] = rows(*[FAR] * 3)[name]
+    tracked["t"] += 1500
+    tracked["track_id"] = [7, 7, 8]
+    np.save(tmp_path / "tracks" / "a_tracks.npy", tracked)
+    lines = evaluate_tracks(tmp_path / "tracks", tmp_path / "data", target=tmp_path / "figures.json")
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures == score({"a": rows(*[FAR] * 4)}, {"a": rows(*[FAR] * 3, tracks=[7, 7, 8])})
+    assert lines[0].startswith("IDF1 0.571  MOTA 0.500  HOTA ")
+    assert lines[1] == "1 recordings, 4 labelled times, 1 objects with 4 boxes, 2 tracks with 3"
+    assert lines[2] == "1 identity switches, 0 fragmentations, 1 misses, 0 false alarms"

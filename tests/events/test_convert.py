@@ -7,6 +7,7 @@ from seqdet.checks import InputError
 from seqdet.events.array import Events, Triggers, columns
 from seqdet.events.convert import convert
 from seqdet.events.files import open_recording
+from seqdet.events.filters import NoiseFilter, filtered, find_filters
 from seqdet.events.hdf5_writer import write_hdf5
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
@@ -90,3 +91,15 @@ def test_times_that_a_format_cannot_count_to_are_said_to_be_earlier(tmp_path, en
     assert done.earlier_us == 5 * loop_us
     assert f"times are {5 * loop_us:,} us earlier" in str(done)
     assert read(tmp_path / "b")[0].t.tolist() == [7, 8, 9]
+
+
+def test_noise_is_left_out_of_a_part_and_counted(path, tmp_path):
+    filters = find_filters("activity:100,stc:70000")
+    with open_recording(path) as opened:
+        done = convert(opened, tmp_path / "b.hdf5", start_us=10_000, duration_us=20_000, filters=filters)
+    chain = [NoiseFilter(each, (48, 64)) for each in filters]
+    events, _ = read(path)
+    (wanted,) = filtered([events[(events.t >= 10_000) & (events.t < 30_000)]], chain)
+    assert read(tmp_path / "b.hdf5")[0].t.tolist() == wanted.t.tolist()
+    assert done.lost == {f"events that did not pass {each.config.name}": each.removed for each in chain}
+    assert 0 < done.events == 400 - sum(done.lost.values())

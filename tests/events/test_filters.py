@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from seqdet.checks import InputError
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
-from seqdet.events.filters import FILTERS, FilterConfig, NoiseFilter, filtered, find_filter
+from seqdet.events.filters import FILTERS, FilterConfig, NoiseFilter, filtered, find_filters
 from seqdet.events.sensor import Sensor
 from seqdet.events.simulate import simulate
 
@@ -121,10 +121,10 @@ def test_a_reset_filter_has_forgotten_everything(name):
 
 def test_a_chain_of_filters_passes_what_passes_all():
     events = noise(0.02, 500, (20, 30), 1)
-    configs = [find_filter("activity:1000"), find_filter("trail")]
+    configs = find_filters("activity:1000,trail")
     once = NoiseFilter(configs[0], (20, 30)).keep(events)
     twice = NoiseFilter(configs[1], (20, 30)).keep(once)
-    halves = filtered([events[:100], events[100:]], configs, (20, 30))
+    halves = filtered([events[:100], events[100:]], [NoiseFilter(each, (20, 30)) for each in configs])
     assert rows(Events.concatenate(list(halves))) == rows(twice)
 
 
@@ -170,15 +170,15 @@ def test_a_polarity_of_two_a_state_of_another_size_and_a_sensor_of_no_size_are_r
 
 
 def test_a_filter_is_found_by_its_name_and_its_microseconds():
-    assert find_filter("stc") == FilterConfig("stc", 10_000)
-    assert find_filter("activity:2500") == FilterConfig("activity", 2500)
+    assert find_filters("stc,activity:2500") == (FilterConfig("stc", 10_000), FilterConfig("activity", 2500))
+    assert find_filters("") == ()
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("median:5", "filter must be one of activity, stc, stc_keep_trail, trail; got 'median'"),
-        ("", "filter must be one of"),
+        (":5", "filter must be one of"),
         ("trail:", "filter must be name or name:microseconds, such as activity:10000, got 'trail:'"),
         ("trail:5ms", "filter must be name or name:microseconds"),
         ("trail:-5", "filter must be name or name:microseconds"),
@@ -188,7 +188,7 @@ def test_a_filter_is_found_by_its_name_and_its_microseconds():
 )
 def test_a_filter_that_is_none_is_refused_in_a_sentence(text, message):
     with pytest.raises(InputError, match=message):
-        find_filter(text)
+        find_filters(text)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_most_noise_goes_and_the_signal_stays(text, least_removed, least_kept):
     mixed = Events.concatenate([signal, dirt])
     order = np.argsort(mixed.t, kind="stable")
     is_noise = order >= len(signal)
-    passed = set(rows(NoiseFilter(find_filter(text), size_hw).keep(mixed[order])))
+    passed = set(rows(NoiseFilter(*find_filters(text), size_hw).keep(mixed[order])))
     has_passed = np.array([row in passed for row in rows(mixed[order])])
     removed, kept = 1 - has_passed[is_noise].mean(), has_passed[~is_noise].mean()
     assert removed >= least_removed
@@ -215,7 +215,7 @@ def test_a_recording_is_filtered_the_same_whatever_its_pieces(name):
         chunks, size_hw = list(recording.chunks()), recording.size_hw
     whole = NoiseFilter(FilterConfig(name), size_hw).keep(events := Events.concatenate(chunks))
     pieces = (events[start : start + 1009] for start in range(0, len(events), 1009))
-    parts = Events.concatenate(list(filtered(pieces, [FilterConfig(name)], size_hw)))
+    parts = Events.concatenate(list(filtered(pieces, [NoiseFilter(FilterConfig(name), size_hw)])))
     assert 0 < len(whole) < len(events)
     for column in ("t", "x", "y", "p"):
         np.testing.assert_array_equal(getattr(parts, column), getattr(whole, column))

@@ -27,6 +27,7 @@ from seqdet.inference.prediction import inputs, moments
 from seqdet.inference.prediction.inputs import PredictConfig
 from seqdet.inference.prediction.outputs import GrowingNpy, Outputs
 from seqdet.inference.prediction.recordings import predict_recordings
+from seqdet.inference.steps.step import Found
 from seqdet.inference.streaming.config import StreamConfig
 from seqdet.inference.streaming.detector import StreamingDetector
 from seqdet.inference.streaming.view import ViewConfig
@@ -59,7 +60,7 @@ def test_a_recording_gives_its_detections_tracks_and_video(recording, tmp_path, 
     monkeypatch.setattr(inputs, "ASSOCIATION", {})  # a track of every box: these change their class at every step
     predict_recordings(HullStep(), recording, out := tmp_path / "out", ALL)
     names = "csv/walk_detections.csv csv/walk_tracks.csv detections/label_map_dictionary.json"
-    names += " detections/walk_bbox.npy tracks/walk_tracks.npy videos/walk.mp4"
+    names += " detections/walk_bbox.npy tracks/label_map_dictionary.json tracks/walk_tracks.npy videos/walk.mp4"
     assert files(out) == set(names.split())
     boxes = read_labels(out / "detections" / "walk_bbox.npy")
     wanted = np.concatenate([each.boxes for each in found_in(some_events())])
@@ -118,6 +119,23 @@ def test_the_tracker_gets_every_event_once_and_in_time(recording, tmp_path, monk
     ends_us = [each.end_us for each in found_in(some_events(), config=StreamConfig(**lengths))]
     assert (times_us == ends_us) == (track_us is None)
     assert set(ends_us) <= set(times_us)
+
+
+def test_one_track_follows_an_object_that_is_found_as_two_classes(recording, tmp_path):
+    class Unsure(HullStep):
+        def __call__(self, frames, state=None):
+            found, after = super().__call__(frames, state)
+            twice = [np.repeat(each, 2, axis=0) for each in found[0]]
+            twice[1], twice[2] = np.arange(len(twice[1])) % 2, twice[2] * np.float32([0.9, 0.8])[: len(twice[2])]
+            return [Found(*twice)], after
+
+    predict_recordings(Unsure(), recording, tmp_path, PredictConfig(track=True, track_score=0.3))
+    assert set(np.load(tmp_path / "detections" / "walk_bbox.npy")["class_id"]) == {0, 1}
+    tracks = np.load(tmp_path / "tracks" / "walk_tracks.npy")
+    assert set(tracks["class_id"]) == {0}
+    assert len(tracks) > 2
+    predict_recordings(Unsure(), recording, tmp_path, PredictConfig(track=True, track_score=0.99))
+    assert len(np.load(tmp_path / "tracks" / "walk_tracks.npy")) == 0
 
 
 def test_a_recording_without_events_gives_empty_files(tmp_path, caplog):
@@ -242,7 +260,7 @@ def test_detections_of_other_classes_are_not_renamed(tmp_path):
     before = (tmp_path / "out" / "detections" / "a_bbox.npy").read_bytes()
     other = HullStep()
     other.classes = ("b", "a")
-    with pytest.raises(InputError, match="must have detections of the classes b, a, and has those of a, b"):
+    with pytest.raises(InputError, match="must be of the classes b, a, and is of a, b"):
         predict_recordings(other, tmp_path / "a.raw", tmp_path / "out", PredictConfig())
     assert (tmp_path / "out" / "detections" / "a_bbox.npy").read_bytes() == before
     assert read_classes(tmp_path / "out" / "detections") == ("a", "b")
@@ -356,4 +374,5 @@ def test_tracks_and_videos_of_an_earlier_work_do_not_stay_beside_new_detections(
         "csv/walk_detections.csv",
         "detections/label_map_dictionary.json",
         "detections/walk_bbox.npy",
+        "tracks/label_map_dictionary.json",
     }

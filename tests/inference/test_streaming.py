@@ -24,7 +24,7 @@ from seqdet.data.schedule import Cue
 from seqdet.evaluation.from_boxes import event_boxes
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
-from seqdet.events.filters import FilterConfig, filtered
+from seqdet.events.filters import FilterConfig, NoiseFilter, filtered
 from seqdet.inference.evaluating.predict import predict
 from seqdet.inference.steps.eager import EagerStep
 from seqdet.inference.streaming.config import StreamConfig
@@ -274,7 +274,7 @@ def test_wanted_classes_have_their_own_least_score():
 def test_filters_come_before_everything_else():
     config = FilterConfig("activity", 3000)
     streaming = StreamingDetector(HullStep(), StreamConfig(filters=(config,)))
-    kept = Events.concatenate(list(filtered([some_events(count=400)], [config], SENSOR_HW)))
+    kept = Events.concatenate(list(filtered([some_events(count=400)], [NoiseFilter(config, SENSOR_HW)])))
     found = played(streaming, [some_events(count=400)])
     assert Events.concatenate([each.events for each in found]).t.tolist() == kept.t.tolist()
     assert 0 < len(kept) < 400

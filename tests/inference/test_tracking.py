@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.data.labels import EVENT_BBOX
-from seqdet.data.tracks import TRACKED_BOX, best_pairs, overlaps
+from seqdet.data.tracks import TRACKED_BOX, best_of_place, best_pairs, overlaps
 from seqdet.events.array import Events, columns
 from seqdet.inference.tracking.association import AssociationConfig, DataAssociation
 from seqdet.inference.tracking.library import TRACKERS, find_tracker
@@ -149,6 +149,13 @@ def test_a_track_is_shown_after_as_many_detections_in_a_row_as_asked_for():
     found = [box, box, box[:0], box, box, box, box[:0], box]
     shown = [len(tracker.push(n * STEP, each)) for n, each in enumerate(found)]
     assert shown == [0, 0, 0, 0, 0, 1, 1, 1]
+
+
+def test_a_track_starts_with_a_good_score_and_goes_on_with_any():
+    tracker = DataAssociation(config=AssociationConfig(score_to_create_a_new_track=0.5))
+    scores = 0.49, 0.5, 0.1, 0.1
+    shown = [len(tracker.push(n * STEP, make_boxes((0, 0, 10, 10), score=s))) for n, s in enumerate(scores)]
+    assert shown == [0, 1, 1, 1]
 
 
 def test_of_two_tracks_on_one_object_that_detected_last_remains():
@@ -360,3 +367,16 @@ def test_overlaps_are_those_of_the_pixels():
     assert overlaps(boxes[:1], make_boxes((0, 0, 20, 10)), of_first=True).tolist() == [[1]]
     assert overlaps(boxes[:0], boxes).shape == (0, 3)
     assert TRACKED_BOX.itemsize == 56
+
+
+@given(st.integers(0, 10**6), st.floats(0.01, 1))
+def test_the_best_of_a_place_are_apart_and_whatever_is_left_out_was_near_a_better_one(seed, most):
+    rng = np.random.default_rng(seed)
+    places = rng.integers(1, 12, (9, 4))
+    boxes = make_boxes(*places, score=rng.random(9).round(1), label=rng.integers(0, 3, 9))
+    kept = best_of_place(boxes, most)
+    near = overlaps(boxes, kept) > most
+    assert (near.sum(axis=1) >= 1).all()
+    assert (overlaps(kept, kept) > most).sum() == len(kept)
+    best = np.array([kept["class_confidence"][row].max() for row in near])
+    assert (best >= boxes["class_confidence"]).all()

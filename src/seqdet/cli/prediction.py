@@ -27,6 +27,7 @@ def predict_recording(
     flip_x: bool = False,
     flip_y: bool = False,
     tracker: Literal["association", "sort", "bytetrack", "ocsort"] = "association",
+    track_score: float = 0.5,
     track_us: int | None = None,
     size_hw: tuple[int, int] | None = None,
     any_size: bool = False,
@@ -53,6 +54,7 @@ def predict_recording(
         flip_x: left and right change places, after transpose.
         flip_y: top and bottom change places, after transpose.
         tracker: how objects are followed; all but the first need the extra track.
+        track_score: least score of a detection that starts a track; trackers of the extra have their own.
         track_us: write tracks so often, moved by the events between detections; at detections alone if not given.
         size_hw: height and width of the sensor, for recordings that do not say.
         any_size: take a sensor of another size than in training.
@@ -60,7 +62,7 @@ def predict_recording(
         frame_hw: height and width in which pictures are shown to the detector.
         device: where to compute.
     """
-    from ..events.filters import find_filter
+    from ..events.filters import find_filters
     from ..inference.prediction.inputs import PredictConfig
     from ..inference.prediction.recordings import predict_recordings
     from ..inference.steps.loading import load_step
@@ -73,9 +75,10 @@ def predict_recording(
     if not track and (track_us is not None or tracker != "association"):
         raise InputError("--track must be given where --tracker or --track_us says how to follow objects.")
     view = ViewConfig(roi, transpose, flip_x, flip_y)
-    names, filters = (tuple(each for each in text.split(",") if each) for text in (classes, filter))
+    names = tuple(each for each in classes.split(",") if each)
     look: Any = {"step_us": step_us, "count": count, "view": view, "any_size": any_size}
-    stream = StreamConfig(**look, filters=tuple(map(find_filter, filters)), classes=names, score=score)
+    stream = StreamConfig(**look, filters=find_filters(filter), classes=names, score=score)
     step = load_step(detector, score=min(SCORE, least_score(names, score)), device=device)
-    config: Any = {"track": track, "tracker": tracker, "track_us": track_us, "video": video, "size_hw": size_hw}
-    predict_recordings(step, recording, out, PredictConfig(stream=stream, fps=fps, frame_hw=frame_hw, **config))
+    follow: Any = {"track": track, "tracker": tracker, "track_score": track_score, "track_us": track_us}
+    shape: Any = {"size_hw": size_hw, "fps": fps, "frame_hw": frame_hw}
+    predict_recordings(step, recording, out, PredictConfig(stream=stream, video=video, **follow, **shape))

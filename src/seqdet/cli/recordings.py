@@ -60,6 +60,7 @@ def convert_recording(
     encoding: Literal["evt2", "evt3", "dat", "hdf5", "npz"] | None = None,
     start_us: int | None = None,
     duration_us: int | None = None,
+    filter: str = "",
     roi: tuple[int, int, int, int] | None = None,
     compression: Literal["none", "blosc"] | None = None,
     size_hw: tuple[int, int] | None = None,
@@ -73,16 +74,20 @@ def convert_recording(
         encoding: the format, where the ending does not tell.
         start_us: leave out the events before this time.
         duration_us: leave out the events from so long after the start on.
-        roi: x1, y1, x2, y2; leave out the events outside.
+        filter: leave out noise: activity:10000, trail, stc or stc_keep_trail, with microseconds; or several between
+            commas.
+        roi: [x1, y1, x2, y2]; leave out the events outside.
         compression: of HDF5; blosc needs the package hdf5plugin to be read.
         size_hw: height and width of the sensor, for recordings that do not say.
         strict: stop at the first fault instead of leaving it out and counting it.
     """
     from ..events.convert import convert
     from ..events.files import open_recording
+    from ..events.filters import find_filters
 
     with open_recording(recording, size_hw=size_hw, strict=strict) as opened:
         part: Any = {"start_us": start_us, "duration_us": duration_us, "roi": roi, "compression": compression}
+        part["filters"] = find_filters(filter)
         log.info(str(convert(opened, target, encoding=encoding, **part)))
 
 

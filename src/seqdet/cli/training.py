@@ -51,6 +51,7 @@ def evaluate_results(
     events: bool = True,
     figures: Path | None = None,
     detections: Path | None = None,
+    tracks: bool = False,
 ) -> None:
     """Score a trained run on held-out recordings, with video and report; or files of detections by a protocol.
 
@@ -64,8 +65,17 @@ def evaluate_results(
         events: read the recordings, where there are some, and score boxes by how long they have had no events.
         figures: JSON file for all figures of files; a run has its metrics.json.
         detections: new folder for the detections of a run as files.
+        tracks: the files are of tracks: score whether they keep their objects, by IDF1, MOTA and HOTA; needs the extra
+            track.
     """
     check_at_least(bootstrap, 0, "--bootstrap")
+    if tracks:
+        from ..evaluation.track_report import evaluate_tracks
+
+        if dataset is None or protocol or compare or bootstrap or detections:
+            raise InputError("--tracks must go with files of tracks, a dataset, and at most --split and --figures.")
+        log.info("\n".join(evaluate_tracks(path, dataset, split=split, target=figures)))
+        return
     asked: Any = {"protocol": protocol, "other": compare, "samples": bootstrap, "events": events}
     if RunFolder(path).config.is_file() or (dataset is None and not path.is_file()):
         from ..inference.evaluating.evaluate import evaluate

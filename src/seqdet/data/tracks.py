@@ -59,6 +59,20 @@ def best_pairs(similarity: np.ndarray, least: float) -> tuple[np.ndarray, np.nda
     return rows[chosen], columns[chosen]
 
 
+def first_of_close(is_close: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """(N,) which are close, by (N, N), to none of those that come before them in order and are such themselves."""
+    kept = np.zeros(len(is_close), bool)
+    for k in order:
+        kept[k] = not is_close[k, kept].any()
+    return kept
+
+
+def best_of_place(boxes: np.ndarray, most: float) -> np.ndarray:
+    """Those of (N,) boxes that overlap no better one of any class by more than ``most``: one class for one object."""
+    order = np.argsort(-boxes["class_confidence"], kind="stable")
+    return boxes[first_of_close(overlaps(boxes, boxes) > most, order)]
+
+
 def checked_boxes(boxes: np.ndarray) -> np.ndarray:
     """``boxes``, which must be detections: rows of ``EVENT_BBOX`` with scores.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 from ..checks import InputError, check_at_least, check_choice
 from .array import Events, Triggers
 from .files import Recording
+from .filters import FilterConfig, NoiseFilter, filtered
 from .hdf5_writer import write_hdf5
 from .npy import write_npz
 from .sieve import JITTER_US
@@ -58,6 +59,7 @@ def convert(
     encoding: str | None = None,
     start_us: int | None = None,
     duration_us: int | None = None,
+    filters: Sequence[FilterConfig] = (),
     roi: tuple[int, int, int, int] | None = None,
     compression: str | None = None,
 ) -> Converted:
@@ -71,6 +73,7 @@ def convert(
         encoding: a key of ``WRITERS``; by the ending of the name, see ``FORMATS``, if None.
         start_us: no event before this; the first event if None.
         duration_us: so much from ``start_us`` on, or from the first event; to the end if None.
+        filters: which events of the part are left out, one after the other; they know nothing of what came before it.
         roi: x1, y1, x2, y2 in pixels, half open: only events within, which keep their coordinates.
         compression: of HDF5, see ``write_hdf5``.
 
@@ -98,42 +101,49 @@ def convert(
     if compression is not None:
         check_choice(encoding, ("hdf5",), "the format, to be compressed,")
         options["compression"] = compression
-    part = _part(
-        *(recording, start_us, end_us, roi, count),
-        may_be_empty=has_room or (start_us, end_us, roi) == (None, None, None),
-    )
+    chain = [NoiseFilter(each, recording.size_hw) for each in filters]
+    part = _inside(filtered(_part(recording, start_us, end_us), chain), roi, count)
+    if not has_room and (start_us, end_us, roi) != (None, None, None):
+        part = _not_empty(part, recording.path)
     WRITERS[encoding](target, part, size_hw=recording.size_hw, **options)
     lost = Counter(recording.dropped)
+    for each in chain:
+        if each.removed:
+            lost[f"events that did not pass {each.config.name}"] += each.removed
     if not has_room and len(triggers):
         lost[f"trigger edges, for which {encoding} has no room"] = len(triggers)
     loop_us = LOOPS_US.get(encoding, 1 << 63)
     return Converted(count["events"], len(triggers) * has_room, lost, count["first_us"] // loop_us * loop_us)
 
 
-def _part(
-    recording: Recording,
-    start_us: int | None,
-    end_us: int | None,
-    roi: tuple[int, int, int, int] | None,
-    count: Counter[str],
-    *,
-    may_be_empty: bool,
-) -> Iterator[Events]:
-    """The events wanted, in pieces, in the order of the file; counts them."""
+def _part(recording: Recording, start_us: int | None, end_us: int | None) -> Iterator[Events]:
+    """The events between two times, in pieces, in the order of the file."""
     for chunk in recording.chunks(start_us):
-        keep = _between(chunk.t, start_us, end_us)
+        yield chunk[_between(chunk.t, start_us, end_us)]
+        if end_us is not None and len(chunk) and chunk.t.max() >= end_us + JITTER_US:
+            return
+
+
+def _inside(pieces: Iterable[Events], roi: tuple[int, int, int, int] | None, count: Counter[str]) -> Iterator[Events]:
+    """Those within the region, which are counted."""
+    for events in pieces:
         if roi is not None:
             x1, y1, x2, y2 = roi
-            keep &= (chunk.x >= x1) & (chunk.x < x2) & (chunk.y >= y1) & (chunk.y < y2)
-        events = chunk[keep]
+            events = events[(events.x >= x1) & (events.x < x2) & (events.y >= y1) & (events.y < y2)]
         if len(events) and not count["events"]:
             count["first_us"] = int(events.t[0])
         count["events"] += len(events)
         yield events
-        if end_us is not None and len(chunk) and chunk.t.max() >= end_us + JITTER_US:
-            break
-    if not count["events"] and not may_be_empty:
-        raise InputError(f"{recording.path} must have events in the part that is asked for, and has none.")
+
+
+def _not_empty(pieces: Iterable[Events], path: Path) -> Iterator[Events]:
+    """The pieces, of which one must have events."""
+    has_events = False
+    for events in pieces:
+        has_events |= len(events) > 0
+        yield events
+    if not has_events:
+        raise InputError(f"{path} must have events in the part that is asked for, and has none.")
 
 
 def _between(t: np.ndarray, start_us: int | None, end_us: int | None) -> np.ndarray:

@@ -6,7 +6,7 @@ not, unchanged and in its turn. So a stream that comes in pieces is filtered as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,12 +64,16 @@ class FilterConfig:
         check_range(self, 1, 10**9, "threshold_us")
 
 
-def find_filter(text: str) -> FilterConfig:
-    """The filter that a user names: ``name`` or ``name:microseconds``, such as ``activity:10000``.
+def find_filters(text: str) -> tuple[FilterConfig, ...]:
+    """The filters that a user names between commas, each ``name`` or ``name:microseconds``, such as ``activity:10000``.
 
     Raises:
-        InputError: if there is no such filter, or the number is none or out of range.
+        InputError: if there is no such filter, or a number is none or out of range.
     """
+    return tuple(_find_filter(each) for each in text.split(",") if each)
+
+
+def _find_filter(text: str) -> FilterConfig:
     name, colon, threshold = text.partition(":")
     if not colon:
         return FilterConfig(name)
@@ -137,10 +141,9 @@ class NoiseFilter:
         self._last, self.seen, self.removed = state["last"].copy(), int(state["seen"]), int(state["removed"])
 
 
-def filtered(chunks: Iterable[Events], filters: Iterable[FilterConfig], size_hw: tuple[int, int]) -> Iterator[Events]:
+def filtered(chunks: Iterable[Events], filters: Sequence[NoiseFilter]) -> Iterator[Events]:
     """The events of a stream that pass all filters, one after the other, in pieces as they come."""
-    chain = [NoiseFilter(config, size_hw) for config in filters]
     for events in chunks:
-        for each in chain:
+        for each in filters:
             events = each.keep(events)
         yield events

@@ -41,6 +41,8 @@ class PredictConfig:
     """Whether to follow objects."""
     tracker: str = OURS
     """One of ``TRACKERS``."""
+    track_score: float = 0.5
+    """Least score of a detection that starts a track of our data association; the other trackers have their own."""
     track_us: int | None = None
     """From one writing of tracks to the next: between detections they go with the events. At detections alone if not
     given."""
@@ -57,6 +59,7 @@ class PredictConfig:
         fit_fields(self)
         if self.track_us is not None:
             check_range(self, 1, 10**9, "track_us")
+        check_range(self, 0, 1, "track_score")
 
 
 class Input(NamedTuple):
@@ -168,5 +171,7 @@ def _open_pictures(step: Step, path: Path, config: PredictConfig, is_stopped: Ca
 
 def _tracker(config: PredictConfig, size_hw: tuple[int, int] | None = None) -> Tracker | None:
     """A tracker for one recording, if one is wanted."""
-    options = ASSOCIATION if config.tracker == OURS else {}
-    return find_tracker(config.tracker, size_hw, **options) if config.track else None
+    if not config.track:
+        return None
+    own = ASSOCIATION | {"score_to_create_a_new_track": config.track_score} if config.tracker == OURS else {}
+    return find_tracker(config.tracker, size_hw, **own)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ...checks import InputError, Stopped
 from ...data.classes import read_classes, write_classes
 from ...data.labels import CLASSES_FILE
-from ...data.tracks import TRACKED_BOX
+from ...data.tracks import TRACKED_BOX, best_of_place
 from ...files import make_folder
 from ...stopping import stop_on_signals
 from ...viz.panes import Panes
@@ -29,6 +29,8 @@ from .outputs import Outputs
 
 log = logging.getLogger(__name__)
 NO_TRACKS = np.zeros(0, TRACKED_BOX)
+MOST_OVERLAP = 0.7
+"""Of detections that overlap more, whatever their classes, the best is followed: they are of one object."""
 
 
 def predict_recordings(step: Step, path: Path, out: Path, config: PredictConfig) -> None:
@@ -50,7 +52,8 @@ def predict_recordings(step: Step, path: Path, out: Path, config: PredictConfig)
         Stopped: if Ctrl-C was pressed, or SIGTERM sent; what was found until then is in the files, which are whole.
     """
     found = find_inputs(step, path, config)
-    _write_classes(out / "detections", step.classes)
+    for kind in ("detections", "tracks") if config.track else ("detections",):
+        _write_classes(out / kind, step.classes)
     failed = []
     with stop_on_signals("this window") as is_stopped:
         for n, (each, place) in enumerate(found, 1):
@@ -70,11 +73,10 @@ def predict_recordings(step: Step, path: Path, out: Path, config: PredictConfig)
 
 
 def _write_classes(folder: Path, names: tuple[str, ...]) -> None:
-    """Name the classes of all detections in the folder, unless some there have others."""
+    """Name the classes of all that is in the folder, unless it has others."""
     if (folder / CLASSES_FILE).exists() and (others := read_classes(folder)) != names:
         raise InputError(
-            f"{folder} must have detections of the classes {', '.join(names)}, and has those of {', '.join(others)}. "
-            "Name another folder."
+            f"{folder} must be of the classes {', '.join(names)}, and is of {', '.join(others)}. Name another folder."
         )
     make_folder(folder)
     write_classes(folder, names)
@@ -143,7 +145,7 @@ class _Work:
             until = int(np.searchsorted(events.t, time_us))
             tables.append(tracker.push(time_us, None, events[done:until]))
             done = until
-        tables.append(tracker.push(moment.end_us, moment.boxes, events[done:]))
+        tables.append(tracker.push(moment.end_us, best_of_place(moment.boxes, MOST_OVERLAP), events[done:]))
         self._outputs.add(moment.boxes, np.concatenate(tables))
         return tables[-1]
 

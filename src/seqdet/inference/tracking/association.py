@@ -13,7 +13,7 @@ import numpy as np
 
 from ...checks import InputError, check_range, fit_fields
 from ...data.labels import EVENT_BBOX
-from ...data.tracks import TRACKED_BOX, best_pairs, checked_boxes, overlaps
+from ...data.tracks import TRACKED_BOX, best_pairs, checked_boxes, first_of_close, overlaps
 from ...events.array import Events
 from .time_surface import SIDE, TimeSurface
 
@@ -47,6 +47,8 @@ class AssociationConfig:
     ``TimeSurface.descriptors``."""
     number_of_consecutive_detections_to_create_a_new_track: int = 1
     """So many times in a row must an object be detected before its track is shown."""
+    score_to_create_a_new_track: float = 0.0
+    """Least score of the first of these detections; the Metavision SDK asks for none."""
     time_surface_delta_t_us: int = 200_000
     """Events are forgotten after this long."""
     update_tracklets_between_detections: bool = True
@@ -59,8 +61,9 @@ class AssociationConfig:
 
     def __post_init__(self) -> None:
         fit_fields(self)
-        shares = "max_iou_inter_track", "iou_to_match_a_detection", "max_iou_for_one_det_to_many_tracks"
-        check_range(self, 0, 1, "detection_update_weight", "tracking_confidence_decay", *shares)
+        overlaps = "max_iou_inter_track", "iou_to_match_a_detection", "max_iou_for_one_det_to_many_tracks"
+        shares = "detection_update_weight", "tracking_confidence_decay", "score_to_create_a_new_track"
+        check_range(self, 0, 1, *shares, *overlaps)
         check_range(self, 0, MOST_US, "deletion_time_us")
         check_range(self, 1, MOST_US, "time_surface_delta_t_us")
         check_range(self, 1, 10**6, "number_of_consecutive_detections_to_create_a_new_track")
@@ -160,6 +163,7 @@ class DataAssociation:
         is_missed = ~np.isin(np.arange(len(self._tracks)), tracks)
         self._tracks["tracking_confidence"][is_missed] *= config.tracking_confidence_decay
         is_new = ~is_unclear & ~np.isin(np.arange(len(found)), detections)
+        is_new &= found["class_confidence"] >= config.score_to_create_a_new_track
         self._tracks = np.concatenate([self._tracks[~is_missed | self._is_shown], self._started(found[is_new])])
         self._tracks = self._tracks[self._is_apart()]
         self._tracks["anchor_xy"] = np.stack([self._tracks["x"], self._tracks["y"]], axis=1)
@@ -200,11 +204,7 @@ class DataAssociation:
         """Which tracks are not too similar to one that was detected later, or as late and more often, or longer ago."""
         rows = self._tracks
         order = np.lexsort((rows["track_id"], -rows["nb_detections"], -rows["last_detection_update_time"]))
-        is_close = self._similarity(rows, rows) > self.config.max_iou_inter_track
-        kept = np.zeros(len(rows), bool)
-        for k in order:
-            kept[k] = not is_close[k, kept].any()
-        return kept
+        return first_of_close(self._similarity(rows, rows) > self.config.max_iou_inter_track, order)
 
     def _similarity(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """(N, M) overlaps times the likeness of the classes."""
