@@ -1,11 +1,11 @@
-"""When each pixel last had an event: how boxes move with the events, and how what is in them looks. Numpy alone."""
+"""When each pixel last had an event: how boxes move with the events, and how what is in them looks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numba import njit
 
 from ...checks import InputError, check_at_least
 from ...events.array import Events
@@ -62,20 +62,19 @@ class TimeSurface:
             anchors_xy: (N, 2) corners that they had at the anchor.
             time_us: now.
         """
-        moved = np.stack([boxes["x"], boxes["y"]], axis=1)
-        for k, (x, y) in enumerate(anchors_xy):
-            corner, size = self._pixels(x, y, boxes["w"][k], boxes["h"][k])
-            shift = np.rint(moved[k] - anchors_xy[k]).astype(np.int64)
-            before_us = _patch(self._anchor_us, corner, size)
-            now_us = _patch(self._last_us, corner + shift - REACH, size + 2 * REACH)
-            moved[k] = anchors_xy[k] + shift + self._uphill(before_us, now_us, time_us)
-        return moved
+        corners = np.stack([boxes["x"], boxes["y"]], axis=1)
+        shifts = np.rint(corners - anchors_xy).astype(np.int64)
+        places = self._pixels(anchors_xy, np.stack([boxes["w"], boxes["h"]], axis=1))
+        times_us = self._anchored_us, time_us, self._delta_t_us
+        steps = shifts + carried(self._anchor_us, self._last_us, times_us, places, shifts)
+        return anchors_xy + steps.astype(corners.dtype)
 
     def descriptors(self, boxes: np.ndarray, time_us: int) -> np.ndarray:
         """(N, SIDE * SIDE) float32 of length 1: the weights in a box, pooled. Flat where there was no event."""
         result = np.full((len(boxes), SIDE * SIDE), 1 / SIDE, np.float32)
-        for k, box in enumerate(boxes):
-            patch = self._weights(_patch(self._last_us, *self._pixels(*(box[name] for name in "xywh"))), time_us)
+        corners, sizes = (np.stack([boxes[name] for name in names], axis=1) for names in ("xy", "wh"))
+        for k, (x, y, w, h) in enumerate(self._pixels(corners, sizes)):
+            patch = self._weights(self._last_us[y : y + h, x : x + w], time_us)
             rows, columns = (np.arange(SIDE) * length // SIDE for length in patch.shape)
             pooled = np.add.reduceat(np.add.reduceat(patch, rows, axis=0), columns, axis=1).ravel()
             if (length := np.linalg.norm(pooled)) > 0:
@@ -97,40 +96,59 @@ class TimeSurface:
         self._last_us, self._anchor_us = state["last_us"].copy(), state["anchor_us"].copy()
         self._anchored_us = int(state["anchored_us"])
 
-    def _pixels(self, x: float, y: float, w: float, h: float) -> tuple[np.ndarray, np.ndarray]:
-        """First pixel (x, y) and size of what a box covers of the sensor, at least one pixel."""
+    def _pixels(self, corners: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """(N, 4) first pixel x, y, width and height of what boxes cover of the sensor, at least one pixel."""
         most = np.array(self._last_us.shape[::-1])
-        low = np.floor([x, y]).clip(0, most - 1).astype(np.int64)
-        high = np.ceil([float(x) + float(w), float(y) + float(h)]).clip(low + 1, most).astype(np.int64)
-        return low, high - low
+        low = np.floor(corners).clip(0, most - 1).astype(np.int64)
+        high = np.ceil(corners.astype(np.float64) + sizes).clip(low + 1, most).astype(np.int64)
+        return np.concatenate([low, high - low], axis=1)
 
     def _weights(self, last_us: np.ndarray, time_us: int) -> np.ndarray:
         return (1 - (time_us - last_us).astype(np.float32) / self._delta_t_us).clip(0, 1)
 
-    def _uphill(self, before_us: np.ndarray, now_us: np.ndarray, time_us: int) -> np.ndarray:
-        """(2,) steps (x, y) from the middle of ``now_us``, larger by REACH on all sides, to the place like before."""
-        thin = tuple(slice(None, None, -(-length // _SAMPLES)) for length in before_us.shape)
-        places_us = sliding_window_view(now_us, before_us.shape)[(..., *thin)]
-        before, place = self._weights(before_us[thin], self._anchored_us), np.zeros(2, np.int64)
+
+@njit(nogil=True, cache=True)
+def _weight(last_us, time_us, delta_t_us):
+    return min(max(1.0 - (time_us - last_us) / delta_t_us, 0.0), 1.0)
+
+
+@njit(nogil=True, cache=True)
+def _likeness(anchor_us, last_us, times_us, place, x_shift, y_shift):
+    """Cosine of the weights in a place at the anchor and in the shifted one now, but for the length of the former."""
+    x, y, w, h = place
+    height, width = last_us.shape
+    both, length = 0.0, 0.0
+    for row in range(y, y + h, -(-h // _SAMPLES)):
+        for column in range(x, x + w, -(-w // _SAMPLES)):
+            if 0 <= row + y_shift < height and 0 <= column + x_shift < width:
+                now = _weight(last_us[row + y_shift, column + x_shift], times_us[1], times_us[2])
+                both += now * _weight(anchor_us[row, column], times_us[0], times_us[2])
+                length += now * now
+    return both / max(np.sqrt(length), 1e-6)
+
+
+@njit(nogil=True, cache=True)
+def carried(anchor_us, last_us, times_us, places, shifts):
+    """(N, 2) steps (x, y), at most REACH each, from shifted places uphill to where they are most like at the anchor.
+
+    ``times_us``: of the anchor, now, and how long an event counts. ``places``: (N, 4) x, y, width and height in pixels.
+    """
+    steps = np.zeros(shifts.shape, np.int64)
+    known = np.empty((2 * REACH + 1, 2 * REACH + 1))
+    for k in range(len(places)):
+        known[...] = -1
+        step = steps[k]
         while True:
-            low, high = np.maximum(place - 1, -REACH) + REACH, np.minimum(place + 1, REACH) + REACH
-            around = self._weights(places_us[low[1] : high[1] + 1, low[0] : high[0] + 1], time_us)
-            likeness = np.einsum("yxij,ij->yx", around, before)
-            likeness /= np.sqrt(np.einsum("yxij,yxij->yx", around, around)).clip(1e-6)
-            x, y = place + REACH - low
-            if likeness.max() <= likeness[y, x] + 1e-6:
-                return place
-            best = np.unravel_index(likeness.argmax(), likeness.shape)
-            place = low + best[::-1] - REACH
-
-
-def _patch(last_us: np.ndarray, corner: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """``size`` pixels (x, y) from ``corner`` on, without events beyond the sensor."""
-    low = np.clip(corner, 0, last_us.shape[::-1])
-    high = np.clip(corner + size, low, last_us.shape[::-1])
-    inside = last_us[low[1] : high[1], low[0] : high[0]]
-    if inside.shape == tuple(size[::-1]):
-        return inside
-    result, (x, y) = np.full(size[::-1], LONG_AGO_US), low - corner
-    result[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
-    return result
+            x, y, most = step[0], step[1], -1.0
+            for next_y in range(max(y - 1, -REACH), min(y + 1, REACH) + 1):
+                for next_x in range(max(x - 1, -REACH), min(x + 1, REACH) + 1):
+                    cell = next_y + REACH, next_x + REACH
+                    if known[cell] < 0:
+                        x_shift, y_shift = shifts[k, 0] + next_x, shifts[k, 1] + next_y
+                        known[cell] = _likeness(anchor_us, last_us, times_us, places[k], x_shift, y_shift)
+                    if known[cell] > most:
+                        most, step[0], step[1] = known[cell], next_x, next_y
+            if most <= known[y + REACH, x + REACH] + 1e-6:
+                step[0], step[1] = x, y
+                break
+    return steps
