@@ -95,6 +95,14 @@ def test_a_pipe_is_read(folder, tmp_path, monkeypatch):
         ),
         (["detector.safetensors", "a.raw", "-o", "out", "--step-us", "60000"], "error: step_us must be from 1"),
         (["detector.safetensors", "a.raw", "-o", "out", "--roi", "[9,9,0,0]"], "roi must be x1, y1, x2, y2 with x1"),
+        (
+            ["detector.safetensors", "a.raw", "-o", "out", "--track-score", "0.9"],
+            "--track must be given where --tracker",
+        ),
+        (
+            ["detector.safetensors", "a.raw", "-o", "out", "--track", "--tracker", "sort", "--track-score", "0.9"],
+            "tracker, to have a track_score, must be one of association; got 'sort'",
+        ),
         (["detector.safetensors", "a.raw", "-o", "out", "--score", "3"], "a score must be a number from 0 to 1, got 3"),
         (["detector.safetensors", "a.raw", "-o", "a.raw"], "must be a folder that can be made"),
     ],
@@ -113,6 +121,7 @@ def test_a_damaged_model_is_one_sentence(folder, tmp_path, capsys):
 
 def test_a_detector_gives_what_the_lowest_score_asks_for():
     assert least_score(("car", "a:b", "person:0.1", "tram:0.5"), 0.3) == 0.1
+    assert least_score(("car:1e-3", "0"), 0.3) == 0.001
     assert least_score((), 0.3) == 0.3
 
 

@@ -106,6 +106,29 @@ def test_it_makes_no_difference_how_the_bytes_come(recording, sizes, data):
     assert (source.size_hw, source.dropped) == (size_hw, dropped)
 
 
+@settings(max_examples=60)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.randoms(use_true_random=False))
+def test_damaged_times_are_left_out_as_in_a_file(recording, sizes, random):
+    content = bytearray(recording.read_bytes())
+    for _ in range(6):
+        content[random.randrange(len(content) - 600, len(content))] ^= 1 << random.randrange(8)
+    damaged = recording.with_name("damaged.raw")
+    damaged.write_bytes(content)
+    with open_recording(damaged) as opened:
+        wanted, dropped = all_of(opened), opened.dropped
+    source = EvtPipe(Pieces(bytes(content), sizes))
+    assert_equal(all_of(source), wanted)
+    assert source.dropped == dropped
+
+
+def test_events_come_before_the_next_bytes_do(recording):
+    content, wanted = recording.read_bytes(), some_events()
+    source = EvtPipe(Pieces(content[:-2], [len(content)]))
+    chunk = next(source.chunks())
+    assert len(chunk) == len(wanted) - 1  # the last word is cut off
+    assert_equal(chunk, wanted[: len(chunk)])
+
+
 @given(st.binary(max_size=300))
 def test_bytes_that_are_no_recording_are_refused_or_passed_over(content):
     for head in (b"", b"% evt 2.1\n", b"% evt 3.0\n% end\n"):

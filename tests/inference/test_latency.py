@@ -97,6 +97,23 @@ def test_a_live_window_is_taken_up_when_it_is_due(tmp_path, monkeypatch):
     assert all(0 <= seconds <= n * 0.001 + 1e-9 for n, seconds in enumerate(slept))
 
 
+def test_a_live_window_that_waits_for_those_before_it_counts_from_its_end(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+
+    class Slow(HullStep):
+        """Takes three windows' time, as the clock says."""
+
+        def __call__(self, frames, state=None):
+            clock[0] += 0.003
+            return super().__call__(frames, state)
+
+    with open_recording(recorded(tmp_path / "a.raw", SENSOR_HW)) as opened:
+        played = play(opened, Backend("slow", Slow()), LatencyConfig(live=True), windows=5)
+    assert np.allclose(played.seconds[:, STAGES.index("event to box")], [0.003, 0.005, 0.007, 0.009, 0.011])
+
+
 @given(st.lists(st.tuples(st.floats(0, 10), st.booleans(), st.integers(0, 10**6)), min_size=1, max_size=40))
 def test_the_time_of_a_piece_is_shared_by_events_and_nothing_is_lost(rows):
     seconds, is_new, events = map(np.array, zip(*rows, strict=True))

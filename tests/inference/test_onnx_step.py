@@ -69,7 +69,7 @@ def test_detections_are_the_best_first_within_the_frame_and_above_the_score(step
         (np.zeros((4, 120, 125), np.uint8), r"frames must have shape"),
         (np.zeros((1, 4, 120, 125), np.float32), "frames must be uint8"),
         (np.zeros((0, 4, 120, 125), np.uint8), "frames must not be empty"),
-        (np.zeros((1, 4, 128, 128), np.uint8), "frames must be 120x125 pixels, got 128x128"),
+        (np.zeros((1, 4, 128, 128), np.uint8), "frames must be 125x120 pixels, got 128x128"),
     ],
 )
 def test_frames_that_do_not_fit_are_refused(step, frames, message):

@@ -7,7 +7,10 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 import av
@@ -23,7 +26,7 @@ from seqdet.evaluation.files import read_boxes
 from seqdet.events.array import Events
 from seqdet.events.files import open_recording
 from seqdet.events.writers import write_dat, write_evt3
-from seqdet.inference.prediction import inputs, moments
+from seqdet.inference.prediction import inputs, moments, outputs
 from seqdet.inference.prediction.inputs import PredictConfig
 from seqdet.inference.prediction.outputs import GrowingNpy, Outputs
 from seqdet.inference.prediction.recordings import predict_recordings
@@ -31,6 +34,7 @@ from seqdet.inference.steps.step import Found
 from seqdet.inference.streaming.config import StreamConfig
 from seqdet.inference.streaming.detector import StreamingDetector
 from seqdet.inference.streaming.view import ViewConfig
+from seqdet.inference.tracking.association import AssociationConfig
 from seqdet.viz.video import write_video
 
 from .fakes import SENSOR_HW, HullStep
@@ -57,7 +61,7 @@ def found_in(events: Events, **config) -> list:
 
 def test_a_recording_gives_its_detections_tracks_and_video(recording, tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(inputs, "ASSOCIATION", {})  # a track of every box: these change their class at every step
+    monkeypatch.setattr(inputs, "USUAL", AssociationConfig())  # a track of every box: classes change at every step
     predict_recordings(HullStep(), recording, out := tmp_path / "out", ALL)
     names = "csv/walk_detections.csv csv/walk_tracks.csv detections/label_map_dictionary.json"
     names += " detections/walk_bbox.npy tracks/label_map_dictionary.json tracks/walk_tracks.npy videos/walk.mp4"
@@ -112,7 +116,7 @@ def test_the_tracker_gets_every_event_once_and_in_time(recording, tmp_path, monk
             times_us.append(time_us)
             return np.zeros(0, TRACKED_BOX)
 
-    monkeypatch.setattr(inputs, "find_tracker", lambda *args, **options: Watching())
+    monkeypatch.setattr(inputs, "DataAssociation", lambda *args: Watching())
     config = PredictConfig(track=True, track_us=track_us, stream=StreamConfig(**lengths))
     predict_recordings(HullStep(), recording, tmp_path / "out", config)
     assert Events.concatenate(seen).t.tolist() == some_events().t.tolist()
@@ -121,7 +125,9 @@ def test_the_tracker_gets_every_event_once_and_in_time(recording, tmp_path, monk
     assert set(ends_us) <= set(times_us)
 
 
-def test_one_track_follows_an_object_that_is_found_as_two_classes(recording, tmp_path):
+def test_one_track_follows_an_object_that_is_found_as_two_classes(recording, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+
     class Unsure(HullStep):
         def __call__(self, frames, state=None):
             found, after = super().__call__(frames, state)
@@ -134,6 +140,7 @@ def test_one_track_follows_an_object_that_is_found_as_two_classes(recording, tmp
     tracks = np.load(tmp_path / "tracks" / "walk_tracks.npy")
     assert set(tracks["class_id"]) == {0}
     assert len(tracks) > 2
+    assert f", {len(set(tracks['track_id']))} tracks" in caplog.text
     predict_recordings(Unsure(), recording, tmp_path, PredictConfig(track=True, track_score=0.99))
     assert len(np.load(tmp_path / "tracks" / "walk_tracks.npy")) == 0
 
@@ -243,7 +250,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
             "a.mp4",
             "must say that its frames show events to see .*, and does not: it ",
         ),
-        (HullStep(None, 3), PredictConfig(), "", "must hold images or videos, which this detector takes, and holds"),
+        (HullStep(None, 3), PredictConfig(), "", "must hold either images or videos, which this detector takes, and h"),
     ],
 )
 def test_what_a_detector_does_not_take_is_said_in_one_sentence(step, config, name, words, tmp_path):
@@ -309,6 +316,34 @@ def test_pictures_are_made_to_fit_and_their_boxes_to_fit_back(tmp_path):
     assert boxes[["x", "y", "w", "h"]].tolist() == [(4 * n, 8, 12, 16) for n in range(6)]
 
 
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["a.png", "b.mp4"], "must hold either images or videos, which this detector takes, and holds both"),
+        (["a.png", "deep/b.png"], r"must hold images of one sequence, and others are in .*deep\. Name that alone"),
+        (["deep/b.png"], "must hold images of one sequence, and others are in .*deep"),
+        (["a.mkv", "a.mp4"], r"videos that differ in their names without endings; .*a\.mkv is one of two"),
+        (["a.txt"], "and holds none"),
+    ],
+)
+def test_a_folder_of_which_something_would_be_left_out_is_refused(tmp_path, names, words):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=words):
+        predict_recordings(HullStep(None, 3), tmp_path, tmp_path / "out", PredictConfig())
+
+
+def test_a_video_whose_second_picture_comes_early_is_shown_at_its_usual_rate(tmp_path, monkeypatch):
+    times_us = [0, 1_000, *range(40_000, 400_000, 40_000)]
+    timed = zip(moving_square(len(times_us)), times_us, strict=True)
+    monkeypatch.setattr(inputs, "read_frames", lambda path, fps: timed)
+    (tmp_path / "a.mp4").touch()
+    predict_recordings(HullStep(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
+    with av.open(tmp_path / "out" / "videos" / "a.mp4") as video:
+        assert (video.streams.video[0].average_rate, len(list(video.decode(video=0)))) == (25, len(times_us))
+
+
 def test_pictures_of_two_sizes_are_refused(tmp_path):
     for n, size in enumerate([(40, 60), (40, 62)]):
         Image.fromarray(moving_square(1, size)[0]).save(tmp_path / f"{n}.png")
@@ -337,6 +372,39 @@ def test_a_recording_comes_by_the_standard_input(recording, tmp_path, monkeypatc
     assert boxes.tolist() == wanted.tolist()
 
 
+def test_a_pipe_that_stalls_is_written_down_and_left_at_a_signal(recording, tmp_path, monkeypatch):
+    monkeypatch.setattr(outputs, "FLUSH_S", 0.05)
+    found, written = tmp_path / "detections" / "stdin_bbox.npy", []
+    read, write = os.pipe()
+    os.write(write, recording.read_bytes())
+
+    def watch() -> None:
+        """Wait for what the closed windows hold, then stop the work."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and not (found.is_file() and len(np.load(found)) >= len(closed)):
+            time.sleep(0.02)
+        written.append(np.load(found).tolist())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    closed = [each.boxes for each in StreamingDetector(HullStep()).push(some_events())]
+    watcher = threading.Thread(target=watch)
+    monkeypatch.setattr(sys, "stdin", Standard(pipe := os.fdopen(read, "rb")))
+    watcher.start()
+    with pytest.raises(Stopped):
+        predict_recordings(HullStep(), Path("-"), tmp_path, PredictConfig())
+    watcher.join()
+    pipe.close()
+    os.close(write)
+    assert written == [np.concatenate(closed).tolist()]
+    assert np.load(found).tolist() == np.concatenate([each.boxes for each in found_in(some_events())]).tolist()
+
+
+def test_work_ends_when_it_is_asked_to_where_no_window_closes():
+    asked = iter([False, False, True, True])
+    detector = StreamingDetector(HullStep())
+    assert not list(moments.event_moments(repeat(Events.empty()), detector, lambda: next(asked)))
+
+
 def test_no_pipe_an_empty_one_and_one_of_something_else_are_one_sentence(tmp_path, monkeypatch):
     for content, words in (
         (b"", "stdin must be a RAW recording, and it is empty"),
@@ -362,7 +430,8 @@ def test_views_reach_the_detector_and_boxes_the_sensor(recording, tmp_path):
 
 def test_moments_end_when_they_are_asked_to():
     chunks = iter([some_events()])
-    found = list(moments.event_moments(chunks, StreamingDetector(HullStep()), lambda: True))
+    asked = iter([False, True])
+    found = list(moments.event_moments(chunks, StreamingDetector(HullStep()), lambda: next(asked)))
     assert len(found) == 1
     assert plain(found_in(some_events()))[0][:2] == (found[0].start_us, found[0].end_us)
 

@@ -10,7 +10,7 @@ from seqdet.config import DatasetConfig, InputConfig, ModelConfig, RunConfig, Tr
 from seqdet.events.array import Events
 from seqdet.events.npy import write_npz
 from seqdet.events.tensors import REPRESENTATIONS, event_cube
-from seqdet.inference.exporting.sample_frames import frames_of_recording, frames_of_run, made_up_frames
+from seqdet.inference.exporting.sample_frames import frames_of_recording, frames_of_run, made_up_frames, tiled
 from seqdet.inference.steps.step import frame_type
 
 SHOWN = InputConfig("event_cube", {"bins": 2}, 10_000, (40, 60), (20, 30))
@@ -41,7 +41,7 @@ def test_frames_of_a_recording_are_its_first_windows(tmp_path):
     np.testing.assert_array_equal(frames, event_cube(events, bins=2, **window))
     (all_of_them,) = frames_of_recording(tmp_path / "a.npz", SHOWN, 1000)
     assert len(all_of_them) in (4, 5)
-    with pytest.raises(InputError, match=r"must be of a sensor of 80x60 pixels.* got 40x60"):
+    with pytest.raises(InputError, match=r"must be of a sensor of 60x80 pixels.* got 60x40"):
         next(frames_of_recording(tmp_path / "a.npz", replace(SHOWN, sensor_hw=(80, 60)), 3))
     with pytest.raises(InputError, match="trained on pictures"):
         next(frames_of_recording(tmp_path / "a.npz", None, 3))
@@ -56,3 +56,10 @@ def test_frames_of_a_run_are_about_as_many_as_asked_for():
     sequences = list(frames_of_run(run, 24))
     assert {each.shape[1:] for each in sequences} == {(3, 64, 64)}
     assert 16 <= sum(map(len, sequences)) <= 40
+
+
+def test_frames_of_another_size_are_copies_side_by_side():
+    frames = np.arange(12).reshape(1, 1, 3, 4)
+    found = tiled(frames, (5, 3))
+    assert found.shape == (1, 1, 5, 3)
+    assert found[0, 0].tolist() == [[0, 1, 2], [4, 5, 6], [8, 9, 10], [0, 1, 2], [4, 5, 6]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -209,6 +210,8 @@ def test_a_saved_stream_goes_on_elsewhere(lengths):
         StreamingDetector(EagerStep(detector), StreamConfig(step_us=3)).load_state_dict(state)
     with pytest.raises(InputError, match="state must be what state_dict gave, got nothing"):
         second.load_state_dict({})
+    with pytest.raises(InputError, match=r"state must be of a detector that sees .*'flip_x': True.*, got .*False"):
+        StreamingDetector(EagerStep(detector), StreamConfig(view=ViewConfig(flip_x=True))).load_state_dict(state)
 
 
 @pytest.mark.parametrize("any_size", [False, True])
@@ -317,6 +320,8 @@ def test_events_outside_of_the_sensor_are_refused_and_nothing_is_lost():
     found = list(streaming.push(early))
     with pytest.raises(InputError, match="events must lie on a sensor of height 24 and width 32, got x up to 32"):
         streaming.push(columns(t=[13_000], x=[32], y=[0], p=[0]))
+    with pytest.raises(InputError, match="p must be 0 or 1, got up to 3"):
+        streaming.push(replace(columns(t=[13_000], x=[0], y=[0], p=[0]), p=np.uint8([3])))
     found += played(streaming, [late])
     whole = played(StreamingDetector(HullStep(), StreamConfig(filters=(FilterConfig("trail"),))), [some_events()])
     assert plain(found) == plain(whole)

@@ -37,7 +37,7 @@ def test_an_lstm_remembers_two_tensors_a_level_and_a_gru_one(cell, tensors):
 
 @pytest.mark.parametrize(("height", "width"), [(100, 128), (128, 150), (64, 64)])
 def test_other_sides_are_refused(backbone, height, width):
-    with pytest.raises(InputError, match=f"sides that are multiples of 128, got {height}x{width}"):
+    with pytest.raises(InputError, match=f"sides that are multiples of 128, got {width}x{height}"):
         backbone(torch.rand(2, 1, 3, height, width))
 
 

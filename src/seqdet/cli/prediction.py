@@ -27,7 +27,7 @@ def predict_recording(
     flip_x: bool = False,
     flip_y: bool = False,
     tracker: Literal["association", "sort", "bytetrack", "ocsort"] = "association",
-    track_score: float = 0.5,
+    track_score: float | None = None,
     track_us: int | None = None,
     size_hw: tuple[int, int] | None = None,
     any_size: bool = False,
@@ -54,7 +54,7 @@ def predict_recording(
         flip_x: left and right change places, after transpose.
         flip_y: top and bottom change places, after transpose.
         tracker: how objects are followed; all but the first need the extra track.
-        track_score: least score of a detection that starts a track; trackers of the extra have their own.
+        track_score: least score of a detection that starts a track of association; 0.5 if not given.
         track_us: write tracks so often, moved by the events between detections; at detections alone if not given.
         size_hw: height and width of the sensor, for recordings that do not say.
         any_size: take a sensor of another size than in training.
@@ -72,8 +72,8 @@ def predict_recording(
 
     if out is None:
         raise InputError("--out must name the folder of the results.")
-    if not track and (track_us is not None or tracker != "association"):
-        raise InputError("--track must be given where --tracker or --track_us says how to follow objects.")
+    if not track and (track_us is not None or track_score is not None or tracker != "association"):
+        raise InputError("--track must be given where --tracker, --track_us or --track_score says how to follow.")
     view = ViewConfig(roi, transpose, flip_x, flip_y)
     names = tuple(each for each in classes.split(",") if each)
     look: Any = {"step_us": step_us, "count": count, "view": view, "any_size": any_size}

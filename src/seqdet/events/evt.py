@@ -25,6 +25,8 @@ FORMATS = {
     "3.0": "EVT3",
 }
 WORDS = {"EVT2": ("<u4", decode_evt2), "EVT2.1": ("<u8", decode_evt21), "EVT3": ("<u2", decode_evt3)}
+HIGH_PARTS = {"EVT2": (28, 64), "EVT2.1": (28, 64), "EVT3": (12, 4096)}
+"""Of the time: bits, and microseconds of the lowest of them."""
 SWAPPED, AS_THEY_ARE = 0, 32  # how far the half with the type lies above the other
 LOOKED_AT = 1 << 20  # bytes in which the order of the halves has to show
 

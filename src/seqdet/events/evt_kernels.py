@@ -48,20 +48,39 @@ def new_epoch(epoch, old, new, bits, unit):
 
 
 @njit(nogil=True, cache=True)
+def leaps(bits, unit, old, new):
+    """Whether a high part of time goes forward by more than ``LEAP_US``, or back by more than a jitter."""
+    mask, late, near = (1 << bits) - 1, JITTER_US // unit + 1, LEAP_US // unit
+    return (new - old + late) & mask > near + late
+
+
+@njit(nogil=True, cache=True)
+def until_leap(words, up, bits, unit, high):
+    """How many words there are before a high part of time that leaps; ``high`` is the one before the first word."""
+    for i in range(len(words)):
+        half = np.int64((np.uint64(words[i]) >> np.uint64(up)) & np.uint64(0xFFFFFFFF))
+        if half >> bits & 15 == 8:
+            value = half & ((1 << bits) - 1)
+            if high != UNSET and leaps(bits, unit, high, value):
+                return i
+            high = value
+    return len(words)
+
+
+@njit(nogil=True, cache=True)
 def is_astray(words, start, ahead, up, bits, unit, old, new):
     """Whether a high part of time is damaged: it leaps, and two more of the next go on from the old than from the new.
 
     ``up``: the place of the half with the type in a word. ``bits``, ``unit``: as in ``new_epoch``; the type lies above.
     """
-    mask, late, near = (1 << bits) - 1, JITTER_US // unit + 1, LEAP_US // unit
-    if (new - old + late) & mask <= near + late:
+    if not leaps(bits, unit, old, new):
         return False
     balance = asked = 0
     for i in range(start, min(start + ahead, len(words))):
         half = np.int64((np.uint64(words[i]) >> np.uint64(up)) & np.uint64(0xFFFFFFFF))
         if half >> bits & 15 == 8:
-            balance += (half - old + late) & mask <= near + late
-            balance -= (half - new + late) & mask <= near + late
+            balance += not leaps(bits, unit, old, half)
+            balance -= not leaps(bits, unit, new, half)
             asked += 1
             if asked == WITNESSES:
                 break

@@ -115,8 +115,6 @@ class NoiseFilter:
             InputError: if an event is outside the sensor or has no polarity of 0 or 1; then nothing was remembered.
         """
         check_inside(events, self.size_hw)
-        if len(events) and events.p.max() > 1:
-            raise InputError(f"p must be 0 or 1, got up to {events.p.max()}.")
         columns = [np.ascontiguousarray(column) for column in (events.t, events.x, events.y, events.p)]
         kept = np.empty(len(events), np.uint8)
         FILTERS[self.config.name](*columns, self._last, self.size_hw[1], self.config.threshold_us, kept)

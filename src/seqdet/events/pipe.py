@@ -12,7 +12,8 @@ import numpy as np
 
 from ..checks import InputError
 from .array import COLUMNS, Events
-from .evt import COORDINATES, LOOKED_AT, find_coding
+from .evt import COORDINATES, HIGH_PARTS, LOOKED_AT, find_coding
+from .evt_kernels import HIGH, OPTION, until_leap
 from .headers import LONGEST, Header, parse_header
 from .sieve import Sieve
 from .words import AHEAD, CHUNK_EVENTS, CHUNK_TRIGGERS, REASONS, SLACK
@@ -30,16 +31,16 @@ class Pipe(Protocol):
 class EvtPipe:
     """A RAW recording, EVT2, EVT2.1 or EVT3 with its header, that comes through a pipe; it is passed once.
 
-    The events are those of the same bytes in a file. They come when ``AHEAD`` = 8192 words after theirs were read,
-    which say whether a time is damaged: for a sensor that writes the time every 16 microseconds that is after 0.13 s
-    at most, also where nothing happens.
+    The events are those of the same bytes in a file, and come as soon as theirs do. Only where time leaps, by 0.1 s or
+    more, do the next ``AHEAD`` = 8192 words have to say first whether it is damaged.
 
     format, size_hw, dropped: as in `Source`. What comes after the pipe was closed in the middle of a word is dropped.
 
     Args:
         pipe: the bytes.
         name: for messages.
-        is_stopped: asked five times a second, where the system can wait for the pipe; then the recording ends.
+        is_stopped: asked before every read, and five times a second where nothing comes and the system can tell; then
+            the recording ends.
 
     Raises:
         InputError: if the bytes are no RAW recording, or there are none.
@@ -51,6 +52,7 @@ class EvtPipe:
         header = self._read_header(name)
         coding = find_coding(header, self._head[header.length :][:LOOKED_AT], name=name)
         self.format, self._word, self._decode, self._state = coding
+        self._up = int(self._state[OPTION]) if self.format == "EVT2.1" else 0
         self._head = self._head[header.length :]
         self.size_hw = header.size_hw(COORDINATES)
         self._sieve = Sieve(Path(name), self.size_hw, strict=False)
@@ -69,7 +71,7 @@ class EvtPipe:
         lost, limits_hw = np.zeros(len(REASONS), np.int64), self.size_hw or (COORDINATES, COORDINATES)
         while True:
             words = np.frombuffer(held, self._word, len(held) // item)
-            done, stop = 0, len(words) - (0 if self._has_ended else AHEAD)
+            done, stop = 0, len(words) if self._has_ended else self._settled(words)
             while done < stop:
                 read, count, _ = self._decode(
                     words[done:], stop - done, AHEAD, self._state, lost, *limits_hw, *columns, *edges
@@ -84,6 +86,11 @@ class EvtPipe:
                 self._sieve.drop("bytes of a last word cut off", len(held) % item)
                 return
             held = held[done * item :] + self._read()
+
+    def _settled(self, words: np.ndarray) -> int:
+        """How many words can be decoded, whatever comes."""
+        before_leap = until_leap(words, self._up, *HIGH_PARTS[self.format], self._state[HIGH])
+        return max(before_leap, len(words) - AHEAD)
 
     def _read_header(self, name: str) -> Header:
         """Read until the header has surely ended: something else comes after it."""
@@ -100,11 +107,10 @@ class EvtPipe:
 
     def _read(self) -> bytes:
         """The next bytes, some at least until the pipe has ended."""
-        while _is_silent(self._pipe):
-            if self._is_stopped():
-                self._has_ended = True
-                return b""
-        piece = self._pipe.read1(PIECE_BYTES)
+        is_stopped = self._is_stopped()
+        while not is_stopped and _is_silent(self._pipe):
+            is_stopped = self._is_stopped()
+        piece = b"" if is_stopped else self._pipe.read1(PIECE_BYTES)
         self._has_ended = not piece
         return piece
 

@@ -20,13 +20,15 @@ LARGEST = 1 << 16  # rows and columns that uint16 can address
 
 
 def check_inside(events: Events, size_hw: tuple[int, int]) -> None:
-    """Raise ``InputError`` unless all events lie on a sensor of that height and width."""
+    """Raise ``InputError`` unless all events lie on a sensor of that height and width, and are of polarity 0 or 1."""
     height, width = size_hw
     if len(events) and (events.x.max() >= width or events.y.max() >= height):
         raise InputError(
             f"events must lie on a sensor of height {height} and width {width}, got x up to {events.x.max()} and "
             f"y up to {events.y.max()}; were height and width swapped?"
         )
+    if len(events) and events.p.max() > 1:
+        raise InputError(f"p must be 0 or 1, got up to {events.p.max()}.")
 
 
 class Sieve:

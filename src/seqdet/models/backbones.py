@@ -58,7 +58,7 @@ class Vanilla(nn.Module):
     def forward(self, frames: Tensor, state: State | None = None) -> tuple[list[Tensor], State]:
         height, width = frames.shape[-2:]
         if height % self.strides[-1] or width % self.strides[-1]:
-            raise InputError(f"frames must have sides that are multiples of {self.strides[-1]}, got {height}x{width}.")
+            raise InputError(f"frames must have sides that are multiples of {self.strides[-1]}, got {width}x{height}.")
         if state is not None:
             self._check_state(state, frames)
         x = over_time(self.stem, frames)
@@ -75,6 +75,6 @@ class Vanilla(nn.Module):
         sizes = [(lanes, self.channels, height // stride, width // stride) for stride in self.strides]
         if [tensor.shape for tensor in state] != [size for size in sizes for _ in range(self.state_tensors)]:
             raise InputError(
-                f"state must be what the last call returned for {lanes} lanes of {height}x{width} pixels, "
+                f"state must be what the last call returned for {lanes} lanes of {width}x{height} pixels, "
                 f"got {len(state)} tensors of other shapes: {', '.join(str(tuple(tensor.shape)) for tensor in state)}."
             )

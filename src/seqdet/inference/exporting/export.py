@@ -24,7 +24,7 @@ from .one_step import survivors
 from .onnx_model import onnx_model, traced
 from .parity import check_parity
 from .quantization import quantized
-from .sample_frames import frames_of_recording, frames_of_run
+from .sample_frames import frames_of_recording, frames_of_run, tiled
 
 Precision = Literal["float32", "float16", "int8"]
 TOLERANCES = {"float32": 1e-4, "float16": 3e-2}
@@ -114,13 +114,13 @@ def export_run(
     if precision == "int8" and calibration is not None:
         frames = frames_of_recording(calibration, detector.input, CALIBRATION_FRAMES)
     elif precision == "int8" and config is not None:
-        frames = frames_of_run(config, CALIBRATION_FRAMES)
+        frames = (tiled(each, size_hw) for each in frames_of_run(config, CALIBRATION_FRAMES))
     elif precision == "int8":
         raise InputError("--calibration must name a recording for --int8: a file of weights has no training frames.")
     options: Any = {"precision": precision, "calibration": frames, "program": program}
     export(detector, out, size_hw=size_hw, score=score, **options)
     height, width = size_hw
-    return f"{out}: {out.stat().st_size / 1e6:.1f} MB, {precision}, frames of {height}x{width}, any number of lanes."
+    return f"{out}: {out.stat().st_size / 1e6:.1f} MB, {precision}, frames of {width}x{height}, any number of lanes."
 
 
 def resized(detector: Detector, size_hw: tuple[int, int] | None) -> tuple[Detector, tuple[int, int]]:

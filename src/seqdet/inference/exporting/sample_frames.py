@@ -64,6 +64,13 @@ def frames_of_run(config: RunConfig, count: int) -> Iterator[np.ndarray]:
         yield np.concatenate([source[cue].frames[:, 0].numpy() for cue in cues])
 
 
+def tiled(frames: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Frames (T, C, H, W) of another size, filled by as many copies side by side as it takes."""
+    height, width = frames.shape[2:]
+    copies = -(-size_hw[0] // height), -(-size_hw[1] // width)
+    return np.tile(frames, copies)[..., : size_hw[0], : size_hw[1]]
+
+
 def frames_of_recording(path: Path, shown: InputConfig | None, count: int) -> Iterator[np.ndarray]:
     """The first frames of a recording, one sequence (T, C, H, W) of at most ``count``.
 
@@ -74,7 +81,7 @@ def frames_of_recording(path: Path, shown: InputConfig | None, count: int) -> It
         raise InputError(f"{path} must be left out: the detector was trained on pictures, and takes no events.")
     with open_recording(path) as recording:
         if recording.size_hw != shown.sensor_hw:
-            wanted, got = ("x".join(map(str, size)) for size in (shown.sensor_hw, recording.size_hw))
+            wanted, got = ("x".join(map(str, size[::-1])) for size in (shown.sensor_hw, recording.size_hw))
             raise InputError(f"{path} must be of a sensor of {wanted} pixels, as the detector's, got {got}.")
         if (span_us := recording.span_us()) is None:
             raise InputError(f"{path} must have events, and has none.")

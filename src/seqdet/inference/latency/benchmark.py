@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from ...checks import InputError, check_range, fit_fields
+from ...data.tracks import best_of_place
 from ...events.files import Recording, open_recording
 from ...events.sieve import JITTER_US
 from ...events.slicing import Window
 from ...events.stream import WindowStream
 from ..streaming.choice import chosen, event_rows, thresholds
 from ..streaming.framing import Framing
-from ..tracking.association import DataAssociation
+from ..tracking.association import MOST_OVERLAP, USUAL, DataAssociation
 from .backends import Backend, find_backends
 from .report import STAGES, Played, figures, peak_memory_bytes, surroundings
 
@@ -42,7 +43,7 @@ class LatencyConfig:
     """Whether objects are followed."""
     live: bool = False
     """Take up each window when it would come from a sensor, not at once. Between windows the machine then rests, and
-    finds its caches and threads as it does at work."""
+    finds its caches and threads as it does at work; where it is too slow, windows wait for it, which counts."""
     any_size: bool = False
     """Take a sensor of another size than in training."""
     size_hw: tuple[int, int] | None = None
@@ -100,6 +101,9 @@ def benchmark(
         "warm_up": config.warm_up,
         "passes": config.passes,
         "live": config.live,
+        "track": config.track,
+        "score": config.score,
+        "any_size": config.any_size,
         "network_flop": bound and bound.flop,
         "best_float32_flop_per_s": bound and bound.flop_per_s,
         "peak_memory_bytes": peak_memory_bytes(),
@@ -116,15 +120,18 @@ def play(recording: Recording, backend: Backend, config: LatencyConfig, *, windo
     step, now = backend.step, time.perf_counter
     framing = Framing(step, recording.size_hw, any_size=config.any_size)
     least, memory = thresholds(step.classes, (), config.score), None
-    tracker = DataAssociation(recording.size_hw) if config.track else None
+    tracker = DataAssociation(recording.size_hw, USUAL) if config.track else None
     closed = islice(_windows(recording, framing.shown.window_us), windows)
     seconds, counts, pieces = [], [], []
     origin, asked = None, now()
     for window, is_new_piece in closed:
         read = begun = now()
+        waited = 0.0
         if config.live:
             origin = read - window.end_us / 1e6 if origin is None else origin
-            time.sleep(max(0.0, origin + window.end_us / 1e6 - read))
+            due = origin + window.end_us / 1e6
+            waited = max(0.0, asked - due)
+            time.sleep(max(0.0, due - read))
             begun = now()
         frames = framing.frames(window, window.events)
         framed = now()
@@ -135,9 +142,9 @@ def play(recording: Recording, backend: Backend, config: LatencyConfig, *, windo
         boxes = event_rows(found._replace(xyxy=found.xyxy * framing.scale), window.end_us)
         boxed = now()
         if tracker is not None:
-            tracker.push(window.end_us, boxes, window.events)
+            tracker.push(window.end_us, best_of_place(boxes, MOST_OVERLAP), window.events)
         tracked = now()
-        seconds.append((read - asked, framed - begun, inferred - framed, boxed - inferred, 0, tracked - boxed))
+        seconds.append((read - asked, framed - begun, inferred - framed, boxed - inferred, waited, tracked - boxed))
         counts.append((len(window.events), len(boxes)))
         pieces.append(is_new_piece)
         asked = now()
@@ -145,7 +152,7 @@ def play(recording: Recording, backend: Backend, config: LatencyConfig, *, windo
         raise InputError(f"{recording.path} must have events, and has none. Does seqdet inspect show any?")
     table, (events, found_boxes) = np.array(seconds), np.sum(counts, axis=0)
     table[:, 0] = shared(table[:, 0], np.cumsum(pieces), np.array(counts)[:, 0])
-    table[:, 4] = table[:, :4].sum(axis=1)
+    table[:, 4] += table[:, :4].sum(axis=1)
     return Played(table, int(events), int(found_boxes))
 
 

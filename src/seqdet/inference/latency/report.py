@@ -28,7 +28,8 @@ PERCENTILES = (50, 95, 99)
 PACKAGES = ("seqdet", "numpy", "numba", "torch", "onnxruntime")
 LEGEND = """\
 event to box: decode + tensor + network + boxes, once the window has closed; all its events are decoded then, as if they
-came in one packet. A live stream closes windows {lateness_ms:g} ms late, as events may be: add that.
+came in one packet. A live stream closes windows {lateness_ms:g} ms late, as events may be: add that. With
+--live a window that waits until those before it are done is counted from its end on.
 boxes: decoding, suppression and rows; onnx does the first two in its graph, in network.
 x real time: with all stages. of bound: least time of the network, over its p50; the bound is the faster rate in float32
 of a 2048 x 2048 matrix product and a 3x3 convolution of 128 channels, in PyTorch."""

@@ -6,12 +6,14 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from ...checks import InputError, check_range, fit_fields
+import numpy as np
+
+from ...checks import InputError, check_choice, check_range, fit_fields
 from ...data.layouts import SUFFIXES, find_recordings
 from ...events.files import open_recording
 from ...events.frames import IMAGE_SUFFIXES, read_frames
@@ -20,13 +22,12 @@ from ..steps.step import Step
 from ..streaming.choice import thresholds
 from ..streaming.config import StreamConfig
 from ..streaming.detector import StreamingDetector
+from ..tracking.association import USUAL, DataAssociation
 from ..tracking.library import OURS, Tracker, find_tracker
 from .moments import Moment, event_moments, picture_moments
 
 STDIN = Path("-")
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
-ASSOCIATION = {"number_of_consecutive_detections_to_create_a_new_track": 2, "deletion_time_us": 300_000}
-"""Of our data association: the vendor's 100 ms to deletion are two windows of 50 ms."""
 MOST_FPS, COUNTED_FPS = 60, 20
 """Pictures a second of a video; windows by count have no rate of their own."""
 
@@ -41,8 +42,9 @@ class PredictConfig:
     """Whether to follow objects."""
     tracker: str = OURS
     """One of ``TRACKERS``."""
-    track_score: float = 0.5
-    """Least score of a detection that starts a track of our data association; the other trackers have their own."""
+    track_score: float | None = None
+    """Least score of a detection that starts a track of our data association, that of ``USUAL`` if not given; the other
+    trackers have their own."""
     track_us: int | None = None
     """From one writing of tracks to the next: between detections they go with the events. At detections alone if not
     given."""
@@ -59,7 +61,9 @@ class PredictConfig:
         fit_fields(self)
         if self.track_us is not None:
             check_range(self, 1, 10**9, "track_us")
-        check_range(self, 0, 1, "track_score")
+        if self.track_score is not None:
+            check_range(self, 0, 1, "track_score")
+            check_choice(self.tracker, (OURS,), "tracker, to have a track_score,")
 
 
 class Input(NamedTuple):
@@ -110,13 +114,21 @@ def find_inputs(step: Step, path: Path, config: PredictConfig) -> list[tuple[Pat
 def _pictures(path: Path) -> list[tuple[Path, Path]]:
     if not path.is_dir():
         return [(path, Path(path.stem))]
-    inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES)
-    if any(each.parent == path and each.suffix.lower() in IMAGE_SUFFIXES for each in inside):
-        return [(path, Path(path.resolve().name))]
+    inside = sorted(path.rglob("*"))
+    images = [each for each in inside if each.suffix.lower() in IMAGE_SUFFIXES]
     videos = [each for each in inside if each.suffix.lower() in VIDEO_SUFFIXES]
-    if not videos:
-        raise InputError(f"{path} must hold images or videos, which this detector takes, and holds none.")
-    return [(each, each.relative_to(path).with_suffix("")) for each in videos]
+    if bool(images) == bool(videos):
+        found = "both" if images else "none"
+        raise InputError(f"{path} must hold either images or videos, which this detector takes, and holds {found}.")
+    if images:
+        if apart := [each.parent for each in images if each.parent != path]:
+            raise InputError(f"{path} must hold images of one sequence, and others are in {apart[0]}. Name that alone.")
+        return [(path, Path(path.resolve().name))]
+    places = {each.relative_to(path).with_suffix(""): each for each in videos}
+    if len(places) < len(videos):
+        twice = next(each for each in videos if each not in places.values())
+        raise InputError(f"{path} must hold videos that differ in their names without endings; {twice} is one of two.")
+    return [(each, place) for place, each in places.items()]
 
 
 def open_input(
@@ -138,6 +150,7 @@ def _open_events(
     assert step.input is not None
     if path == STDIN:
         recording, span_us = EvtPipe(cast(Pipe, sys.stdin.buffer), is_stopped=is_stopped), None
+        is_stopped = _never  # what came until then is looked at
         size_hw = recording.size_hw or config.size_hw
         if size_hw is None:
             raise InputError("the standard input must state the size of its sensor, and does not. Give --size_hw.")
@@ -157,10 +170,15 @@ def _open_events(
     )
 
 
+def _never() -> bool:
+    return False
+
+
 def _open_pictures(step: Step, path: Path, config: PredictConfig, is_stopped: Callable[[], bool]) -> Input:
     frames = read_frames(path, fps=config.fps)
-    start = list(islice(frames, 2))
-    rate = 1e6 / max(start[1][1] - start[0][1], 1) if len(start) > 1 else float(COUNTED_FPS)
+    start = list(islice(frames, 9))
+    lengths_us = np.diff([time_us for _, time_us in start])
+    rate = 1e6 / max(float(np.median(lengths_us)), 1) if len(lengths_us) else float(COUNTED_FPS)
     every = max(1, math.ceil(rate / MOST_FPS))
     least = thresholds(step.classes, config.stream.classes, config.stream.score)
     frame_hw = config.frame_hw or step.size_hw
@@ -173,5 +191,8 @@ def _tracker(config: PredictConfig, size_hw: tuple[int, int] | None = None) -> T
     """A tracker for one recording, if one is wanted."""
     if not config.track:
         return None
-    own = ASSOCIATION | {"score_to_create_a_new_track": config.track_score} if config.tracker == OURS else {}
-    return find_tracker(config.tracker, size_hw, **own)
+    if config.tracker != OURS:
+        return find_tracker(config.tracker, size_hw)
+    if config.track_score is None:
+        return DataAssociation(size_hw, USUAL)
+    return DataAssociation(size_hw, replace(USUAL, score_to_create_a_new_track=config.track_score))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import chain
+from itertools import chain, takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -39,8 +39,9 @@ class Moment(NamedTuple):
 def event_moments(
     chunks: Iterable[Events], detector: StreamingDetector, is_stopped: Callable[[], bool]
 ) -> Iterator[Moment]:
-    """Those of a recording, up to the window that it ends in, or that it is stopped in."""
-    closed = (found for events in chunks for found in detector.push(events))
+    """Those of a recording, up to the window that it ends in, or in which ``is_stopped`` says that it ends."""
+    read = takewhile(lambda _: not is_stopped(), chunks)
+    closed = (found for events in read for found in detector.push(events))
     seen_us = NEVER
     for found in chain(closed, _ending(detector)):
         first = int(np.searchsorted(found.events.t, seen_us)) if detector.config.count is None else 0

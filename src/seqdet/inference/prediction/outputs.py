@@ -123,14 +123,20 @@ class Outputs:
 
     def add(self, *tables: np.ndarray) -> None:
         """Append detections and, if there are tracks, tracks."""
-        is_due = time.monotonic() > self._flushed_s + FLUSH_S
         for rows, files in zip(tables, self._tables, strict=True):
             for file in files:
                 with _writing(file.path):
                     file.add(rows)
-                    if is_due:
-                        file.flush()
-        self._flushed_s = time.monotonic() if is_due else self._flushed_s
+        self.settle()
+
+    def settle(self) -> None:
+        """Have on the disk what was not for ``FLUSH_S``; called often, also where nothing is added for long."""
+        if time.monotonic() <= self._flushed_s + FLUSH_S:
+            return
+        for file in (file for files in self._tables for file in files):
+            with _writing(file.path):
+                file.flush()
+        self._flushed_s = time.monotonic()
 
     def _close(self) -> list[InputError]:
         """Close all files; what was wrong with some."""

@@ -23,14 +23,13 @@ from ...viz.panes import Panes
 from ...viz.rate_curve import short_number
 from ...viz.video import write_video
 from ..steps.step import Step
-from .inputs import Input, PredictConfig, find_inputs, open_input
+from ..tracking.association import MOST_OVERLAP
+from .inputs import STDIN, Input, PredictConfig, find_inputs, open_input
 from .moments import Moment
 from .outputs import Outputs
 
 log = logging.getLogger(__name__)
 NO_TRACKS = np.zeros(0, TRACKED_BOX)
-MOST_OVERLAP = 0.7
-"""Of detections that overlap more, whatever their classes, the best is followed: they are of one object."""
 
 
 def predict_recordings(step: Step, path: Path, out: Path, config: PredictConfig) -> None:
@@ -61,7 +60,7 @@ def predict_recordings(step: Step, path: Path, out: Path, config: PredictConfig)
             try:
                 ended_us = _predict(step, each, place, out, config, is_stopped, title)
             except InputError as error:
-                failed.append(str(error) if str(each) in str(error) else f"{each}: {error}")
+                failed.append(str(error) if each == STDIN or str(each) in str(error) else f"{each}: {error}")
                 ended_us = 0
                 if len(found) > 1:
                     log.warning("%s", failed[-1])
@@ -86,9 +85,18 @@ def _predict(
     step: Step, path: Path, place: Path, out: Path, config: PredictConfig, is_stopped: Callable[[], bool], title: str
 ) -> int:
     """Write what is found in one recording; the time at which it ended."""
+    settled: list[Outputs] = []
+
+    def is_stopped_or_waits() -> bool:
+        """Asked often, also while nothing comes."""
+        for each in settled:
+            each.settle()
+        return is_stopped()
+
     with ExitStack() as stack:
-        source = open_input(step, path, config, is_stopped, stack)
+        source = open_input(step, path, config, is_stopped_or_waits, stack)
         outputs = stack.enter_context(Outputs(out, place, has_tracks=config.track))
+        settled.append(outputs)
         total = None if source.span_us is None else source.span_us / 1e6
         left = "{percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s [{elapsed}<{remaining}{postfix}]"
         layout = "{desc}: " + (left if total else "{n:.1f} s [{elapsed}{postfix}]")
@@ -117,7 +125,8 @@ class _Work:
 
     def __init__(self, source: Input, outputs: Outputs, bar: tqdm) -> None:
         self._source, self._outputs, self._bar = source, outputs, bar
-        self._windows = self._boxes = self._tracks = self._begin_us = self.ended_us = 0
+        self._windows = self._boxes = self._begin_us = self.ended_us = 0
+        self._identities: set[int] = set()
         self._began_s = time.monotonic()
 
     def moments(self) -> Iterator[tuple[Moment, np.ndarray]]:
@@ -128,7 +137,7 @@ class _Work:
             passed_us = moment.end_us - (self.ended_us if self._windows else self._begin_us)
             self.ended_us = moment.end_us
             self._windows, self._boxes = self._windows + 1, self._boxes + len(moment.boxes)
-            self._tracks = max(self._tracks, int(tracks["track_id"].max(initial=0)))
+            self._identities.update(tracks["track_id"].tolist())
             self._bar.set_postfix_str(f"{self._factor():.1f} times real time", refresh=False)
             left = float("inf") if self._bar.total is None else self._bar.total - self._bar.n
             self._bar.update(min(passed_us / 1e6, left))
@@ -153,7 +162,7 @@ class _Work:
         """What was done, and how fast."""
         if not self._windows:
             return f"nothing happens in it; no {self._source.unit}."
-        tracks = f", {self._tracks:,} tracks" if has_tracks else ""
+        tracks = f", {len(self._identities):,} tracks" if has_tracks else ""
         seconds, work_s = (self.ended_us - self._begin_us) / 1e6, time.monotonic() - self._began_s
         return (
             f"{self._windows:,} {self._source.unit}, {self._boxes:,} detections{tracks}; "

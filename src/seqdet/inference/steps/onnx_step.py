@@ -91,7 +91,7 @@ class OnnxStep:
         """What goes into the graph, by name."""
         check_frames(frames, self)
         if frames.shape[2:] != self.size_hw:
-            wanted, got = ("x".join(map(str, size)) for size in (self.size_hw, frames.shape[2:]))
+            wanted, got = ("x".join(map(str, size[::-1])) for size in (self.size_hw, frames.shape[2:]))
             raise InputError(
                 f"frames must be {wanted} pixels, got {got}. Export the detector for that size: --size-hw."
             )

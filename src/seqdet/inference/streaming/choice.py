@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -38,8 +39,11 @@ def thresholds(classes: Sequence[str], wanted: Sequence[str] = (), score: float 
 
 def least_score(wanted: Sequence[str], score: float) -> float:
     """The least of the scores that ``thresholds`` takes: what a detector has to give."""
-    own = (entry.rpartition(":")[2] for entry in wanted if ":" in entry)
-    return min([score, *(float(each) for each in own if each.replace(".", "", 1).isdecimal())])
+    least = score
+    for entry in wanted:
+        with suppress(ValueError):  # thresholds says what is wrong with it
+            least = min(least, float(entry.rpartition(":")[2])) if ":" in entry else least
+    return least
 
 
 def _share(value: float | str) -> float:

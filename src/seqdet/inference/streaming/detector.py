@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,7 +143,7 @@ class StreamingDetector:
                 "has_begun": lane.has_begun,
                 "memory": None if lane.memory is None else [_array(each) for each in lane.memory],
             }
-        return {"streams": streams, "dropped": dict(self._dropped)}
+        return {"streams": streams, "dropped": dict(self._dropped), "looks": self._looks()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state; streams that are not in it are forgotten.
@@ -151,8 +151,10 @@ class StreamingDetector:
         Raises:
             InputError: if it is not that of a detector with the same configuration.
         """
-        if not {"streams", "dropped"} <= state.keys():
+        if not {"streams", "dropped", "looks"} <= state.keys():
             raise InputError(f"state must be what state_dict gave, got {', '.join(map(str, state)) or 'nothing'}.")
+        if state["looks"] != self._looks():
+            raise InputError(f"state must be of a detector that sees {self._looks()}, got {state['looks']}.")
         lanes = {}
         for number, saved in state["streams"].items():
             lane = _Lane(self._new_filters(), None, saved["start_us"], saved["has_begun"])
@@ -166,6 +168,9 @@ class StreamingDetector:
             lane.memory = None if saved["memory"] is None else tuple(each.copy() for each in saved["memory"])
             lanes[number] = lane
         self._lanes, self._dropped = lanes, Counter(state["dropped"])
+
+    def _looks(self) -> dict[str, Any]:
+        return {"sensor_hw": list(self.sensor_hw)} | asdict(self.config.view)
 
     def _lane(self, stream: int) -> _Lane:
         if stream not in self._lanes:

@@ -72,6 +72,16 @@ class AssociationConfig:
             raise InputError(f"sim_matrix must be square, of numbers from 0 to 1, got {self.sim_matrix}.")
 
 
+USUAL = AssociationConfig(
+    number_of_consecutive_detections_to_create_a_new_track=2,
+    score_to_create_a_new_track=0.5,
+    deletion_time_us=300_000,
+)
+"""For detectors whose scores are low at times: the vendor's 100 ms to deletion are two windows of 50 ms."""
+MOST_OVERLAP = 0.7
+"""Of detections that overlap more, whatever their classes, the best alone is to be followed: they are of one object."""
+
+
 class DataAssociation:
     """Follows the objects of one stream: feed it with ``push``, time after time. Equal input gives equal tracks.
 

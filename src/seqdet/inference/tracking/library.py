@@ -82,22 +82,24 @@ class LibraryTracker:
         self._identities: dict[tuple[int, int], int] = {}
         self._detections: dict[int, int] = {}
         self._shown, self._now = np.zeros(0, TRACKED_BOX), -MOST_US
+        self._stamp_us = -MOST_US
 
     def push(self, time_us: int, boxes: np.ndarray | None = None, events: Events | None = None) -> np.ndarray:
         """The detected tracks at ``time_us``, (N,) ``TRACKED_BOX`` by identity.
 
         Args:
-            time_us: after that of the last call.
+            time_us: not before that of the last call.
             boxes: detections at this time, (M,) ``EVENT_BBOX`` of any ``t``. None says that nobody looked: the tracks
                 of the last call stay where they were.
             events: make no difference.
 
         Raises:
-            InputError: if time does not rise, or a number is none that a box can have.
+            InputError: if time goes backwards, or a number is none that a box can have.
         """
-        if not self._now < time_us <= MOST_US:
-            raise InputError(f"time_us must be later than {self._now}, that of the last call, got {time_us}.")
+        if not self._now <= time_us <= MOST_US:
+            raise InputError(f"time_us must be at least {self._now}, that of the last call, got {time_us}.")
         if boxes is not None:
+            self._stamp_us = max(time_us, self._stamp_us + 1)  # the library asks for times that rise
             found = checked_boxes(boxes)
             for label in np.unique(found["class_id"]).tolist():
                 self._of_class.setdefault(label, self._type(**self._options))
@@ -125,7 +127,7 @@ class LibraryTracker:
                 confidence=found["class_confidence"].astype(np.float64),
                 data={"row": np.arange(len(found))},
             ),
-            timestamp=time_us / 1e6,
+            timestamp=self._stamp_us / 1e6,
         )
         chosen = [k for k in range(len(result)) if result.tracker_id[k] >= 0]
         rows = np.zeros(len(chosen), TRACKED_BOX)
