@@ -34,7 +34,7 @@ from seqdet.inference.steps.step import Found
 from seqdet.inference.streaming.config import StreamConfig
 from seqdet.inference.streaming.detector import StreamingDetector
 from seqdet.inference.streaming.view import ViewConfig
-from seqdet.inference.tracking.association import AssociationConfig
+from seqdet.inference.tracking.config import AssociationConfig
 from seqdet.viz.video import write_video
 
 from .fakes import SENSOR_HW, HullStep

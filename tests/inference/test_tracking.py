@@ -13,7 +13,8 @@ from seqdet.checks import InputError
 from seqdet.data.labels import EVENT_BBOX
 from seqdet.data.tracks import TRACKED_BOX, best_of_place, best_pairs, overlaps
 from seqdet.events.array import Events, columns
-from seqdet.inference.tracking.association import AssociationConfig, DataAssociation
+from seqdet.inference.tracking.association import DataAssociation
+from seqdet.inference.tracking.config import AssociationConfig
 from seqdet.inference.tracking.library import TRACKERS, find_tracker
 from seqdet.inference.tracking.time_surface import TimeSurface
 

@@ -20,7 +20,8 @@ from ...events.slicing import Window
 from ...events.stream import WindowStream
 from ..streaming.choice import chosen, event_rows, thresholds
 from ..streaming.framing import Framing
-from ..tracking.association import MOST_OVERLAP, USUAL, DataAssociation
+from ..tracking.association import DataAssociation
+from ..tracking.config import MOST_OVERLAP, USUAL
 from .backends import Backend, find_backends
 from .report import STAGES, Played, figures, peak_memory_bytes, surroundings
 

@@ -22,7 +22,8 @@ from ..steps.step import Step
 from ..streaming.choice import thresholds
 from ..streaming.config import StreamConfig
 from ..streaming.detector import StreamingDetector
-from ..tracking.association import USUAL, DataAssociation
+from ..tracking.association import DataAssociation
+from ..tracking.config import USUAL
 from ..tracking.library import OURS, Tracker, find_tracker
 from .moments import Moment, event_moments, picture_moments
 

@@ -23,7 +23,7 @@ from ...viz.panes import Panes
 from ...viz.rate_curve import short_number
 from ...viz.video import write_video
 from ..steps.step import Step
-from ..tracking.association import MOST_OVERLAP
+from ..tracking.config import MOST_OVERLAP
 from .inputs import STDIN, Input, PredictConfig, find_inputs, open_input
 from .moments import Moment
 from .outputs import Outputs

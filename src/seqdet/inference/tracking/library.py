@@ -16,7 +16,8 @@ import numpy as np
 from ...checks import InputError, check_choice
 from ...data.tracks import TRACKED_BOX, checked_boxes
 from ...events.array import Events
-from .association import MOST_US, AssociationConfig, DataAssociation
+from .association import DataAssociation
+from .config import MOST_US, AssociationConfig
 
 OURS = "association"
 LIBRARY = {"sort": "SORTTracker", "bytetrack": "ByteTrackTracker", "ocsort": "OCSORTTracker"}
