@@ -1,4 +1,4 @@
-"""How detections become tracks: the parameters of the Metavision SDK with its defaults, and those that are usual here."""
+"""How detections become tracks: the parameters of the Metavision SDK with its defaults, and what is usual here."""
 
 from __future__ import annotations
 
