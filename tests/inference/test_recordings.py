@@ -26,7 +26,7 @@ from seqdet.evaluation.files import read_boxes
 from seqdet.events.array import Events
 from seqdet.events.files import open_recording
 from seqdet.events.writers import write_dat, write_evt3
-from seqdet.inference.prediction import inputs, moments, outputs
+from seqdet.inference.prediction import inputs, moments, outputs, recordings
 from seqdet.inference.prediction.inputs import PredictConfig
 from seqdet.inference.prediction.outputs import GrowingNpy, Outputs
 from seqdet.inference.prediction.recordings import predict_recordings
@@ -342,6 +342,18 @@ def test_a_video_whose_second_picture_comes_early_is_shown_at_its_usual_rate(tmp
     predict_recordings(HullStep(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
     with av.open(tmp_path / "out" / "videos" / "a.mp4") as video:
         assert (video.streams.video[0].average_rate, len(list(video.decode(video=0)))) == (25, len(times_us))
+
+
+def test_a_video_that_cannot_be_written_loses_no_detection(recording, tmp_path, monkeypatch):
+    def full(path, images, *, fps):
+        next(images)
+        raise InputError("the disk is full")
+
+    monkeypatch.setattr(recordings, "write_video", full)
+    with pytest.raises(InputError, match="the disk is full"):
+        predict_recordings(HullStep(), recording, tmp_path, PredictConfig(video=True))
+    wanted = np.concatenate([each.boxes for each in found_in(some_events())])
+    assert np.load(tmp_path / "detections" / "walk_bbox.npy").tolist() == wanted.tolist()
 
 
 def test_pictures_of_two_sizes_are_refused(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import chain
@@ -105,15 +106,18 @@ def _predict(
         shown = work.moments()
         if config.video and (first := next(shown, None)) is not None:
             panes, target = Panes(step.classes, has_tracks=config.track), out / "videos" / place.parent
-            make_folder(target)
             images = (
                 panes.picture(moment.picture(), moment.boxes, tracks, caption=_caption(moment))
                 for n, (moment, tracks) in enumerate(chain([first], shown))
                 if n % source.every == 0
             )
-            write_video(target / f"{place.name}.mp4", images, fps=source.fps)
-        for _ in shown:
-            pass
+            try:
+                make_folder(target)
+                write_video(target / f"{place.name}.mp4", images, fps=source.fps)
+            except InputError:  # the rest is worth its detections without a video
+                deque(shown, maxlen=0)
+                raise
+        deque(shown, maxlen=0)
     log.info("%s: %s", place, work.summary(config.track))
     for reason, count in source.dropped().items():
         log.info("%s: left out %s %s", place, f"{count:,}", reason)
