@@ -1,5 +1,6 @@
 import hashlib
 import json
+import struct
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -211,6 +212,17 @@ def test_flipped_bytes_in_chunks_never_crash_and_lose_no_event_uncounted(tmp_pat
     with suppress(InputError):
         found, source = read(path, strict=False)
         assert len(found) + source.dropped.total() == 343_474
+
+
+@pytest.mark.parametrize("object_", [bytes(16), struct.pack("<HHIQ", 1, 1, 0, (1 << 64) - 16)])
+def test_strings_in_which_the_library_would_turn_for_ever_are_refused(tmp_path, object_):
+    write_hdf5(tmp_path / "a.hdf5", [], size_hw=(4, 5))
+    content = bytearray((tmp_path / "a.hdf5").read_bytes())
+    start = content.index(b"GCOL") + 16
+    content[start : start + 16] = object_
+    (tmp_path / "a.hdf5").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.hdf5 must be a sound HDF5 file: its strings are damaged\."):
+        open_hdf5(tmp_path / "a.hdf5")
 
 
 @needs_recordings

@@ -24,6 +24,7 @@ import numpy as np
 
 from ..checks import InputError
 from .array import Events, Triggers, columns
+from .hdf5_heaps import check_heaps
 from .hdf5_rows import DAMAGE, Rows
 from .sieve import JITTER_US, LARGEST, NEVER, Sieve
 from .spans import end_span_us
@@ -45,6 +46,7 @@ def open_hdf5(path: Path, *, strict: bool = False) -> Hdf5Source:
     """
     hdf5plugin.register(force=False)
     try:
+        check_heaps(path)
         file = h5py.File(path, "r", locking="best-effort")
     except OSError as error:
         raise InputError(f"{path} must be a whole HDF5 file; it is cut short or damaged. Copy it again.") from error
