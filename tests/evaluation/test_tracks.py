@@ -186,6 +186,11 @@ def test_files_of_tracks_are_scored_by_the_names_of_their_classes(score, rows, t
     lines = evaluate_tracks(tmp_path / "tracks", tmp_path / "data", target=tmp_path / "figures.json")
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures == score({"a": rows(*[FAR] * 4)}, {"a": rows(*[FAR] * 3, tracks=[7, 7, 8])})
+    assert len(lines) == 3
+    write_labels(tmp_path / "data" / "b_bbox.npy", truth)
+    one = evaluate_tracks(tmp_path / "tracks" / "a_tracks.npy", tmp_path / "data")
+    assert one[3] == "no file of tracks, so that all is missed: b"
+    assert "2 objects with 8 boxes" in one[1]
     assert lines[0].startswith("IDF1 0.571  MOTA 0.500  HOTA ")
     assert lines[1] == "1 recordings, 4 labelled times, 1 objects with 4 boxes, 2 tracks with 3"
     assert lines[2] == "1 identity switches, 0 fragmentations, 1 misses, 0 false alarms"

@@ -121,12 +121,53 @@ def test_damaged_times_are_left_out_as_in_a_file(recording, sizes, random):
     assert source.dropped == dropped
 
 
+class Once(Pieces):
+    """A pipe that is asked for more only when a test fails."""
+
+    def read1(self, size: int) -> bytes:
+        piece = super().read1(size)
+        assert piece, "events wait for the next bytes"
+        return piece
+
+
 def test_events_come_before_the_next_bytes_do(recording):
     content, wanted = recording.read_bytes(), some_events()
-    source = EvtPipe(Pieces(content[:-2], [len(content)]))
+    source = EvtPipe(Once(content[:-2], [len(content)]))
     chunk = next(source.chunks())
     assert len(chunk) == len(wanted) - 1  # the last word is cut off
     assert_equal(chunk, wanted[: len(chunk)])
+
+
+def test_events_after_a_leap_come_once_it_is_known_to_be_one(tmp_path):
+    t = np.concatenate([np.arange(0, 1000, 50), np.arange(500_000, 900_000, 50)])
+    events = columns(t=t, x=t % 32, y=t % 24, p=t // 50 % 2)
+    write_evt2(tmp_path / "a.raw", [events], size_hw=(24, 32))
+    content = (tmp_path / "a.raw").read_bytes()
+    found = []
+    with pytest.raises(AssertionError, match="wait for the next bytes"):
+        found.extend(EvtPipe(Once(content, [len(content)])).chunks())
+    assert_equal(Events.concatenate(found), events)
+
+
+@pytest.mark.parametrize("name", ["lens_640x480.evt21_legacy.raw", "lens_640x480.evt21_little.raw"])
+def test_words_of_two_halves_are_told_apart_and_damage_is_found_in_them(tmp_path, name):
+    if not (DATA / name).is_file():
+        pytest.skip(f"{DATA / name} is not there")
+    content = bytearray((DATA / name).read_bytes()[:400_000])
+    draw = np.random.default_rng(0)
+    for at in draw.integers(len(content) // 8, len(content) // 2, 200):
+        content[at] ^= 1 << draw.integers(8)
+    (tmp_path / "a.raw").write_bytes(content)
+    with open_recording(tmp_path / "a.raw") as opened:
+        wanted, dropped = all_of(opened), opened.dropped
+    source = EvtPipe(Pieces(bytes(content), [4000, 300, 77]))
+    assert_equal(all_of(source), wanted)
+    assert source.dropped == dropped
+    assert dropped["events at times that cannot be"]
+    swapped = bytes(content).replace(b";endianness=little", b"") if b"little" in content else None
+    if swapped:
+        with pytest.raises(InputError, match="must hold 64-bit words in the order that its header says, legacy"):
+            all_of(EvtPipe(Pieces(swapped, [256])))
 
 
 @given(st.binary(max_size=300))

@@ -20,7 +20,7 @@ from seqdet.events.writers import write_evt3
 from seqdet.inference.latency import backends
 from seqdet.inference.latency.backends import Backend
 from seqdet.inference.latency.benchmark import LatencyConfig, benchmark, play, shared
-from seqdet.inference.latency.report import STAGES, table
+from seqdet.inference.latency.report import STAGES, figures, table
 from seqdet.inference.streaming.config import StreamConfig
 from seqdet.inference.streaming.detector import StreamingDetector
 from seqdet.models.weights import save_detector
@@ -112,6 +112,8 @@ def test_a_live_window_that_waits_for_those_before_it_counts_from_its_end(tmp_pa
     with open_recording(recorded(tmp_path / "a.raw", SENSOR_HW)) as opened:
         played = play(opened, Backend("slow", Slow()), LatencyConfig(live=True), windows=5)
     assert np.allclose(played.seconds[:, STAGES.index("event to box")], [0.003, 0.005, 0.007, 0.009, 0.011])
+    found = figures("slow", [played], STAGES, 1000, None)
+    assert found["windows_per_s"] == pytest.approx(1 / 0.003)
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.booleans(), st.integers(0, 10**6)), min_size=1, max_size=40))

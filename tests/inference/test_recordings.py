@@ -23,7 +23,7 @@ from seqdet.data.classes import read_classes
 from seqdet.data.labels import EVENT_BBOX, read_labels
 from seqdet.data.tracks import TRACKED_BOX
 from seqdet.evaluation.files import read_boxes
-from seqdet.events.array import Events
+from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 from seqdet.events.writers import write_dat, write_evt3
 from seqdet.inference.prediction import inputs, moments, outputs, recordings
@@ -277,6 +277,7 @@ def test_another_sensor_is_refused_by_name(tmp_path):
     write_evt3(tmp_path / "big.raw", [some_events()], size_hw=(48, 64))
     with pytest.raises(InputError, match=r"big\.raw: the detector must see 32x24 pixels, as in training, got 64x48"):
         predict_recordings(HullStep(), tmp_path / "big.raw", tmp_path / "out", PredictConfig())
+    assert not (tmp_path / "out").exists()
     config = PredictConfig(stream=StreamConfig(any_size=True))
     predict_recordings(HullStep(), tmp_path / "big.raw", tmp_path / "out", config)
 
@@ -415,6 +416,13 @@ def test_work_ends_when_it_is_asked_to_where_no_window_closes():
     asked = iter([False, False, True, True])
     detector = StreamingDetector(HullStep())
     assert not list(moments.event_moments(repeat(Events.empty()), detector, lambda: next(asked)))
+
+
+def test_a_pipe_that_is_stopped_does_not_play_a_silence_that_came_last():
+    late = columns(t=[0, 10**9, 2 * 10**9], x=[1, 1, 1], y=[1, 1, 1], p=[1, 1, 1])
+    asked = iter([False, *[True] * 9])
+    found = list(moments.event_moments([late], StreamingDetector(HullStep()), lambda: next(asked), to_silence=True))
+    assert [len(each.events) for each in found] == [1, 0]
 
 
 def test_no_pipe_an_empty_one_and_one_of_something_else_are_one_sentence(tmp_path, monkeypatch):

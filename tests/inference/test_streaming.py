@@ -30,7 +30,7 @@ from seqdet.inference.evaluating.predict import predict
 from seqdet.inference.steps.eager import EagerStep
 from seqdet.inference.streaming.config import StreamConfig
 from seqdet.inference.streaming.detector import Detections, StreamingDetector
-from seqdet.inference.streaming.view import ViewConfig
+from seqdet.inference.streaming.view import View, ViewConfig
 from seqdet.models.detector import Detector
 from seqdet.models.zoo import build_detector
 
@@ -276,8 +276,10 @@ def test_wanted_classes_have_their_own_least_score():
 
 def test_filters_come_before_everything_else():
     config = FilterConfig("activity", 3000)
-    streaming = StreamingDetector(HullStep(), StreamConfig(filters=(config,)))
-    kept = Events.concatenate(list(filtered([some_events(count=400)], [NoiseFilter(config, SENSOR_HW)])))
+    view = ViewConfig((8, 6, 20, 18))
+    streaming = StreamingDetector(HullStep(), StreamConfig(filters=(config,), view=view))
+    (kept,) = filtered([some_events(count=400)], [NoiseFilter(config, SENSOR_HW)])
+    kept = View(view, SENSOR_HW).inside(kept)
     found = played(streaming, [some_events(count=400)])
     assert Events.concatenate([each.events for each in found]).t.tolist() == kept.t.tolist()
     assert 0 < len(kept) < 400

@@ -16,7 +16,7 @@ from seqdet.events.array import Events, columns
 from seqdet.inference.tracking.association import DataAssociation
 from seqdet.inference.tracking.config import AssociationConfig
 from seqdet.inference.tracking.library import TRACKERS, find_tracker
-from seqdet.inference.tracking.time_surface import TimeSurface
+from seqdet.inference.tracking.time_surface import REACH, TimeSurface
 
 STEP = 50_000
 SIZE_HW = 40, 60
@@ -243,6 +243,39 @@ def test_a_stream_cut_between_detections_moves_its_tracks_the_same(seed):
         part = DataAssociation(SIZE_HW, config)
         part.restore(whole.state())
         assert whole.push(time_us, None, events).tolist() == part.push(time_us, None, events).tolist()
+
+
+@given(st.integers(0, 10**6))
+def test_a_box_goes_uphill_by_the_cosine_of_what_was_in_it(seed):
+    rng = np.random.default_rng(seed)
+    surface, now_us, length_us = TimeSurface(SIZE_HW, 2 * STEP), STEP, 2 * STEP
+    tables = []
+    for start_us in (0, STEP // 2):
+        t = start_us + np.sort(rng.integers(0, STEP // 2, 500))
+        surface.add(columns(t=t, x=rng.integers(0, 60, 500), y=rng.integers(0, 40, 500), p=t % 2))
+        tables.append(np.pad(surface._last_us, REACH + 20, constant_values=-(10**9)))
+        if not start_us:
+            surface.anchor(STEP // 2)
+    box = make_boxes((*rng.integers(0, 40, 2), *rng.integers(3, 12, 2)))
+    (moved,) = surface.follow(box, np.stack([box["x"], box["y"]], axis=1), now_us)
+    x, y, w, h = (int(box[name][0]) for name in "xywh")
+    w, h = min(w, 60 - x), min(h, 40 - y)
+    before, now = (
+        np.clip(1 - (end_us - last) / length_us, 0, 1) for end_us, last in zip((STEP // 2, now_us), tables, strict=True)
+    )
+
+    def likeness(dx, dy):
+        patch = now[y + dy + REACH + 20 :][:h, x + dx + REACH + 20 :][:, :w]
+        both = patch * before[y + REACH + 20 :][:h, x + REACH + 20 :][:, :w]
+        return both.sum() / max(np.linalg.norm(patch), 1e-6)
+
+    here, best = (0, 0), None
+    while best != here:
+        here = best or here
+        around = [(here[0] + dx, here[1] + dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+        best = max((place for place in around if max(map(abs, place)) <= REACH), key=lambda place: likeness(*place))
+        best = best if likeness(*best) > likeness(*here) + 1e-6 else here
+    assert (moved - (x, y)).tolist() == list(here)
 
 
 def test_a_track_without_events_stays_and_so_does_one_beyond_the_sensor():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..files import write_text
 from .files import of_classes, read_detections, read_truth
+from .rows import some
 from .tracks import score_tracks
 
 TOLERANCE_US = 2_000
@@ -25,11 +26,12 @@ def evaluate_tracks(tracks: Path, dataset: Path, *, split: str = "test", target:
     Raises:
         InputError: if a file is missing, they do not belong together, or the extra ``track`` is not installed.
     """
-    truth = of_classes(read_truth(dataset, split=split), tracks)
+    truth = of_classes(read_truth(dataset, split=split), tracks if tracks.is_dir() else tracks.parent)
     found = read_detections(tracks)
     score = score_tracks(truth.boxes, found, labelled_us=truth.labelled_us, tolerance_us=TOLERANCE_US)
     if target:
         write_text(target, json.dumps(score, indent=2) + "\n")
+    without = sorted(set(truth.boxes) - set(found))
     shares = ("IDF1", "MOTA", "HOTA", "DetA", "AssA")
     counts = ("identity_switches", "fragmentations", "misses", "false_alarms")
     return [
@@ -37,4 +39,5 @@ def evaluate_tracks(tracks: Path, dataset: Path, *, split: str = "test", target:
         f"{len(truth.boxes)} recordings, {score['frames']:,} labelled times, {score['truth_tracks']:,} objects with "
         f"{score['truth_boxes']:,} boxes, {score['tracks']:,} tracks with {score['tracked_boxes']:,}",
         ", ".join(f"{score[name]:,} {name.replace('_', ' ')}" for name in counts),
+        *([f"no file of tracks, so that all is missed: {some(without)}"] if without else []),
     ]

@@ -43,14 +43,17 @@ class EvtPipe:
             the recording ends.
 
     Raises:
-        InputError: if the bytes are no RAW recording, or there are none.
+        InputError: if the bytes are no RAW recording, or there are none; while reading, if the words of EVT2.1 turn out
+            to be in another order than the header says.
     """
 
     def __init__(self, pipe: Pipe, name: str = "stdin", *, is_stopped: Callable[[], bool] = lambda: False) -> None:
         self._pipe, self._is_stopped = pipe, is_stopped
         self._head, self._has_ended = b"", False
-        header = self._read_header(name)
-        coding = find_coding(header, self._head[header.length :][:LOOKED_AT], name=name)
+        self._name = name
+        self._header = header = self._read_header(name)
+        self._start = self._head[header.length :][:LOOKED_AT]
+        coding = find_coding(header, self._start, name=name)
         self.format, self._word, self._decode, self._state = coding
         self._up = int(self._state[OPTION]) if self.format == "EVT2.1" else 0
         self._head = self._head[header.length :]
@@ -71,10 +74,10 @@ class EvtPipe:
         lost, limits_hw = np.zeros(len(REASONS), np.int64), self.size_hw or (COORDINATES, COORDINATES)
         while True:
             words = np.frombuffer(held, self._word, len(held) // item)
-            done, stop = 0, len(words) if self._has_ended else self._settled(words)
-            while done < stop:
+            done = 0
+            while stop := len(words) - done if self._has_ended else self._settled(words[done:]):
                 read, count, _ = self._decode(
-                    words[done:], stop - done, AHEAD, self._state, lost, *limits_hw, *columns, *edges
+                    words[done:], stop, AHEAD, self._state, lost, *limits_hw, *columns, *edges
                 )
                 done += read
                 for reason, dropped in zip(REASONS, lost.tolist(), strict=True):
@@ -85,7 +88,11 @@ class EvtPipe:
             if self._has_ended:
                 self._sieve.drop("bytes of a last word cut off", len(held) % item)
                 return
-            held = held[done * item :] + self._read()
+            piece = self._read()
+            if len(self._start) < LOOKED_AT:
+                self._start += piece[: LOOKED_AT - len(self._start)]
+                find_coding(self._header, self._start, name=self._name)
+            held = held[done * item :] + piece
 
     def _settled(self, words: np.ndarray) -> int:
         """How many words can be decoded, whatever comes."""

@@ -23,7 +23,7 @@ from ..streaming.framing import Framing
 from ..tracking.association import DataAssociation
 from ..tracking.config import MOST_OVERLAP, USUAL
 from .backends import Backend, find_backends
-from .report import STAGES, Played, figures, peak_memory_bytes, surroundings
+from .report import STAGES, TOTAL, Played, figures, peak_memory_bytes, surroundings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +153,7 @@ def play(recording: Recording, backend: Backend, config: LatencyConfig, *, windo
         raise InputError(f"{recording.path} must have events, and has none. Does seqdet inspect show any?")
     table, (events, found_boxes) = np.array(seconds), np.sum(counts, axis=0)
     table[:, 0] = shared(table[:, 0], np.cumsum(pieces), np.array(counts)[:, 0])
-    table[:, 4] += table[:, :4].sum(axis=1)
+    table[:, TOTAL] += table[:, :TOTAL].sum(axis=1)
     return Played(table, int(events), int(found_boxes))
 
 

@@ -23,7 +23,8 @@ STAGES = ("decode", "tensor", "network", "boxes", "event to box", "track")
 """``decode``: all events of a window are read and cut once it has closed, as if they came in one packet; a piece of a
 file may hold many windows, which share its time by their events. ``boxes``: decoding, suppression and rows; an exported
 detector does the first two in ``network``. ``event to box`` is the sum of these, from the close of a window to its
-boxes. ``track``: identities, with the events of the window."""
+boxes, and how long the window waited for those before it. ``track``: identities, with the events of the window."""
+TOTAL = STAGES.index("event to box")
 PERCENTILES = (50, 95, 99)
 PACKAGES = ("seqdet", "numpy", "numba", "torch", "onnxruntime")
 LEGEND = """\
@@ -67,7 +68,8 @@ def figures(
 ) -> dict[str, Any]:
     """The figures of a backend; throughput is that of everything, tracking too."""
     seconds = np.concatenate([each.seconds for each in passes])
-    windows, work_s, events = len(seconds), float(seconds[:, 4:].sum()), sum(each.events for each in passes)
+    windows, events = len(seconds), sum(each.events for each in passes)
+    work_s = float(np.delete(seconds, TOTAL, axis=1).sum())
     ms = {
         stage: {f"p{n}": float(np.percentile(each, n)) for n in PERCENTILES}
         for stage, each in zip(stages, seconds.T[: len(stages)] * 1e3, strict=True)

@@ -151,7 +151,6 @@ def _open_events(
     assert step.input is not None
     if path == STDIN:
         recording, span_us = EvtPipe(cast(Pipe, sys.stdin.buffer), is_stopped=is_stopped), None
-        is_stopped = _never  # what came until then is looked at
         size_hw = recording.size_hw or config.size_hw
         if size_hw is None:
             raise InputError("the standard input must state the size of its sensor, and does not. Give --size_hw.")
@@ -161,7 +160,8 @@ def _open_events(
         span_us = None if found_us is None else found_us[1] - found_us[0] + 1
     detector = StreamingDetector(step, config.stream, sensor_hw=size_hw)
     tracker = _tracker(config, size_hw)
-    moments, fps, every = event_moments(recording.chunks(), detector, is_stopped), float(COUNTED_FPS), 1
+    moments = event_moments(recording.chunks(), detector, is_stopped, to_silence=path == STDIN)
+    fps, every = float(COUNTED_FPS), 1
     if config.stream.count is None:
         rate = 1e6 / (config.stream.step_us or step.input.window_us)
         every = max(1, math.ceil(rate / MOST_FPS))
@@ -169,10 +169,6 @@ def _open_events(
     return Input(
         moments, span_us, tracker, config.track_us, fps, every, "windows", lambda: recording.dropped + detector.dropped
     )
-
-
-def _never() -> bool:
-    return False
 
 
 def _open_pictures(step: Step, path: Path, config: PredictConfig, is_stopped: Callable[[], bool]) -> Input:

@@ -37,9 +37,16 @@ class Moment(NamedTuple):
 
 
 def event_moments(
-    chunks: Iterable[Events], detector: StreamingDetector, is_stopped: Callable[[], bool]
+    chunks: Iterable[Events], detector: StreamingDetector, is_stopped: Callable[[], bool], *, to_silence: bool = False
 ) -> Iterator[Moment]:
-    """Those of a recording, up to the window that it ends in, or in which ``is_stopped`` says that it ends."""
+    """Those of a recording, up to the window that it ends in, or that it is stopped in.
+
+    Args:
+        chunks: the events.
+        detector: of one stream, from its start.
+        is_stopped: ends the work after a window.
+        to_silence: only after one in which nothing happens, so that what came until then is looked at.
+    """
     read = takewhile(lambda _: not is_stopped(), chunks)
     closed = (found for events in read for found in detector.push(events))
     seen_us = NEVER
@@ -48,7 +55,7 @@ def event_moments(
         picture = partial(events_image, found.events, size_hw=detector.sensor_hw)
         yield Moment(found.start_us, found.end_us, found.boxes, found.events, found.events[first:], picture)
         seen_us = found.end_us
-        if is_stopped():
+        if is_stopped() and not (to_silence and len(found.events)):
             return
 
 

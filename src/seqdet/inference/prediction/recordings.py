@@ -31,6 +31,7 @@ from .outputs import Outputs
 
 log = logging.getLogger(__name__)
 NO_TRACKS = np.zeros(0, TRACKED_BOX)
+KINDS = "detections", "tracks"
 
 
 def predict_recordings(step: Step, path: Path, out: Path, config: PredictConfig) -> None:
@@ -52,8 +53,8 @@ def predict_recordings(step: Step, path: Path, out: Path, config: PredictConfig)
         Stopped: if Ctrl-C was pressed, or SIGTERM sent; what was found until then is in the files, which are whole.
     """
     found = find_inputs(step, path, config)
-    for kind in ("detections", "tracks") if config.track else ("detections",):
-        _write_classes(out / kind, step.classes)
+    for kind in KINDS[: 1 + config.track]:
+        _check_classes(out / kind, step.classes)
     failed = []
     with stop_on_signals("this window") as is_stopped:
         for n, (each, place) in enumerate(found, 1):
@@ -72,14 +73,12 @@ def predict_recordings(step: Step, path: Path, out: Path, config: PredictConfig)
         raise InputError(failed[0] + of)
 
 
-def _write_classes(folder: Path, names: tuple[str, ...]) -> None:
-    """Name the classes of all that is in the folder, unless it has others."""
+def _check_classes(folder: Path, names: tuple[str, ...]) -> None:
+    """Refuse a folder of other classes."""
     if (folder / CLASSES_FILE).exists() and (others := read_classes(folder)) != names:
         raise InputError(
             f"{folder} must be of the classes {', '.join(names)}, and is of {', '.join(others)}. Name another folder."
         )
-    make_folder(folder)
-    write_classes(folder, names)
 
 
 def _predict(
@@ -98,6 +97,8 @@ def _predict(
         source = open_input(step, path, config, is_stopped_or_waits, stack)
         outputs = stack.enter_context(Outputs(out, place, has_tracks=config.track))
         settled.append(outputs)
+        for kind in KINDS[: 1 + config.track]:
+            write_classes(out / kind, step.classes)
         total = None if source.span_us is None else source.span_us / 1e6
         left = "{percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s [{elapsed}<{remaining}{postfix}]"
         layout = "{desc}: " + (left if total else "{n:.1f} s [{elapsed}{postfix}]")

@@ -97,9 +97,10 @@ class StreamingDetector:
             InputError: if an event is outside of the sensor; then none was taken.
         """
         check_inside(events, self.sensor_hw)
-        lane, kept = self._lane(stream), self._view.inside(events)
+        lane, kept = self._lane(stream), events
         for each in lane.filters:
             kept = each.keep(kept)
+        kept = self._view.inside(kept)
         if lane.windows is None and len(kept):
             length_us = self._framing.shown.window_us
             lane.start_us = (int(kept.t[0]) - self.config.lateness_us) // length_us * length_us

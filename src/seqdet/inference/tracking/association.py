@@ -1,7 +1,7 @@
 """Identities for detections, by association: which detection of now is which track of before.
 
 The data association that the Metavision SDK documents (``DataAssociation`` in
-https://docs.prophesee.ai/stable/api/python/ml/bindings.html), with its parameters and their defaults. Numpy alone.
+https://docs.prophesee.ai/stable/api/python/ml/bindings.html), with its parameters and their defaults. Without torch.
 """
 
 from __future__ import annotations
