@@ -168,6 +168,9 @@ def test_a_folder_of_detections_that_lists_its_classes_is_scored_by_these(datase
     said = evaluate_files(found, dataset)
     assert said[0].startswith("AP 1.000")
     assert any(line.startswith("AP by class: pedestrian 1.000 (4 boxes)") for line in said)
+    one = evaluate_files(found / "a_bbox.npy", dataset)
+    assert any(line.startswith("AP by class: pedestrian ") for line in one)
+    assert not any("car" in line for line in one if line.startswith("AP by class"))
     (found / "label_map_dictionary.json").write_text('{"0": "tram"}')
     with pytest.raises(InputError, match="classes must be among car, pedestrian; got 'tram'"):
         evaluate_files(found, dataset)

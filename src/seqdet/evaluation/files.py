@@ -88,14 +88,15 @@ def truth_of(paths: Mapping[str, Path], class_names: tuple[str, ...]) -> Truth:
 
 
 def of_classes(truth: Truth, detections: Path) -> Truth:
-    """The truth by the class indices of a folder of detections, where that has a ``label_map_dictionary.json``.
+    """The truth by the class indices of detections, where their folder has a ``label_map_dictionary.json``.
 
     Raises:
         InputError: if that names a class that the data set does not have.
     """
-    if not (detections / CLASSES_FILE).is_file():
+    folder = detections if detections.is_dir() else detections.parent
+    if not (folder / CLASSES_FILE).is_file():
         return truth
-    return truth.mapped(map_classes(truth.class_names, read_classes(detections)))
+    return truth.mapped(map_classes(truth.class_names, read_classes(folder)))
 
 
 def read_detections(path: Path) -> dict[str, np.ndarray]:

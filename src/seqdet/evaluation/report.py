@@ -44,7 +44,7 @@ def evaluate_files(
     """Score files of detections; the lines to print.
 
     Args:
-        detections: file or folder, see ``read_detections``; where a folder lists classes, only these are scored.
+        detections: file or folder, see ``read_detections``; where the folder lists classes, only these are scored.
         dataset: folder, see ``read_truth``.
         protocol: ``name@version``, or a name, whose newest version it is.
         split: of the dataset.

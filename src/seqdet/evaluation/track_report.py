@@ -18,7 +18,7 @@ def evaluate_tracks(tracks: Path, dataset: Path, *, split: str = "test", target:
     """Score files of tracks; the lines to print.
 
     Args:
-        tracks: file or folder, see ``read_detections``; where a folder lists classes, only these are scored.
+        tracks: file or folder, see ``read_detections``; where the folder lists classes, only these are scored.
         dataset: folder whose labels have tracks, see ``read_truth``.
         split: of the dataset.
         target: JSON file for all figures.
@@ -26,7 +26,7 @@ def evaluate_tracks(tracks: Path, dataset: Path, *, split: str = "test", target:
     Raises:
         InputError: if a file is missing, they do not belong together, or the extra ``track`` is not installed.
     """
-    truth = of_classes(read_truth(dataset, split=split), tracks if tracks.is_dir() else tracks.parent)
+    truth = of_classes(read_truth(dataset, split=split), tracks)
     found = read_detections(tracks)
     score = score_tracks(truth.boxes, found, labelled_us=truth.labelled_us, tolerance_us=TOLERANCE_US)
     if target:
