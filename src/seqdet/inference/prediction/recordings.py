@@ -56,7 +56,7 @@ def predict_recordings(step: Step, path: Path, out: Path, config: PredictConfig)
     for kind in KINDS[: 1 + config.track]:
         _check_classes(out / kind, step.classes)
     failed = []
-    with stop_on_signals("this window") as is_stopped:
+    with stop_on_signals("what came until now" if path == STDIN else "this window") as is_stopped:
         for n, (each, place) in enumerate(found, 1):
             title = f"{n} of {len(found)}, {place.name}" if len(found) > 1 else place.name
             try:
