@@ -57,6 +57,7 @@ def refusal(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["evaluate", "{tmp}/a.npy", "{tmp}", "--detections", "{tmp}/b"], "--detections must be given for a run alone"),
         (["evaluate", "{tmp}", "--tracks"], "--tracks must go with files of tracks, a dataset, and at most --split"),
         (["evaluate", "{tmp}/a.npy", "{tmp}", "--tracks", "--protocol", "coco"], "a dataset, and at most --split and"),
+        (["evaluate", "{tmp}/a.npy", "{tmp}", "--tracks", "--events", "false"], "a dataset, and at most --split and"),
         (["inspect", "{tmp}/none.raw"], "none.raw must be a recording, and there is no such file."),
         (["inspect", "{tmp}/none.raw", "--plot", "a.jpg"], "--plot must name a .png file, got a.jpg."),
         (["precompute", "{tmp}/none.raw"], "--out must name the folder of the tensor files"),

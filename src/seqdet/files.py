@@ -18,7 +18,7 @@ except ImportError:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path | str) -> Iterator[Path]:
     """Lend a temporary name beside ``path``; what is written there takes its place when the block ends well.
 
     Otherwise it vanishes, and what stood at ``path`` before stays.
@@ -26,6 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         InputError: if the folder is missing or cannot be written, the disk is full, or ``path`` is a folder.
     """
+    path = Path(path)
     path = path.resolve() if path.is_symlink() else path  # a link stays one
     temporary = path.parent / f".{os.getpid()}.{path.name}"
     try:

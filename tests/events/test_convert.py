@@ -59,6 +59,13 @@ def test_the_answer_counts_the_edges_that_the_target_cannot_hold(path, tmp_path,
     assert ("20 trigger edges, for which" in text) == (not kept)
 
 
+@pytest.mark.parametrize("target", ["b.raw", "b.dat", "b.npz", "b.hdf5"])
+def test_a_target_may_be_a_string(path, tmp_path, target):
+    with open_recording(str(path)) as opened:
+        done = convert(opened, str(tmp_path / target))
+    assert done.events == len(read(tmp_path / target)[0]) == 1000
+
+
 @pytest.mark.parametrize(
     ("start", "duration", "edges", "events"),
     [

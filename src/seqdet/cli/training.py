@@ -72,7 +72,7 @@ def evaluate_results(
     if tracks:
         from ..evaluation.track_report import evaluate_tracks
 
-        if dataset is None or protocol or compare or bootstrap or detections:
+        if dataset is None or protocol or compare or bootstrap or detections or not events:
             raise InputError("--tracks must go with files of tracks, a dataset, and at most --split and --figures.")
         log.info("\n".join(evaluate_tracks(path, dataset, split=split, target=figures)))
         return

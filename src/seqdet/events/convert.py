@@ -54,7 +54,7 @@ class Converted(NamedTuple):
 
 def convert(
     recording: Recording,
-    target: Path,
+    target: Path | str,
     *,
     encoding: str | None = None,
     start_us: int | None = None,
@@ -82,8 +82,8 @@ def convert(
             part, or the file cannot be written.
     """
     if encoding is None:
-        check_choice(target.suffix, FORMATS, "the ending of the file's name")
-        encoding = FORMATS[target.suffix]
+        check_choice(Path(target).suffix, FORMATS, "the ending of the file's name")
+        encoding = FORMATS[Path(target).suffix]
     check_choice(encoding, WRITERS, "encoding")
     if duration_us is not None:
         check_at_least(duration_us, 1, "duration_us")

@@ -23,7 +23,7 @@ LONGEST_LEAP = 1 << 24  # rows of the index
 
 
 def write_hdf5(
-    path: Path,
+    path: Path | str,
     chunks: Iterable[Events],
     *,
     size_hw: tuple[int, int],

@@ -169,7 +169,7 @@ class RowPieces:
                 left = left - count if count == wanted else 0
 
 
-def write_npz(path: Path, chunks: Iterable[Events], *, size_hw: tuple[int, int]) -> None:
+def write_npz(path: Path | str, chunks: Iterable[Events], *, size_hw: tuple[int, int]) -> None:
     """Write events as they come: arrays t, x, y, p, ``size_hw`` and ``format_version``, not compressed.
 
     Columns wait in temporary files beside ``path``: twice the space is needed for a while.
@@ -178,7 +178,7 @@ def write_npz(path: Path, chunks: Iterable[Events], *, size_hw: tuple[int, int])
         InputError: if an event lies outside the sensor, or as ``replacing`` does.
     """
     with replacing(path) as temporary, ExitStack() as stack:
-        folder = path.parent if path.parent.is_dir() else None
+        folder = temporary.parent if temporary.parent.is_dir() else None
         columns = {name: stack.enter_context(tempfile.TemporaryFile(dir=folder)) for name in COLUMNS}
         count = 0
         for events in chunks:

@@ -23,7 +23,7 @@ HIGH, LOW, ROW = range(3)  # the places in the state of the encoders; -1 before 
 
 
 def write_evt2(
-    path: Path, chunks: Iterable[Events], *, size_hw: tuple[int, int], triggers: Triggers | None = None
+    path: Path | str, chunks: Iterable[Events], *, size_hw: tuple[int, int], triggers: Triggers | None = None
 ) -> None:
     """Write a RAW recording in EVT2: 4 bytes an event, whatever is in it. Times loop at 2^34 us, 4.8 hours.
 
@@ -43,7 +43,7 @@ def write_evt2(
 
 
 def write_evt3(
-    path: Path, chunks: Iterable[Events], *, size_hw: tuple[int, int], triggers: Triggers | None = None
+    path: Path | str, chunks: Iterable[Events], *, size_hw: tuple[int, int], triggers: Triggers | None = None
 ) -> None:
     """Write a RAW recording in EVT3: 2 to 8 bytes an event, fewer in dense rows. Times loop at 2^24 us, 16.8 s.
 
@@ -54,7 +54,7 @@ def write_evt3(
     _write(path, header, _encoded(_in_order(events), _encode_evt3, words_per_event=4, dtype=np.uint16))
 
 
-def write_dat(path: Path, chunks: Iterable[Events], *, size_hw: tuple[int, int]) -> None:
+def write_dat(path: Path | str, chunks: Iterable[Events], *, size_hw: tuple[int, int]) -> None:
     """Write a DAT recording, events of type 12: 8 bytes an event. Times loop at 2^32 us, 71.6 minutes.
 
     Read back, times are the same but for a multiple of that: the loops before the first event. See ``write_evt2``.
@@ -84,7 +84,7 @@ def _checked(size_hw: tuple[int, int], largest: int) -> tuple[int, int]:
     return size_hw
 
 
-def _write(path: Path, header: bytes, pieces: Iterable[np.ndarray]) -> None:
+def _write(path: Path | str, header: bytes, pieces: Iterable[np.ndarray]) -> None:
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(header)
         for piece in pieces:
