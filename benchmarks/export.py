@@ -3,10 +3,11 @@
 python benchmarks/export.py runs/demo                     # a table on the terminal
 python benchmarks/export.py runs/demo --size-hw 240 304 --json out.json
 
-Frames to detections, batch 1, decoding and suppression included. All variants take turns, so that whatever else the
-machine does meets them alike. One thread each: more would wait for those of the others, which go on spinning for a
-while. The FLOPs of the network are counted by torch; beside them stands the rate of torch's 2048 x 2048 matrix product
-and that of a 3x3 convolution of 128 channels on 64 x 64 pixels, in float32, measured in the same turns.
+Frames to detections, batch 1, decoding and suppression included. All variants take turns of 25 windows, so that
+whatever else the machine does meets them alike; the first 5 of a turn do not count, as the threads of the variant
+before go on spinning for a while, and hold the cores. The FLOPs of the network are counted by torch; beside them stands
+the rate of torch's 2048 x 2048 matrix product and that of a 3x3 convolution of 128 channels on 64 x 64 pixels, in
+float32, measured in the same turns.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from seqdet.inference.steps.loading import load_step
 from seqdet.inference.steps.onnx_step import OnnxStep
 from seqdet.inference.steps.step import Step
 
+UNCOUNTED, COUNTED = 5, 20  # windows at the begin of a turn, and after it
+
 
 def playing(step: Step, frames: np.ndarray) -> Callable[[], None]:
     """A function that takes the next window, in a stream that has begun."""
@@ -44,15 +47,16 @@ def playing(step: Step, frames: np.ndarray) -> Callable[[], None]:
     return window
 
 
-def seconds_of(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds of every call of each function but the first ten, called in turns."""
+def seconds_of(functions: dict[str, Callable[[], object]], turns: int) -> dict[str, np.ndarray]:
+    """Seconds of the counted calls of each function; the first turn of each warms it up."""
     seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for round_ in range(rounds + 10):
+    for turn in range(turns + 1):
         for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            if round_ >= 10:
-                seconds[name].append(time.perf_counter() - start)
+            for call in range(UNCOUNTED + COUNTED):
+                start = time.perf_counter()
+                function()
+                if turn and call >= UNCOUNTED:
+                    seconds[name].append(time.perf_counter() - start)
     return {name: np.array(each) for name, each in seconds.items()}
 
 
@@ -61,7 +65,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("--size-hw", type=int, nargs=2, help="of the frames, if not the run's; then without int8")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch, and of ONNX Runtime")
-    parser.add_argument("--rounds", type=int, default=200, help="turns of each variant")
+    parser.add_argument("--turns", type=int, default=10, help="of each variant")
     parser.add_argument("--compiled", action="store_true", help="torch.compile too, which takes minutes")
     parser.add_argument("--json", type=Path, help="also write the rows here")
     args = parser.parse_args()
@@ -89,7 +93,7 @@ def main() -> None:
     first, second = torch.randn(2, 2048, 2048)
     pixels, kernel = torch.randn(1, 128, 66, 66), torch.randn(128, 128, 3, 3)
     bounds = {"matrix product": lambda: torch.mm(first, second), "convolution": lambda: torch.conv2d(pixels, kernel)}
-    seconds = seconds_of({**functions, **bounds}, args.rounds)
+    seconds = seconds_of({**functions, **bounds}, args.turns)
     product_rate = 2 * 2048**3 / seconds.pop("matrix product").min()
     convolution_rate = 2 * 9 * 128**2 * 64**2 / seconds.pop("convolution").min()
     flops, plain = counter.get_total_flops(), seconds["eager float32"]
