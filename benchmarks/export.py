@@ -62,7 +62,7 @@ def seconds_of(functions: dict[str, Callable[[], object]], turns: int) -> dict[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="folder of a run")
+    parser.add_argument("run", type=Path, nargs="?", default=Path("runs/demo"), help="folder of a run")
     parser.add_argument("--size-hw", type=int, nargs=2, help="of the frames, if not the run's; then without int8")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch, and of ONNX Runtime")
     parser.add_argument("--turns", type=int, default=10, help="of each variant")

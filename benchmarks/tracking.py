@@ -14,10 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -71,11 +73,13 @@ def followed(parts: Labelled, make: Callable[[], Tracker], *, apart: bool) -> tu
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="folder of a run")
+    parser.add_argument("run", type=Path, nargs="?", default=Path("runs/demo"), help="folder of a run")
     parser.add_argument("--frames", type=int, help="of a video of moving digits, if not as in the run")
     parser.add_argument("--score", type=float, default=0.3, help="least score of a detection")
     parser.add_argument("--json", type=Path, help="also write the rows here")
     args = parser.parse_args()
+    if find_spec("trackers") is None:
+        sys.exit("The scores need the extra track: pip install 'seqdet[track]'")
 
     data = read_config(args.run / "config.yaml").data
     if args.frames:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -33,6 +35,24 @@ def test_help_waits_for_no_large_library(args):
     answer = subprocess.run([sys.executable, "-c", HELP.format(args=args)], capture_output=True, text=True, check=True)
     assert answer.stdout.startswith("usage: seqdet")
     assert answer.stdout.splitlines()[-1] == "loaded:"
+
+
+class Parsed(Exception):
+    """A script has understood its arguments."""
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_a_benchmark_needs_no_arguments(script, monkeypatch):
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_only(self):
+        raise Parsed(parse(self))
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    monkeypatch.syspath_prepend(script.parent)
+    with pytest.raises(Parsed):
+        runpy.run_path(str(script), run_name="__main__")
 
 
 @pytest.fixture(scope="module")

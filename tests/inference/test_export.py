@@ -160,10 +160,21 @@ def test_int8_quantises_the_convolutions_and_keeps_the_rest(detector, exported, 
     kinds = {each.name: each.data_type for each in model.graph.initializer}
     weights = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
     scales = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
-    assert weights
-    assert all(kinds[scales[name]] == onnx.TensorProto.INT8 for name in weights)
+    plain = [name for name in weights if name not in scales]
+    assert sorted(name.removeprefix("detector.backbone.stem.")[0] for name in plain) == ["0", "1", "1", "1"]
+    assert all(kinds[scales[name]] == onnx.TensorProto.INT8 for name in set(weights) - set(plain))
     wanted, found = step.raw(windows[0])[-1], small.raw(windows[0])[-1]
     assert np.corrcoef(wanted.ravel(), found.ravel())[0, 1] > 0.9
+
+
+def test_int8_sees_small_counts_beside_a_large_one(detector, exported, tmp_path):
+    windows = frames_of(detector, 1, 6) > 0
+    calibration = windows[:, 0].astype(np.uint8)
+    calibration[:, :, 0, 0] = 255
+    path = tmp_path / "int8.onnx"
+    path.write_bytes(sealed(quantized(onnx.load(exported), OnnxStep(exported), [calibration]).SerializeToString()))
+    wanted, found = (OnnxStep(each).raw(windows[0].astype(np.uint8))[-1].ravel() for each in (exported, path))
+    assert np.corrcoef(wanted, found)[0, 1] > 0.9995
 
 
 def test_int8_needs_frames(exported):

@@ -12,12 +12,15 @@ import numpy as np
 from ...checks import InputError
 from ..steps.onnx_step import OnnxStep
 
+FIRST = 4
+"""Convolutions at the input that stay float32: the frames' few large counts would leave the many small ones no bits."""
+
 
 def quantized(model: Any, step: OnnxStep, sequences: Iterable[np.ndarray]) -> Any:
-    """The ONNX model with the inputs, outputs and weights of its convolutions in eight bits; the memory stays float32.
+    """The ONNX model with the inputs, outputs and weights of its convolutions but the first in eight bits.
 
-    Every number gets the range that it has over the sequences (static quantisation after training; for the arithmetic
-    see Jacob et al., arXiv 1712.05877).
+    The memory stays float32. Every number gets the range that it has over the sequences (static quantisation after
+    training; for the arithmetic see Jacob et al., arXiv 1712.05877).
 
     Args:
         model: in float32; it is changed.
@@ -33,6 +36,7 @@ def quantized(model: Any, step: OnnxStep, sequences: Iterable[np.ndarray]) -> An
 
     add_pre_process_metadata(model)  # its constants are folded, and shapes known, already
     settings: dict[str, Any] = {"calibration_data_reader": _Inputs(step, sequences), "per_channel": True}
+    settings["nodes_to_exclude"] = [node.name for node in model.graph.node if node.op_type == "Conv"][:FIRST]
     kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8, "op_types_to_quantize": ["Conv"]}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

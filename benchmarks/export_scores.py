@@ -1,0 +1,89 @@
+"""What does an exported detector find, in every precision, beside PyTorch?
+
+python benchmarks/export_scores.py runs/demo
+python benchmarks/export_scores.py runs/events --json out.json
+
+The held-out recordings of the run, frame by frame, by COCO over the labelled frames, and the AP of the objects that are
+the slowest by their labels, where these have identities: what makes few events needs the memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnxruntime
+import torch
+
+from seqdet.config_files import read_config
+from seqdet.data.loading import evaluation_loader
+from seqdet.evaluation.breakdown import breakdowns
+from seqdet.evaluation.coco import CocoEvaluator
+from seqdet.inference.evaluating.held_out import HeldOut
+from seqdet.inference.evaluating.labelled import LabelledFrames
+from seqdet.inference.exporting.export import export_run
+from seqdet.inference.steps.loading import load_step
+from seqdet.inference.steps.onnx_step import OnnxStep
+from seqdet.inference.steps.step import Found, State, Step
+from seqdet.structures import Boxes, Clip
+
+SCORE = 0.01
+SLOWEST = "speed, px/s"
+
+
+def found_in(step: Step, clip: Clip, state: State | None) -> tuple[list[Boxes], State | None]:
+    """What a step finds in a clip, in (t, b) order, and its memory after it."""
+    goes_on = ~clip.is_first.numpy()[:, None, None, None]
+    state = state and tuple(np.asarray(each) * goes_on for each in state)
+    found: list[Found] = []
+    for frames in clip.frames.numpy():
+        here, state = step(frames, state)
+        found += here
+    return [Boxes(*map(torch.from_numpy, each)) for each in found], state
+
+
+def scores(step: Step, data: HeldOut) -> dict[str, float]:
+    """AP, AP50, and AP of the slowest where labels tell of speed."""
+    evaluator, labelled = CocoEvaluator(step.classes), LabelledFrames(data.scale_xy)
+    state = None
+    for clip in evaluation_loader(data.config.data, data.split):
+        boxes, state = found_in(step, clip, state)
+        evaluator.add(clip.labelled(clip.boxes), clip.labelled(boxes))
+        labelled.add(clip, boxes)
+    frames, parts = labelled.joined(step.classes)
+    bins = breakdowns(frames, parts.truth).get(SLOWEST, [])
+    computed = evaluator.compute()
+    slowest = bins[0].AP if bins else None
+    return {"AP": computed.AP, "AP50": computed.AP50, "AP_slowest": float("nan") if slowest is None else slowest}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, nargs="?", default=Path("runs/demo"), help="folder of a run")
+    parser.add_argument("--json", type=Path, help="also write the rows here")
+    args = parser.parse_args()
+
+    data = HeldOut(read_config(args.run / "config.yaml"), "test")
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}")
+    print(f"{args.run}: {len(data.names)} recordings\n\n{'':>8} {'AP':>7} {'AP50':>7} {'AP slowest':>11} {'MB':>6}")
+    rows = []
+    with TemporaryDirectory() as folder:
+        for name in ("eager", "float32", "float16", "int8"):
+            path = args.run / "detector.safetensors" if name == "eager" else Path(folder) / f"{name}.onnx"
+            if name != "eager":
+                export_run(args.run, path, precision=name, score=SCORE)
+            step = load_step(path, score=SCORE, device="cpu") if name == "eager" else OnnxStep(path)
+            row = {"variant": name, **scores(step, data), "MB": path.stat().st_size / 1e6}
+            rows.append(row)
+            print("{variant:>8} {AP:>7.3f} {AP50:>7.3f} {AP_slowest:>11.3f} {MB:>6.1f}".format(**row), flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
