@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -88,8 +89,9 @@ def by_dataset(config: DatasetConfig, workers: int) -> int:
 
 def by_h5py(path: Path) -> int:
     with h5py.File(path) as file:
+        data: Any = file["data"]
         for first in range(0, WINDOWS, CLIP):
-            torch.from_numpy(file["data"][first : first + CLIP])
+            torch.from_numpy(data[first : first + CLIP])
     return WINDOWS
 
 
@@ -102,7 +104,7 @@ def by_bytes(path: Path) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     args = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, h5py {h5py.version.version}")

@@ -93,7 +93,7 @@ def copy(events: Events) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=20_000_000, help="about how many, in each recording")
     parser.add_argument("--repeats", type=int, default=5, help="the best of so many is shown")
     parser.add_argument("--json", type=Path, help="also write the rows here")

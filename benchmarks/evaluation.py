@@ -99,7 +99,7 @@ def timed(function: Callable[..., tuple[list[float], float]], *args: Any) -> tup
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument("--targets", type=int, default=20, help="truth boxes per frame")
     parser.add_argument("--guesses", type=int, default=100, help="detections per frame")

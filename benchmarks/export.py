@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -61,7 +62,7 @@ def seconds_of(functions: dict[str, Callable[[], object]], turns: int) -> dict[s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="?", default=Path("runs/demo"), help="folder of a run")
     parser.add_argument("--size-hw", type=int, nargs=2, help="of the frames, if not the run's; then without int8")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch, and of ONNX Runtime")
@@ -71,7 +72,7 @@ def main() -> None:
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
-    loaded = load_step(args.run, device="cpu")
+    loaded: Any = load_step(args.run, device="cpu")
     size_hw = tuple(args.size_hw) if args.size_hw else None
     with TemporaryDirectory() as folder:
         exported = {}

@@ -46,7 +46,7 @@ def found_in(step: Step, clip: Clip, state: State | None) -> tuple[list[Boxes], 
     return [Boxes(*map(torch.from_numpy, each)) for each in found], state
 
 
-def scores(step: Step, data: HeldOut) -> dict[str, float]:
+def scores(step: Step, data: HeldOut) -> dict[str, float | None]:
     """AP, AP50, and AP of the slowest where labels tell of speed."""
     evaluator, labelled = CocoEvaluator(step.classes), LabelledFrames(data.scale_xy)
     state = None
@@ -57,12 +57,11 @@ def scores(step: Step, data: HeldOut) -> dict[str, float]:
     frames, parts = labelled.joined(step.classes)
     bins = breakdowns(frames, parts.truth).get(SLOWEST, [])
     computed = evaluator.compute()
-    slowest = bins[0].AP if bins else None
-    return {"AP": computed.AP, "AP50": computed.AP50, "AP_slowest": float("nan") if slowest is None else slowest}
+    return {"AP": computed.AP, "AP50": computed.AP50, "AP_slowest": bins[0].AP if bins else None}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="?", default=Path("runs/demo"), help="folder of a run")
     parser.add_argument("--json", type=Path, help="also write the rows here")
     args = parser.parse_args()
@@ -80,7 +79,8 @@ def main() -> None:
             step = load_step(path, score=SCORE, device="cpu") if name == "eager" else OnnxStep(path)
             row = {"variant": name, **scores(step, data), "MB": path.stat().st_size / 1e6}
             rows.append(row)
-            print("{variant:>8} {AP:>7.3f} {AP50:>7.3f} {AP_slowest:>11.3f} {MB:>6.1f}".format(**row), flush=True)
+            figures = ("-" if row[key] is None else f"{row[key]:.3f}" for key in ("AP", "AP50", "AP_slowest"))
+            print("{:>8} {:>7} {:>7} {:>11} {:>6.1f}".format(name, *figures, row["MB"]), flush=True)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2) + "\n")
 

@@ -30,7 +30,7 @@ def frames_per_second(config: DataConfig, *, workers: int, steps: int) -> float:
     dataset = MovingDigits(config.digits, "train", clip_length=config.clip_length, seed=config.seed)
     playlist = schedule(dataset.clip_counts, config.lanes)[: steps + 1]
     loader = DataLoader(dataset, batch_sampler=playlist, num_workers=workers, collate_fn=Clip.collate)
-    batches, ticks = iter(loader), []
+    batches, ticks, frames = iter(loader), [], 0
     for _ in playlist:
         frames = next(batches).frames.shape[:2].numel()
         ticks.append(time.perf_counter())
@@ -40,7 +40,7 @@ def frames_per_second(config: DataConfig, *, workers: int, steps: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--training-rate", type=float, default=100.0, help="frames/s that training takes")
     parser.add_argument("--json", type=Path, help="also write the rows here")
     args = parser.parse_args()

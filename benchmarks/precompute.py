@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import h5py
 import hdf5plugin
@@ -96,8 +97,9 @@ def store(path: Path, frames: np.ndarray, chunk: int, name: str) -> None:
 
 def load(path: Path, buffer: np.ndarray, windows: int) -> None:
     with h5py.File(path) as file:
+        data: Any = file["data"]
         for first in range(0, windows, len(buffer)):
-            file["data"].read_direct(buffer, np.s_[first : first + len(buffer)])
+            data.read_direct(buffer, np.s_[first : first + len(buffer)])
 
 
 def layouts(count: int, folder: Path, windows: int = 48, clip: int = 12) -> list[dict[str, object]]:
@@ -174,7 +176,7 @@ def hour(folder: Path, count: int = 5000) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     parser.add_argument("--seconds", type=int, default=20, help="of dense recordings; the sparse are 3 times as long")
     parser.add_argument("--hour", action="store_true", help="also an hour of events: minutes, and 5 GB of disk")

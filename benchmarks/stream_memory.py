@@ -19,6 +19,7 @@ from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -47,7 +48,8 @@ def write_model(path: Path) -> None:
 
     detector = build_detector(ModelConfig(in_channels=10, base=1, channels=8))
     detector.input = InputConfig("stacked_histogram", {"bins": 5}, WINDOW_US, (SIDE, SIDE), (SIDE, SIDE))
-    torch.nn.init.zeros_(detector.head.classes[-1].bias)
+    bias: Any = detector.head.classes[-1].bias
+    torch.nn.init.zeros_(bias)
     export(detector, path)
 
 
@@ -61,7 +63,7 @@ def second() -> Events:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, default=1.0, help="of stream")
     parser.add_argument("--json", type=Path, help="also write the rows here")
     args = parser.parse_args()

@@ -72,7 +72,7 @@ def followed(parts: Labelled, make: Callable[[], Tracker], *, apart: bool) -> tu
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="?", default=Path("runs/demo"), help="folder of a run")
     parser.add_argument("--frames", type=int, help="of a video of moving digits, if not as in the run")
     parser.add_argument("--score", type=float, default=0.3, help="least score of a detection")

@@ -53,14 +53,14 @@ def training_step(
             losses, after = detector.loss(clip, state)
         state = detach(after)
         optimizer.zero_grad()
-        sum(losses.values()).backward()
+        torch.stack(list(losses.values())).sum().backward()
         torch.nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
         optimizer.step()
 
     return step
 
 
-def matrix_product() -> Callable[[], None]:
+def matrix_product() -> Callable[[], torch.Tensor]:
     """A function that multiplies two 2048 x 2048 bfloat16 matrices."""
     first, second = torch.randn(2, 2048, 2048).bfloat16()
     return lambda: torch.mm(first, second)
@@ -79,7 +79,7 @@ def fastest(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=12, help="turns of each variant")
     parser.add_argument(
         "--frames", type=int, nargs=2, metavar=("T", "B"), help="clip length and lanes, if not the recipe's"
@@ -94,7 +94,7 @@ def main() -> None:
         digits = replace(data.digits, **sizes)
         data = replace(data, clip_length=length, lanes=lanes, digits=digits)
     dataset = open_split(data, "train")
-    clip = next(iter(TrainingLoader(dataset, TrainingOrder(data, dataset.clip_counts, steps=1), workers=0)))
+    clip = next(iter(TrainingLoader(dataset, TrainingOrder(data, dataset.weights, steps=1), workers=0)))
     frames = data.clip_length * data.lanes
     steps = {
         name: training_step(clip, is_bfloat16=is_bfloat16, is_channels_last=is_channels_last)
