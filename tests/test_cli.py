@@ -135,6 +135,10 @@ def test_options_are_understood_as_people_write_them():
     words = ["precompute", "-o", "out", "a.raw", "b.raw", "--max-duration", "5", "--dry-run", "--to-hw=[3,4]"]
     expected = ["precompute", '["a.raw", "b.raw"]', "--out", "out", "--max_duration_us", "5", "--dry_run=true"]
     assert cli.spelt(words) == [*expected, "--to_hw=[3,4]"]
+    words = ["predict", "model.onnx", "a.raw", "b.raw", "-o", "out", "--track", "c.raw"]
+    expected = ["predict", "model.onnx", '["a.raw", "b.raw", "c.raw"]', "--out", "out", "--track=true"]
+    assert cli.spelt(words) == expected
+    assert cli.spelt(["predict", "run", "-", "-o", "out"]) == ["predict", "run", '["-"]', "--out", "out"]
     assert cli.spelt(["simulate", "-o", "a.raw", "b.mp4"]) == ["simulate", "frames", "--out", "a.raw", "b.mp4"]
     assert cli.spelt(["evaluate", "a.npy", "b"]) == ["evaluate", "a.npy", "--dataset", "b"]
     assert cli.spelt(["import", "a", "b", "--from", "voc"]) == ["import", "a", "b", "--source", "voc"]

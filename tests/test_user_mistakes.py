@@ -551,7 +551,7 @@ IMPORTS = {
         "a.csv",
         "frame,x,y,w,h\n1,1,1,9,9\n",
         [],
-        "Give --label_rate, how many of them a second",
+        "Give --label-rate, how many of them a second",
     ),
     "frames as times": ("a.csv", "t,x,y,w,h\n1,1,1,9,9\n2,1,1,9,9\n3,1,1,9,9\n", [], "or numbers of frames?"),
     "numbers without names": ("a.csv", "t,x,y,w,h,class_id\n9,1,1,9,9,3\n", [], "Give --classes, or put a classes.txt"),

@@ -9,6 +9,7 @@ from .checks import InputError
 from .config import DataConfig, DigitsConfig, EventDigitsConfig, ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
+    from .events.array import Events
     from .events.files import open_recording
     from .inference.evaluating.evaluate import evaluate
     from .inference.steps.loading import load_step
@@ -28,6 +29,7 @@ __all__ = [
     "Detector",
     "DigitsConfig",
     "EventDigitsConfig",
+    "Events",
     "InputError",
     "ModelConfig",
     "StreamConfig",
@@ -47,6 +49,7 @@ _HOMES = {
     "Boxes": "structures",
     "Clip": "structures",
     "Detector": "models.detector",
+    "Events": "events.array",
     "StreamConfig": "inference.streaming.config",
     "StreamingDetector": "inference.streaming.detector",
     "build_detector": "models.zoo",

@@ -52,6 +52,25 @@ def test_a_video_has_its_pictures_and_the_times_of_its_timestamps_from_the_first
     assert (np.array([picture for picture, _ in read]) == frames).all()
 
 
+def test_a_video_that_players_turn_is_turned(tmp_path):
+    frames = pictures(3)
+    with av.open(tmp_path / "a.mp4", "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        for picture in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    content = (tmp_path / "a.mp4").read_bytes()
+    matrix = content.index(b"tkhd") + 44  # ISO/IEC 14496-12: after the type of the box, 40 bytes of other fields
+    turned = np.array([0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30], ">i4").tobytes()  # a quarter to the right
+    (tmp_path / "a.mp4").write_bytes(content[:matrix] + turned + content[matrix + 36 :])
+    found = [picture for picture, _ in read_frames(tmp_path / "a.mp4")]
+    assert len(found) == 3
+    for picture, frame in zip(found, frames, strict=True):
+        assert picture.shape == (32, 24, 3)
+        assert np.abs(picture.astype(int) - np.rot90(frame, -1)).mean() < 20
+
+
 def test_fps_replaces_the_timestamps_of_a_video(tmp_path):
     path = write(tmp_path / "some.mkv", pictures(4), times_ms=[0, 40, 80, 120])
     assert [time for _, time in read_frames(path, fps=3000)] == [0, 333, 667, 1000]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import copy
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -169,25 +171,30 @@ def test_a_file_runs_without_torch(exported, step):
     assert float(total) == pytest.approx(scores.sum(), rel=1e-5)
 
 
-def test_the_script_of_the_page_finds_the_same_without_torch_or_seqdet(exported, step, tmp_path):
+@pytest.mark.parametrize("pixels", [1, 2])
+def test_the_script_of_the_page_finds_the_same_without_torch_or_seqdet(detector, tmp_path, pixels):
+    detector, exported, size_hw = copy.deepcopy(detector), tmp_path / "model.onnx", (120 * pixels, 125 * pixels)
+    detector.input = replace(detector.input, sensor_hw=size_hw)
+    export(detector, exported)
+    step = OnnxStep(exported)
     (script,) = [block for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if "argv" in block]
     assert len(script.splitlines()) <= 34
     assert "torch" not in script
     draw = np.random.default_rng(0)
     t = np.sort(draw.integers(50_000, 300_000, 20_000))
-    x, y = draw.integers(0, 125, 20_000).astype(np.uint16), draw.integers(0, 120, 20_000).astype(np.uint16)
+    y, x = (draw.integers(0, most, 20_000).astype(np.uint16) for most in size_hw)
     events = Events(t, x, y, draw.integers(0, 2, 20_000, np.uint8))
-    write_npz(tmp_path / "events.npz", [events], size_hw=(120, 125))
+    write_npz(tmp_path / "events.npz", [events], size_hw=size_hw)
     (tmp_path / "edge.py").write_text(script)
     code = "import runpy; runpy.run_path(sys.argv.pop(1))"
     args = tmp_path / "edge.py", exported, tmp_path / "events.npz"
     lines = run(code, *args, without=("torch", "seqdet")).splitlines()
     wanted, state = [], None
-    window = {"size_hw": (120, 125), "start_us": 50_000, "duration_us": 50_000, "windows": 5, "bins": 2}
-    for n, frame in enumerate(stacked_histogram(events, **window)):
+    window = {"size_hw": size_hw, "start_us": 50_000, "duration_us": 50_000, "windows": 5, "bins": 2}
+    for n, frame in enumerate(stacked_histogram(events, **window, to_hw=(120, 125))):
         (found,), state = step(frame[None], state)
         rows = zip(found.xyxy, found.labels, found.scores, strict=True)
-        wanted += [(100_000 + 50_000 * n, "ab"[label], score, *box) for box, label, score in rows]
+        wanted += [(100_000 + 50_000 * n, "ab"[label], score, *box * pixels) for box, label, score in rows]
     assert len(lines) == len(wanted) > 20
     for line, (end_us, name, *numbers) in zip(lines, wanted, strict=True):
         words = line.split()

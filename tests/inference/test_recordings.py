@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 
 import av
@@ -143,6 +143,25 @@ def test_one_track_follows_an_object_that_is_found_as_two_classes(recording, tmp
     assert f", {len(set(tracks['track_id']))} tracks" in caplog.text
     predict_recordings(Unsure(), recording, tmp_path, PredictConfig(track=True, track_score=0.99))
     assert len(np.load(tmp_path / "tracks" / "walk_tracks.npy")) == 0
+
+
+def test_several_recordings_are_looked_at(recording, tmp_path):
+    write_dat(tmp_path / "b.dat", [some_events(1)], size_hw=SENSOR_HW)
+    predict_recordings(HullStep(), [recording, tmp_path / "b.dat"], tmp_path / "out", PredictConfig())
+    assert {path.name for path in (tmp_path / "out").rglob("*.npy")} == {"walk_bbox.npy", "b_bbox.npy"}
+    with pytest.raises(InputError, match="the standard input, -, must be named alone"):
+        predict_recordings(HullStep(), [recording, Path("-")], tmp_path / "out", PredictConfig())
+
+
+def test_results_among_the_recordings_are_no_recordings(recording, tmp_path):
+    for _ in range(2):
+        predict_recordings(HullStep(), recording.parent, recording.parent / "found", ALL)
+    assert len({name for name in files(recording.parent / "found") if name.endswith("_bbox.npy")}) == 1
+    write_video(recording.parent / "a.mp4", moving_square(), fps=10)
+    for out in ("pictures", "."):
+        for _ in range(2):
+            predict_recordings(HullStep(None, 3), recording.parent / ".", recording.parent / out, ALL)
+    assert {path.name for path in recording.parent.rglob("*.mp4")} == {"a.mp4", "walk.mp4"}
 
 
 def test_a_recording_without_events_gives_empty_files(tmp_path, caplog):
@@ -323,7 +342,7 @@ def test_pictures_are_made_to_fit_and_their_boxes_to_fit_back(tmp_path):
         (["a.png", "b.mp4"], "must hold either images or videos, which this detector takes, and holds both"),
         (["a.png", "deep/b.png"], r"must hold images of one sequence, and others are in .*deep\. Name that alone"),
         (["deep/b.png"], "must hold images of one sequence, and others are in .*deep"),
-        (["a.mkv", "a.mp4"], r"videos that differ in their names without endings; .*a\.mkv is one of two"),
+        (["a.mkv", "a.mp4"], r"videos must differ in their names without endings, got .*a\.mkv and .*a\.mp4"),
         (["a.txt"], "and holds none"),
     ],
 )
@@ -357,11 +376,46 @@ def test_a_video_that_cannot_be_written_loses_no_detection(recording, tmp_path, 
     assert np.load(tmp_path / "detections" / "walk_bbox.npy").tolist() == wanted.tolist()
 
 
-def test_pictures_of_two_sizes_are_refused(tmp_path):
-    for n, size in enumerate([(40, 60), (40, 62)]):
+def test_pictures_of_two_sizes_are_refused_and_those_before_are_kept(tmp_path):
+    for n, size in enumerate([(40, 60), (40, 60), (40, 62)]):
         Image.fromarray(moving_square(1, size)[0]).save(tmp_path / f"{n}.png")
     with pytest.raises(InputError, match="pictures must all be 60x40, got 62x40"):
-        predict_recordings(HullStep(None, 3), tmp_path, tmp_path / "out", PredictConfig(fps=5.0))
+        predict_recordings(HullStep(None, 3), tmp_path, out := tmp_path / "out", replace(ALL, fps=5.0))
+    assert len(np.load(out / "detections" / f"{tmp_path.name}_bbox.npy")) == 2
+    with av.open(out / "videos" / f"{tmp_path.name}.mp4") as video:
+        assert len(list(video.decode(video=0))) == 2
+
+
+def test_boxes_beside_a_fitted_picture_are_left_out():
+    class Below(HullStep):
+        def __call__(self, frames, state=None):
+            boxes = np.float32([[0, 30, 20, 40], [0, 20, 20, 40]])
+            return [Found(boxes, np.array([0, 1]), np.float32([0.9, 0.8]))], ()
+
+    frames = [(np.zeros((24, 64, 3), np.uint8), 0)]
+    (moment,) = moments.picture_moments(frames, Below(None, 3), np.zeros(2), lambda: False, frame_hw=(30, 40))
+    assert moment.boxes[["x", "y", "w", "h"]].tolist() == []
+    (moment,) = moments.picture_moments(frames, Below(None, 3), np.zeros(2), lambda: False, frame_hw=(60, 80))
+    assert moment.boxes[["x", "y", "w", "h"]].tolist() == [(0, 16, 16, 8)]
+
+
+@pytest.mark.parametrize("fps", [10.0, 50.0, 120.0, 240.0])
+def test_a_video_shows_a_film_in_real_time(tmp_path, fps):
+    write_video(tmp_path / "a.mp4", moving_square(12), fps=fps)
+    predict_recordings(HullStep(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
+    with av.open(tmp_path / "out" / "videos" / "a.mp4") as video:
+        shown, rate = len(list(video.decode(video=0))), float(video.streams.video[0].average_rate)
+    assert shown / rate == pytest.approx(12 / fps, rel=0.02)
+    assert rate == pytest.approx(min(fps, 60), rel=0.02)
+
+
+def test_a_work_that_cannot_begin_leaves_the_results_before_it(recording, tmp_path):
+    predict_recordings(HullStep(), recording, out := tmp_path / "out", PredictConfig())
+    before = (out / "detections" / "walk_bbox.npy").read_bytes()
+    (out / "videos").touch()
+    with pytest.raises(InputError, match=r"walk\.mp4 cannot be written"):
+        predict_recordings(HullStep(), recording, out, PredictConfig(video=True))
+    assert (out / "detections" / "walk_bbox.npy").read_bytes() == before
 
 
 class Standard:
@@ -420,16 +474,22 @@ def test_work_ends_when_it_is_asked_to_where_no_window_closes():
 
 def test_a_pipe_that_is_stopped_does_not_play_a_silence_that_came_last():
     late = columns(t=[0, 10**9, 2 * 10**9], x=[1, 1, 1], y=[1, 1, 1], p=[1, 1, 1])
-    asked = iter([False, *[True] * 9])
+    asked = chain([False], repeat(True))
     found = list(moments.event_moments([late], StreamingDetector(HullStep()), lambda: next(asked), to_silence=True))
-    assert [len(each.events) for each in found] == [1, 0]
+    assert [len(each.events) for each in found] == [1, *[0] * moments.SILENCE]
+
+
+def test_what_a_stopped_pipe_still_gives_after_a_pause_is_looked_at():
+    chunks = (columns(t=[time_us], x=[1], y=[1], p=[1]) for time_us in (0, 50_000, 60_000))
+    found = list(moments.event_moments(chunks, StreamingDetector(HullStep()), lambda: True, to_silence=True))
+    assert [each.start_us for each in found if len(each.events)] == [0, 50_000, 60_000]
 
 
 def test_no_pipe_an_empty_one_and_one_of_something_else_are_one_sentence(tmp_path, monkeypatch):
     for content, words in (
         (b"", "stdin must be a RAW recording, and it is empty"),
         (b"hello, world\n" * 99, "stdin must begin with a RAW header"),
-        (b"% evt 3.0\n\0\0\0\0", "the standard input must state the size of its sensor, and does not. Give --size_hw"),
+        (b"% evt 3.0\n\0\0\0\0", "the standard input must state the size of its sensor, and does not. Give --size-hw"),
         (b"% evt 2.1\n", "the standard input must state the size"),
     ):
         monkeypatch.setattr(sys, "stdin", Standard(io.BytesIO(content)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -139,12 +140,39 @@ def test_simulated_digits_give_the_boxes_of_their_tensors(tmp_path):
     assert_stream_is_training_path(tmp_path / "digits", TensorConfig("event_cube", {"bins": 2}, downscale=2))
 
 
-@given(st.lists(st.integers(0, 60), max_size=8), st.sampled_from([{}, {"step_us": 300}, {"count": 7}]))
-def test_it_makes_no_difference_where_the_pieces_are_cut(at, lengths):
-    config = StreamConfig(**lengths, filters=(FilterConfig("trail", 2000),))
-    whole = played(StreamingDetector(HullStep(), config), [some_events()])
-    assert plain(played(StreamingDetector(HullStep(), config), cut(some_events(), at))) == plain(whole)
-    assert len(whole) > 4
+@given(
+    st.lists(st.integers(0, 60), max_size=8),
+    st.sampled_from([{}, {"step_us": 300}, {"count": 7}]),
+    st.sampled_from([0, 3000]),
+    st.sampled_from([None, (0, 0, 20, 24)]),
+)
+def test_it_makes_no_difference_where_the_pieces_are_cut(at, lengths, back_us, roi):
+    config = StreamConfig(**lengths, filters=(FilterConfig("trail", 2000),), view=ViewConfig(roi))
+    events = some_events()
+    events = replace(events, t=events.t - np.random.default_rng(1).integers(0, back_us + 1, len(events)))
+    first, second = StreamingDetector(HullStep(), config), StreamingDetector(HullStep(), config)
+    whole = played(first, [events])
+    assert plain(played(second, cut(events, at))) == plain(whole)
+    assert second.dropped == first.dropped
+    assert len(whole) > 2
+
+
+@pytest.mark.parametrize(
+    "config", [{"view": ViewConfig((0, 0, 10, 10))}, {"filters": (FilterConfig("activity", 500),)}]
+)
+def test_events_that_are_left_out_close_windows_as_others_do(config):
+    streaming = StreamingDetector(HullStep(), StreamConfig(**config))
+    t = np.arange(50) * 100
+    early = columns(t=t, x=5 + np.arange(50) % 2, y=[5] * 50, p=[1] * 50)
+    alone = columns(
+        t=5000 + 700 * np.arange(20), x=np.arange(20) % 4 * 5 + 12, y=np.arange(20) // 4 * 4 + 3, p=[0] * 20
+    )
+    found = [each for n in range(len(early)) for each in streaming.push(early[n : n + 1])]
+    found += [each for n in range(len(alone)) for each in streaming.push(alone[n : n + 1])]
+    newest_us = int(alone.t[-1])
+    assert [each.end_us for each in found] == list(range(1000, newest_us - 1000 + 1, 1000))
+    assert not any(len(each.events) for each in found[5:])
+    assert [each.end_us for each in streaming.flush()][-1] == newest_us // 1000 * 1000
 
 
 def test_a_window_is_given_as_soon_as_no_event_can_come_into_it():
@@ -210,8 +238,16 @@ def test_a_saved_stream_goes_on_elsewhere(lengths):
         StreamingDetector(EagerStep(detector), StreamConfig(step_us=3)).load_state_dict(state)
     with pytest.raises(InputError, match="state must be what state_dict gave, got nothing"):
         second.load_state_dict({})
-    with pytest.raises(InputError, match=r"state must be of a detector that sees .*'flip_x': True.*, got .*False"):
-        StreamingDetector(EagerStep(detector), StreamConfig(view=ViewConfig(flip_x=True))).load_state_dict(state)
+    other = replace(config, view=ViewConfig(flip_x=True))
+    with pytest.raises(InputError, match=r"state must be of a detector with view .*'flip_x': True.*, got .*False"):
+        StreamingDetector(EagerStep(detector), other).load_state_dict(state)
+    other = replace(config, filters=(FilterConfig("activity", 2000), FilterConfig("trail", 501)))
+    with pytest.raises(InputError, match=r"state must be of a detector with filters .*501.*, got .*500"):
+        StreamingDetector(EagerStep(detector), other).load_state_dict(state)
+    other = copy.deepcopy(detector)
+    other.input = replace(SHOWN, parameters={"bins": 1, "max_count": 3})
+    with pytest.raises(InputError, match=r"state must be of a detector with frames .*max_count.*, got"):
+        StreamingDetector(EagerStep(other), config).load_state_dict(state)
 
 
 @pytest.mark.parametrize("any_size", [False, True])
@@ -263,6 +299,51 @@ def test_windows_overlap_where_the_step_is_shorter():
     assert starts[0] + WINDOW_US - 250 <= some_events().t[0] < starts[0] + WINDOW_US
 
 
+@given(st.integers(-(10**6), 10**6), st.integers(0, 5000))
+def test_overlapping_windows_begin_at_multiples_of_the_step_with_the_first_event(first_us, lateness_us):
+    events = columns(t=first_us + np.arange(30) * 300, x=[1] * 30, y=[1] * 30, p=[1] * 30)
+    found = played(StreamingDetector(HullStep(), StreamConfig(step_us=200, lateness_us=lateness_us)), [events])
+    assert found[0].start_us == (first_us - WINDOW_US) // 200 * 200 + 200
+    assert np.diff([each.start_us for each in found]).tolist() == [200] * (len(found) - 1)
+
+
+def test_an_impossible_time_at_the_start_is_left_out_and_counted():
+    streaming = StreamingDetector(HullStep())
+    events = columns(t=[2**60, 5, 6000], x=[1] * 3, y=[1] * 3, p=[1] * 3)
+    assert [each.end_us for each in played(streaming, [events[:1], events[1:]])] == list(range(1000, 7001, 1000))
+    again = StreamingDetector(HullStep())
+    assert plain(played(again, [events])) == plain(played(StreamingDetector(HullStep()), [events[1:]]))
+
+
+def test_rows_of_another_software_are_events_too():
+    kinds = [("x", np.uint16), ("y", np.uint16), ("p", np.int16), ("t", np.int64)]
+    events = some_events()
+    rows = np.array(list(zip(events.x, events.y, events.p, events.t, strict=True)), kinds)
+    assert plain(played(StreamingDetector(HullStep()), [rows])) == plain(
+        played(StreamingDetector(HullStep()), [events])
+    )
+    for other, words in ((np.zeros(3), "got an array of float64"), ([1], "got list")):
+        with pytest.raises(InputError, match=f"events must be Events or an array with the fields .*{words}"):
+            StreamingDetector(HullStep()).push(other)
+
+
+def test_streams_have_filters_of_their_own():
+    streaming = StreamingDetector(HullStep(), StreamConfig(filters=(FilterConfig("trail", 10**6),)))
+    event = columns(t=[100], x=[3], y=[4], p=[1])
+    for stream in range(3):
+        list(streaming.push(event, stream))
+    for stream in range(3):
+        (found,) = streaming.flush(stream)
+        assert len(found.events) == 1
+
+
+def test_a_saved_stream_remembers_that_it_has_begun():
+    first, second = StreamingDetector(HullStep()), StreamingDetector(HullStep())
+    list(first.push(columns(t=[100, 2500], x=[3, 3], y=[4, 4], p=[1, 1])))
+    second.load_state_dict(first.state_dict())
+    assert [each.end_us for each in second.advance(2000)] == [each.end_us for each in first.advance(2000)] == [2000]
+
+
 def test_wanted_classes_have_their_own_least_score():
     def labels(**wanted):
         found = played(StreamingDetector(HullStep(), StreamConfig(**wanted)), [some_events(count=300)])
@@ -279,7 +360,7 @@ def test_filters_come_before_everything_else():
     view = ViewConfig((8, 6, 20, 18))
     streaming = StreamingDetector(HullStep(), StreamConfig(filters=(config,), view=view))
     (kept,) = filtered([some_events(count=400)], [NoiseFilter(config, SENSOR_HW)])
-    kept = View(view, SENSOR_HW).inside(kept)
+    kept = kept[View(view, SENSOR_HW).is_inside(kept)]
     found = played(streaming, [some_events(count=400)])
     assert Events.concatenate([each.events for each in found]).t.tolist() == kept.t.tolist()
     assert 0 < len(kept) < 400

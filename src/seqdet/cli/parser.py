@@ -111,13 +111,17 @@ def spelt(args: Sequence[str]) -> list[str]:
     places = [
         n
         for n, word in enumerate(words)
-        if n and not word.startswith("-") and ("=" in words[n - 1] or not words[n - 1].startswith("--"))
+        if n
+        and (word == "-" or not word.startswith("-"))
+        and ("=" in words[n - 1] or not words[n - 1].startswith("--"))
     ]
     if words[:1] == ["simulate"] and places and words[places[0]] not in COMMANDS["simulate"]:
         words.insert(1, "frames")
     if words[:1] == ["evaluate"] and len(places) == 2:
         words.insert(places[1], "--dataset")
-    if words[:1] == ["precompute"] and places:
-        paths = json.dumps([words[n] for n in places])
-        words = ["precompute", paths, *(word for n, word in enumerate(words) if n and n not in places)]
+    alone = {"precompute": 0, "predict": 1}.get(words[0] if words else "", len(places))
+    if several := places[alone:]:
+        first = [words[n] for n in places[:alone]]
+        rest = (word for n, word in enumerate(words) if n and n not in places)
+        words = [words[0], *first, json.dumps([words[n] for n in several]), *rest]
     return words

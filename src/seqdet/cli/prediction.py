@@ -13,7 +13,7 @@ SCORE = 0.05
 
 def predict_recording(
     detector: Path,
-    recording: Path,
+    recordings: list[str],
     out: Path | None = None,
     track: bool = False,
     video: bool = False,
@@ -39,7 +39,8 @@ def predict_recording(
 
     Args:
         detector: folder of a run, detector.safetensors, or an exported model.onnx, which needs no torch.
-        recording: file or folder of them; - for RAW by the standard input; for one of pictures video or images.
+        recordings: files, and folders of them; - for RAW by the standard input; for a detector of pictures videos or
+            images.
         out: folder for detections/, csv/, tracks/ and videos/.
         track: follow the objects, and write their tracks.
         video: write MP4 files, detections on the left and tracks on the right.
@@ -58,7 +59,7 @@ def predict_recording(
         track_us: write tracks so often, moved by the events between detections; at detections alone if not given.
         size_hw: height and width of the sensor, for recordings that do not say.
         any_size: take a sensor of another size than in training.
-        fps: pictures a second, of a folder of images.
+        fps: pictures a second, of a folder of images, or of a video in place of its own.
         frame_hw: height and width in which pictures are shown to the detector.
         device: where to compute.
     """
@@ -73,7 +74,7 @@ def predict_recording(
     if out is None:
         raise InputError("--out must name the folder of the results.")
     if not track and (track_us is not None or track_score is not None or tracker != "association"):
-        raise InputError("--track must be given where --tracker, --track_us or --track_score says how to follow.")
+        raise InputError("--track must be given where --tracker, --track-us or --track-score says how to follow.")
     view = ViewConfig(roi, transpose, flip_x, flip_y)
     names = tuple(each for each in classes.split(",") if each)
     look: Any = {"step_us": step_us, "count": count, "view": view, "any_size": any_size}
@@ -81,4 +82,5 @@ def predict_recording(
     step = load_step(detector, score=min(SCORE, least_score(names, score)), device=device)
     follow: Any = {"track": track, "tracker": tracker, "track_score": track_score, "track_us": track_us}
     shape: Any = {"size_hw": size_hw, "fps": fps, "frame_hw": frame_hw}
-    predict_recordings(step, recording, out, PredictConfig(stream=stream, video=video, **follow, **shape))
+    paths = [Path(each) for each in recordings]
+    predict_recordings(step, paths, out, PredictConfig(stream=stream, video=video, **follow, **shape))

@@ -20,8 +20,12 @@ class Found(NamedTuple):
     place: Path
 
 
-def find_recordings(paths: Sequence[Path]) -> list[Found]:
+def find_recordings(paths: Sequence[Path], *, besides: Sequence[Path] = ()) -> list[Found]:
     """The recordings that are named, and those in the folders that are named, whose tree their places keep.
+
+    Args:
+        paths: files and folders.
+        besides: folders in them in which there are none.
 
     Raises:
         InputError: if there are none, a path does not exist, or two have one place.
@@ -29,7 +33,8 @@ def find_recordings(paths: Sequence[Path]) -> list[Found]:
     found: list[Found] = []
     for path in paths:
         if path.is_dir():
-            places = [Found(each, each.relative_to(path)) for each in recording_files(path)]
+            inside = (each for each in recording_files(path) if not is_within(each, besides))
+            places = [Found(each, each.relative_to(path)) for each in inside]
             found += [Found(each, place.with_name(recording_name(each))) for each, place in places]
         elif path.is_file():
             found.append(Found(path, Path(recording_name(path))))
@@ -40,9 +45,16 @@ def find_recordings(paths: Sequence[Path]) -> list[Found]:
     owners: dict[Path, Path] = {}
     for path, place in found:
         if place in owners:
-            raise InputError(f"recordings must have different names, got {owners[place]} and {path}.")
+            raise InputError(
+                f"recordings must have different names, got {owners[place]} and {path}. Name one, or move one away."
+            )
         owners[place] = path
     return found
+
+
+def is_within(path: Path, folders: Sequence[Path]) -> bool:
+    """Whether it lies in one of the folders, however these are written."""
+    return any(path.resolve().is_relative_to(folder.resolve()) for folder in folders)
 
 
 def recording_files(folder: Path) -> list[Path]:

@@ -44,6 +44,23 @@ class Events:
         return Events(self.t[index], self.x[index], self.y[index], self.p[index])
 
     @classmethod
+    def of(cls, rows: Any) -> Events:
+        """Events from an array (N,) with the fields t, x, y and p of any number types, such as the vendor's EventCD.
+
+        Events stay as they are.
+
+        Raises:
+            InputError: if there are no such fields, or a value does not fit its column.
+        """
+        if isinstance(rows, Events):
+            return rows
+        fields = rows.dtype.names if isinstance(rows, np.ndarray) else None
+        if not set(COLUMNS) <= set(fields or ()):
+            got = f"an array of {rows.dtype}" if isinstance(rows, np.ndarray) else type(rows).__name__
+            raise InputError(f"events must be Events or an array with the fields t, x, y and p, got {got}.")
+        return columns(**{name: rows[name] for name in COLUMNS})
+
+    @classmethod
     def empty(cls) -> Events:
         """No events."""
         return cls(*(np.zeros(0, dtype) for dtype in COLUMNS.values()))

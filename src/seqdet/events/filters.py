@@ -109,7 +109,14 @@ class NoiseFilter:
         self.seen = self.removed = 0
 
     def keep(self, events: Events) -> Events:
-        """The events that pass, as new arrays, in their order. Their times must be within 2**53 microseconds of 0.
+        """The events that pass, as new arrays, in their order; see ``passes``."""
+        kept = self.passes(events).view(np.uint8)
+        count = int(np.count_nonzero(kept))
+        columns = (np.ascontiguousarray(column) for column in (events.t, events.x, events.y, events.p))
+        return Events(*(kernels.chosen(column, kept, count) for column in columns))
+
+    def passes(self, events: Events) -> np.ndarray:
+        """Which events pass, (N,) bool. Their times must be within 2**53 microseconds of 0.
 
         Raises:
             InputError: if an event is outside the sensor or has no polarity of 0 or 1; then nothing was remembered.
@@ -118,9 +125,8 @@ class NoiseFilter:
         columns = [np.ascontiguousarray(column) for column in (events.t, events.x, events.y, events.p)]
         kept = np.empty(len(events), np.uint8)
         FILTERS[self.config.name](*columns, self._last, self.size_hw[1], self.config.threshold_us, kept)
-        count = int(np.count_nonzero(kept))
-        self.seen, self.removed = self.seen + len(kept), self.removed + len(kept) - count
-        return Events(*(kernels.chosen(column, kept, count) for column in columns))
+        self.seen, self.removed = self.seen + len(kept), self.removed + len(kept) - int(np.count_nonzero(kept))
+        return kept.view(np.bool_)
 
     def state_dict(self) -> dict[str, Any]:
         """What is remembered, as a copy and as numbers, for ``load_state_dict``."""

@@ -54,7 +54,8 @@ def write_simulated(
 def read_frames(path: Path, *, fps: float | None = None) -> Iterator[TimedFrame]:
     """The frames of a video file or a folder of images, and when they were taken.
 
-    Of a video the times are its presentation timestamps, counted from the first. Images are in the order of the
+    Of a video the times are its presentation timestamps, counted from the first, and pictures are as players turn them.
+    Images are in the order of the
     numbers in their names: frame_2.png comes before frame_10.png.
 
     Args:
@@ -85,7 +86,7 @@ def _video_frames(path: Path, fps: float | None) -> Iterator[TimedFrame]:
                 raise InputError(f"{path} must be a video, and has no pictures.")
             first = None
             for n, frame in enumerate(container.decode(container.streams.video[0])):
-                picture = frame.to_ndarray(format="rgb24")
+                picture = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
                 if fps is not None:
                     yield picture, round(n * 1e6 / fps)
                 elif frame.pts is None or frame.time_base is None:

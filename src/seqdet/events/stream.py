@@ -74,14 +74,19 @@ class WindowStream:
         self._clock = Clock(*[self._rule.start_us] * 3)
         self._events, self._parts, self._held = Events.empty(), [], 0  # sorted ones, those as they came, and how many
 
-    def push(self, events: Events) -> Iterator[Window]:
+    def push(self, events: Events, wanted: np.ndarray | None = None) -> Iterator[Window]:
         """Take the events, which are copied; give the windows that are closed now.
 
         The events are taken at once, whether the windows are asked for or not. One damaged time far ahead closes all
         windows up to it, and what follows is late: events that did not come from a reader should pass a ``Sieve``.
+
+        Args:
+            events: the next of the stream.
+            wanted: (N,) bool, which of them go into windows; the others only tell what time it is. All if None.
         """
         kept = np.empty(len(events), np.bool_)
-        self._clock, *counts = take(np.ascontiguousarray(events.t), self._clock, self._rule, kept)
+        wanted = np.ones(len(events), np.bool_) if wanted is None else wanted
+        self._clock, *counts = take(np.ascontiguousarray(events.t), wanted, self._clock, self._rule, kept)
         self.dropped += Counter(dict(zip(REASONS, counts, strict=True)))
         part = Events.concatenate([events]) if kept.all() else events[kept]
         if len(part):

@@ -62,25 +62,26 @@ def settle(settled, earliest, start, horizon, rule):
 
 
 @njit(cache=True, nogil=True)
-def take(t, clock, rule, kept):
-    """Mark the events that are taken, one after the other; return the clock and how many are not, by reason."""
+def take(t, wanted, clock, rule, kept):
+    """Mark the wanted events that are taken, one after the other; return the clock and how many are not, by reason."""
     start, horizon, settled, newest, earliest = clock
     early = late = impossible = 0
     is_plain = len(t) > 0 and max(horizon, -LATEST_US) <= t[0] and t[-1] <= LATEST_US
+    is_plain &= start != NEVER or wanted.all()
     for i in range(1, len(t)):
         is_plain &= t[i - 1] <= t[i]
-    kept[:] = is_plain
+    kept[:] = wanted & is_plain
     stride = max(len(t) - 1, 1) if is_plain else 1  # of events in order the first and the last say it all
     for i in range(0, len(t), stride):
         time = t[i]
         if not -LATEST_US <= time <= LATEST_US:
-            impossible += 1
+            impossible += wanted[i]
         elif time < horizon:
-            early += horizon == rule.start_us
-            late += horizon != rule.start_us
+            early += wanted[i] and horizon == rule.start_us
+            late += wanted[i] and horizon != rule.start_us
         else:
-            kept[i] = True
-            if start == NEVER:
+            kept[i] = wanted[i]
+            if start == NEVER and wanted[i]:
                 earliest = min(earliest, time)
             newest = max(newest, time)
             if newest - rule.lateness_us > settled:

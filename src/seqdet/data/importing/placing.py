@@ -45,7 +45,7 @@ def placed_labels(
         raise InputError(f"{recording.path} must have events to be labelled, and has none.")
     at = np.array(sorted(draft.at), np.int64)
     times = _times(at, draft, clock, span[1])
-    check_clock(times, span, draft.source, " Give --start_us, and --label_rate where they number frames.")
+    check_clock(times, span, draft.source, " Give --start-us, and --label-rate where they number frames.")
     boxes = np.zeros(len(draft.rows), EVENT_BBOX)
     rows = np.array([row[1:] for row in draft.rows], np.float64).reshape(-1, 7)
     sides = rows[:, :4] * np.tile(_scale(draft, recording), 2)
@@ -75,7 +75,7 @@ def _times(at: np.ndarray, draft: Draft, clock: Clock, last_us: int) -> np.ndarr
     if draft.when == "us" or (draft.when == "number" and frame_us is None):
         times = at + clock.start_us
     elif frame_us is None:
-        raise InputError(f"{draft.source} numbers frames. Give --label_rate, how many of them a second has.")
+        raise InputError(f"{draft.source} numbers frames. Give --label-rate, how many of them a second has.")
     else:
         times = np.rint((at - draft.first) * frame_us) + clock.start_us
     if len(times) and np.abs(times).max() > LATEST_US:

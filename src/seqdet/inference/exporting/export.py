@@ -14,7 +14,7 @@ import torch
 
 from ...checks import InputError, check_choice
 from ...config_files import read_config
-from ...files import replacing
+from ...files import make_folder, replacing
 from ...models.detector import Detector
 from ...runs import RunFolder
 from ..steps.eager import EagerStep
@@ -65,6 +65,8 @@ def export(
     if not 0 < score <= 1:
         raise InputError(f"score must be above 0 and at most 1, got {score}.")
     detector, size_hw = resized(detector, size_hw)
+    for each in (path, program or path):
+        make_folder(Path(each).parent)
     layers = "float32" if precision == "int8" else precision
     model = onnx_model(detector, size_hw, score=score, precision=layers)
     with replacing(Path(path)) as temporary:

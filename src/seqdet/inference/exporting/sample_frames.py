@@ -57,7 +57,10 @@ def frames_of_run(config: RunConfig, count: int) -> Iterator[np.ndarray]:
         InputError: if the data are not there any more.
     """
     data = replace(config.data, dataset=replace(config.data.dataset, augment=AugmentConfig()))
-    source = open_split(data, "train")
+    try:
+        source = open_split(data, "train")
+    except InputError as error:
+        raise InputError(f"{error} Or give --calibration, a recording to quantise by.") from error
     clips = max(16 // data.clip_length, 1)
     for recording, there in enumerate(source.clip_counts[: -(-count // (clips * data.clip_length))]):
         cues = [Cue(recording, clip) for clip in range(min(clips, there))]

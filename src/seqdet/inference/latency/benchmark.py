@@ -76,6 +76,8 @@ def benchmark(
     Raises:
         InputError: if one of them cannot be read or run, they do not fit together, or nothing happens in the recording.
     """
+    if recording.is_dir() or recording == Path("-"):
+        raise InputError(f"recording must be one file of events, and is a folder or a pipe: {recording}")
     machine = surroundings()
     with open_recording(recording, size_hw=config.size_hw) as opened:
         size_hw, threads = opened.size_hw, config.threads or os.cpu_count() or 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from ...checks import InputError, check_choice, check_range, fit_fields
-from ...data.layouts import SUFFIXES, find_recordings
+from ...data.layouts import SUFFIXES, find_recordings, is_within
 from ...events.files import open_recording
 from ...events.frames import IMAGE_SUFFIXES, read_frames
 from ...events.pipe import EvtPipe, Pipe
@@ -26,11 +26,12 @@ from ..tracking.association import DataAssociation
 from ..tracking.config import USUAL
 from ..tracking.library import OURS, Tracker, find_tracker
 from .moments import Moment, event_moments, picture_moments
+from .outputs import FOLDERS
 
 STDIN = Path("-")
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
-MOST_FPS, COUNTED_FPS = 60, 20
-"""Pictures a second of a video; windows by count have no rate of their own."""
+MOST_FPS, COUNTED_FPS = 60.5, 20
+"""Pictures a second of a video, up to rounding; windows by count have no rate of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,37 +86,49 @@ class Input(NamedTuple):
     dropped: Callable[[], Mapping[str, int]]
 
 
-def find_inputs(step: Step, path: Path, config: PredictConfig) -> list[tuple[Path, Path]]:
-    """The recordings that ``path`` names, and the places of their results in a folder, without an ending.
+def find_inputs(step: Step, paths: Sequence[Path], config: PredictConfig, out: Path) -> list[tuple[Path, Path]]:
+    """The recordings that ``paths`` name, and the places of their results in ``out``, without an ending.
+
+    What lies in the folders of results there is none of them.
 
     Raises:
         InputError: if the detector takes nothing of this kind, there is nothing, or what is wanted does not fit it.
     """
     stream = config.stream
     thresholds(step.classes, stream.classes, stream.score)
-    if path == STDIN and sys.stdin.isatty():
+    if STDIN in paths and len(paths) > 1:
+        raise InputError("the standard input, -, must be named alone, and others are named.")
+    if STDIN in paths and sys.stdin.isatty():
         raise InputError("the standard input must be a recording, as in: cat x.raw | seqdet predict RUN - -o out")
     if step.input is None:
-        if step.channels != 3 or path == STDIN or path.suffix.lower() in SUFFIXES:
-            raise InputError(
-                f"the detector must say that its frames show events to see {path}, and does not: it takes pictures of "
-                f"{step.channels} channels."
-            )
+        for path in paths:
+            if step.channels != 3 or path == STDIN or path.suffix.lower() in SUFFIXES:
+                raise InputError(
+                    f"the detector must say that its frames show events to see {path}, and does not: it takes pictures "
+                    f"of {step.channels} channels."
+                )
         if config.size_hw is not None or stream != StreamConfig(classes=stream.classes, score=stream.score):
             raise InputError("the sensor's size, step_us, count, filters and views are for events: leave them out.")
-        return _pictures(path)
+        return _apart([found for path in paths for found in _pictures(path, out)])
     stream.windows(step.input.window_us)
     if config.fps is not None or config.frame_hw is not None:
         raise InputError("fps and frame_hw are for pictures, and this detector takes events: leave them out.")
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        raise InputError(f"{path} must be a recording of events; make one of a video: seqdet simulate {path} x.raw")
-    return [(STDIN, Path("stdin"))] if path == STDIN else [(each.path, each.place) for each in find_recordings([path])]
+    for path in paths:
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            raise InputError(f"{path} must be a recording of events; make one of a video: seqdet simulate {path} x.raw")
+    if STDIN in paths:
+        return [(STDIN, Path("stdin"))]
+    return [(each.path, each.place) for each in find_recordings(paths, besides=_results(out))]
 
 
-def _pictures(path: Path) -> list[tuple[Path, Path]]:
+def _results(out: Path) -> list[Path]:
+    return [out / kind for kind in FOLDERS]
+
+
+def _pictures(path: Path, out: Path) -> list[tuple[Path, Path]]:
     if not path.is_dir():
         return [(path, Path(path.stem))]
-    inside = sorted(path.rglob("*"))
+    inside = [each for each in sorted(path.rglob("*")) if not is_within(each, _results(out))]
     images = [each for each in inside if each.suffix.lower() in IMAGE_SUFFIXES]
     videos = [each for each in inside if each.suffix.lower() in VIDEO_SUFFIXES]
     if bool(images) == bool(videos):
@@ -125,11 +138,16 @@ def _pictures(path: Path) -> list[tuple[Path, Path]]:
         if apart := [each.parent for each in images if each.parent != path]:
             raise InputError(f"{path} must hold images of one sequence, and others are in {apart[0]}. Name that alone.")
         return [(path, Path(path.resolve().name))]
-    places = {each.relative_to(path).with_suffix(""): each for each in videos}
-    if len(places) < len(videos):
-        twice = next(each for each in videos if each not in places.values())
-        raise InputError(f"{path} must hold videos that differ in their names without endings; {twice} is one of two.")
-    return [(each, place) for place, each in places.items()]
+    return [(each, each.relative_to(path).with_suffix("")) for each in videos]
+
+
+def _apart(found: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
+    """The same, after a look at whether two have one place."""
+    owners = {place: path for path, place in found}
+    for path, place in found:
+        if owners[place] != path:
+            raise InputError(f"videos must differ in their names without endings, got {path} and {owners[place]}.")
+    return found
 
 
 def open_input(
@@ -153,7 +171,7 @@ def _open_events(
         recording, span_us = EvtPipe(cast(Pipe, sys.stdin.buffer), is_stopped=is_stopped), None
         size_hw = recording.size_hw or config.size_hw
         if size_hw is None:
-            raise InputError("the standard input must state the size of its sensor, and does not. Give --size_hw.")
+            raise InputError("the standard input must state the size of its sensor, and does not. Give --size-hw.")
     else:
         recording = stack.enter_context(open_recording(path, size_hw=config.size_hw))
         size_hw, found_us = recording.size_hw, recording.span_us()

@@ -19,6 +19,9 @@ from ..steps.step import Step
 from ..streaming.choice import chosen, event_rows
 from ..streaming.detector import Detections, StreamingDetector
 
+SILENCE = 100
+"""Windows without events after which a pipe that was stopped is taken to have no more."""
+
 
 class Moment(NamedTuple):
     """A window of events, or a picture, and what was found.
@@ -45,17 +48,19 @@ def event_moments(
         chunks: the events.
         detector: of one stream, from its start.
         is_stopped: ends the work after a window.
-        to_silence: only after one in which nothing happens, so that what came until then is looked at.
+        to_silence: only after ``SILENCE`` in a row in which nothing happens, so that what came is looked at; ``chunks``
+            must end by themselves.
     """
-    read = takewhile(lambda _: not is_stopped(), chunks)
+    read = chunks if to_silence else takewhile(lambda _: not is_stopped(), chunks)
     closed = (found for events in read for found in detector.push(events))
-    seen_us = NEVER
+    seen_us, silent = NEVER, 0
     for found in chain(closed, _ending(detector)):
         first = int(np.searchsorted(found.events.t, seen_us)) if detector.config.count is None else 0
         picture = partial(events_image, found.events, size_hw=detector.sensor_hw)
         yield Moment(found.start_us, found.end_us, found.boxes, found.events, found.events[first:], picture)
         seen_us = found.end_us
-        if is_stopped() and not (to_silence and len(found.events)):
+        silent = 0 if len(found.events) else silent + 1
+        if is_stopped() and not (to_silence and silent < SILENCE):
             return
 
 
@@ -97,6 +102,7 @@ def picture_moments(
         limits = np.tile(size_hw[::-1], 2)
         found = chosen(found, least)
         rows = event_rows(found._replace(xyxy=np.clip(found.xyxy / scale, 0, limits)), time_us)
+        rows = rows[(rows["w"] > 0) & (rows["h"] > 0)]  # others lay beside the picture
         yield Moment(before_us, time_us, rows, Events.empty(), Events.empty(), lambda image=image: image)
         before_us = time_us
         if is_stopped():

@@ -18,6 +18,8 @@ from ...files import make_folder
 COLUMNS = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
 TRACK_COLUMNS = (*COLUMNS, "tracking_confidence", "last_detection_update_time", "nb_detections")
 """Of lines of text, between spaces, without a line of names: the order of the Metavision SDK."""
+FOLDERS = ("detections", "tracks", "csv", "videos")
+"""Those that hold results."""
 FLUSH_S = 1.0
 """What is older than this can be read from the files."""
 
@@ -93,22 +95,25 @@ class Outputs:
         self._tables: list[list[GrowingNpy | GrowingText]] = [[], []] if has_tracks else [[]]
         self._flushed_s = time.monotonic()
         kinds = ("detections", LABEL_SUFFIX, EVENT_BBOX, COLUMNS), ("tracks", "_tracks.npy", TRACKED_BOX, TRACK_COLUMNS)
+        targets = [
+            (folder / kind / f"{place}{suffix}", folder / "csv" / f"{place}_{kind}.csv", dtype, columns)
+            for kind, suffix, dtype, columns in kinds
+        ]
+        for array, text, *_ in targets[: len(self._tables)]:
+            make_folder(array.parent)
+            make_folder(text.parent)
+        stale = [folder / "videos" / f"{place}.mp4"]
+        for array, text, *_ in targets[len(self._tables) :]:
+            stale += [array, text]
+        for path in stale:  # those of an earlier work do not belong to these detections
+            with _writing(path):
+                path.unlink(missing_ok=True)
         try:
-            for files, (kind, suffix, dtype, columns) in zip(self._tables, kinds, strict=False):
-                array, text = folder / kind / place, folder / "csv" / place
-                for path in (array, text):
-                    make_folder(path.parent)
-                with _writing(path := array.with_name(place.name + suffix)):
-                    files.append(GrowingNpy(path, dtype))
-                with _writing(path := text.with_name(f"{place.name}_{kind}.csv")):
-                    files.append(GrowingText(path, columns))
-            stale = [folder / "videos" / place.with_name(f"{place.name}.mp4")]
-            if not has_tracks:
-                stale += [folder / "tracks" / place.with_name(f"{place.name}_tracks.npy")]
-                stale += [folder / "csv" / place.with_name(f"{place.name}_tracks.csv")]
-            for path in stale:  # those of an earlier work do not belong to these detections
-                with _writing(path):
-                    path.unlink(missing_ok=True)
+            for files, (array, text, dtype, columns) in zip(self._tables, targets, strict=False):
+                with _writing(array):
+                    files.append(GrowingNpy(array, dtype))
+                with _writing(text):
+                    files.append(GrowingText(text, columns))
         except InputError:
             self._close()
             raise

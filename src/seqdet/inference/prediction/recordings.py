@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -34,16 +34,16 @@ NO_TRACKS = np.zeros(0, TRACKED_BOX)
 KINDS = "detections", "tracks"
 
 
-def predict_recordings(step: Step, path: Path, out: Path, config: PredictConfig) -> None:
-    """Write what a detector finds in a recording, in all of a folder, or in a video; ``Outputs`` has the files.
+def predict_recordings(step: Step, paths: Path | Sequence[Path], out: Path, config: PredictConfig) -> None:
+    """Write what a detector finds in recordings, in all of a folder, or in videos; ``Outputs`` has the files.
 
     With videos/NAME.mp4, if wanted: one picture for each window, in real time, or fewer. The log says for each
     recording what was found, and how fast. One bad recording does not stop the others.
 
     Args:
         step: the detector.
-        path: of a recording, or of a folder of them; for a detector for pictures of a video, of a folder of images or
-            of one of videos; ``-`` for a RAW recording that comes by the standard input.
+        paths: of one recording or several, or folders of them; for a detector for pictures videos, folders of images
+            or of videos; ``-`` alone for a RAW recording that comes by the standard input.
         out: folder of the results; what was there of recordings of the same names is replaced.
         config: how.
 
@@ -52,11 +52,12 @@ def predict_recordings(step: Step, path: Path, out: Path, config: PredictConfig)
             written or has detections of other classes.
         Stopped: if Ctrl-C was pressed, or SIGTERM sent; what was found until then is in the files, which are whole.
     """
-    found = find_inputs(step, path, config)
+    paths = [paths] if isinstance(paths, Path) else paths
+    found = find_inputs(step, paths, config, out)
     for kind in KINDS[: 1 + config.track]:
         _check_classes(out / kind, step.classes)
     failed = []
-    with stop_on_signals("what came until now" if path == STDIN else "this window") as is_stopped:
+    with stop_on_signals("what came until now" if STDIN in paths else "this window") as is_stopped:
         for n, (each, place) in enumerate(found, 1):
             title = f"{n} of {len(found)}, {place.name}" if len(found) > 1 else place.name
             try:
@@ -86,6 +87,7 @@ def _predict(
 ) -> int:
     """Write what is found in one recording; the time at which it ended."""
     settled: list[Outputs] = []
+    failed: list[InputError] = []
 
     def is_stopped_or_waits() -> bool:
         """Asked often, also while nothing comes."""
@@ -104,7 +106,7 @@ def _predict(
         layout = "{desc}: " + (left if total else "{n:.1f} s [{elapsed}{postfix}]")
         bar = stack.enter_context(tqdm(desc=title, total=total, leave=False, bar_format=layout))
         work = _Work(source, outputs, bar)
-        shown = work.moments()
+        shown = _until_failure(work.moments(), failed)
         if config.video and (first := next(shown, None)) is not None:
             panes, target = Panes(step.classes, has_tracks=config.track), out / "videos" / place.parent
             images = (
@@ -119,10 +121,22 @@ def _predict(
                 deque(shown, maxlen=0)
                 raise
         deque(shown, maxlen=0)
+        if failed:
+            raise failed[0]
     log.info("%s: %s", place, work.summary(config.track))
     for reason, count in source.dropped().items():
         log.info("%s: left out %s %s", place, f"{count:,}", reason)
     return work.ended_us
+
+
+def _until_failure(
+    moments: Iterator[tuple[Moment, np.ndarray]], failed: list[InputError]
+) -> Iterator[tuple[Moment, np.ndarray]]:
+    """The moments up to one that cannot be had, which ends them as the end of a recording does: a video is finished."""
+    try:
+        yield from moments
+    except InputError as error:
+        failed.append(error)
 
 
 class _Work:

@@ -11,9 +11,10 @@ import numpy as np
 
 from ...checks import InputError
 from ...config import InputConfig
+from ...config_files import to_dict
 from ...events.array import Events
 from ...events.filters import NoiseFilter
-from ...events.sieve import check_inside
+from ...events.sieve import LATEST_US, check_inside
 from ...events.slicing import Window
 from ...events.stream import WindowStream
 from ..steps.step import Step
@@ -51,9 +52,10 @@ class _Lane:
 class StreamingDetector:
     """Finds boxes in any number of streams of one kind of sensor; each has its own memory and its own time.
 
-    The windows of a stream begin at a multiple of their length, the first with the first event, and follow each other
-    without gaps, as those of tensor files do: the boxes are those that the detector finds in these. By ``count``, a
-    window is as long as its events take. Streams go through the detector one after the other, window by window.
+    The windows of a stream begin at multiples of their length, or of ``step_us``, the first with the first event, and
+    follow each other without gaps, as those of tensor files do: the boxes are those that the detector finds in these.
+    By ``count``, a window is as long as its events take. Events that filters or the region leave out close windows as
+    others do. Streams go through the detector one after the other, window by window.
 
     What ``push``, ``advance`` and ``flush`` give is an iterator, and a window goes through the detector when it is
     asked for: a silence of an hour takes no memory. Windows that were not asked for come first the next time.
@@ -86,26 +88,28 @@ class StreamingDetector:
         """How many events of all streams were left out because of their times, by reason."""
         return sum((lane.windows.dropped for lane in self._lanes.values() if lane.windows), self._dropped)
 
-    def push(self, events: Events, stream: int = 0) -> Iterator[Detections]:
+    def push(self, events: Events | np.ndarray, stream: int = 0) -> Iterator[Detections]:
         """Take the events, which are copied; give what was found in the windows that are closed now.
 
         Args:
-            events: the next of this stream, any number.
+            events: the next of this stream, any number; an array with the fields t, x, y and p will do.
             stream: which one; a new number is a new stream.
 
         Raises:
-            InputError: if an event is outside of the sensor; then none was taken.
+            InputError: if they are no events, or one is outside of the sensor; then none was taken.
         """
+        events = Events.of(events)
         check_inside(events, self.sensor_hw)
-        lane, kept = self._lane(stream), events
-        for each in lane.filters:
-            kept = each.keep(kept)
-        kept = self._view.inside(kept)
-        if lane.windows is None and len(kept):
-            length_us = self._framing.shown.window_us
-            lane.start_us = (int(kept.t[0]) - self.config.lateness_us) // length_us * length_us
+        lane = self._lane(stream)
+        wanted = self._wanted(lane, events)
+        if lane.windows is None:
+            begin = np.flatnonzero(wanted & (events.t >= -LATEST_US) & (events.t <= LATEST_US))[:1].tolist()
+            if not begin:
+                return iter(())
+            events, wanted = events[begin[0] :], wanted[begin[0] :]
+            lane.start_us = self._first_start(int(events.t[0]))
             lane.windows = self._new_windows(lane.start_us)
-        return self._found(lane, stream, lane.windows.push(kept) if lane.windows else ())
+        return self._found(lane, stream, lane.windows.push(events, wanted))
 
     def advance(self, time_us: int, stream: int = 0) -> Iterator[Detections]:
         """Promise that no event before ``time_us`` comes any more; give what was found in windows closed by that.
@@ -147,20 +151,19 @@ class StreamingDetector:
         return {"streams": streams, "dropped": dict(self._dropped), "looks": self._looks()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state; streams that are not in it are forgotten.
+        """Go on from a saved state; streams that are not in it are forgotten. Scores and classes may be others.
 
         Raises:
-            InputError: if it is not that of a detector with the same configuration.
+            InputError: if it is not that of a detector with the same frames, sensor, view, filters and windows.
         """
         if not {"streams", "dropped", "looks"} <= state.keys():
             raise InputError(f"state must be what state_dict gave, got {', '.join(map(str, state)) or 'nothing'}.")
-        if state["looks"] != self._looks():
-            raise InputError(f"state must be of a detector that sees {self._looks()}, got {state['looks']}.")
+        for name, mine in self._looks().items():
+            if state["looks"].get(name) != mine:
+                raise InputError(f"state must be of a detector with {name} {mine}, got {state['looks'].get(name)}.")
         lanes = {}
         for number, saved in state["streams"].items():
             lane = _Lane(self._new_filters(), None, saved["start_us"], saved["has_begun"])
-            if len(saved["filters"]) != len(lane.filters):
-                raise InputError(f"state must be of {len(lane.filters)} filters, got {len(saved['filters'])}.")
             for each, remembered in zip(lane.filters, saved["filters"], strict=True):
                 each.load_state_dict(remembered)
             if saved["windows"] is not None:
@@ -171,12 +174,30 @@ class StreamingDetector:
         self._lanes, self._dropped = lanes, Counter(state["dropped"])
 
     def _looks(self) -> dict[str, Any]:
-        return {"sensor_hw": list(self.sensor_hw)} | asdict(self.config.view)
+        filters = [asdict(each) for each in self.config.filters]
+        frames, view = to_dict(self._framing.shown), to_dict(self.config.view)
+        return {"frames": frames, "sensor_hw": list(self.sensor_hw), "view": view, "filters": filters}
 
     def _lane(self, stream: int) -> _Lane:
         if stream not in self._lanes:
             self._lanes[stream] = _Lane(self._new_filters())
         return self._lanes[stream]
+
+    def _wanted(self, lane: _Lane, events: Events) -> np.ndarray:
+        """Which events pass the filters and lie in the region, (N,) bool."""
+        wanted, left = np.ones(len(events), np.bool_), events
+        for each in lane.filters:
+            wanted[wanted] = each.passes(left)
+            left = events[wanted]
+        if self.config.view.roi is not None:
+            wanted[wanted] = self._view.is_inside(left)
+        return wanted
+
+    def _first_start(self, time_us: int) -> int:
+        """Of the windows that begin at multiples of the step, the first that ends after what may come before a time."""
+        length_us = self._framing.shown.window_us
+        step_us = self.config.step_us or length_us
+        return (time_us - self.config.lateness_us - length_us) // step_us * step_us + step_us
 
     def _new_filters(self) -> list[NoiseFilter]:
         return [NoiseFilter(each, self.sensor_hw) for each in self.config.filters]

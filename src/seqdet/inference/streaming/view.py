@@ -45,12 +45,12 @@ class View:
         if config.roi and (config.roi[0] >= width or config.roi[1] >= height):
             raise InputError(f"roi must lie in the {width}x{height} pixels of the sensor, got {config.roi}.")
 
-    def inside(self, events: Events) -> Events:
-        """Those in the region of interest."""
+    def is_inside(self, events: Events) -> np.ndarray:
+        """Which events are in the region of interest, (N,) bool."""
         if self.config.roi is None:
-            return events
+            return np.ones(len(events), np.bool_)
         x1, y1, x2, y2 = self.config.roi
-        return events[(events.x >= x1) & (events.x < x2) & (events.y >= y1) & (events.y < y2)]
+        return (events.x >= x1) & (events.x < x2) & (events.y >= y1) & (events.y < y2)
 
     def seen(self, events: Events) -> Events:
         """The events at the places where the detector sees them."""
