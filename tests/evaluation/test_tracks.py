@@ -6,12 +6,14 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.data.labels import write_labels
 from seqdet.data.tracks import TRACKED_BOX, overlaps
 from seqdet.evaluation.track_report import evaluate_tracks
-from seqdet.evaluation.tracks import score_tracks
+from seqdet.evaluation.tracks import nearest, score_tracks
 
 STEP = 50_000
 PLACE, FAR = (0, 0, 10, 10), (100, 100, 10, 10)
@@ -121,6 +123,15 @@ def test_tracks_count_at_the_nearest_labelled_time_within_the_tolerance(score, r
     assert score(truth, {"a": late}, tolerance_us=1000)["MOTA"] == 1
     double = np.concatenate([late, rows(*[FAR] * 3)])  # nearer
     assert score(truth, {"a": double}, tolerance_us=1000)["misses"] == 3
+
+
+TIMES = st.lists(st.integers(0, 40), max_size=12).map(lambda times: np.unique(np.array(times, np.int64)))
+
+
+@given(TIMES.filter(len), TIMES)
+def test_the_nearest_moment_is_that_of_a_search_through_all_and_the_earlier_of_two(moments, times):
+    found = nearest(moments, times)
+    assert found.tolist() == [moments[np.argmin(np.abs(moments - time))] for time in times]
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -72,9 +72,12 @@ def test_the_memory_of_a_lane_matters_and_stays_its_own(detector, exported):
     assert not np.array_equal(forgetful[0].scores[:5], alone[0].scores[:5])
 
 
+@pytest.mark.parametrize("has_nan", [False, True])
 @pytest.mark.parametrize("config", [{}, {"activation": "sigmoid"}, {"anchors": "psee", "classes": ("a",)}])
-def test_one_step_decodes_as_the_detector_does(config):
+def test_one_step_decodes_as_the_detector_does(config, has_nan):
     detector, score = opinionated(**config), 0.02
+    if has_nan:
+        torch.nn.init.constant_(detector.head.boxes[-1].bias[:1], float("nan"))
     window = torch.from_numpy(frames_of(detector, 2, 1, (130, 90))[0])
     with torch.no_grad():
         outputs, after = detector(window[None])
@@ -199,7 +202,7 @@ def test_another_size_shows_as_much_per_pixel(detector):
         (["-o", "x.onnx", "--size-hw", "[0, 4]"], "size_hw must be two numbers of 1"),
         (["-o", "x.onnx", "--score", "0"], "score must be above 0"),
         (["-o", "x.onnx", "--int8"], "--calibration must name a recording"),
-        (["-o", "no/folder/x.onnx"], "cannot be written"),
+        (["-o", "detector.safetensors/x.onnx"], "must be a folder that can be made"),
     ],
 )
 def test_options_that_cannot_be_are_one_sentence(detector, exported, tmp_path, monkeypatch, words, message):
@@ -220,7 +223,7 @@ def test_a_detector_of_pictures_needs_a_size(tmp_path):
 def test_the_program_runs_on_any_number_of_lanes_without_seqdet(detector, exported, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "onnx_model", lambda *_, **__: onnx.load(exported))
     save_detector(detector, tmp_path / "detector.safetensors")
-    path = tmp_path / "program.pt2"
+    path = tmp_path / "deep" / "program.pt2"
     main(["export", str(tmp_path / "detector.safetensors"), "-o", str(tmp_path / "x.onnx"), "--program", str(path)])
     module = torch.export.load(path).module()
     for lanes in (1, 2):

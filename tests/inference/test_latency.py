@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,6 +184,9 @@ def test_what_does_not_fit_is_one_sentence(weights, exported, recording, detecto
         benchmark(weights, recording, QUICK, names=["tpu"])
     with pytest.raises(InputError, match=r"backends must be onnx alone for .*model\.onnx"):
         benchmark(exported, recording, QUICK, names=["eager"])
+    for path in (tmp_path, Path("-")):
+        with pytest.raises(InputError, match="recording must be one file of events, and is a folder or a pipe"):
+            benchmark(weights, path, QUICK, names=["eager"])
     write_evt3(tmp_path / "silence.raw", [], size_hw=(120, 125))
     with pytest.raises(InputError, match=r"silence.raw must have events, and has none\."):
         benchmark(weights, tmp_path / "silence.raw", QUICK, names=["eager"])

@@ -14,7 +14,7 @@ from seqdet.data.labels import EVENT_BBOX
 from seqdet.data.tracks import TRACKED_BOX, best_of_place, best_pairs, overlaps
 from seqdet.events.array import Events, columns
 from seqdet.inference.tracking.association import DataAssociation
-from seqdet.inference.tracking.config import AssociationConfig
+from seqdet.inference.tracking.config import MOST_OVERLAP, USUAL, AssociationConfig
 from seqdet.inference.tracking.library import TRACKERS, find_tracker
 from seqdet.inference.tracking.time_surface import REACH, TimeSurface
 
@@ -116,6 +116,36 @@ def test_a_state_goes_through_a_file_without_pickle(tmp_path):
         assert tracker.push(*each).tolist() == other.push(*each).tolist()
 
 
+@pytest.mark.parametrize("name", AssociationConfig.__dataclass_fields__)
+def test_a_state_of_other_settings_is_refused_with_what_differs(name):
+    others = {
+        "use_descriptor": True,
+        "update_tracklets_between_detections": False,
+        "sim_matrix": ((1, 0.5), (0.5, 1)),
+        "number_of_consecutive_detections_to_create_a_new_track": 2,
+    }
+    other = AssociationConfig(**{name: others.get(name, 1)})
+    tracker = DataAssociation(SIZE_HW)
+    with pytest.raises(InputError, match=rf"state must be of a tracker with {name} (.+), got {name} (?!\1)"):
+        tracker.restore(DataAssociation(SIZE_HW, other).state())
+
+
+def test_a_state_of_another_tracker_is_refused_and_changes_nothing():
+    pytest.importorskip("trackers")
+    trackers = {name: find_tracker(name) for name in TRACKERS}
+    strict = find_tracker("sort", minimum_consecutive_frames=9)
+    for name, tracker in trackers.items():
+        for other in trackers.keys() - {name}:
+            with pytest.raises(InputError, match=f"tracker with name {name}, got name {other}"):
+                tracker.restore(trackers[other].state())
+    with pytest.raises(InputError, match="minimum_consecutive_frames 9, got minimum_consecutive_frames 3"):
+        strict.restore(trackers["sort"].state())
+    with pytest.raises(InputError, match="tracker with name sort, got nothing of the kind"):
+        strict.restore({})
+    assert [len(strict.push(n * STEP, make_boxes((0, 0, 10, 10)))) for n in range(9)] == [0] * 8 + [1]
+    find_tracker("sort", minimum_consecutive_frames=3).restore(trackers["sort"].state())
+
+
 @given(SHORT, st.booleans())
 def test_an_object_keeps_its_identity_if_it_vanishes_for_no_longer_than_the_deletion_time(missing_us, is_looked_for):
     tracker, box = DataAssociation(), make_boxes((10, 10, 8, 8))
@@ -150,6 +180,18 @@ def test_a_track_is_shown_after_as_many_detections_in_a_row_as_asked_for():
     found = [box, box, box[:0], box, box, box, box[:0], box]
     shown = [len(tracker.push(n * STEP, each)) for n, each in enumerate(found)]
     assert shown == [0, 0, 0, 0, 0, 1, 1, 1]
+
+
+def test_usual_tracks_are_kept_for_three_tenths_of_a_second():
+    tracker, box = DataAssociation(config=USUAL), make_boxes((10, 10, 8, 8))
+    assert [len(tracker.push(time_us, box)) for time_us in (0, STEP)] == [0, 1]
+    assert [len(tracker.push(STEP + after_us)) for after_us in (300_000, 300_001)] == [1, 0]
+
+
+def test_boxes_of_one_object_are_those_that_overlap_by_more_than_seven_tenths():
+    for width, kept in ((6.9, 2), (7.1, 1)):
+        boxes = np.concatenate([make_boxes((0, 0, 10, 10)), make_boxes((0, 0, width, 10), label=1, score=0.8)])
+        assert len(best_of_place(boxes, MOST_OVERLAP)) == kept
 
 
 def test_a_track_starts_with_a_good_score_and_goes_on_with_any():
@@ -233,6 +275,16 @@ def test_between_detections_a_track_moves_with_the_events_in_it(step, times):
         assert row["last_detection_update_time"] == 10_000
 
 
+@given(st.integers(-6, 6), st.integers(-6, 6), st.sampled_from([(15, 15), (73, 15), (15, 73), (73, 73)]))
+def test_a_large_box_moves_with_the_events_in_any_corner_of_it(right, down, corner):
+    surface, rng, box = TimeSurface((100, 100), 200_000), np.random.default_rng(0), make_boxes((10, 10, 80, 80))
+    surface.add(scene_events(0, 0, rng, corner=corner))
+    surface.anchor(10_000)
+    surface.add(scene_events(right, 200_000, rng, corner=(corner[0], corner[1] + down)))
+    (moved,) = surface.follow(box, np.array([[10, 10]], np.float32), 210_000)
+    assert np.abs(moved - (10 + right, 10 + down)).max() <= 1  # every third pixel of a side is looked at
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_stream_cut_between_detections_moves_its_tracks_the_same(seed):
     config = AssociationConfig(deletion_time_us=10**9)
@@ -298,6 +350,26 @@ def test_with_the_descriptor_a_detection_of_something_else_is_no_match():
         assert (row["track_id"], row["nb_detections"]) == expected
 
 
+def test_with_the_descriptor_a_track_follows_what_changes_little_by_little():
+    rng, box = np.random.default_rng(0), make_boxes((10, 10, 12, 12))
+    config = AssociationConfig(
+        use_descriptor=True,
+        time_surface_delta_t_us=STEP,
+        update_tracklets_between_detections=False,
+        iou_to_match_a_detection=0.75,
+    )
+
+    def tracks(*radii):
+        tracker = DataAssociation(SIZE_HW, config)
+        for n, radius in enumerate(radii):
+            events = scene_events(0, n * 60_000, rng, radius=radius)
+            rows = tracker.push(n * 60_000 + 10_000, box, events)
+        return rows["track_id"].tolist(), rows["nb_detections"].tolist()
+
+    assert tracks(2, 6) == ([2], [1])
+    assert tracks(2, 3, 4, 5, 6) == ([1], [5])
+
+
 def test_descriptors_have_length_one_and_know_equal_from_different():
     surface, rng = TimeSurface(SIZE_HW, 200_000), np.random.default_rng(0)
     surface.add(scene_events(0, 0, rng))
@@ -341,7 +413,7 @@ def test_wrong_input_is_one_sentence_and_changes_nothing():
         with pytest.raises(InputError, match=words):
             tracker.push(time_us, boxes, events)
     assert tracker.push(STEP).tolist() == before.tolist()
-    with pytest.raises(InputError, match="state must hold tracks"):
+    with pytest.raises(InputError, match="state must hold settings, tracks"):
         tracker.restore(DataAssociation().state())
     with pytest.raises(InputError, match="of a sensor"):
         tracker.restore(DataAssociation((3, 3)).state())

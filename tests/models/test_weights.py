@@ -126,6 +126,21 @@ def test_a_damaged_file_is_refused_in_one_sentence(path, kind):
     assert message.startswith((str(path), "model.name"))
 
 
+@pytest.mark.parametrize("name", ["head.boxes.0.weight", "backbone.stem.0.1.running_var"])
+@pytest.mark.parametrize("number", [torch.nan, -torch.inf])
+def test_weights_that_are_no_finite_numbers_are_refused_by_the_name_of_the_first(tmp_path, name, number):
+    detector = build_detector(CONFIG)
+    tensors = detector.state_dict()
+    later = list(tensors)[list(tensors).index(name) :]
+    for each in later:
+        if tensors[each].is_floating_point():
+            tensors[each].view(-1)[-1] = number
+    save_detector(detector, tmp_path / "detector")
+    words = rf"detector must have weights that are finite numbers, got {number} in {name}\."
+    with pytest.raises(InputError, match=words):
+        load_detector(tmp_path / "detector")
+
+
 def test_a_device_that_is_not_there_is_refused(path):
     with pytest.raises(InputError, match=r"device must be one that torch finds here.* got 'gpu'"):
         load_detector(path, device="gpu")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -66,3 +67,12 @@ def test_a_voter_without_score_is_not_heard_and_a_box_without_voters_stays():
     heard = vote_boxes(boxes, same[:, :1], near, same, torch.tensor([[0.5, 0.0]]), iou=0.7)
     assert heard.tolist() == near[:, :1].tolist()
     assert torch.equal(vote_boxes(boxes, same[:, :1], near, same, torch.zeros(1, 2), iou=0.7), boxes)
+
+
+@pytest.mark.parametrize("score", [0.9, 0.0])
+def test_a_voter_that_is_not_a_number_is_not_heard(score):
+    boxes = torch.tensor([[[0.0, 0, 10, 10], [50.0, 50, 60, 60]]])
+    voters = torch.tensor([[[0.0, 0, 10, 9], [0.0, torch.nan, 10, 10], [0.0, 0, 10, 9]]])
+    labels, scores = torch.zeros(1, 3, dtype=torch.int64), torch.tensor([[0.5, score, torch.nan]])
+    moved = vote_boxes(boxes, labels[:, :2], voters, labels, scores, iou=0.7)
+    assert moved.tolist() == [[voters[0, 0].tolist(), boxes[0, 1].tolist()]]

@@ -96,13 +96,12 @@ def _frames(
     truth, tracked = (boxes[np.argsort(boxes["t"], kind="stable")] for boxes in (truth, tracked))
     truth_ids = _identities(truth, class_aware, f"truth of {name}")
     track_ids = _identities(tracked, class_aware, f"tracks of {name}")
-    moments = np.unique(tracked["t"])
+    moments, times = np.unique(tracked["t"]), np.unique(times_us)
     frames = _Frames([], [], [])
-    for time in np.unique(times_us):
+    for time, moment in zip(times, nearest(moments, times) if len(moments) else times, strict=True):
         here = slice(*np.searchsorted(truth["t"], [time, time + 1]))
-        nearest = moments[np.argmin(np.abs(moments - time))] if len(moments) else time
-        near = abs(int(nearest) - int(time)) <= tolerance_us
-        there = slice(*np.searchsorted(tracked["t"], [nearest, nearest + 1])) if near else slice(0, 0)
+        is_near = abs(int(moment) - int(time)) <= tolerance_us
+        there = slice(*np.searchsorted(tracked["t"], [moment, moment + 1])) if is_near else slice(0, 0)
         is_target = truth["class_confidence"][here] > 0
         targets, ignored, found = truth[here][is_target], truth[here][~is_target], tracked[there]
         overlap, inside = overlaps(targets, found), overlaps(found, ignored, of_first=True)
@@ -114,6 +113,13 @@ def _frames(
         frames.track_ids.append(track_ids[there][counts])
         frames.overlaps.append(overlap[:, counts])
     return frames
+
+
+def nearest(moments: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(N,) of (M,) rising moments, M > 0, that which is nearest to each of (N,) times, the earlier of two as near."""
+    after = np.searchsorted(moments, times).clip(max=len(moments) - 1)
+    before, after = moments[(after - 1).clip(min=0)], moments[after]
+    return np.where(np.abs(times - before) <= np.abs(after - times), before, after)
 
 
 def _identities(boxes: np.ndarray, class_aware: bool, whose: str) -> np.ndarray:

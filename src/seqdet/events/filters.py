@@ -110,10 +110,7 @@ class NoiseFilter:
 
     def keep(self, events: Events) -> Events:
         """The events that pass, as new arrays, in their order; see ``passes``."""
-        kept = self.passes(events).view(np.uint8)
-        count = int(np.count_nonzero(kept))
-        columns = (np.ascontiguousarray(column) for column in (events.t, events.x, events.y, events.p))
-        return Events(*(kernels.chosen(column, kept, count) for column in columns))
+        return chosen_events(events, self.passes(events))
 
     def passes(self, events: Events) -> np.ndarray:
         """Which events pass, (N,) bool. Their times must be within 2**53 microseconds of 0.
@@ -143,6 +140,13 @@ class NoiseFilter:
             wanted = f"{self.config.name} for a sensor of {self.size_hw}"
             raise InputError(f"state must be of a filter {wanted}, got {state.get('name')} for {state.get('size_hw')}.")
         self._last, self.seen, self.removed = state["last"].copy(), int(state["seen"]), int(state["removed"])
+
+
+def chosen_events(events: Events, mask: np.ndarray) -> Events:
+    """The events that a mask (N,) bool chooses, as new arrays; faster than by an index where they are mixed."""
+    count = int(np.count_nonzero(mask))
+    columns = (np.ascontiguousarray(column) for column in (events.t, events.x, events.y, events.p))
+    return Events(*(kernels.chosen(column, mask.view(np.uint8), count) for column in columns))
 
 
 def filtered(chunks: Iterable[Events], filters: Sequence[NoiseFilter]) -> Iterator[Events]:

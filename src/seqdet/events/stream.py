@@ -11,6 +11,7 @@ import numpy as np
 
 from ..checks import InputError, check_at_least
 from .array import COLUMNS, Events
+from .filters import chosen_events
 from .sieve import JITTER_US, NEVER
 from .slicing import Window
 from .stream_clock import Clock, Rule, possible, settle, take
@@ -88,7 +89,7 @@ class WindowStream:
         wanted = np.ones(len(events), np.bool_) if wanted is None else wanted
         self._clock, *counts = take(np.ascontiguousarray(events.t), wanted, self._clock, self._rule, kept)
         self.dropped += Counter(dict(zip(REASONS, counts, strict=True)))
-        part = Events.concatenate([events]) if kept.all() else events[kept]
+        part = Events.concatenate([events]) if kept.all() else chosen_events(events, kept)
         if len(part):
             self._parts.append(part)
             self._held += len(part)

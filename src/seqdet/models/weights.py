@@ -38,8 +38,8 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
     """The detector that ``save_detector`` wrote, in evaluation mode.
 
     Raises:
-        InputError: if the file is missing or damaged, is not a seqdet detector, or is of an unknown version; or if
-            there is no such device.
+        InputError: if the file is missing or damaged, is not a seqdet detector, is of an unknown version, or holds
+            numbers that are not finite; or if there is no such device.
     """
     path, place = Path(path), find_device(device)
     if not path.is_file():
@@ -68,6 +68,12 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
             )
     if header.get("sha256") != _sha256(tensors):
         raise InputError(f"{path} must have weights that fit their checksum; it is damaged.")
+    for name in wanted:
+        if not (is_finite := tensors[name].isfinite()).all():
+            number = tensors[name][~is_finite][0].item()
+            raise InputError(
+                f"{path} must have weights that are finite numbers, got {number} in {name}. Train it anew."
+            )
     detector.load_state_dict(tensors, assign=True)
     detector.input = None if shown is None else from_dict(InputConfig, shown, name=f"{path}: input")
     return detector.eval().to(place)

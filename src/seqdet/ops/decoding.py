@@ -46,7 +46,7 @@ def detections(
     check_at_least(most, 1, "most")
     frames, _, classes = scores.shape
     best, pair = scores.flatten(1).topk(min(candidates, scores[0].numel() if frames else 0), dim=1)
-    most_chosen = int((best >= score).sum(dim=1).max()) if frames else 0
+    most_chosen = int((~(best < score)).sum(dim=1).max()) if frames else 0  # NaN comes first, and is never chosen
     best, pair = best[:, :most_chosen], pair[:, :most_chosen]  # (F, M), the best first
     frame = torch.arange(frames, device=best.device)[:, None]
     anchor, label = pair // classes, pair % classes

@@ -33,7 +33,8 @@ def vote_boxes(
 ) -> Tensor:
     """Every box moved to the mean of the voters of its frame and label that overlap it: (F, K, 4).
 
-    Voters are weighted by their squared scores. A box that no voter overlaps stays where it is.
+    Voters are weighted by their squared scores. A box that no voter overlaps stays where it is. A voter of which a
+    number is NaN has no vote.
 
     Args:
         xyxy: (F, K, 4) boxes of F frames.
@@ -44,6 +45,7 @@ def vote_boxes(
         iou: least overlap of a voter; above 1, nobody votes.
     """
     votes = (box_iou(xyxy, voters) >= iou) & (labels[:, :, None] == voter_labels[:, None, :])
+    scores, voters = (each.masked_fill(each.isnan(), 0) for each in (scores, voters))  # 0 * NaN would be NaN
     weights = (votes * scores[:, None, :].square()).to(xyxy.dtype)
     total = weights.sum(dim=-1, keepdim=True)
     with torch.autocast(xyxy.device.type, enabled=False):  # bfloat16 is too coarse for pixels

@@ -84,7 +84,8 @@ class OneStep(nn.Module):
         anchor, labels = pair // classes, pair % classes
         deltas, variances = _rows(outputs.deltas, anchor), self.detector.criterion.variances
         xyxy = clip_boxes(decode_boxes(deltas, outputs.anchors[anchor], variances=variances), outputs.size_hw)
-        scores = scores * ((scores >= self.score) & (xyxy[..., :2] < xyxy[..., 2:]).all(dim=-1))
+        is_box = (scores >= self.score) & (xyxy[..., :2] < xyxy[..., 2:]).all(dim=-1)
+        scores, xyxy = scores.where(is_box, 0), xyxy.where(is_box[..., None], 0)  # a box of NaN would spoil the others
         by_class = scores[:, None] * (labels[:, None] == torch.arange(classes)[:, None])
         rank = self.suppress(xyxy, by_class, 0.5) * torch.arange(CANDIDATES, 0, -1)  # 0 where a box goes
         places, stays = rank.topk(MOST, dim=1)

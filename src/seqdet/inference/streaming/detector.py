@@ -13,7 +13,7 @@ from ...checks import InputError
 from ...config import InputConfig
 from ...config_files import to_dict
 from ...events.array import Events
-from ...events.filters import NoiseFilter
+from ...events.filters import NoiseFilter, chosen_events
 from ...events.sieve import LATEST_US, check_inside
 from ...events.slicing import Window
 from ...events.stream import WindowStream
@@ -185,12 +185,12 @@ class StreamingDetector:
 
     def _wanted(self, lane: _Lane, events: Events) -> np.ndarray:
         """Which events pass the filters and lie in the region, (N,) bool."""
-        wanted, left = np.ones(len(events), np.bool_), events
-        for each in lane.filters:
-            wanted[wanted] = each.passes(left)
-            left = events[wanted]
-        if self.config.view.roi is not None:
-            wanted[wanted] = self._view.is_inside(left)
+        looks = [each.passes for each in lane.filters] + [self._view.is_inside] * (self.config.view.roi is not None)
+        wanted = passed = np.ones(len(events), np.bool_)
+        for n, look in enumerate(looks):
+            events = chosen_events(events, passed) if n else events
+            passed = look(events)
+            wanted[wanted] = passed
         return wanted
 
     def _first_start(self, time_us: int) -> int:

@@ -7,6 +7,7 @@ https://docs.prophesee.ai/stable/api/python/ml/bindings.html), with its paramete
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ...checks import InputError
 from ...data.labels import EVENT_BBOX
 from ...data.tracks import TRACKED_BOX, best_pairs, checked_boxes, first_of_close, overlaps
 from ...events.array import Events
-from .config import MOST_US, AssociationConfig
+from .config import MOST_US, AssociationConfig, as_settings, check_settings
 from .time_surface import SIDE, TimeSurface
 
 _TRACK = np.dtype(
@@ -45,6 +46,7 @@ class DataAssociation:
         if size_hw is None and self.config.use_descriptor:
             raise InputError("size_hw must be given with use_descriptor: it is taken from the events.")
         self._size_hw = size_hw
+        self._settings = as_settings("association", asdict(self.config))
         self.reset()
 
     def reset(self) -> None:
@@ -86,8 +88,8 @@ class DataAssociation:
     def state(self) -> dict[str, np.ndarray]:
         """What ``restore`` takes to go on from here, in this object or another of the same settings: plain arrays."""
         surface = self._surface.state() if self._surface else {}
-        counts = np.array([self._born, self._now])
-        return {"tracks": self._tracks.copy(), "counts": counts} | surface
+        counts, settings = np.array([self._born, self._now]), np.array(self._settings)
+        return {"settings": settings, "tracks": self._tracks.copy(), "counts": counts} | surface
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from what ``state`` gave.
@@ -95,6 +97,7 @@ class DataAssociation:
         Raises:
             InputError: if it is of a tracker with other settings.
         """
+        check_settings(self._settings, state)
         if set(state) != set(self.state()) or state["tracks"].dtype != _TRACK:
             raise InputError(f"state must hold {', '.join(self.state())} of such a tracker, got {', '.join(state)}.")
         if self._surface:

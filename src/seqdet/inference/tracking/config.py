@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +56,18 @@ class AssociationConfig:
         likeness = np.array([row for row in self.sim_matrix if len(row) == len(self.sim_matrix)])
         if len(likeness) < len(self.sim_matrix) or not ((likeness >= 0) & (likeness <= 1)).all():
             raise InputError(f"sim_matrix must be square, of numbers from 0 to 1, got {self.sim_matrix}.")
+
+
+def as_settings(tracker: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The name of a tracker and its options as a state has them: objects by their type."""
+    return tuple(f"{name} {value}".partition(" object at ")[0] for name, value in {"name": tracker, **options}.items())
+
+
+def check_settings(own: Iterable[str], state: Mapping[str, Any]) -> None:
+    """Raise ``InputError`` unless a state is of a tracker with the same settings; the message says what differs."""
+    for mine, theirs in zip_longest(own, state.get("settings", ()), fillvalue="nothing of the kind"):
+        if mine != theirs:
+            raise InputError(f"state must be of a tracker with {mine}, got {theirs}.")
 
 
 USUAL = AssociationConfig(

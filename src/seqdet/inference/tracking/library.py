@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from importlib import import_module
+from inspect import signature
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,11 +18,12 @@ from ...checks import InputError, check_choice
 from ...data.tracks import TRACKED_BOX, checked_boxes
 from ...events.array import Events
 from .association import DataAssociation
-from .config import MOST_US, AssociationConfig
+from .config import MOST_US, AssociationConfig, as_settings, check_settings
 
 OURS = "association"
 LIBRARY = {"sort": "SORTTracker", "bytetrack": "ByteTrackTracker", "ocsort": "OCSORTTracker"}
 TRACKERS = (OURS, *LIBRARY)
+_CHANGES = ("_of_class", "_identities", "_detections", "_shown", "_now", "_stamp_us")  # what a state holds
 
 
 class Tracker(Protocol):
@@ -73,7 +75,10 @@ class LibraryTracker:
             raise InputError(
                 f"the tracker {name} needs the library trackers ({error}). Install it: pip install 'seqdet[track]'"
             ) from error
-        self._options = dict(options)
+        bound = signature(self._type).bind(**options)
+        bound.apply_defaults()
+        self._options = dict(bound.arguments)
+        self._settings = as_settings(name, self._options)
         self._type(**self._options)
         self.reset()
 
@@ -113,11 +118,16 @@ class LibraryTracker:
 
     def state(self) -> dict[str, Any]:
         """What ``restore`` takes to go on from here; objects of the library are in it, so it is not for a file."""
-        return deepcopy({name: value for name, value in vars(self).items() if name not in ("_boxes_type", "_type")})
+        return deepcopy({"settings": self._settings} | {name: getattr(self, name) for name in _CHANGES})
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what ``state`` of such a tracker gave."""
-        vars(self).update(deepcopy(dict(state)))
+        """Go on from what ``state`` of such a tracker gave.
+
+        Raises:
+            InputError: if it is of a tracker with other settings.
+        """
+        check_settings(self._settings, state)
+        vars(self).update(deepcopy({name: state[name] for name in _CHANGES}))
 
     def _followed(self, label: int, found: np.ndarray, time_us: int) -> np.ndarray:
         """The tracks of one class that are detected now."""
