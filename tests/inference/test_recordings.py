@@ -354,6 +354,28 @@ def test_a_folder_of_which_something_would_be_left_out_is_refused(tmp_path, name
         predict_recordings(HullStep(None, 3), tmp_path, tmp_path / "out", PredictConfig())
 
 
+@pytest.mark.parametrize("count", [7, 25])
+def test_windows_by_number_are_shown_for_as_long_as_they_last(tmp_path, count):
+    write_evt3(tmp_path / "a.raw", [some_events(length_us=3_000_000)], size_hw=SENSOR_HW)
+    config = replace(ALL, stream=StreamConfig(count=count))
+    predict_recordings(HullStep(), tmp_path / "a.raw", tmp_path / "out", config)
+    with av.open(tmp_path / "out" / "videos" / "a.mp4") as video:
+        assert len(list(video.decode(video=0))) / float(video.streams.video[0].average_rate) == pytest.approx(
+            3, abs=0.2
+        )
+
+
+def test_a_film_of_uneven_pictures_is_shown_in_real_time(tmp_path, monkeypatch):
+    times_us = np.cumsum([0, *np.tile([17_000, 33_000, 50_001, 33_000, 500_000], 5)]).tolist()
+    timed = zip(moving_square(len(times_us)), times_us, strict=True)
+    monkeypatch.setattr(inputs, "read_frames", lambda path, fps: timed)
+    (tmp_path / "a.mp4").touch()
+    predict_recordings(HullStep(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
+    with av.open(tmp_path / "out" / "videos" / "a.mp4") as video:
+        seconds = len(list(video.decode(video=0))) / float(video.streams.video[0].average_rate)
+    assert seconds == pytest.approx(times_us[-1] / 1e6, abs=0.05)
+
+
 def test_a_video_whose_second_picture_comes_early_is_shown_at_its_usual_rate(tmp_path, monkeypatch):
     times_us = [0, 1_000, *range(40_000, 400_000, 40_000)]
     timed = zip(moving_square(len(times_us)), times_us, strict=True)
@@ -361,7 +383,7 @@ def test_a_video_whose_second_picture_comes_early_is_shown_at_its_usual_rate(tmp
     (tmp_path / "a.mp4").touch()
     predict_recordings(HullStep(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
     with av.open(tmp_path / "out" / "videos" / "a.mp4") as video:
-        assert (video.streams.video[0].average_rate, len(list(video.decode(video=0)))) == (25, len(times_us))
+        assert (video.streams.video[0].average_rate, len(list(video.decode(video=0)))) == (25, len(times_us) - 1)
 
 
 def test_a_video_that_cannot_be_written_loses_no_detection(recording, tmp_path, monkeypatch):

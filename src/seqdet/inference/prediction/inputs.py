@@ -72,7 +72,7 @@ class Input(NamedTuple):
     """One recording, open.
 
     span_us: how long it is, if that is known. track_us: from one writing of tracks to the next, where that is sooner
-    than the next moment. fps: pictures a second of its video; every so many moments are in it.
+    than the next moment. fps: pictures a second of its video.
     unit: what a moment is. dropped: what was left out so far, by reason.
     """
 
@@ -81,7 +81,6 @@ class Input(NamedTuple):
     tracker: Tracker | None
     track_us: int | None
     fps: float
-    every: int
     unit: str
     dropped: Callable[[], Mapping[str, int]]
 
@@ -179,13 +178,10 @@ def _open_events(
     detector = StreamingDetector(step, config.stream, sensor_hw=size_hw)
     tracker = _tracker(config, size_hw)
     moments = event_moments(recording.chunks(), detector, is_stopped, to_silence=path == STDIN)
-    fps, every = float(COUNTED_FPS), 1
-    if config.stream.count is None:
-        rate = 1e6 / (config.stream.step_us or step.input.window_us)
-        every = max(1, math.ceil(rate / MOST_FPS))
-        fps = rate / every
+    length_us = None if config.stream.count else config.stream.step_us or step.input.window_us
+    fps = _video_fps(length_us)
     return Input(
-        moments, span_us, tracker, config.track_us, fps, every, "windows", lambda: recording.dropped + detector.dropped
+        moments, span_us, tracker, config.track_us, fps, "windows", lambda: recording.dropped + detector.dropped
     )
 
 
@@ -193,13 +189,20 @@ def _open_pictures(step: Step, path: Path, config: PredictConfig, is_stopped: Ca
     frames = read_frames(path, fps=config.fps)
     start = list(islice(frames, 9))
     lengths_us = np.diff([time_us for _, time_us in start])
-    rate = 1e6 / max(float(np.median(lengths_us)), 1) if len(lengths_us) else float(COUNTED_FPS)
-    every = max(1, math.ceil(rate / MOST_FPS))
+    fps = _video_fps(float(np.median(lengths_us)) if len(lengths_us) else None)
     least = thresholds(step.classes, config.stream.classes, config.stream.score)
     frame_hw = config.frame_hw or step.size_hw
     moments = picture_moments(chain(start, frames), step, least, is_stopped, frame_hw=frame_hw)
     tracker = _tracker(config)
-    return Input(moments, None, tracker, config.track_us, rate / every, every, "pictures", dict)
+    return Input(moments, None, tracker, config.track_us, fps, "pictures", dict)
+
+
+def _video_fps(length_us: float | None) -> float:
+    """Pictures a second of a video of moments of this length, if they have one: the rate of these or a part of it."""
+    if length_us is None:
+        return float(COUNTED_FPS)
+    rate = 1e6 / max(length_us, 1)
+    return rate / max(1, math.ceil(rate / MOST_FPS))
 
 
 def _tracker(config: PredictConfig, size_hw: tuple[int, int] | None = None) -> Tracker | None:

@@ -26,9 +26,9 @@ SILENCE = 100
 class Moment(NamedTuple):
     """A window of events, or a picture, and what was found.
 
-    end_us: of the window, or the time of the picture. boxes: (N,) ``EVENT_BBOX`` in pixels of the sensor or the
-    picture. events: of the window, none of a picture; by time. new: those that were in no moment before. picture: makes
-    what is shown of it, (H, W, 3) uint8.
+    start_us, end_us: of the window, or both the time of the picture. boxes: (N,) ``EVENT_BBOX`` in pixels of the sensor
+    or the picture. events: of the window, none of a picture; by time. new: those that were in no moment before.
+    picture: makes what is shown of it, (H, W, 3) uint8.
     """
 
     start_us: int
@@ -92,7 +92,7 @@ def picture_moments(
     """
     if step.input is not None or step.channels != 3:
         raise InputError(f"detector must be one for pictures of 3 channels, got one of {step.channels}.")
-    memory, size_hw, before_us = None, None, 0
+    memory, size_hw = None, None
     for image, time_us in frames:
         size_hw = size_hw or image.shape[:2]
         if image.shape[:2] != size_hw:
@@ -103,8 +103,7 @@ def picture_moments(
         found = chosen(found, least)
         rows = event_rows(found._replace(xyxy=np.clip(found.xyxy / scale, 0, limits)), time_us)
         rows = rows[(rows["w"] > 0) & (rows["h"] > 0)]  # others lay beside the picture
-        yield Moment(before_us, time_us, rows, Events.empty(), Events.empty(), lambda image=image: image)
-        before_us = time_us
+        yield Moment(time_us, time_us, rows, Events.empty(), Events.empty(), lambda image=image: image)
         if is_stopped():
             return
 

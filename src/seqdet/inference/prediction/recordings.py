@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,8 @@ KINDS = "detections", "tracks"
 def predict_recordings(step: Step, paths: Path | Sequence[Path], out: Path, config: PredictConfig) -> None:
     """Write what a detector finds in recordings, in all of a folder, or in videos; ``Outputs`` has the files.
 
-    With videos/NAME.mp4, if wanted: one picture for each window, in real time, or fewer. The log says for each
+    With videos/NAME.mp4, if wanted, in real time: a picture for each moment as long as they follow each other evenly,
+    and not too fast. The log says for each
     recording what was found, and how fast. One bad recording does not stop the others.
 
     Args:
@@ -111,8 +113,7 @@ def _predict(
             panes, target = Panes(step.classes, has_tracks=config.track), out / "videos" / place.parent
             images = (
                 panes.picture(moment.picture(), moment.boxes, tracks, caption=_caption(moment))
-                for n, (moment, tracks) in enumerate(chain([first], shown))
-                if n % source.every == 0
+                for moment, tracks in _in_real_time(chain([first], shown), source.fps)
             )
             try:
                 make_folder(target)
@@ -127,6 +128,19 @@ def _predict(
     for reason, count in source.dropped().items():
         log.info("%s: left out %s %s", place, f"{count:,}", reason)
     return work.ended_us
+
+
+def _in_real_time(moments: Iterable[tuple[Moment, np.ndarray]], fps: float) -> Iterator[tuple[Moment, np.ndarray]]:
+    """For each picture of a video the moment that it shows: the last that has begun, up to a quarter of a picture."""
+    held, begin_us, count = None, 0, 0
+    for each in moments:
+        begin_us = begin_us if held else each[0].start_us
+        due = math.ceil((each[0].start_us - begin_us) / 1e6 * fps - 0.25)
+        yield from repeat(held, due - count) if held else ()
+        held, count = each, max(due, count)
+    if held:
+        start, end = ((time_us - begin_us) / 1e6 * fps for time_us in (held[0].start_us, held[0].end_us))
+        yield from repeat(held, max(math.ceil(end - 0.25) - count, count < start + 0.2))
 
 
 def _until_failure(
