@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,8 +33,7 @@ def find_recordings(paths: Sequence[Path], *, besides: Sequence[Path] = ()) -> l
     found: list[Found] = []
     for path in paths:
         if path.is_dir():
-            inside = (each for each in recording_files(path) if not is_within(each, besides))
-            places = [Found(each, each.relative_to(path)) for each in inside]
+            places = [Found(each, each.relative_to(path)) for each in outside(recording_files(path), besides)]
             found += [Found(each, place.with_name(recording_name(each))) for each, place in places]
         elif path.is_file():
             found.append(Found(path, Path(recording_name(path))))
@@ -52,9 +51,10 @@ def find_recordings(paths: Sequence[Path], *, besides: Sequence[Path] = ()) -> l
     return found
 
 
-def is_within(path: Path, folders: Sequence[Path]) -> bool:
-    """Whether it lies in one of the folders, however these are written."""
-    return any(path.resolve().is_relative_to(folder.resolve()) for folder in folders)
+def outside(paths: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
+    """Those that lie in none of the folders, however these are written."""
+    resolved = [folder.resolve() for folder in folders]
+    return [path for path in paths if not any(path.resolve().is_relative_to(folder) for folder in resolved)]
 
 
 def recording_files(folder: Path) -> list[Path]:

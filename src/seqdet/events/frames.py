@@ -55,8 +55,7 @@ def read_frames(path: Path, *, fps: float | None = None) -> Iterator[TimedFrame]
     """The frames of a video file or a folder of images, and when they were taken.
 
     Of a video the times are its presentation timestamps, counted from the first, and pictures are as players turn them.
-    Images are in the order of the
-    numbers in their names: frame_2.png comes before frame_10.png.
+    Images are in the order of the numbers in their names: frame_2.png comes before frame_10.png.
 
     Args:
         path: a file that FFmpeg reads, or a folder of png, jpg, bmp, tif, webp, pgm or ppm.

@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from ...checks import InputError, check_choice, check_range, fit_fields
-from ...data.layouts import SUFFIXES, find_recordings, is_within
+from ...data.layouts import SUFFIXES, find_recordings, outside
 from ...events.files import open_recording
 from ...events.frames import IMAGE_SUFFIXES, read_frames
 from ...events.pipe import EvtPipe, Pipe
@@ -127,7 +127,7 @@ def _results(out: Path) -> list[Path]:
 def _pictures(path: Path, out: Path) -> list[tuple[Path, Path]]:
     if not path.is_dir():
         return [(path, Path(path.stem))]
-    inside = [each for each in sorted(path.rglob("*")) if not is_within(each, _results(out))]
+    inside = outside(sorted(path.rglob("*")), _results(out))
     images = [each for each in inside if each.suffix.lower() in IMAGE_SUFFIXES]
     videos = [each for each in inside if each.suffix.lower() in VIDEO_SUFFIXES]
     if bool(images) == bool(videos):
@@ -178,8 +178,7 @@ def _open_events(
     detector = StreamingDetector(step, config.stream, sensor_hw=size_hw)
     tracker = _tracker(config, size_hw)
     moments = event_moments(recording.chunks(), detector, is_stopped, to_silence=path == STDIN)
-    length_us = None if config.stream.count else config.stream.step_us or step.input.window_us
-    fps = _video_fps(length_us)
+    fps = _video_fps(None if config.stream.count else config.stream.step_us or step.input.window_us)
     return Input(
         moments, span_us, tracker, config.track_us, fps, "windows", lambda: recording.dropped + detector.dropped
     )

@@ -39,8 +39,8 @@ def predict_recordings(step: Step, paths: Path | Sequence[Path], out: Path, conf
     """Write what a detector finds in recordings, in all of a folder, or in videos; ``Outputs`` has the files.
 
     With videos/NAME.mp4, if wanted, in real time: a picture for each moment as long as they follow each other evenly,
-    and not too fast. The log says for each
-    recording what was found, and how fast. One bad recording does not stop the others.
+    and not too fast. The log says for each recording what was found, and how fast. One bad recording does not stop the
+    others.
 
     Args:
         step: the detector.
