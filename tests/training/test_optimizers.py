@@ -65,14 +65,13 @@ def test_muon_takes_the_convolutions_that_neither_predict_nor_recur_and_adamw_th
     detector = build_detector(replace(MODEL, cell=cell))
     optimizer = muon(detector, lr=1e-2, weight_decay=0.1)
     names = {id(p): name for name, p in detector.named_parameters()}
-    others = {names[id(p)] for p in optimizer.others}
+    moved = {names[id(p)] for group in optimizer.muon.param_groups for p in group["params"]}
+    others = {names[id(p)] for group in optimizer.adamw.param_groups for p in group["params"]}
     assert {"head.boxes.2.weight", "head.classes.2.weight", "head.classes.2.bias"} <= others
-    assert {names[id(p)] for p in optimizer.convolutions} == {
-        name for name, p in detector.named_parameters() if p.ndim == 4 and name not in others
-    }
+    assert moved == {name for name, p in detector.named_parameters() if p.ndim == 4 and name not in others}
     assert {f"backbone.levels.0.{layer}.weight" for layer in from_hidden} <= others
     assert "backbone.levels.0.from_input.0.weight" not in others
-    assert len(others) + len(optimizer.convolutions) == len(names)
+    assert len(others) + len(moved) == len(names)
 
 
 @EVERY_OPTIMIZER

@@ -57,6 +57,8 @@ class ModelConfig:
     """Width of the stem."""
     channels: int = 128
     """Width of the recurrent levels."""
+    levels: int = 5
+    """Recurrent levels, at strides 8, 16, 32, 64 and 128: fewer where no object is large."""
     cell: Literal["lstm", "gru"] = "lstm"
     """The memory."""
     anchors: Literal["psee", "coco", "digits"] = "digits"
@@ -78,6 +80,7 @@ class ModelConfig:
         fit_fields(self)
         check_range(self, 1, 1024, "in_channels", "base")
         check_range(self, 1, 4096, "channels")
+        check_range(self, 1, 5, "levels")
         check_range(self, 0, 64, "head_layers")
         check_at_least(self.box_weight, 0, "box_weight")
         if len(set(self.classes)) != len(self.classes) or not self.classes:

@@ -24,7 +24,7 @@ class FeatureExtractor(Protocol):
 
 
 class Vanilla(nn.Module):
-    """Squeeze-excite stem to stride 4, then five recurrent levels at strides 8 to 128.
+    """Squeeze-excite stem to stride 4, then recurrent levels at strides 8, 16 and so on, up to five.
 
     The stem sees single frames; every level is a strided convolutional LSTM or GRU on the one before, and its hidden
     state is a map of features. This is the pyramid of RED (Perot et al., arXiv 2009.13436).
@@ -33,18 +33,18 @@ class Vanilla(nn.Module):
         in_channels: channels of the frames.
         base: width of the stem; it grows from ``2 * base`` to ``8 * base``.
         channels: of every level.
+        levels: how many there are; the last of five has the stride 128.
         cell: a key of ``recurrent.CELLS``.
 
     Shapes:
-        frames (T, B, in_channels, H, W), floating point, H and W multiples of 128;
+        frames (T, B, in_channels, H, W), floating point, H and W multiples of the last stride;
         maps (T * B, channels, H / stride, W / stride), the state 2 (lstm) or 1 (gru) tensor a level.
     """
 
-    strides: tuple[int, ...] = (8, 16, 32, 64, 128)
-
-    def __init__(self, in_channels: int, *, base: int, channels: int, cell: str = "lstm") -> None:
+    def __init__(self, in_channels: int, *, base: int, channels: int, levels: int = 5, cell: str = "lstm") -> None:
         super().__init__()
         check_choice(cell, CELLS, "cell")
+        self.strides = tuple(8 << level for level in range(levels))
         self.channels, self.state_tensors = channels, STATE_TENSORS[cell]
         self.stem = nn.Sequential(
             ConvNormAct(in_channels, 2 * base, 7, stride=2),

@@ -17,7 +17,9 @@ from .heads import BoxHead
 
 def vanilla(config: ModelConfig) -> Detector:
     """The reference architecture: squeeze-excite stem, recurrent pyramid, single-shot head."""
-    backbone = Vanilla(config.in_channels, base=config.base, channels=config.channels, cell=config.cell)
+    backbone = Vanilla(
+        config.in_channels, base=config.base, channels=config.channels, levels=config.levels, cell=config.cell
+    )
     anchors = Anchors(PRESETS[config.anchors], backbone.strides)
     head = BoxHead(
         config.channels,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
 
 from ..models.detector import Detector
+from .muon import Muon
 
 BETAS = (0.9, 0.95)
 """Of AdamW. The second moment forgets within twenty steps: short trainings at a high rate are better for it."""
@@ -40,48 +40,27 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": adamw, "muon": muon}
 
 
 class MuonAndAdamW(Optimizer):
-    """Muon (https://kellerjordan.github.io/posts/muon) for convolutions, AdamW for all other parameters.
-
-    Muon replaces the gradient of a matrix by the nearest orthogonal one, so that every direction learns equally fast. A
-    convolution is a matrix of one row per output channel. Updates are scaled to the size of those of AdamW (arXiv
-    2502.16982), so both share a learning rate and a decay.
+    """Muon for some parameters and AdamW for all others, as one optimiser.
 
     Args:
-        convolutions: weights (channels, in_channels, height, width).
+        convolutions: weights (channels, in_channels, height, width), for Muon.
         others: all other parameters.
-        rows: a convolution of several times as many output channels is as many matrices: the gates of a recurrent cell.
+        rows: of a matrix, as in ``Muon``.
         lr, weight_decay: of both.
     """
 
     def __init__(
         self, convolutions: Sequence[Tensor], others: Sequence[Tensor], *, rows: int, lr: float, weight_decay: float
     ) -> None:
-        self.convolutions, self.others, self.rows = list(convolutions), list(others), rows
-        self.matrices = [matrix for weight in self.convolutions for matrix in self._matrices(weight, weight.detach())]
-        self.muon = Muon(self.matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-        self.adamw = _adamw(self.others, lr=lr, weight_decay=weight_decay)
+        self.muon = Muon(convolutions, rows=rows, lr=lr, weight_decay=weight_decay)
+        self.adamw = _adamw(others, lr=lr, weight_decay=weight_decay)
         super().__init__(self.muon.param_groups + self.adamw.param_groups, {})
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of both; ``closure`` computes the gradients and returns the loss."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in self.convolutions]
-        pairs = zip(self.convolutions, gradients, strict=True)
-        rows_of_gradients = [matrix for weight, gradient in pairs for matrix in self._matrices(weight, gradient)]
-        for matrix, gradient in zip(self.matrices, rows_of_gradients, strict=True):
-            matrix.grad = gradient
-        self.muon.step()
-        self.muon.zero_grad()
+        loss = self.muon.step(closure)
         self.adamw.step()
         return loss
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        for parameter in (*self.convolutions, *self.others):
-            parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
         return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
@@ -90,12 +69,6 @@ class MuonAndAdamW(Optimizer):
         self.muon.load_state_dict(state_dict["muon"])
         self.adamw.load_state_dict(state_dict["adamw"])
         self.param_groups = self.muon.param_groups + self.adamw.param_groups
-
-    def _matrices(self, weight: Tensor, values: Tensor) -> Sequence[Tensor]:
-        """``values``, a weight or its gradient, as matrices with the columns in the memory order of ``weight``."""
-        is_channels_last = weight.is_contiguous(memory_format=torch.channels_last)
-        matrix = (values.permute(0, 2, 3, 1) if is_channels_last else values).reshape(len(values), -1)
-        return matrix.split(self.rows) if len(matrix) % self.rows == 0 else [matrix]
 
 
 def _adamw(parameters: Sequence[Tensor], *, lr: float, weight_decay: float) -> AdamW:
