@@ -1,17 +1,64 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
+from seqdet import devices
 from seqdet.checks import InputError
 from seqdet.devices import choose_device, choose_precision, find_device
 
 
-def test_precision_is_as_wanted_or_what_the_machine_has(monkeypatch):
+@pytest.fixture
+def claim(monkeypatch):
+    """Lets the processor claim bfloat16 or not; how fast it is, is measured anew."""
+
+    def _claim(has_bfloat16: bool) -> None:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bfloat16, "avx2": True})
+        devices._is_bfloat16_faster.cache_clear()
+
+    yield _claim
+    devices._is_bfloat16_faster.cache_clear()
+
+
+def test_precision_is_as_wanted():
     assert choose_precision("float32", "cpu") == "float32"
     assert choose_precision("bfloat16", "cpu") == "bfloat16"
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    assert choose_precision("auto", "cpu") == "bfloat16"
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False, "avx2": True})
+
+
+def test_a_processor_without_bfloat16_is_not_asked_how_fast_it_is(claim, monkeypatch):
+    claim(False)
+    monkeypatch.delattr(torch, "conv2d")
     assert choose_precision("auto", "cpu") == "float32"
+
+
+PLAIN = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+CLAIMING = """
+import torch
+from seqdet.devices import choose_precision
+torch.cpu.get_capabilities = lambda: {"avx512_bf16": True}
+print(choose_precision("auto", "cpu"))
+"""
+
+
+def test_libraries_that_are_kept_from_bfloat16_compute_in_float32():
+    done = subprocess.run([sys.executable, "-c", CLAIMING], env=os.environ | PLAIN, capture_output=True, text=True)
+    assert done.stdout == "float32\n"
+
+
+@pytest.mark.parametrize(("seconds", "chosen"), [((1.0, 2.0), "bfloat16"), ((2.0, 1.0), "float32")])
+def test_of_a_processor_that_claims_bfloat16_the_faster_precision_is_taken(claim, monkeypatch, seconds, chosen):
+    claim(True)
+    now = 0.0
+
+    def convolve(x: torch.Tensor, *_: object, **__: object) -> None:
+        nonlocal now
+        now += seconds[x.dtype == torch.float32]
+
+    monkeypatch.setattr(torch, "conv2d", convolve)
+    monkeypatch.setattr(devices.time, "perf_counter", lambda: now)
+    assert choose_precision("auto", "cpu") == chosen
 
 
 def test_a_gpu_is_taken_if_there_is_one_and_refused_if_not(monkeypatch):

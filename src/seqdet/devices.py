@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import time
+from functools import lru_cache
+
 import torch
 
 from .checks import InputError
+
+KINDS, TURNS = (torch.bfloat16, torch.float32), 3
 
 
 def choose_device(wanted: str) -> str:
@@ -32,11 +38,33 @@ def find_device(wanted: torch.device | str) -> torch.device:
 
 
 def choose_precision(wanted: str, device: str) -> str:
-    """ "float32" or "bfloat16": the one wanted, or for "auto" bfloat16 where the hardware computes with it."""
+    """ "float32" or "bfloat16": the one wanted, or for "auto" bfloat16 where it is the faster one."""
     if wanted != "auto":
         return wanted
     if device == "cuda":
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        has_bfloat16 = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+        has_bfloat16 = _claims_bfloat16() and _is_bfloat16_faster()
     return "bfloat16" if has_bfloat16 else "float32"
+
+
+def _claims_bfloat16() -> bool:
+    """Whether the processor has instructions that compute in bfloat16."""
+    return any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+@lru_cache(maxsize=1)
+def _is_bfloat16_faster() -> bool:
+    """Whether a convolution is: libraries may be kept from what the processor has, and some processors are slow at it.
+
+    It is measured once, which takes a few hundredths of a second; the best of some turns counts.
+    """
+    frames, weight = torch.zeros(4, 64, 32, 32), torch.zeros(64, 64, 3, 3)
+    operands = [tuple(x.to(kind, memory_format=torch.channels_last) for x in (frames, weight)) for kind in KINDS]
+    seconds = [math.inf, math.inf]
+    for _ in range(TURNS):
+        for number, (x, kernel) in enumerate(operands):
+            start = time.perf_counter()
+            torch.conv2d(x, kernel, padding=1)
+            seconds[number] = min(seconds[number], time.perf_counter() - start)
+    return seconds[0] < seconds[1]

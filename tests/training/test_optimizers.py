@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 
 from seqdet.config import ModelConfig
 from seqdet.models.zoo import build_detector
-from seqdet.training.optimizers import OPTIMIZERS, MuonAndAdamW, muon
+from seqdet.training.muon import COEFFICIENTS, STEPS, Muon, orthogonal
+from seqdet.training.optimizers import OPTIMIZERS, muon
 
 MODEL = ModelConfig(base=4, channels=8)
 FORMATS = pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -32,11 +34,21 @@ def trained(name: str, steps: int, *, memory_format: torch.memory_format = torch
     return detector
 
 
+def exact(matrix: torch.Tensor) -> torch.Tensor:
+    """What Newton and Schulz's iterations make of a matrix, computed as they are written, in float64."""
+    x = matrix.double()
+    x = x / x.norm()
+    for _ in range(STEPS):
+        square = x @ x.T
+        x = COEFFICIENTS[0] * x + (COEFFICIENTS[1] * square + COEFFICIENTS[2] * square @ square) @ x
+    return x
+
+
 @FORMATS
 def test_muon_moves_every_gate_as_torch_moves_a_matrix_of_its_own(memory_format):
     weight = torch.nn.Parameter(torch.randn(32, 8, 3, 3).to(memory_format=memory_format))
     gates = [torch.nn.Parameter(gate.flatten(1).clone()) for gate in weight.detach().split(8)]
-    ours = MuonAndAdamW([weight], [], rows=8, lr=0.1, weight_decay=0.1)
+    ours = Muon([weight], rows=8, lr=0.1, weight_decay=0.1)
     theirs = torch.optim.Muon(gates, lr=0.1, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     for _ in range(3):
         gradient = torch.randn(32, 8, 3, 3)
@@ -48,9 +60,50 @@ def test_muon_moves_every_gate_as_torch_moves_a_matrix_of_its_own(memory_format)
     torch.testing.assert_close(weight.detach().flatten(1), torch.cat([g.detach() for g in gates]), atol=2e-2, rtol=0)
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(24, 147), (96, 864), (96, 48), (16, 16), (1, 9), (9, 1)])
+@pytest.mark.parametrize("condition", [1.0, 1e2, 1e6])
+def test_matrices_are_made_orthogonal_more_exactly_than_in_bfloat16(rows, columns, condition):
+    torch.manual_seed(0)
+    values = torch.logspace(0, -math.log10(condition), min(rows, columns), dtype=torch.float64)
+    left, _ = torch.linalg.qr(torch.randn(rows, len(values), dtype=torch.float64))
+    right, _ = torch.linalg.qr(torch.randn(columns, len(values), dtype=torch.float64))
+    matrix = (left * values @ right.T).float()
+    wanted = exact(matrix)
+    theirs = torch.nn.Parameter(torch.zeros(rows, columns))
+    theirs.grad = matrix
+    torch.optim.Muon([theirs], lr=1.0, weight_decay=0.0, momentum=0.0).step()
+    rounded = -theirs.detach() / max(1, rows / columns) ** 0.5
+    error = (orthogonal(torch.stack([matrix, 3 * matrix])) - wanted).norm() / (2**0.5 * wanted.norm())
+    assert error < 1e-3
+    assert error < (rounded - wanted).norm() / wanted.norm()
+
+
+def test_a_matrix_of_zeros_stays_one():
+    assert not orthogonal(torch.zeros(2, 8, 72)).any()
+
+
+def test_a_weight_without_gradient_stays_as_it_is():
+    still, moved = (torch.nn.Parameter(torch.randn(8, 4, 3, 3)) for _ in range(2))
+    before = still.detach().clone()
+    optimizer = Muon([still, moved], rows=8, lr=0.1, weight_decay=0.1)
+    moved.grad = torch.randn(8, 4, 3, 3)
+    optimizer.step()
+    assert torch.equal(still, before)
+
+
+@FORMATS
+def test_a_gradient_in_another_layout_moves_a_weight_alike(memory_format):
+    weights = [torch.nn.Parameter(torch.ones(8, 4, 3, 3).to(memory_format=memory_format)) for _ in range(2)]
+    gradient = torch.randn(8, 4, 3, 3)
+    for weight, layout in zip(weights, (torch.contiguous_format, torch.channels_last), strict=True):
+        weight.grad = gradient.clone(memory_format=layout)
+    Muon(weights, rows=8, lr=0.1, weight_decay=0.1).step()
+    assert torch.equal(*weights)
+
+
 def test_an_update_is_nearly_orthogonal():
     weight = torch.nn.Parameter(torch.zeros(8, 8, 3, 3))
-    optimizer = MuonAndAdamW([weight], [], rows=8, lr=1.0, weight_decay=0.0)
+    optimizer = Muon([weight], rows=8, lr=1.0, weight_decay=0.0)
     weight.grad = torch.randn(8, 1, 1, 1) * torch.randn(1, 8, 3, 3) + 0.1 * torch.randn(8, 8, 3, 3)
     optimizer.step()
     values = torch.linalg.svdvals(weight.detach().flatten(1))

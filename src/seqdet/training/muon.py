@@ -50,23 +50,27 @@ class Muon(Optimizer):
 
     def _update(self, group: dict[str, Any]) -> None:
         """Move the weights of a group; matrices of one shape are made orthogonal together."""
-        alike: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        alike: dict[torch.Size, list[tuple[Tensor, Tensor, Tensor]]] = defaultdict(list)
         for weight in group["params"]:
-            if weight.grad is not None:
-                momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
-                momentum.lerp_(weight.grad, 1 - MOMENTUM)
-                alike[self._matrices(weight, weight).shape[1:]].append((weight, momentum))
-        for (height, width), pairs in alike.items():
-            counts = [len(self._matrices(weight, weight)) for weight, _ in pairs]
-            updates = pairs[0][0].new_empty(sum(counts), height, width)
-            for (weight, momentum), update in zip(pairs, updates.split(counts), strict=True):
-                gradient = self._matrices(weight, weight.grad)
-                torch.lerp(gradient, self._matrices(weight, momentum), MOMENTUM, out=update)
+            if weight.grad is None:
+                continue
+            state = self.state[weight]
+            if not state:
+                state["momentum"] = torch.zeros_like(weight)
+            matrices = self._matrices(weight, weight)
+            others = self._matrices(weight, weight.grad), self._matrices(weight, state["momentum"])
+            alike[matrices.shape[1:]].append((matrices, *others))
+        for shape, triples in alike.items():
+            counts = [len(matrices) for matrices, _, _ in triples]
+            updates = triples[0][0].new_empty(sum(counts), *shape)
+            for (_, gradients, momenta), update in zip(triples, updates.split(counts), strict=True):
+                momenta.lerp_(gradients, 1 - MOMENTUM)
+                torch.lerp(gradients, momenta, MOMENTUM, out=update)
             updates = orthogonal(updates)
-            size = group["lr"] * RMS_OF_ADAMW * max(height, width) ** 0.5
-            for (weight, _), update in zip(pairs, updates.split(counts), strict=True):
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                self._matrices(weight, weight).add_(update, alpha=-size)
+            size = group["lr"] * RMS_OF_ADAMW * max(shape) ** 0.5
+            for (matrices, _, _), update in zip(triples, updates.split(counts), strict=True):
+                matrices.mul_(1 - group["lr"] * group["weight_decay"])
+                matrices.add_(update, alpha=-size)
 
     def _matrices(self, weight: Tensor, values: Tensor) -> Tensor:
         """``values``, of the shape of ``weight``, as matrices (N, rows, columns), columns in the memory order of it."""
@@ -87,11 +91,12 @@ def orthogonal(matrices: Tensor) -> Tensor:
     square = matrices.mT @ matrices if is_tall else matrices @ matrices.mT
     square *= inverse_norm.square()
     first, third, fifth = COEFFICIENTS
-    gathered = inverse_norm * torch.eye(square.shape[-1], device=square.device)
+    gathered = polynomial = square
     for step in range(STEPS):
+        if step:
+            square = polynomial @ square @ polynomial
         polynomial = torch.baddbmm(square, square, square, beta=third, alpha=fifth)
         polynomial.diagonal(dim1=1, dim2=2).add_(first)
-        gathered = polynomial @ gathered
-        if step < STEPS - 1:
-            square = polynomial @ square @ polynomial
+        gathered = polynomial @ gathered if step else polynomial
+    gathered = gathered * inverse_norm
     return matrices @ gathered if is_tall else gathered @ matrices
