@@ -79,3 +79,36 @@ def test_a_device_is_found_by_its_name():
 def test_a_device_that_is_not_there_is_refused(wanted):
     with pytest.raises(InputError, match=f"device must be one that torch finds here, .* got '{wanted}'"):
         find_device(wanted)
+
+
+@devices.one_thread()
+def fail_with_the_number_of_threads() -> None:
+    raise ValueError(torch.get_num_threads())
+
+
+def test_many_small_operations_run_on_one_thread_and_what_follows_on_as_many_as_before():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(ValueError, match=r"^1$"):
+            fail_with_the_number_of_threads()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+SPINNING = "import os, seqdet; print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'))"
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({}, "1000 None"),
+        ({"GOMP_SPINCOUNT": "infinite"}, "infinite None"),
+        ({"OMP_WAIT_POLICY": "active"}, "None active"),
+    ],
+)
+def test_threads_wait_asleep_unless_the_user_says_how_they_wait(own, said):
+    others = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run([sys.executable, "-c", SPINNING], env=others | own, capture_output=True, text=True)
+    assert done.stdout.strip() == said

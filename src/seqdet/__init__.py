@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from .models.zoo import build_detector
     from .structures import Boxes, Clip
     from .training.fit import fit, resume
+
+# Torch's threads wait for each other by spinning, for some 20 ms and on cores that other processes need: a step beside
+# one takes three times as long. So they sleep after some microseconds; this is read when torch is loaded.
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = "1000"
 
 __version__ = "0.1.0"
 __all__ = [

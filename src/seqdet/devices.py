@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -35,6 +37,20 @@ def find_device(wanted: torch.device | str) -> torch.device:
             f"device must be one that torch finds here, 'cpu' or with a GPU 'cuda', got {str(wanted)!r}."
         ) from error
     return device
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch computes on one thread within the block: for many small operations, which would wait for each other.
+
+    The gradient of what the block computes is not concerned.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def choose_precision(wanted: str, device: str) -> str:

@@ -35,6 +35,23 @@ def test_an_lstm_remembers_two_tensors_a_level_and_a_gru_one(cell, tensors):
     assert {len(tensor) for tensor in state} == {3}
 
 
+@pytest.mark.parametrize("levels", [1, 2, 3, 4, 5])
+def test_fewer_levels_are_the_first_of_five(levels):
+    torch.manual_seed(0)
+    whole = Vanilla(3, base=1, channels=4).eval()
+    part = Vanilla(3, base=1, channels=4, levels=levels).eval()
+    part.load_state_dict({name: whole.state_dict()[name] for name in part.state_dict()})
+    assert part.strides == whole.strides[:levels]
+    frames = torch.rand(2, 1, 3, 128, 128)
+    for of_part, of_whole in zip(part(frames)[0], whole(frames)[0][:levels], strict=True):
+        assert torch.equal(of_part, of_whole)
+
+
+def test_with_fewer_levels_frames_need_a_smaller_multiple():
+    maps, _ = Vanilla(3, base=1, channels=4, levels=3)(torch.rand(1, 1, 3, 32, 96))
+    assert [x.shape[2:] for x in maps] == [(32 // stride, 96 // stride) for stride in (8, 16, 32)]
+
+
 @pytest.mark.parametrize(("height", "width"), [(100, 128), (128, 150), (64, 64)])
 def test_other_sides_are_refused(backbone, height, width):
     with pytest.raises(InputError, match=f"sides that are multiples of 128, got {width}x{height}"):

@@ -36,6 +36,12 @@ def test_a_detector_keeps_its_configuration_and_has_the_parts_that_it_names():
     assert len(state) == 5
 
 
+def test_a_detector_has_as_many_levels_as_its_configuration_says():
+    outputs, state = build_detector(ModelConfig(base=1, channels=4, levels=2)).eval()(torch.zeros(1, 1, 3, 128, 128))
+    assert outputs.anchors.shape == ((16**2 + 8**2) * 4, 4)
+    assert len(state) == 4
+
+
 def test_an_unknown_name_is_refused():
     with pytest.raises(InputError, match=r"model\.name must be one of .*vanilla.*; got 'vanila'"):
         build_detector(ModelConfig(name="vanila"))

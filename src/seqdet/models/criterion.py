@@ -9,6 +9,7 @@ from torch import Tensor, distributed
 from torchvision.ops import box_convert
 
 from ..checks import InputError, check_choice
+from ..devices import one_thread
 from ..ops.boxes import decode_boxes, encode_boxes
 from ..ops.losses import giou, sigmoid_focal, smooth_l1, softmax_focal
 from ..ops.matching import IGNORED, match_anchors, pad_targets
@@ -48,6 +49,7 @@ class Criterion:
         self.activation, self.box_loss, self.box_weight = activation, box_loss, box_weight
         self.foreground, self.background, self.variances = foreground, background, variances
 
+    @one_thread()
     def __call__(self, outputs: Outputs, frames: Sequence[Boxes]) -> dict[str, Tensor]:
         """The losses ``classes`` and ``boxes`` of F labelled frames: scalars, zero where there is nothing to learn.
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..checks import InputError
 from ..config import InputConfig, ModelConfig
+from ..devices import one_thread
 from ..ops.decoding import detections
 from ..structures import Boxes, Clip, State, check_tensor
 from .anchors import Anchors
@@ -96,6 +97,7 @@ class Detector(nn.Module):
         return self.criterion(outputs, clip.labelled(clip.boxes)), after
 
     @torch.no_grad()
+    @one_thread()
     def decode(
         self,
         outputs: Outputs,
