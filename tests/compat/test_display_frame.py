@@ -57,6 +57,33 @@ def test_the_score_is_written_if_asked_for():
     assert np.array_equal(*plain)
 
 
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64", "int16", "int64", "uint16"])
+def test_frames_of_any_numbers_are_drawn_on_alike_and_keep_their_type(kind):
+    frame = black().astype(kind)
+    drawn = draw_box_events(frame, boxes([0.5, 0.25]), LABELS)
+    assert drawn is frame
+    assert (drawn.dtype, drawn.shape) == (np.dtype(kind), (128, 160, 3))
+    assert np.array_equal(drawn, draw_box_events(black(), boxes([0.5, 0.25]), LABELS))
+
+
+def test_what_is_not_drawn_on_keeps_its_value_to_the_last_bit():
+    noise = np.random.default_rng(0).uniform(-50, 300, (128, 160, 3)).astype(np.float32)
+    on_black, on_white = (
+        draw_box_events(frame, boxes(), LABELS, force_color=(255, 0, 0)).astype(int)
+        for frame in (black(), 255 - black())
+    )
+    covered = (on_black == on_white).all(axis=-1)
+    drawn = draw_box_events(noise.copy(), boxes(), LABELS, force_color=(255, 0, 0))
+    assert np.array_equal(drawn[~covered], noise[~covered])
+    assert np.array_equal(drawn[covered], on_black[covered])
+    assert 500 < covered.sum() < covered.size / 2
+
+
+def test_colours_that_a_type_cannot_hold_are_its_brightest():
+    drawn = draw_box_events(black().astype(np.int8), boxes(), LABELS, force_color=(255, 0, 100))
+    assert drawn[99, 50].tolist() == [127, 0, 100]
+
+
 def test_no_boxes_leave_the_frame_as_it_is():
     assert not draw_box_events(black(), boxes()[:0], LABELS).any()
 
@@ -65,7 +92,7 @@ def test_no_boxes_leave_the_frame_as_it_is():
     ("frame", "box_events", "options", "words"),
     [
         (black()[..., 0], boxes(), {}, r"frame must have shape \(H, W, 3\)"),
-        (black().astype(float), boxes(), {}, "frame must be uint8, got float64"),
+        (black().astype(bool), boxes(), {}, "frame must be of whole or floating point numbers up to 255, got bool"),
         (black(), np.zeros((2, 5)), {}, "box_events must be an array of the EventBbox type"),
         (black(), boxes(), {"label_map": LABELS[:2]}, "label_map must name every class id, got 2 names and the id 2"),
         (black(), boxes(), {"confidence_field": "z"}, "confidence_field must be one of"),

@@ -48,25 +48,49 @@ def test_the_gradient_ends_at_the_call_before(rnn, x):
     assert all(parameter.grad is not None for parameter in rnn.core.stem.parameters())
 
 
-def test_another_batch_size_or_frame_size_without_a_reset_is_refused(rnn, x):
-    rnn(x)
-    with pytest.raises(InputError, match=r"x must have 3 lanes of 128x128 pixels.* got 2 of 128x128\. Call"):
-        rnn(x[:, :2])
-    with pytest.raises(InputError, match=r"got 3 of 128x256\. Call reset_all"):
-        rnn(torch.rand(1, 3, 2, 128, 256))
-    with pytest.raises(InputError, match=r"mask must have one entry for each of the 3 lanes of the last call, got 2"):
-        rnn.reset(torch.tensor([1.0, 0.0]))
-    rnn.reset(torch.zeros(2, 1, 1, 1))  # everything starts again, whatever the batch size was
-    assert rnn(x[:, :2])[0].shape[0] == 8
+@pytest.mark.parametrize(
+    "other", [torch.rand(2, 2, 2, 128, 128), torch.rand(2, 4, 2, 128, 128), torch.rand(1, 3, 2, 128, 256)]
+)
+def test_another_batch_size_or_frame_size_starts_from_silence(rnn, x, other):
+    fresh = rnn(other)
+    rnn.reset_all()
+    fresh_of_x = rnn(x)
+    for one, same in zip(rnn(other), fresh, strict=True):
+        assert torch.equal(one, same)
+    for one, same in zip(rnn(x), fresh_of_x, strict=True):  # what came before is not remembered
+        assert torch.equal(one, same)
 
 
-def test_a_refused_call_leaves_the_memory_alone(rnn, x):
+@pytest.mark.parametrize("mask", [torch.ones(2, 1, 1, 1), torch.tensor([1.0, 0.0]), torch.zeros(2)])
+def test_a_mask_of_another_length_announces_that_many_lanes(rnn, x, mask):
+    fresh = rnn(x[:, :2])
+    rnn.reset_all()
     rnn(x)
-    before = [tensor.clone() for tensor in rnn.state]
-    with pytest.raises(InputError):
-        rnn(x[:, :2])
-    assert all(torch.equal(one, other) for one, other in zip(before, rnn.state, strict=True))
+    rnn.reset(mask)
+    for one, same in zip(rnn(x[:, :2]), fresh, strict=True):
+        assert torch.equal(one, same)
+
+
+def test_lanes_other_than_the_mask_announced_are_an_error_that_leaves_the_memory_alone(rnn, x):
     rnn(x)
+    before = rnn.state
+    rnn.reset(torch.tensor([1.0, 0.0]))
+    for lanes in (3, 1):
+        with pytest.raises(InputError, match=rf"mask must have one entry for each of the {lanes} lanes of x, got 2\."):
+            rnn(x[:, :lanes])
+    assert rnn.state is before
+    rnn.reset(torch.ones(3))
+    carried = rnn(x)[0]
+    rnn.reset_all()
+    rnn(x)
+    assert torch.equal(rnn(x)[0], carried)
+
+
+def test_after_forgetting_everything_no_mask_counts_any_more(rnn, x):
+    rnn(x)
+    rnn.reset(torch.tensor([1.0, 0.0]))
+    rnn.reset_all()
+    assert rnn(x)[0].shape[0] == 12
 
 
 def test_a_reset_before_the_first_call_changes_nothing(rnn):

@@ -14,6 +14,7 @@ from seqdet.compat.metavision_ml.detection.box import bbox_to_deltas, deltas_to_
 from seqdet.compat.metavision_ml.detection.feature_extractors import Vanilla
 from seqdet.compat.metavision_ml.detection.losses import DetectionLoss
 from seqdet.compat.metavision_ml.detection.rpn import BoxHead
+from seqdet.models import heads
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +51,48 @@ def test_the_head_gives_boxes_and_logits_of_every_anchor(features):
     head = BoxHead(256, 6, 11, 0)
     loc, cls = head(features)
     assert (loc.shape, cls.shape) == ((30, 2046, 4), (30, 2046, 11))
-    kinds = [type(layer).__name__ for layer in head.box_head]
-    assert kinds == ["Conv2d", "ReLU", "Conv2d"]
-    assert (head.box_head[-1].out_channels, head.cls_head[-1].out_channels) == (24, 66)
     scores = head.get_scores(cls)
     torch.testing.assert_close(scores, cls.softmax(-1)[..., 1:])
+
+
+def test_the_branches_of_the_head_are_printed_and_named_as_the_reference_has_them():
+    head = BoxHead(256, 6, 11, 0)
+    assert repr(head.box_head) == (
+        "Sequential(\n"
+        "  (0): ConvLayer(\n"
+        "    (0): Identity()\n"
+        "    (1): Conv2d(256, 256, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))\n"
+        "    (2): ReLU()\n"
+        "  )\n"
+        "  (1): Conv2d(256, 24, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))\n"
+        ")"
+    )
+    assert repr(head.cls_head) == repr(head.box_head).replace("24", "66")
+    layers = ["0.1.weight", "0.1.bias", "1.weight", "1.bias"]
+    assert list(head.state_dict()) == [f"{branch}.{layer}" for branch in ("box_head", "cls_head") for layer in layers]
+    deeper = BoxHead(4, 6, 11, 2)
+    assert [type(layer).__name__ for layer in deeper.box_head] == ["ConvLayer"] * 3 + ["Conv2d"]
+
+
+@pytest.mark.parametrize("act", ["softmax", "sigmoid"])
+def test_the_head_says_what_a_head_of_seqdet_with_its_weights_says(act):
+    torch.manual_seed(0)
+    head = BoxHead(4, 6, 11, 1, act=act)
+    own = heads.BoxHead(4, 6, 11 - (act == "softmax"), hidden=2, activation=act)
+    own.load_state_dict(dict(zip(own.state_dict(), head.state_dict().values(), strict=True)))
+    maps = [torch.randn(2, 4, side, side) for side in (3, 2)]
+    for one, other in zip(head(maps), own(maps), strict=True):
+        assert torch.equal(one, other)
+    logits = own(maps)[1]
+    assert torch.equal(head.get_scores(logits), own.scores(logits))
+
+
+def test_a_layer_of_the_head_can_be_initialised_anew():
+    head = BoxHead(4, 6, 11, 0)
+    maps = [torch.rand(1, 4, 2, 2)]
+    assert head(maps)[0].abs().max() < 1
+    head.box_head.apply(lambda layer: torch.nn.init.ones_(layer.weight) if isinstance(layer, torch.nn.Conv2d) else None)
+    assert head(maps)[0].abs().min() > 1
 
 
 def test_batches_are_dictionaries_and_lanes_start_again_after_every_video():

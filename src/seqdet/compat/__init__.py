@@ -1,5 +1,19 @@
 """The names of the reference pipeline on top of seqdet.
 
-Import them as ``seqdet.compat.metavision_ml...``, or run a script that says ``metavision_ml`` unchanged with
-``python -m seqdet.compat script.py``. Nothing is patched on import. What differs is in ``docs/migration.md``.
+Import them as ``seqdet.compat.metavision_ml...``, run a script that says ``metavision_ml`` unchanged with
+``python -m seqdet.compat script.py``, or begin a notebook that does with ``%load_ext seqdet.compat``. Nothing is patched
+on import. What differs is in ``docs/migration.md``.
 """
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """What ``%load_ext seqdet.compat`` does: answer imports of the reference, and name those that a cell lacks."""
+    from .aliases import install
+    from .missing_names import name_missing_import
+
+    if install():
+        shell.events.register("post_run_cell", name_missing_import)

@@ -9,6 +9,7 @@ from traceback import extract_tb
 
 from ..checks import InputError
 from .aliases import install
+from .missing_names import import_line
 
 PAGE = "docs/migration.md in the repository of seqdet"
 
@@ -20,8 +21,7 @@ def main(arguments: list[str]) -> None:
     script = Path(arguments[0])
     if not script.is_file():
         sys.exit(f"seqdet: error: {script} must be a Python script, and is not there.")
-    if not install():
-        sys.stderr.write("seqdet: metavision_ml is installed here; the script runs on it, unchanged.\n")
+    is_ours = install()
     sys.argv = arguments
     sys.path.insert(0, str(script.resolve().parent))
     try:
@@ -32,6 +32,11 @@ def main(arguments: list[str]) -> None:
         if not (error.name or "").startswith((__package__ or "", "metavision")):
             raise
         sys.exit(f"seqdet: error: {error.msg} ({_place(error, script)}). What there is: {PAGE}")
+    except NameError as error:
+        line = import_line(error.name) if is_ours else None
+        if line is None:
+            raise
+        sys.exit(f"seqdet: error: {error} ({_place(error, script)}). Import it first: {line}")
 
 
 def _place(error: Exception, script: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,12 +11,16 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 
+log = logging.getLogger(__name__)
+
 ROOTS = {
     "metavision_ml": f"{__package__}.metavision_ml",
     "metavision_sdk_core": f"{__package__}.metavision_sdk_core",
     "pytorch_lightning": "lightning.pytorch",
 }
 """Names in scripts, and the packages that they stand for."""
+OWN = {"pytorch_lightning": f"{__package__}.pytorch_lightning"}
+"""Of those, the modules that seqdet has something to add to."""
 
 
 class AliasFinder(MetaPathFinder, Loader):
@@ -34,7 +39,7 @@ class AliasFinder(MetaPathFinder, Loader):
         root, _, below = fullname.partition(".")
         if root not in self.names:
             return None
-        ours = f"{ROOTS[root]}.{below}" if below else ROOTS[root]
+        ours = f"{ROOTS[root]}.{below}" if below else OWN.get(root, ROOTS[root])
         try:
             found = find_spec(ours)
         except ModuleNotFoundError:
@@ -54,9 +59,22 @@ class AliasFinder(MetaPathFinder, Loader):
 
 
 def install() -> bool:
-    """Redirect imports of the reference from now on; whether it was done: not if ``metavision_ml`` is installed."""
+    """Redirect imports of the reference from now on; whether it is done: not if ``metavision_ml`` is installed.
+
+    A package that is installed stays what it is, with one exception: Lightning goes by two names, and the model of
+    seqdet's is of the one that is answered here. What was imported before is left alone.
+    """
+    if any(isinstance(finder, AliasFinder) for finder in sys.meta_path):
+        return True
     if find_spec("metavision_ml") is not None:
+        log.warning("seqdet: metavision_ml is installed here and is used, unchanged.")
         return False
-    absent = [name for name in ROOTS if name == "pytorch_lightning" or find_spec(name) is None]
+    if "pytorch_lightning" in sys.modules:
+        log.warning("seqdet: pytorch_lightning was imported before; its Trainer takes no arguments of Lightning 1.")
+    absent = [name for name in ROOTS if name not in sys.modules and _is_answered(name)]
     sys.meta_path.insert(0, AliasFinder(absent))
     return True
+
+
+def _is_answered(name: str) -> bool:
+    return name in OWN or find_spec(name) is None

@@ -58,9 +58,7 @@ class BoxHead(nn.Module):
         self.classes[-1].bias = nn.Parameter(torch.tensor(bias * anchors_per_cell))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        deltas = torch.cat([_per_anchor(self.boxes(x), 4) for x in maps], dim=1)
-        logits = torch.cat([_per_anchor(self.classes(x), self.logits) for x in maps], dim=1)
-        return deltas.float(), logits.float()
+        return per_anchor(self.boxes, maps, 4), per_anchor(self.classes, maps, self.logits)
 
     @property
     def predictors(self) -> tuple[nn.Conv2d, nn.Conv2d]:
@@ -72,7 +70,18 @@ class BoxHead(nn.Module):
 
     def scores(self, logits: Tensor) -> Tensor:
         """Probability of every class: (N, A, K)."""
-        return logits.softmax(-1)[..., 1:] if self.activation == "softmax" else logits.sigmoid()
+        return class_scores(logits, self.activation)
+
+
+def per_anchor(branch: nn.Module, maps: Sequence[Tensor], numbers: int) -> Tensor:
+    """What a branch says of every anchor: maps (N, C, h, w), predicted anchors * numbers -> (N, A, numbers) float32."""
+    predicted = [branch(x).permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, numbers)) for x in maps]
+    return torch.cat(predicted, dim=1).float()
+
+
+def class_scores(logits: Tensor, activation: str) -> Tensor:
+    """Probability of every class, without the background that "softmax" has in front: (..., K or 1 + K) -> (..., K)."""
+    return logits.softmax(-1)[..., 1:] if activation == "softmax" else logits.sigmoid()
 
 
 def _branch(channels: int, hidden: int, out: int) -> nn.Sequential:
@@ -83,8 +92,3 @@ def _branch(channels: int, hidden: int, out: int) -> nn.Sequential:
     last.weight = nn.Parameter(0.01 * torch.randn_like(last.weight))
     last.bias = nn.Parameter(torch.zeros(out))
     return nn.Sequential(*layers, last)
-
-
-def _per_anchor(x: Tensor, numbers: int) -> Tensor:
-    """(N, anchors * numbers, h, w) -> (N, h * w * anchors, numbers)."""
-    return x.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, numbers))

@@ -25,7 +25,8 @@ def draw_box_events(
     """``frame`` itself, with the boxes drawn into it.
 
     Args:
-        frame: (H, W, 3) uint8; drawn into, as the reference does.
+        frame: (H, W, 3) whole or floating point numbers, 255 being full brightness; drawn into, as the reference does.
+            What the drawing does not cover stays as it is, to the last bit.
         box_events: EventBbox array.
         label_map: name of every class id, background first.
         force_color: three bytes, the colour of all boxes.
@@ -39,15 +40,15 @@ def draw_box_events(
     """
     check_shape(frame, "H W 3", "frame")
     check_choice(color_from, ["class_id", "track_id"], "color_from")
-    if frame.dtype != np.uint8:
-        raise InputError(f"frame must be uint8, got {frame.dtype}.")
+    if frame.dtype.kind not in "uif":
+        raise InputError(f"frame must be of whole or floating point numbers up to 255, got {frame.dtype}.")
     if not set(EventBbox.names or ()) <= set(box_events.dtype.names or ()):
         raise InputError(f"box_events must be an array of the EventBbox type, got {box_events.dtype}.")
     check_choice(confidence_field, list(box_events.dtype.names or ()), "confidence_field")
     if not all(np.isfinite(box_events[name]).all() for name in ("x", "y", "w", "h")):
         raise InputError("box_events must have finite corners and sides, got some that are not.")
-    picture = Image.fromarray(frame)
-    canvas = ImageDraw.Draw(picture, "RGBA")
+    layer = Image.new("RGBA", (frame.shape[1], frame.shape[0]))
+    canvas = ImageDraw.Draw(layer)
     labels = []
     for box in box_events:
         class_id = int(box["class_id"])
@@ -62,6 +63,17 @@ def draw_box_events(
         text = f"{label_map[class_id]}  {box[confidence_field]:.2f}" if draw_score else label_map[class_id]
         ink = WHITE if luminance((red, green, blue)) < 0.3 else BLACK
         labels.append(Label(text, rectangle, True, ink, (red, green, blue)))
-    write_labels(canvas, labels, picture.size)
-    frame[...] = np.asarray(picture)
+    write_labels(canvas, labels, layer.size)
+    _lay_over(frame, np.asarray(layer))
     return frame
+
+
+def _lay_over(frame: np.ndarray, layer: np.ndarray) -> None:
+    """Paint a layer (H, W, 4) uint8, whose colours are multiplied by their opacity already, over a frame (H, W, 3)."""
+    covered = layer[..., 3] > 0
+    colour, opacity = layer[covered, :3], layer[covered, 3:] / 255
+    painted = colour + (1 - opacity) * frame[covered]
+    if frame.dtype.kind != "f":
+        bounds = np.iinfo(frame.dtype)
+        painted = painted.round().clip(bounds.min, bounds.max)
+    frame[covered] = painted
