@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from seqdet.compat.missing_names import import_line
+
 TUTORIAL = """
 import argparse
+import os
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
@@ -19,6 +21,7 @@ import torch
 from metavision_ml.data import box_processing as box_api
 from metavision_ml.data.moving_mnist import MovingMNISTDataset, make_moving_mnist
 from metavision_ml.detection.anchors import Anchors
+from metavision_ml.detection.box import deltas_to_bbox, xywh2xyxy
 from metavision_ml.detection.feature_extractors import Vanilla
 from metavision_ml.detection.lightning_model import LightningDetectionModel
 from metavision_ml.detection.losses import DetectionLoss
@@ -27,50 +30,96 @@ from metavision_ml.detection_tracking.display_frame import draw_box_events
 from metavision_ml.utils.main_tools import search_latest_checkpoint
 from metavision_sdk_core import EventBbox
 
-root = Path(sys.argv[1])
-params = argparse.Namespace(
-    in_channels=3, feature_base=1, feature_channels_out=4, anchor_list="MNIST_ANCHORS", loss="_focal_loss",
-    act="softmax", feature_extractor="Vanilla", classes=[str(i) for i in range(10)], dataset_path="toy_problem",
-    lr=1e-3, num_tbins=2, batch_size=2, height=128, width=128, max_frames_per_epoch=80, skip_us=0, demo_every=1,
-    lr_scheduler_step_gamma=0.98, preprocess="none", max_boxes_per_input=500, delta_t=50000, root_dir=str(root),
-    num_workers=0, max_epochs=1, precision=32, verbose=False,
+root = sys.argv[1]
+names = ["background"] + [str(digit) for digit in range(10)]
+
+# clips as pictures: frames of float32 up to 255
+loader = make_moving_mnist(
+    train=True, height=128, width=128, tbins=2, num_workers=1, batch_size=4, max_frames_per_video=4,
+    max_frames_per_epoch=16,
 )
-loader = make_moving_mnist(tbins=2, num_workers=0, batch_size=2, max_frames_per_video=4, max_frames_per_epoch=8)
-batch = next(iter(loader))
+for batch in loader:
+    print("batch", tuple(batch["inputs"].shape), batch["mask_keep_memory"].view(-1).tolist())
+    picture = (batch["inputs"][0, 0].permute(1, 2, 0).cpu().numpy() * 255).copy()
+    truth = batch["labels"][0][0]
+    truth = box_api.box_vectors_to_bboxes(boxes=truth[:, :4], labels=truth[:, 4])
+    drawn = draw_box_events(picture, truth, names, thickness=3, draw_score=False)
+    assert drawn.dtype == np.float32 and drawn.shape == (128, 128, 3)
+    np.zeros((2, 2, 128, 128, 3), dtype=np.uint8)[0, 1] = drawn
+
+# noise of three lanes, then clips of four, without a word in between
+noise = torch.randn(3, 3, 3, 128, 128)
 rnn = Vanilla(3, base=1, cout=4)
-features = rnn(batch["inputs"])
+features = rnn(noise)
 box_coder = Anchors(num_levels=rnn.levels, anchor_list="PSEE_ANCHORS", variances=[0.1, 0.2])
+anchors = box_coder(features, noise)
+print("anchors", xywh2xyxy(anchors).numpy().shape)
 head = BoxHead(rnn.cout, box_coder.num_anchors, 11, 0)
+print(head.box_head.apply(lambda layer: isinstance(layer, torch.nn.Conv2d) and torch.nn.init.normal_(layer.weight)))
 loc, cls = head(features)
-targets = box_coder.encode(features, batch["inputs"], [boxes for frame in batch["labels"] for boxes in frame])
+print("boxes", deltas_to_bbox(loc, anchors).data.numpy().shape)
+batch = next(iter(loader))
+features = rnn(batch["inputs"])
+loc, cls = head(features)
+targets = box_coder.encode(features, noise, [boxes for frame in batch["labels"] for boxes in frame])
 losses = DetectionLoss("softmax_focal_loss")(loc, targets["loc"], cls, targets["cls"])
+print("targets", list(targets), "losses", list(losses))
 sum(losses.values()).backward()
 
+params = argparse.Namespace(
+    in_channels=3, feature_base=1, feature_channels_out=4, anchor_list="MNIST_ANCHORS", loss="_focal_loss",
+    act="softmax", feature_extractor="Vanilla", classes=names[1:], dataset_path="toy_problem", lr=1e-3, num_tbins=2,
+    batch_size=2, height=128, width=128, max_frames_per_epoch=80, skip_us=0, demo_every=1, preprocess="none",
+    max_boxes_per_input=500, delta_t=50000, root_dir=root, num_workers=0, max_epochs=1, precision=16,
+    lr_scheduler_step_gamma=0.98, verbose=False,
+)
 model = LightningDetectionModel(params)
-checkpoints = pl.callbacks.ModelCheckpoint(dirpath=root / "checkpoints", save_top_k=-1, every_n_epochs=1)
+checkpoints = pl.callbacks.ModelCheckpoint(dirpath=os.path.join(root, "checkpoints"), save_top_k=-1, every_n_epochs=1)
 trainer = pl.Trainer(
-    max_epochs=1, callbacks=[checkpoints], logger=pl.loggers.TensorBoardLogger(root / "logs"), accelerator="cpu",
-    accumulate_grad_batches=1, check_val_every_n_epoch=1, log_every_n_steps=5, enable_progress_bar=False,
+    default_root_dir=root, logger=pl.loggers.TensorBoardLogger(save_dir=os.path.join(root, "logs")),
+    checkpoint_callback=checkpoints, gpus=1, precision=params.precision, max_epochs=params.max_epochs,
+    check_val_every_n_epoch=1, accumulate_grad_batches=1, log_every_n_steps=5,
 )
 trainer.fit(model)
 
-checkpoint = torch.load(search_latest_checkpoint(root), map_location="cpu", weights_only=True)
-model = LightningDetectionModel(argparse.Namespace(**checkpoint["hyper_parameters"])).eval()
+checkpoint = torch.load(search_latest_checkpoint(root))
+model = LightningDetectionModel(argparse.Namespace(**checkpoint["hyper_parameters"]))
 model.load_state_dict(checkpoint["state_dict"])
-label_map = ["background"] + params.classes
-for data in MovingMNISTDataset(
-    train=False, tbins=2, num_workers=0, batch_size=2, max_frames_per_video=4, max_frames_per_epoch=8
-):
-    model.detector.reset(data["mask_keep_memory"])
-    predictions = model.detector.get_boxes(data["inputs"], score_thresh=0.01)
+model.eval()
+loader = MovingMNISTDataset(
+    train=False, height=128, width=128, tbins=2, num_workers=1, batch_size=2, max_frames_per_video=4,
+    max_frames_per_epoch=8,
+)
+show = loader.get_vis_func()
+for data in loader:
+    inputs, mask = data["inputs"].to(model.device), data["mask_keep_memory"].to(model.device)
+    model.detector.reset(mask)
+    predictions = model.detector.get_boxes(inputs, score_thresh=0.01)
     for t, row in enumerate(predictions):
-        for b, found in enumerate(row):
-            frame = (data["inputs"][t, b].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+        for lane, found in enumerate(row):
+            picture = show(data["inputs"][t, lane].numpy())
             if found["boxes"] is not None:
-                bboxes = box_api.box_vectors_to_bboxes(found["boxes"], found["labels"], found["scores"])
+                bboxes = box_api.box_vectors_to_bboxes(*(found[name].numpy() for name in ("boxes", "labels", "scores")))
                 assert bboxes.dtype == EventBbox
-                frame = draw_box_events(frame, bboxes, label_map, draw_score=True, thickness=2)
-print("finished", sorted(path.name for path in root.iterdir()))
+                picture = draw_box_events(picture, bboxes, names, draw_score=True, thickness=2)
+            truth = data["labels"][t][lane].numpy()
+            truth = box_api.box_vectors_to_bboxes(truth[:, :4], truth[:, 4])
+            draw_box_events(picture, truth, names, force_color=[255, 255, 255], draw_score=False, thickness=1)
+print("finished", sorted(os.listdir(root)))
+"""
+OUTPUT = """batch (2, 4, 3, 128, 128) [0.0, 0.0, 0.0, 0.0]
+batch (2, 4, 3, 128, 128) [1.0, 1.0, 1.0, 1.0]
+anchors (2046, 4)
+Sequential(
+  (0): ConvLayer(
+    (0): Identity()
+    (1): Conv2d(4, 4, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
+    (2): ReLU()
+  )
+  (1): Conv2d(4, 24, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
+)
+boxes (9, 2046, 4)
+targets ['loc', 'cls'] losses ['loc_loss', 'cls_loss']
 """
 
 
@@ -87,15 +136,92 @@ def write(path: Path, content: str) -> Path:
 def test_the_tutorial_runs_from_its_first_import_to_its_last_picture(tmp_path):
     done = run(write(tmp_path / "tutorial.py", TUTORIAL), tmp_path / "out", folder=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(OUTPUT)
     assert "finished ['checkpoints', 'logs', 'videos']" in done.stdout
+    said = [line for line in done.stderr.splitlines() if line.startswith("seqdet: ")]
+    assert [line.partition("=")[0] for line in said] == [
+        f"seqdet: Trainer({argument}" for argument in ("gpus", "precision", "checkpoint_callback")
+    ]
 
 
-def test_with_the_other_name_of_lightning_only_the_imports_change(tmp_path):
+def test_with_the_packages_of_seqdet_only_the_imports_change(tmp_path):
     script = TUTORIAL.replace("metavision_", "seqdet.compat.metavision_")
+    script = script.replace("import pytorch_lightning", "import seqdet.compat.pytorch_lightning")
     path = write(tmp_path / "tutorial.py", script)
     done = subprocess.run([sys.executable, path, tmp_path / "out"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "finished" in done.stdout
+
+
+def test_a_forgotten_import_of_a_name_that_there_is_ends_in_the_import(tmp_path):
+    script = "from metavision_ml.data.moving_mnist import make_moving_mnist\n\nMovingMNISTDataset(train=False)"
+    done = run(write(tmp_path / "script.py", script), folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"seqdet: error: name 'MovingMNISTDataset' is not defined ({tmp_path / 'script.py'}, line 3). "
+        "Import it first: from metavision_ml.data.moving_mnist import MovingMNISTDataset\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("BoxHead", "from metavision_ml.detection.rpn import BoxHead"),
+        ("box_iou", "from metavision_ml.detection.box import box_iou"),
+        ("EventBbox", "from metavision_ml.data.box_processing import EventBbox"),
+        ("LightningDetectionModel", "from metavision_ml.detection.lightning_model import LightningDetectionModel"),
+        ("Tensor", None),
+        ("_boxes", None),
+        ("nowhere", None),
+        (None, None),
+    ],
+)
+def test_the_import_of_every_public_name_is_known_and_of_no_other(name, line):
+    assert import_line(name) == line
+
+
+def test_a_name_that_is_nowhere_keeps_its_traceback(tmp_path):
+    done = run(write(tmp_path / "script.py", "import metavision_ml\nnowhere()"), folder=tmp_path)
+    assert done.returncode == 1
+    assert 'script.py", line 2' in done.stderr
+    assert "NameError: name 'nowhere' is not defined" in done.stderr
+
+
+def test_lightning_by_its_own_name_is_left_alone(tmp_path):
+    script = (
+        "import lightning.pytorch as own\nimport pytorch_lightning as pl\nimport pytorch_lightning.callbacks as below\n"
+        "from pytorch_lightning.loggers import TensorBoardLogger\n"
+        "assert pl.LightningModule is own.LightningModule and pl.callbacks is below is own.callbacks\n"
+        "assert TensorBoardLogger is own.loggers.TensorBoardLogger\n"
+        "assert pl.__version__ == own.__version__\n"
+        "assert issubclass(pl.Trainer, own.Trainer)\nown.Trainer(gpus=1)"
+    )
+    done = run(write(tmp_path / "script.py", script), folder=tmp_path)
+    assert done.stderr.endswith("unexpected keyword argument 'gpus'\n")
+
+
+@pytest.mark.parametrize("first", ["", "import pytorch_lightning as real"])
+def test_a_notebook_says_one_line_and_is_told_what_it_forgot(tmp_path, monkeypatch, first):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    cells = [
+        "from metavision_ml.detection.rpn import BoxHead as named",
+        "from seqdet.compat.metavision_ml.detection.rpn import BoxHead as own",
+        "import pytorch_lightning as pl",
+        "print(named is own, issubclass(pl.Trainer, __import__('lightning').pytorch.Trainer))",
+        "Vanilla(3)",
+        "nowhere",
+    ]
+    script = (
+        "from IPython.core.interactiveshell import InteractiveShell\nshell = InteractiveShell()\n"
+        f"for cell in {[first, '%load_ext seqdet.compat', '%reload_ext seqdet.compat', *cells]}:\n    shell.run_cell(cell)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert f"True {not first}" in done.stdout
+    said = [line for line in done.stderr.splitlines() if line.startswith("seqdet: ")]
+    forgotten = "seqdet: name 'Vanilla' is not defined. Import it first: "
+    assert said[-1] == forgotten + "from metavision_ml.detection.feature_extractors import Vanilla"
+    before = "seqdet: pytorch_lightning was imported before; its Trainer takes no arguments of Lightning 1."
+    assert said[:-1] == [before] * bool(first)
 
 
 @pytest.mark.parametrize(
@@ -143,9 +269,12 @@ def test_where_the_package_itself_is_installed_the_script_runs_on_it(tmp_path, m
     (tmp_path / "vendor" / "metavision_ml").mkdir(parents=True)
     write(tmp_path / "vendor" / "metavision_ml" / "__init__.py", "origin = 'vendor'")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "vendor"))
-    done = run(write(tmp_path / "script.py", "import metavision_ml\nprint(metavision_ml.origin)"), folder=tmp_path)
-    assert done.stdout == "vendor\n"
-    assert done.stderr == "seqdet: metavision_ml is installed here; the script runs on it, unchanged.\n"
+    script = (
+        "import metavision_ml, pytorch_lightning\nprint(metavision_ml.origin, pytorch_lightning.Trainer.__module__)"
+    )
+    done = run(write(tmp_path / "script.py", script), folder=tmp_path)
+    assert done.stdout == "vendor pytorch_lightning.trainer.trainer\n"
+    assert done.stderr == "seqdet: metavision_ml is installed here and is used, unchanged.\n"
 
 
 def test_the_open_part_of_the_vendor_does_not_stand_in_the_way(tmp_path, monkeypatch):

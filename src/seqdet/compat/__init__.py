@@ -1,8 +1,8 @@
 """The names of the reference pipeline on top of seqdet.
 
-Import them as ``seqdet.compat.metavision_ml...``, run a script that says ``metavision_ml`` unchanged with
-``python -m seqdet.compat script.py``, or begin a notebook that does with ``%load_ext seqdet.compat``. Nothing is patched
-on import. What differs is in ``docs/migration.md``.
+Import them as ``seqdet.compat.metavision_ml...``. A script that says ``metavision_ml`` runs unchanged with
+``python -m seqdet.compat script.py``, a notebook after ``%load_ext seqdet.compat``. Nothing is patched on import. What
+differs is in ``docs/migration.md``.
 """
 
 from __future__ import annotations

@@ -17,9 +17,10 @@ def __getattr__(name: str) -> Any:
 
 
 class Trainer(lightning.Trainer):
-    """Lightning's own; arguments of Lightning 1 that were taken away become those of today, each with a line in the log.
+    """Lightning's own; arguments of Lightning 1 that are gone become those of today, each with a line in the log.
 
-    ``old_arguments.TRANSLATIONS`` has them. What else Lightning does not know is its error.
+    ``old_arguments.TRANSLATIONS`` and ``resume_from_checkpoint`` are meant. What else Lightning does not know is its
+    error.
     """
 
     @wraps(lightning.Trainer.__init__)
