@@ -211,9 +211,10 @@ def test_a_notebook_says_one_line_and_is_told_what_it_forgot(tmp_path, monkeypat
         "Vanilla(3)",
         "nowhere",
     ]
+    cells = [first, "%load_ext seqdet.compat", "%reload_ext seqdet.compat", *cells]
     script = (
         "from IPython.core.interactiveshell import InteractiveShell\nshell = InteractiveShell()\n"
-        f"for cell in {[first, '%load_ext seqdet.compat', '%reload_ext seqdet.compat', *cells]}:\n    shell.run_cell(cell)"
+        f"for cell in {cells}:\n    shell.run_cell(cell)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert f"True {not first}" in done.stdout
