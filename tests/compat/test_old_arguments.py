@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import lightning.pytorch
 import pytest
 import torch
@@ -12,12 +10,6 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, TQDMProgr
 from seqdet.checks import InputError
 from seqdet.compat.pytorch_lightning import LightningModule, Trainer, callbacks, old_arguments
 from seqdet.compat.pytorch_lightning.old_arguments import take_checkpoint_path, translate
-
-
-@pytest.fixture
-def lines(caplog) -> list[str]:
-    caplog.set_level(logging.INFO, logger="seqdet")
-    return caplog.messages
 
 
 @pytest.fixture(params=["no GPU", "a GPU"])
@@ -57,17 +49,14 @@ def test_half_precision_is_what_the_machine_is_good_at(machine, precision, monke
         assert meant(accelerator="cpu") == meant(gpus=0) == on_cpu
 
 
-@pytest.mark.parametrize("given", [None, [], "one", ["one"]])
-def test_a_checkpoint_callback_is_one_of_the_callbacks(given, lines):
-    others = TQDMProgressBar()
-    callback = ModelCheckpoint()
-    arguments = {"checkpoint_callback": callback}
-    if given is not None:
-        arguments["callbacks"] = {"one": others}.get(given) if isinstance(given, str) else [others] * len(given)
-    made = translate(arguments)
-    assert made == {"callbacks": [others, callback] if given else [callback]}
-    assert lines[0].startswith("seqdet: Trainer(checkpoint_callback=ModelCheckpoint) means Trainer(callbacks=[")
-    assert lines[0].endswith("ModelCheckpoint]) here.")
+@pytest.mark.parametrize("given", [lambda other: other, lambda other: [other], lambda other: (other,)])
+def test_a_checkpoint_callback_is_one_more_of_the_callbacks(given, caplog):
+    other, callback = TQDMProgressBar(), ModelCheckpoint()
+    assert translate({"checkpoint_callback": callback, "callbacks": given(other)}) == {"callbacks": [other, callback]}
+    means = "Trainer(checkpoint_callback=ModelCheckpoint) means Trainer(callbacks=[TQDMProgressBar, ModelCheckpoint])"
+    assert caplog.messages == [f"seqdet: {means} here."]
+    for none in ({}, {"callbacks": None}, {"callbacks": []}):
+        assert translate({"checkpoint_callback": callback} | none) == {"callbacks": [callback]}
 
 
 @pytest.mark.parametrize("wanted", [True, False])
@@ -87,18 +76,19 @@ def test_progress_bar_and_summary_are_those_asked_for():
     assert translate({"weights_summary": "top", "progress_bar_refresh_rate": None}) == {"enable_model_summary": True}
 
 
-def test_arguments_of_today_stay_without_a_word(lines):
+def test_arguments_of_today_stay_without_a_word(caplog):
     today = {"accelerator": "gpu", "devices": 2, "precision": "bf16-mixed", "callbacks": [], "unknown": 3}
     assert translate(today) == today
     assert translate({"precision": 32}) == {"precision": 32}
-    assert lines == []
+    assert caplog.messages == []
 
 
-def test_every_old_argument_has_one_line(lines, machine):
+def test_every_old_argument_has_one_line(caplog, machine):
     arguments = {"gpus": 1, "checkpoint_callback": False, "max_epochs": 2, "resume_from_checkpoint": "a.ckpt"}
     before = dict(arguments)
     assert take_checkpoint_path(arguments) == "a.ckpt"
     translate(arguments)
+    lines = caplog.messages
     assert lines[0] == "seqdet: Trainer(resume_from_checkpoint='a.ckpt') means Trainer.fit(ckpt_path='a.ckpt') here."
     device = "accelerator='gpu'" if machine == "a GPU" else "accelerator='cpu'"
     assert lines[1] == f"seqdet: Trainer(gpus=1) means Trainer({device}, devices=1) here."

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from .aliases import install
+from .missing_names import name_missing_import
+
 
 def load_ipython_extension(shell: Any) -> None:
     """What ``%load_ext seqdet.compat`` does: answer imports of the reference, and name those that a cell lacks."""
-    from .aliases import install
-    from .missing_names import name_missing_import
-
     if install():
         shell.events.register("post_run_cell", name_missing_import)
