@@ -162,6 +162,16 @@ def test_digits_are_bright_and_of_many_colours_and_one_to_max_digits_at_a_time()
     assert {len(scene.digits) for scene in scenes} == {1, 2, 3}
 
 
+def test_crowded_training_videos_leave_the_held_out_ones_alone():
+    crowded = replace(SMALL, min_training_digits=3)
+    assert {len(digits(config=crowded).scene(index).digits) for index in range(30)} == {3}
+    for split in ("validation", "test"):
+        frames, boxes = digits(split).video(5, 0, 4)
+        same_frames, same_boxes = digits(split, config=crowded).video(5, 0, 4)
+        np.testing.assert_array_equal(same_frames, frames)
+        assert_same_boxes(same_boxes, boxes)
+
+
 def test_a_clip_holds_the_frames_that_its_cue_asks_for():
     clip = digits()[Cue(7, 2, epoch=5)]
     frames, boxes = digits().video(7, 8, 12, epoch=5)
