@@ -6,20 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
 from ..checks import InputError
 from .array import Events
+from .dat_kernels import decode_dat, unwrapped
 from .headers import Header, read_header
 from .index import Mark, Stamp
-from .sieve import JITTER_US, LEAP_US, NEVER, WITNESSES, Sieve
+from .sieve import JITTER_US, NEVER, Sieve
 from .spans import end_span_us
-from .words import ASTRAY, BACKWARDS, NEWEST, OUTSIDE, SLACK, WordSource
+from .words import WordSource
 
 COORDINATES = 1 << 14  # fourteen bits
 RECORD_BYTES = 8
-EPOCH = 1  # the place in the state of the time of the counter's zero
-LOOP_US = 1 << 32
 PROBE_RECORDS = 1 << 16  # between two looks at the time, before the first seek
 
 
@@ -63,7 +61,7 @@ class DatSource(WordSource):
         with self._path.open("rb") as file:
             for position in range(self._marks[0].position, end, PROBE_RECORDS * RECORD_BYTES):
                 file.seek(position)
-                time, epoch = _unwrapped(int.from_bytes(file.read(4), "little"), newest, epoch)
+                time, epoch = unwrapped(int.from_bytes(file.read(4), "little"), newest, epoch)
                 if time < newest - JITTER_US:
                     return []
                 newest = max(newest, time)
@@ -140,52 +138,3 @@ def _looks_bare(path: Path) -> bool:
     times, addresses = np.frombuffer(content, "<u4", len(content) // 8 * 2).reshape(-1, 2).T
     in_order = not (np.diff(times.astype(np.int64)) < -JITTER_US).any()
     return len(times) > 1 and in_order and not (addresses >> 29).any() and bool((addresses != addresses[0]).any())
-
-
-@njit(nogil=True, cache=True)
-def _unwrapped(low, newest, epoch):
-    """The time whose low 32 bits are given, and the time of the counter's zero, after an event at ``newest``."""
-    time = epoch + low
-    if time < newest - LOOP_US // 2:
-        return time + LOOP_US, epoch + LOOP_US
-    if newest > NEVER and time > newest + LOOP_US - JITTER_US:
-        return time - LOOP_US, epoch  # late, from before the loop
-    return time, epoch
-
-
-@njit(nogil=True, cache=True)
-def _is_astray(words, start, ahead, time, newest, epoch):
-    """Whether the time of a record is damaged: most of the records after it lie between the newest so far and it."""
-    between = 0
-    stop = min(start + ahead, len(words))
-    for i in range(start, stop):
-        other, _ = _unwrapped(np.int64(words[i] & np.uint64(0xFFFFFFFF)), newest, epoch)
-        between += newest - JITTER_US <= other < time - JITTER_US
-    return 2 * between > stop - start
-
-
-@njit(nogil=True, cache=True)
-def decode_dat(words, stop, ahead, state, lost, height, width, t, x, y, p, edge_t, edge_channel, edge_p):
-    """A 64-bit record: from the lowest bit time 32 bits, x 14, y 14, polarity 1."""
-    room = min(stop, len(t) - SLACK)
-    ahead = min(ahead, WITNESSES)
-    kept = 0
-    newest, epoch = state[NEWEST], state[EPOCH]
-    for i in range(room):
-        word = words[np.uint64(i)]
-        time, present = _unwrapped(np.int64(word & np.uint64(0xFFFFFFFF)), newest, epoch)
-        address = np.int64(word >> np.uint64(32))
-        column, row = address & 0x3FFF, (address >> 14) & 0x3FFF
-        if time > newest + LEAP_US and _is_astray(words, i + 1, ahead, time, newest, epoch):
-            lost[ASTRAY] += 1
-            continue
-        epoch = present
-        if time >= newest - JITTER_US and column < width and row < height:
-            at = np.uint64(kept)
-            t[at], x[at], y[at], p[at] = time, column, row, (address >> 28) & 1
-            kept += 1
-            newest = max(newest, time)
-        else:
-            lost[BACKWARDS if time < newest - JITTER_US else OUTSIDE] += 1
-    state[NEWEST], state[EPOCH] = newest, epoch
-    return room, kept, 0

@@ -20,6 +20,7 @@ from .words import ASTRAY, BACKWARDS, EARLY, NEWEST, OUTSIDE, SLACK
 EPOCH, HIGH, OPTION, STRAY, LOW, ROW, COLUMN, POLARITY = range(1, 9)  # from LOW on for EVT3
 UNSET = -1
 WITNESSES = 3  # high parts of time to ask about one that leaps
+STRETCH = 32  # words that are decoded together, at most SLACK
 
 _DE_BRUIJN = 0x077CB531  # each of its 32 rotations begins with other five bits
 _PLACES = np.empty(32, np.int64)
@@ -94,8 +95,34 @@ def lowest_place(mask):
 
 
 @njit(nogil=True, cache=True)
+def _sound_words(words, start, height, width):
+    """How many of ``STRETCH`` words from ``start`` on are events on the sensor, and the greatest of their six bits of
+    time."""
+    most_kind = most_column = most_row = most_time = np.uint32(0)
+    for k in range(STRETCH):
+        word = words[np.uint64(start + k)]
+        most_kind = max(most_kind, word)
+        most_column = max(most_column, np.uint32((word >> np.uint32(11)) & np.uint32(0x7FF)))
+        most_row = max(most_row, np.uint32(word & np.uint32(0x7FF)))
+        most_time = max(most_time, np.uint32((word >> np.uint32(22)) & np.uint32(63)))
+    if most_kind >> 29 == 0 and most_column < width and most_row < height:
+        return STRETCH, np.int64(most_time)
+    time = np.int64(0)
+    for k in range(STRETCH):
+        word = np.int64(words[np.uint64(start + k)])
+        if word >> 29 or (word >> 11) & 0x7FF >= width or word & 0x7FF >= height:
+            return k, time
+        time = max(time, (word >> 22) & 63)
+    return STRETCH, time
+
+
+@njit(nogil=True, cache=True)
 def decode_evt2(words, stop, ahead, state, lost, height, width, t, x, y, p, edge_t, edge_channel, edge_p):
-    """A 32-bit word: type 4 bits, time 6, x 11, y 11; type 0 darker, 1 brighter, 8 time above 64 us, 10 trigger."""
+    """A 32-bit word: type 4 bits, time 6, x 11, y 11; type 0 darker, 1 brighter, 8 time above 64 us, 10 trigger.
+
+    Events follow each other between words of time: a stretch of them is decoded together, by vector instructions, and
+    what it writes beyond their number is written over.
+    """
     room, edge_room = len(t) - SLACK, len(edge_t)
     i = count = edges = 0
     newest, epoch, high, stray = state[NEWEST], state[EPOCH], state[HIGH], state[STRAY]
@@ -107,6 +134,21 @@ def decode_evt2(words, stop, ahead, state, lost, height, width, t, x, y, p, edge
     late = ASTRAY if stray else BACKWARDS
     in_order = not stray and slot + 64 > newest - JITTER_US
     while i < stop and count < room and edges < edge_room:
+        if in_order and i + STRETCH <= stop:
+            sound, low = _sound_words(words, i, height, width)
+            if sound:
+                for k in range(STRETCH):
+                    t[np.uint64(count + k)] = slot + np.int64((words[np.uint64(i + k)] >> np.uint32(22)) & np.uint32(63))
+                for k in range(STRETCH):
+                    x[np.uint64(count + k)] = (words[np.uint64(i + k)] >> np.uint32(11)) & np.uint32(0x7FF)
+                for k in range(STRETCH):
+                    y[np.uint64(count + k)] = words[np.uint64(i + k)] & np.uint32(0x7FF)
+                for k in range(STRETCH):
+                    p[np.uint64(count + k)] = words[np.uint64(i + k)] >> np.uint32(28)
+                newest = max(newest, slot + low)
+                count, i = count + sound, i + sound
+                if sound == STRETCH or count >= room:
+                    continue
         word = np.int64(words[np.uint64(i)])
         kind = word >> 28
         i += 1
