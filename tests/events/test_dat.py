@@ -62,6 +62,37 @@ def test_from_a_start_on_no_event_is_missing_over_loops_and_jitter(tmp_path_fact
     assert later.t[later.t >= start].tolist() == full.t[full.t >= start].tolist()
 
 
+@given(
+    st.integers(0, 1 << 32),
+    st.sampled_from([5, 1_000_000, (1 << 32) - 400, (1 << 33) - 90_000]),
+    st.sampled_from([0, 2, 900, 60_000]),
+    st.sampled_from([3, 9, 950, 5000]),
+    st.lists(st.tuples(st.integers(0, 899), st.integers(0, (1 << 64) - 1)), max_size=4),
+)
+def test_a_stretch_at_a_time_gives_what_record_by_record_gives(tmp_path_factory, seed, begin, step, fall, faults):
+    random = np.random.default_rng(seed)
+    times = (
+        begin
+        + np.cumsum(random.integers(0, step + 1, 900))
+        - random.integers(0, fall, 900) * (random.random(900) < random.choice([0, 0.01, 0.9]))
+    )
+    place = random.integers(640, size=900) | random.integers(480, size=900) << 14 | random.integers(2, size=900) << 28
+    records = (times & 0xFFFFFFFF).astype(np.uint64) | place.astype(np.uint64) << np.uint64(32)
+    for which, record in faults:
+        records[which] = record
+    path = tmp_path_factory.mktemp("dat") / "a.dat"
+    path.write_bytes(HEADER + b"\x0c\x08" + records.tobytes())
+    whole = open_dat(path)
+    events = read(whole)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "CHUNK_EVENTS", 100)  # less than a stretch
+        single = open_dat(path)
+        expected = read(single)
+    for name in ("t", "x", "y", "p"):
+        assert getattr(events, name).tolist() == getattr(expected, name).tolist()
+    assert whole.dropped == single.dropped
+
+
 def test_a_start_is_found_without_reading_what_comes_before(tmp_path, monkeypatch):
     monkeypatch.setattr(dat, "PROBE_RECORDS", 64)
     source = open_dat(write(tmp_path / "a.dat", [(k * 1000, address(k % 640, 2, 0)) for k in range(10_000)]))

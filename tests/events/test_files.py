@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from seqdet.checks import InputError
 from seqdet.events.array import COLUMNS, Events, Triggers
 from seqdet.events.files import Recording, open_recording
+from seqdet.events.gathering import gathered
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 DIGESTS = json.loads((DATA / "digests.json").read_text()) if DATA.is_dir() else {}
@@ -30,6 +31,9 @@ class Pieces:
     def chunks(self, start_us: int | None = None) -> Iterator[Events]:
         for start in range(0, len(self.events), self.size):
             yield self.events[start : start + self.size]
+
+    def read(self, start_us: int, end_us: int) -> Events:
+        return gathered(self.chunks(start_us), start_us, end_us)
 
     def triggers(self) -> Triggers:
         return Triggers(*(np.zeros(0, dtype) for dtype in (np.int64, np.uint8, np.uint8)))

@@ -25,6 +25,7 @@ from ..checks import InputError
 from . import aedat4_process
 from .aedat4_process import END, EVENT, TRIGGER
 from .array import Events, Triggers, columns
+from .gathering import gathered
 from .sieve import LARGEST, Sieve
 from .spans import whole_span_us
 
@@ -81,6 +82,10 @@ class Aedat4Source:
             events = sieve.keep(columns(t=rows["t"], x=rows["x"], y=rows["y"], p=rows["on"]))
             if len(events) and (start_us is None or events.t.max() >= start_us):
                 yield events
+
+    def read(self, start_us: int, end_us: int) -> Events:
+        """The events with times in ``[start_us, end_us)``, in the order of the file."""
+        return gathered(self.chunks(start_us), start_us, end_us)
 
     def span_us(self) -> tuple[int, int] | None:
         """By a whole pass."""

@@ -114,6 +114,10 @@ class Source(Protocol):
         """
         ...
 
+    def read(self, start_us: int, end_us: int) -> Events:
+        """The events of all ``chunks`` with times in ``[start_us, end_us)``."""
+        ...
+
     def span_us(self) -> tuple[int, int] | None:
         """The least and the greatest time of an event; None without events. As cheap as the format allows."""
         ...

@@ -37,13 +37,18 @@ class DatSource(WordSource):
             self._probe()
         return super().chunks(start_us)
 
+    def read(self, start_us: int, end_us: int) -> Events:
+        """The events with times in ``[start_us, end_us)``, in the order of the file."""
+        self._probe()
+        return super().read(start_us, end_us)
+
     def span_us(self) -> tuple[int, int] | None:
         """From the records at both ends, as far as times in between do not run back."""
         self._probe()
-        marks = list(self._marks)
+        marks, room = list(self._marks), self._passing_room()
 
         def pieces(number: int, sieve: Sieve) -> Iterator[Events]:
-            return (Events(*columns) for columns, _, _ in self._pieces(marks[number], sieve))
+            return (Events(*piece.columns) for piece, _ in self._pieces(marks[number], sieve, room))
 
         return end_span_us(pieces, len(marks), self._new_sieve)
 

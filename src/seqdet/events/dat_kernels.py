@@ -13,7 +13,7 @@ from .words import ASTRAY, BACKWARDS, NEWEST, OUTSIDE, SLACK
 
 EPOCH = 1  # the place in the state of the time of the counter's zero
 LOOP_US = 1 << 32
-STRETCH = 64  # records that are decoded together
+STRETCH = 128  # records that are decoded together
 FALL_US = JITTER_US // STRETCH  # time may go back by so much within them, again and again
 
 
@@ -56,12 +56,12 @@ def _newest_of_sound(lows, addresses, newest, epoch, height, width):
         most_column = max(most_column, np.uint32(address & np.uint32(0x3FFF)))
         most_row = max(most_row, np.uint32((address >> np.uint32(14)) & np.uint32(0x3FFF)))
         most, least = max(most, low), min(least, low)
-    for k in range(1, STRETCH):  # a fall by more is a large number without sign
+    for k in range(1, STRETCH):  # as numbers without sign, in which a fall by more is large
         rise = np.uint32(lows[np.uint64(k)] - lows[np.uint64(k - 1)] + np.uint32(FALL_US))
         most_step = max(most_step, rise)
     is_sound = most_step <= FALL_US + LEAP_US and most_column < width and most_row < height
-    is_looped = np.int64(least) < np.int64(lows[0]) - JITTER_US
-    return max(newest, epoch + np.int64(most)) if is_sound and not is_looped else NEVER
+    is_sound &= np.int64(most) - np.int64(least) < LOOP_US // 2  # the counter does not begin anew
+    return max(newest, epoch + np.int64(most)) if is_sound else NEVER
 
 
 @njit(nogil=True, cache=True)

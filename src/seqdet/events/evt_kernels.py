@@ -138,7 +138,8 @@ def decode_evt2(words, stop, ahead, state, lost, height, width, t, x, y, p, edge
             sound, low = _sound_words(words, i, height, width)
             if sound:
                 for k in range(STRETCH):
-                    t[np.uint64(count + k)] = slot + np.int64((words[np.uint64(i + k)] >> np.uint32(22)) & np.uint32(63))
+                    below = (words[np.uint64(i + k)] >> np.uint32(22)) & np.uint32(63)
+                    t[np.uint64(count + k)] = slot + np.int64(below)
                 for k in range(STRETCH):
                     x[np.uint64(count + k)] = (words[np.uint64(i + k)] >> np.uint32(11)) & np.uint32(0x7FF)
                 for k in range(STRETCH):

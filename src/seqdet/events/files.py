@@ -14,7 +14,7 @@ from .array import Events, Source, Triggers
 from .dat import is_dat, open_dat
 from .evt import is_evt, open_evt
 from .hdf5 import is_hdf5, open_hdf5
-from .sieve import JITTER_US, LARGEST
+from .sieve import LARGEST
 from .slicing import Window, windows
 from .tables import open_table
 
@@ -96,14 +96,16 @@ class Recording:
             return self._source.triggers()
 
     def read(self, start_us: int, end_us: int) -> Events:
-        """The events with times in ``[start_us, end_us)``, in the order of the file."""
+        """The events with times in ``[start_us, end_us)``, in the order of the file.
+
+        Memory is little more than theirs, 13 bytes each; of HDF5, AEDAT4 and tables 1.6 times that while they are read.
+
+        Raises:
+            InputError: as ``chunks``.
+        """
         check_at_least(end_us, start_us, "end_us")
-        parts = []
-        for chunk in self.chunks(start_us):
-            parts.append(chunk[(chunk.t >= start_us) & (chunk.t < end_us)])
-            if len(chunk) and chunk.t.max() >= end_us + JITTER_US:
-                break
-        return Events.concatenate(parts)
+        with _readable(self.path):
+            return self._source.read(start_us, end_us)
 
     def windows(
         self,

@@ -24,6 +24,7 @@ import numpy as np
 
 from ..checks import InputError
 from .array import Events, Triggers, columns
+from .gathering import gathered
 from .hdf5_heaps import check_heaps
 from .hdf5_rows import DAMAGE, Rows
 from .sieve import JITTER_US, LARGEST, NEVER, Sieve
@@ -94,6 +95,10 @@ class Hdf5Source:
             pieces = range(len(self._rows.starts))
             first = max(bisect_left(pieces, start_us - JITTER_US, key=self._first_time) - 1, 0)
         yield from self._pieces(first, sieve)
+
+    def read(self, start_us: int, end_us: int) -> Events:
+        """The events with times in ``[start_us, end_us)``, in the order of the file."""
+        return gathered(self.chunks(start_us), start_us, end_us)
 
     def span_us(self) -> tuple[int, int] | None:
         """From the first and the last chunks of the file."""

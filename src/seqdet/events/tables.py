@@ -16,6 +16,7 @@ import numpy as np
 
 from ..checks import InputError
 from .array import Events, Triggers
+from .gathering import gathered
 from .npy import ZIP_DAMAGE, RowPieces, npy_pieces, npz_pieces
 from .rows import Pieces
 from .sieve import JITTER_US, Sieve
@@ -88,6 +89,10 @@ class TableSource:
         for events in self._sifted(first, sieve):
             if len(events) and (start_us is None or events.t.max() >= start_us):
                 yield events
+
+    def read(self, start_us: int, end_us: int) -> Events:
+        """The events with times in ``[start_us, end_us)``, in the order of the file."""
+        return gathered(self.chunks(start_us), start_us, end_us)
 
     def span_us(self) -> tuple[int, int] | None:
         """By a whole pass; of npy from both ends."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from .array import COLUMNS, Events, Triggers
+from .array import Events, Triggers
+from .gathering import LATE_US, Piece, Room, decoded, new_columns, shrink
 from .headers import Header
 from .index import Index, Mark, Stamp, load_index, save_index, stamp_of
 from .sieve import JITTER_US, NEVER, Sieve
@@ -88,16 +89,35 @@ class WordSource:
         self._sieve = self._new_sieve()
         self._recall()
         start = NEVER if start_us is None else start_us
-        mark = self._marks[max(bisect_left(self._marks, start, key=lambda each: each.latest_us) - 1, 0)]
-        for columns, _, newest in self._pieces(mark, self._sieve):
+        made = new_columns(0)
+
+        def room(share: float) -> list[np.ndarray]:
+            made[:] = new_columns(CHUNK_EVENTS + SLACK)
+            return made
+
+        for (columns, _, newest), _ in self._pieces(self._mark_before(start), self._sieve, room):
             if newest >= start and len(columns[0]):
-                yield Events(*(column.copy() for column in columns))
+                shrink(made, len(columns[0]))
+                yield Events(*made)
+
+    def read(self, start_us: int, end_us: int) -> Events:
+        """The events with times in ``[start_us, end_us)``, in the order of the file."""
+        self._sieve = self._new_sieve()
+        self._recall()
+        beyond = bisect_left(self._marks, end_us + LATE_US, key=lambda each: each.latest_us)
+        end = self._marks[beyond].position if beyond < len(self._marks) else None
+        mark, sieve = self._mark_before(start_us), self._sieve
+
+        def decoding(room: Room) -> Generator[Piece]:
+            return (piece for piece, _ in self._pieces(mark, sieve, room, end) if piece.newest_us >= start_us)
+
+        return decoded(decoding, start_us, end_us, piece=CHUNK_EVENTS + SLACK)
 
     def span_us(self) -> tuple[int, int] | None:
         """From the index, or by a whole pass, which leaves one."""
         self._recall()
         if self._index is None:
-            for _ in self._pieces(self._marks[0], self._new_sieve()):
+            for _ in self._pieces(self._marks[0], self._new_sieve(), self._passing_room()):
                 pass
         assert self._index is not None
         return self._index.span_us
@@ -107,7 +127,7 @@ class WordSource:
         self._recall()
         pieces = [
             [column.copy() for column in triggers]
-            for _, triggers, _ in self._pieces(self._marks[0], self._new_sieve())
+            for _, triggers in self._pieces(self._marks[0], self._new_sieve(), self._passing_room())
             if len(triggers[0])
         ]
         columns = _trigger_columns(0)
@@ -133,10 +153,24 @@ class WordSource:
         if self._index:
             self._marks = list(self._index.marks)
 
-    def _pieces(self, mark: Mark, sieve: Sieve) -> Iterator[tuple[list[np.ndarray], list[np.ndarray], int]]:
-        """Columns of events and of triggers, valid until the next piece, and the greatest event time so far."""
-        events = [np.empty(CHUNK_EVENTS + SLACK, dtype) for dtype in COLUMNS.values()]
+    def _mark_before(self, start_us: int) -> Mark:
+        return self._marks[max(bisect_left(self._marks, start_us, key=lambda each: each.latest_us) - 1, 0)]
+
+    def _passing_room(self) -> Room:
+        """Room for what nobody keeps."""
+        columns = new_columns(CHUNK_EVENTS + SLACK)
+        return lambda share: columns
+
+    def _pieces(
+        self, mark: Mark, sieve: Sieve, room: Room, end: int | None = None
+    ) -> Iterator[tuple[Piece, list[np.ndarray]]]:
+        """Events in the room that is asked for before each piece, and columns of triggers, valid until the next.
+
+        Args:
+            end: the byte at which the shares are 1; that of the file if None.
+        """
         edges = _trigger_columns(CHUNK_TRIGGERS)
+        length = max((end or self._path.stat().st_size) - mark.position, 1)
         item = self._word.itemsize
         block = np.empty((max(BLOCK_BYTES // item, 1) + AHEAD) * item, np.uint8)
         position, state, lost = mark.position, mark.state.copy(), np.zeros(len(REASONS), np.int64)
@@ -151,7 +185,9 @@ class WordSource:
                 while done < stop:
                     if position >= self._marks[-1].position + MARK_BYTES:
                         self._marks.append(Mark(position, int(state[NEWEST]), state.copy()))
-                    is_early = state[NEWEST] <= first_us + 2 * JITTER_US  # an older one than the first may follow
+                    before_us = int(state[NEWEST])
+                    is_early = before_us <= first_us + 2 * JITTER_US  # an older one than the first may follow
+                    events = room((position - mark.position) / length)
                     read, count, edge_count = self._decode(
                         words[done:], stop - done, AHEAD, state, lost, *self._limits_hw, *events, *edges
                     )
@@ -161,7 +197,8 @@ class WordSource:
                     lost[:] = 0
                     if count and is_early:
                         first_us = min(first_us, int(events[0][:count].min()))
-                    yield [column[:count] for column in events], [edge[:edge_count] for edge in edges], state[NEWEST]
+                    piece = Piece([column[:count] for column in events], before_us - LATE_US, int(state[NEWEST]))
+                    yield piece, [edge[:edge_count] for edge in edges]
                 if is_last:
                     sieve.drop("bytes of a last word cut off", size % item)
                 else:
