@@ -53,7 +53,7 @@ def test_an_index_lasts_from_one_opening_to_the_next(cache, path, monkeypatch):
     decoded = []
     pieces = WordSource._pieces
     monkeypatch.setattr(
-        WordSource, "_pieces", lambda self, mark, sieve: decoded.append(mark) or pieces(self, mark, sieve)
+        WordSource, "_pieces", lambda self, mark, *rest: decoded.append(mark) or pieces(self, mark, *rest)
     )
     with open_recording(path) as again:
         assert again.is_indexed
