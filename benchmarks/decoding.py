@@ -5,8 +5,9 @@ python benchmarks/decoding.py --json out.json
 
 Two recordings are made up and written to a temporary folder: sparse, single events all over 1280x720, and dense, long
 stretches of rows of 640x480. The bound is numpy copying the columns whole, 13 bytes an event, to new arrays, which
-whole columns pay as well: most of it is new memory. Times are those of the processor, so that other work on the
-machine counts less. *x memory* is the peak of memory while whole columns are read, over what they take. The package evt3, where it is installed, decodes the EVT3 files too, in batches and whole; the better of the two is shown.
+whole columns need as well: most of the time goes into new memory. Times are those of the processor, so that other work
+on the machine counts less. *x memory* is the peak while whole columns are read over what they take. The package evt3,
+where it is installed, decodes the EVT3 files too, in batches and whole; the better of the two is shown.
 """
 
 from __future__ import annotations
