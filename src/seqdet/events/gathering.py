@@ -68,7 +68,8 @@ def decoded(decoding: Callable[[Room], Decoding], start_us: int, end_us: int, *,
             count += kept
             if newest_us >= end_us + LATE_US:
                 break
-    shrink(whole, count)
+    for column in whole:
+        column.resize(count, refcheck=False)  # the rooms were views, which nobody uses any more
     return Events(*whole)
 
 
@@ -94,9 +95,3 @@ def gathered(pieces: Iterable[Events], start_us: int, end_us: int) -> Events:
 def new_columns(length: int) -> list[np.ndarray]:
     """Columns t, x, y, p with whatever is in their memory."""
     return [np.empty(length, dtype) for dtype in COLUMNS.values()]
-
-
-def shrink(columns: list[np.ndarray], count: int) -> None:
-    """Give back the memory after the first ``count`` entries. Views of the columns must not be used any more."""
-    for column in columns:
-        column.resize(count, refcheck=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .array import Events, Triggers
-from .gathering import LATE_US, Piece, Room, decoded, new_columns, shrink
+from .gathering import LATE_US, Piece, Room, decoded, new_columns
 from .headers import Header
 from .index import Index, Mark, Stamp, load_index, save_index, stamp_of
 from .sieve import JITTER_US, NEVER, Sieve
@@ -89,16 +89,9 @@ class WordSource:
         self._sieve = self._new_sieve()
         self._recall()
         start = NEVER if start_us is None else start_us
-        made = new_columns(0)
-
-        def room(share: float) -> list[np.ndarray]:
-            made[:] = new_columns(CHUNK_EVENTS + SLACK)
-            return made
-
-        for (columns, _, newest), _ in self._pieces(self._mark_before(start), self._sieve, room):
-            if newest >= start and len(columns[0]):
-                shrink(made, len(columns[0]))
-                yield Events(*made)
+        for piece, _ in self._pieces(self._mark_before(start), self._sieve, self._passing_room()):
+            if piece.newest_us >= start and len(piece.columns[0]):
+                yield Events(*(column.copy() for column in piece.columns))
 
     def read(self, start_us: int, end_us: int) -> Events:
         """The events with times in ``[start_us, end_us)``, in the order of the file."""
