@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ..checks import InputError, check_at_least
 from ..events.files import Recording
+from ..progress import progress
 from .audit_entries import SPLITS, Entry, content_digest, contents, labels_of, opened, raw_times, sensor_hw
 from .audit_events import watch_recording, watch_tensors
 from .audit_findings import Case, Finding, Findings
@@ -99,7 +99,7 @@ def audit(
             findings.add("empty_split", [Case(None, split or str(folder))])
     findings.add("no_recording", [Case(None, str(path.relative_to(folder))) for path in found.orphans])
     digests: dict[str, list[Entry]] = defaultdict(list)
-    for entry in tqdm(found.entries, unit="recording", disable=None):
+    for entry in progress(found.entries, "looking", unit="recording"):
         splits[entry.split].recordings += 1
         try:
             with opened(entry, size_hw) as source:

@@ -11,9 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from tqdm import tqdm
 
 from ..checks import InputError, check_at_least
+from ..progress import Progress, duration, progress
 from .jobs import Job, Options, plan
 from .layouts import find_recordings
 from .processes import each
@@ -45,7 +45,7 @@ class Estimate:
         return [
             f"{self.recordings} recordings, {self.windows:,} windows, {self.frame_bytes / 1e9:,.2f} GB of frames",
             f"about {self.disk_bytes / 1e9:,.2f} GB on disk, where {self.free_bytes / 1e9:,.1f} GB are free{fits}",
-            f"about {self.seconds / 60:,.1f} min" if self.seconds > 90 else f"about {self.seconds:,.0f} s",
+            f"about {duration(self.seconds)}",
         ]
 
 
@@ -57,10 +57,9 @@ def estimate(paths: Sequence[Path], options: Options, *, workers: int = 1) -> Es
     """
     check_at_least(workers, 1, "workers")
     found = find_recordings(paths)
-    with tqdm(total=len(found), desc="looking", unit="recording", leave=False) as bar:
-        plans = [
-            job for _, job in each(partial(plan, options=options), found, workers=min(workers, len(found)), bar=bar)
-        ]
+    with Progress("looking", unit="recording", total=len(found)) as shown:
+        planned = each(partial(plan, options=options), found, workers=min(workers, len(found)), shown=shown)
+        plans = [job for _, job in planned]
     failed = [str(job) for job in plans if isinstance(job, InputError)]
     jobs = [job for job in plans if isinstance(job, Job) and job.parts]
     windows = sum(part.stop - part.first for job in jobs for part in job.parts)
@@ -68,7 +67,7 @@ def estimate(paths: Sequence[Path], options: Options, *, workers: int = 1) -> Es
     frame_bytes = disk_bytes = seconds = 0.0
     sampled = 0
     with TemporaryDirectory() as folder:
-        for n in sorted(chosen):
+        for n in progress(sorted(chosen), "sampling", unit="recording"):
             firsts = np.linspace(0, max(jobs[n].windows - SAMPLED_WINDOWS, 0), SAMPLES if jobs[n].can_seek else 1)
             for first in sorted({0, *firsts.astype(int).tolist()}):
                 path = Path(folder, f"{n}_{first}.h5")

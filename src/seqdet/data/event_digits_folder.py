@@ -8,7 +8,6 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ..checks import InputError, check_at_least
 from ..config import EventDigitsConfig
@@ -17,6 +16,7 @@ from ..events.array import Events
 from ..events.sensor import USUAL, Sensor
 from ..events.writers import write_evt3
 from ..files import write_text
+from ..progress import Progress
 from .classes import write_classes
 from .digits import Split
 from .event_digits import EventDigits
@@ -54,8 +54,8 @@ def write_event_digits(
     missing = [recording for recording in recordings if not _path(folder, *recording).exists()]
     write = partial(_write_recording, folder=folder, config=config, sensor=sensor, seed=seed)
     done = len(recordings) - len(missing)
-    with tqdm(total=len(recordings), initial=done, unit="recording", disable=None) as progress:
-        for _, result in each(write, missing, workers=min(workers, max(len(missing), 1)), bar=progress):
+    with Progress("simulating", unit="recording", total=len(recordings), done=done, stays=True) as shown:
+        for _, result in each(write, missing, workers=min(workers, max(len(missing), 1)), shown=shown):
             if isinstance(result, InputError):
                 raise result
 

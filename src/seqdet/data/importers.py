@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ..checks import InputError, check_choice
 from ..events.files import open_recording
 from ..files import replacing
+from ..progress import progress
 from .classes import ClassMap, map_classes, read_classes, write_classes
 from .importing.coco import read_coco
 from .importing.drafts import Drafts
@@ -67,7 +67,7 @@ def import_labels(source: str, labels: Path, recordings: Path, out: Path, option
             raise InputError(f"{beside[0]} must not be there yet. Name another folder, or delete it first.")
     clock = Clock(options.frame_us or (1e6 / options.label_rate if options.label_rate else None), options.start_us)
     every = []
-    for each in tqdm(found, unit="recording", disable=None):
+    for each in progress(found, "reading", unit="recording"):
         with open_recording(each.path, size_hw=options.size_hw) as recording:
             every.append(placed_labels(drafts.recordings[each.place.name], recording, clock, done.dropped))
     for each, target, (boxes, at_us) in zip(found, targets, every, strict=True):

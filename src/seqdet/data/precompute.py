@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..checks import InputError, check_at_least
 from ..files import alone_in, make_folder, write_bytes
+from ..progress import Progress
 from .estimate import estimate
 from .jobs import UNFINISHED, Job, Options, finish, plan, stretches
 from .labels import CLASSES_FILE
@@ -74,8 +73,8 @@ def _precompute(found: Sequence[Found], options: Options, workers: int) -> Outco
     outcome = Outcome()
     jobs: dict[int, Job] = {}
     failed: dict[int, str] = {}
-    with tqdm(total=len(found), desc="looking", unit="recording", leave=False) as bar:
-        for n, job in each(partial(plan, options=options), found, workers=min(workers, len(found)), bar=bar):
+    with Progress("looking", unit="recording", total=len(found)) as shown:
+        for n, job in each(partial(plan, options=options), found, workers=min(workers, len(found)), shown=shown):
             if isinstance(job, InputError):
                 failed[n] = str(job)
             elif job.parts:
@@ -84,9 +83,9 @@ def _precompute(found: Sequence[Found], options: Options, workers: int) -> Outco
     work = [(n, stretch) for n in sorted(jobs) for stretch in stretches(jobs[n], options)]
     left = Counter(n for n, _ in work)
     windows = sum(stretch.windows for _, stretch in work)
-    with tqdm(total=windows, desc="tensors", unit="window", disable=not work) as bar:
+    with Progress("tensors", unit="window", total=windows, stays=bool(work)) as shown:
         for k, dropped in each(
-            make, [stretch for _, stretch in work], workers=min(workers, max(len(work), 1)), bar=bar
+            make, [stretch for _, stretch in work], workers=min(workers, max(len(work), 1)), shown=shown
         ):
             n, stretch = work[k]
             left[n] -= 1

@@ -11,9 +11,8 @@ from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from ..checks import InputError, Stopped
+from ..progress import Progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,7 +22,7 @@ _shared: dict[str, Any] = {}
 
 
 def each(
-    work: Callable[[Item, Report], Result], items: Sequence[Item], *, workers: int, bar: tqdm
+    work: Callable[[Item, Report], Result], items: Sequence[Item], *, workers: int, shown: Progress
 ) -> Iterator[tuple[int, Result | InputError]]:
     """The number of each item and its result, or the ``InputError`` that it ended in, as they are finished.
 
@@ -34,7 +33,7 @@ def each(
         work: called with an item and a function that it tells its progress.
         items: what can be sent to a process.
         workers: processes; with 1 the work is done in this one.
-        bar: shows the progress.
+        shown: the progress.
 
     Raises:
         Stopped: if Ctrl-C was pressed; every process has then ended what must not be cut.
@@ -42,19 +41,19 @@ def each(
     """
     if workers == 1:
         for n, item in enumerate(items):
-            yield n, _attempted(work, item, bar.update)
+            yield n, _attempted(work, item, shown.update)
         return
     context = multiprocessing.get_context("spawn")
     done, stop = context.Value("q", 0), context.Event()
     with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(done, stop)) as pool:
         try:
             numbers = {pool.submit(_work, work, item): n for n, item in enumerate(items)}
-            waiting, shown = set(numbers), 0
+            waiting, told = set(numbers), 0
             while waiting:
                 finished, waiting = wait(waiting, timeout=POLL_S, return_when="FIRST_COMPLETED")
-                if (count := done.value - shown) > 0:
-                    bar.update(count)
-                    shown += count
+                if (count := done.value - told) > 0:
+                    shown.update(count)
+                    told += count
                 for future in finished:
                     yield numbers[future], future.result()
         except KeyboardInterrupt as error:

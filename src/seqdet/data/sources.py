@@ -9,11 +9,10 @@ import os
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..checks import InputError
 from ..config import DatasetConfig, TensorConfig
 from ..config_files import to_dict
+from ..progress import Progress
 from .cached import CachedRecording, FrameMaker, facts_file
 from .channels import check_frame_type
 from .checking import check_folder
@@ -102,8 +101,8 @@ def _look(folder: Path, tensor: TensorConfig, cache: Path, cache_gb: float, work
     paths = [path for part in FOLDERS.values() for path in recordings(folder / part)]
     unknown = [path for path in paths if not facts_file(path, tensor, cache).is_file()]
     examine = partial(_examine, tensor=tensor, cache=cache)
-    with tqdm(total=len(unknown), desc="looking", unit="recording", leave=False, disable=not unknown) as bar:
-        for _, result in each(examine, unknown, workers=max(min(workers, len(unknown)), 1), bar=bar):
+    with Progress("looking", unit="recording", total=len(unknown)) as shown:
+        for _, result in each(examine, unknown, workers=max(min(workers, len(unknown)), 1), shown=shown):
             if isinstance(result, InputError):
                 raise result
     total_gb = sum(FrameMaker(path, tensor, cache).disk_bytes for path in paths) / 1e9

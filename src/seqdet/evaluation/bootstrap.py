@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..checks import InputError, check_at_least
+from ..progress import progress
 from .frames import Frames
 from .matching import match
 from .scoring import figure
@@ -41,7 +42,7 @@ def bootstrap(frames: Frames, *, samples: int = 1000, seed: int = 0) -> dict[str
     matches = [match(frames, label) for label in range(len(frames.classes))]
     drawn = np.random.default_rng(seed).integers(count, size=(samples, count))
     found = np.full((samples, len(matches), 10), np.nan)
-    for sample, recordings in enumerate(drawn):
+    for sample, recordings in enumerate(progress(drawn, "resampling", unit="sample")):
         weights = np.bincount(recordings, minlength=count)
         for label, of_class in enumerate(matches):
             found[sample, label] = of_class.average_precision(weights)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ..data.audit_events import watch_recording
 from ..data.labels import labels_beside
 from ..data.layouts import recording_files
 from ..data.store import has_frames
 from ..events.files import open_recording
+from ..progress import progress
 from .files import name_of
 from .rows import Recordings
 
@@ -36,7 +36,8 @@ def events_in_boxes(folder: Path, truth: Recordings) -> dict[str, np.ndarray] | 
     paths = {name_of(found): path for path, found in labels if found is not None}
     if not truth.keys() <= paths.keys() or any(path.suffix == ".h5" and has_frames(path) for path in paths.values()):
         return None
-    return {name: _counted(paths[name], boxes) for name, boxes in tqdm(truth.items(), "events in boxes", leave=False)}
+    shown = progress(truth.items(), "events in boxes", unit="recording")
+    return {name: _counted(paths[name], boxes) for name, boxes in shown}
 
 
 def _counted(path: Path, boxes: np.ndarray) -> np.ndarray:

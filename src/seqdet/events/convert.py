@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import InputError, check_at_least, check_choice
+from ..progress import progress
 from .array import Events, Triggers
 from .files import Recording
 from .filters import FilterConfig, NoiseFilter, filtered
@@ -118,7 +119,7 @@ def convert(
 
 def _part(recording: Recording, start_us: int | None, end_us: int | None) -> Iterator[Events]:
     """The events between two times, in pieces, in the order of the file."""
-    for chunk in recording.chunks(start_us):
+    for chunk in progress(recording.chunks(start_us), "converting", unit="event", size=len):
         yield chunk[_between(chunk.t, start_us, end_us)]
         if end_us is not None and len(chunk) and chunk.t.max() >= end_us + JITTER_US:
             return

@@ -13,6 +13,7 @@ from av.error import FFmpegError
 from PIL import Image
 
 from ..checks import InputError, check_choice
+from ..progress import progress
 from .convert import FORMATS, WRITERS
 from .sensor import USUAL, Sensor
 from .simulate import simulate
@@ -45,7 +46,7 @@ def write_simulated(
     frames = read_frames(source, fps=fps)
     if (first := next(frames, None)) is None:
         raise InputError(f"{source} must hold frames, and there are none.")
-    pictures, times = tee(chain([first], frames))
+    pictures, times = tee(progress(chain([first], frames), "simulating", unit="frame"))
     events = simulate((frame for frame, _ in pictures), (time for _, time in times), sensor=sensor, seed=seed)
     height, width = first[0].shape[:2]
     WRITERS[FORMATS[target.suffix]](target, events, size_hw=(height, width))

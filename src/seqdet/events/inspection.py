@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..checks import InputError
+from ..progress import progress
 from .array import Triggers
 from .files import Recording
 
@@ -97,7 +98,8 @@ def inspect(recording: Recording) -> Inspection:
     gaps: list[tuple[int, int]] = []
     counts = np.zeros((0, 0), np.int64)
     events = first = last = longest = 0
-    for window in recording.windows(count=1 << 20):
+    windows = recording.windows(count=1 << 20)
+    for window in progress(windows, "inspecting", unit="event", size=lambda window: len(window.events)):
         t, x, y, p = window.events.t, window.events.x, window.events.y, window.events.p
         steps = np.diff(t, prepend=last if events else t[0])
         gaps.extend((int(t[i] - steps[i]), int(t[i])) for i in np.flatnonzero(steps >= LONG_GAP_US))

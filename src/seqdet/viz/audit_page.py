@@ -6,11 +6,10 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..data.audit import Audit
 from ..data.audit_findings import SEVERITIES, Finding
 from ..files import write_text
+from ..progress import progress
 from .audit_pictures import case_picture
 from .elements import data_address
 
@@ -41,7 +40,8 @@ def write_audit_page(path: Path, audit: Audit) -> None:
 
 def render_audit(audit: Audit) -> str:
     """The page as HTML. Reads the recordings of the worst cases again; one that has gone has no picture."""
-    sections = [_section(finding, audit) for finding in tqdm(audit.findings, unit="finding", disable=None)]
+    shown = progress(audit.findings, "pictures", unit="finding")
+    sections = [_section(finding, audit) for finding in shown]
     style = files("seqdet.viz").joinpath("report.css").read_text(encoding="utf-8") + STYLE
     title = escape(f"Audit of {audit.folder.resolve().name}")
     summary = escape(f"{audit.folder}. Windows of {audit.limits.window_us / 1000:g} ms. {LEGEND}")

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 from PIL import Image, ImageDraw
-from tqdm import tqdm
 
 from ..checks import InputError, check_at_least
 from ..events.array import Events
 from ..events.files import Recording
 from ..events.tensors import NEVER
+from ..progress import progress
 from .draw import load_font, readable_scale
 from .event_images import Palette, choose_palette
 from .rate_curve import short_number
@@ -197,5 +197,5 @@ def write_recording_video(
     if first is None:
         raise InputError(f"{recording.path} must have events to show, and has none in the time chosen.")
     total = None if duration_us is None else -(-duration_us // step_us)
-    shown = tqdm(chain([first], images), path.name, leave=False, total=total, unit=" pictures", delay=2)
+    shown = progress(chain([first], images), path.name, unit="picture", total=total)
     write_video(path, shown, fps=fps)

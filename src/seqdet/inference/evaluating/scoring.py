@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from ...data.labels import EVENT_BBOX
 from ...data.loading import evaluation_loader
@@ -21,6 +20,7 @@ from ...evaluation.protocols import find_protocol
 from ...evaluation.reliability import Reliability, reliability
 from ...evaluation.report import finite
 from ...models.detector import Detector
+from ...progress import progress
 from ...structures import Boxes, Clip
 from .answers import Answers
 from .held_out import HeldOut
@@ -146,4 +146,4 @@ def _predicted(
 ) -> Iterable[tuple[Clip, list[Boxes]]]:
     clips = evaluation_loader(data.config.data, data.split)
     found = predict(detector, clips, score=COUNTED_SCORE, precision=precision, remembers=remembers)
-    return tqdm(found, title, total=len(clips), unit="clip", leave=False)
+    return progress(found, title, unit="clip", total=len(clips))

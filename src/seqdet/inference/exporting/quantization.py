@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...checks import InputError
+from ...progress import Progress
 from ..steps.onnx_step import OnnxStep
 
 FIRST = 4
@@ -55,12 +56,12 @@ class _Inputs:
         return next(self._inputs, None)
 
     def _played(self, step: OnnxStep, sequences: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        windows = 0
-        for frames in sequences:
-            state = None
-            for window in frames:
-                yield step.inputs(window[None], state)
-                _, state = step(window[None], state)
-                windows += 1
-        if not windows:
+        with Progress("calibrating", unit="window") as shown:
+            for frames in sequences:
+                state = None
+                for window in frames:
+                    yield step.inputs(window[None], state)
+                    _, state = step(window[None], state)
+                    shown.update()
+        if not shown.done:
             raise InputError("calibration must be frames as the detector will see them, got none.")

@@ -18,6 +18,7 @@ from ...events.files import Recording, open_recording
 from ...events.sieve import JITTER_US
 from ...events.slicing import Window
 from ...events.stream import WindowStream
+from ...progress import progress
 from ..streaming.choice import chosen, event_rows, thresholds
 from ..streaming.framing import Framing
 from ..tracking.association import DataAssociation
@@ -86,11 +87,10 @@ def benchmark(
         shown = backends[0].step.input
         assert shown is not None
         played: dict[str, list[Played]] = {backend.name: [] for backend in backends}
-        for _ in range(config.passes):
-            for backend in backends:
-                bound = bound and bound._replace(flop_per_s=max(bound.flop_per_s, bound.again()))
-                play(opened, backend, config, windows=config.warm_up)
-                played[backend.name].append(play(opened, backend, config, windows=config.windows))
+        for backend in progress(backends * config.passes, "measuring", unit="turn"):
+            bound = bound and bound._replace(flop_per_s=max(bound.flop_per_s, bound.again()))
+            play(opened, backend, config, windows=config.warm_up)
+            played[backend.name].append(play(opened, backend, config, windows=config.windows))
     stages = STAGES if config.track else STAGES[:-1]
     return {
         **machine,

@@ -13,13 +13,13 @@ from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ...checks import InputError, Stopped
 from ...data.classes import read_classes, write_classes
 from ...data.labels import CLASSES_FILE
 from ...data.tracks import TRACKED_BOX, best_of_place
 from ...files import make_folder
+from ...progress import Progress
 from ...stopping import stop_on_signals
 from ...viz.panes import Panes
 from ...viz.rate_curve import short_number
@@ -106,7 +106,7 @@ def _predict(
         total = None if source.span_us is None else source.span_us / 1e6
         left = "{percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s [{elapsed}<{remaining}{postfix}]"
         layout = "{desc}: " + (left if total else "{n:.1f} s [{elapsed}{postfix}]")
-        bar = stack.enter_context(tqdm(desc=title, total=total, leave=False, bar_format=layout))
+        bar = stack.enter_context(Progress(title, unit="second", total=total, done=0.0, layout=layout))
         work = _Work(source, outputs, bar)
         shown = _until_failure(work.moments(), failed)
         if config.video and (first := next(shown, None)) is not None:
@@ -156,7 +156,7 @@ def _until_failure(
 class _Work:
     """Writes moments down as they are asked for, and counts."""
 
-    def __init__(self, source: Input, outputs: Outputs, bar: tqdm) -> None:
+    def __init__(self, source: Input, outputs: Outputs, bar: Progress) -> None:
         self._source, self._outputs, self._bar = source, outputs, bar
         self._windows = self._boxes = self._begin_us = self.ended_us = 0
         self._identities: set[int] = set()
@@ -171,9 +171,8 @@ class _Work:
             self.ended_us = moment.end_us
             self._windows, self._boxes = self._windows + 1, self._boxes + len(moment.boxes)
             self._identities.update(tracks["track_id"].tolist())
-            self._bar.set_postfix_str(f"{self._factor():.1f} times real time", refresh=False)
-            left = float("inf") if self._bar.total is None else self._bar.total - self._bar.n
-            self._bar.update(min(passed_us / 1e6, left))
+            left = float("inf") if self._bar.total is None else self._bar.total - self._bar.done
+            self._bar.update(min(passed_us / 1e6, left), facts=f"{self._factor():.1f} times real time")
             yield moment, tracks
 
     def _follow(self, moment: Moment) -> np.ndarray:
