@@ -29,8 +29,10 @@ demo: .venv/.installed  ## train on moving digits, evaluate, write a video and a
 	    $(BIN)/seqdet train --resume $(DEMO); \
 	else \
 	    $(BIN)/seqdet train --config recipes/moving_digits.yaml --out $(DEMO); \
-	fi
-	@$(BIN)/seqdet evaluate $(DEMO)
+	fi && $(BIN)/seqdet evaluate $(DEMO) || { \
+	    status=$$?; [ $$status = 130 ] || exit $$status; \
+	    echo "'make demo' goes on from there."; kill -INT $$PPID; \
+	}  # the signal ends make as Ctrl-C does, without a word about an error
 
 test: lint  ## lint and run the fast tests
 	$(BIN)/pytest $(PYTEST_ARGS)

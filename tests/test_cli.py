@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seqdet import __version__, cli
+from seqdet import __version__
 from seqdet.cli import main
+from seqdet.cli.parser import COMMANDS, spelt
 from seqdet.config import RunConfig
 from seqdet.config_files import read_config, to_yaml
 
@@ -134,15 +135,15 @@ def test_the_printed_configuration_is_a_recipe(tmp_path, capsys):
 def test_options_are_understood_as_people_write_them():
     words = ["precompute", "-o", "out", "a.raw", "b.raw", "--max-duration", "5", "--dry-run", "--to-hw=[3,4]"]
     expected = ["precompute", '["a.raw", "b.raw"]', "--out", "out", "--max_duration_us", "5", "--dry_run=true"]
-    assert cli.spelt(words) == [*expected, "--to_hw=[3,4]"]
+    assert spelt(words) == [*expected, "--to_hw=[3,4]"]
     words = ["predict", "model.onnx", "a.raw", "b.raw", "-o", "out", "--track", "c.raw"]
     expected = ["predict", "model.onnx", '["a.raw", "b.raw", "c.raw"]', "--out", "out", "--track=true"]
-    assert cli.spelt(words) == expected
-    assert cli.spelt(["predict", "run", "-", "-o", "out"]) == ["predict", "run", '["-"]', "--out", "out"]
-    assert cli.spelt(["simulate", "-o", "a.raw", "b.mp4"]) == ["simulate", "frames", "--out", "a.raw", "b.mp4"]
-    assert cli.spelt(["evaluate", "a.npy", "b"]) == ["evaluate", "a.npy", "--dataset", "b"]
-    assert cli.spelt(["import", "a", "b", "--from", "voc"]) == ["import", "a", "b", "--source", "voc"]
-    assert cli.spelt(["inspect", "a", "--strict", "false"]) == ["inspect", "a", "--strict", "false"]
+    assert spelt(words) == expected
+    assert spelt(["predict", "run", "-", "-o", "out"]) == ["predict", "run", '["-"]', "--out", "out"]
+    assert spelt(["simulate", "-o", "a.raw", "b.mp4"]) == ["simulate", "frames", "--out", "a.raw", "b.mp4"]
+    assert spelt(["evaluate", "a.npy", "b"]) == ["evaluate", "a.npy", "--dataset", "b"]
+    assert spelt(["import", "a", "b", "--from", "voc"]) == ["import", "a", "b", "--source", "voc"]
+    assert spelt(["inspect", "a", "--strict", "false"]) == ["inspect", "a", "--strict", "false"]
 
 
 def test_the_version_is_printed(capsys):
@@ -160,7 +161,7 @@ def test_ctrl_c_ends_in_one_line(tmp_path, monkeypatch, caplog):
     def interrupted(path: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli.COMMANDS, "evaluate", interrupted)
+    monkeypatch.setitem(COMMANDS, "evaluate", interrupted)
     with pytest.raises(SystemExit, match=r"^130$"):
         main(["evaluate", str(tmp_path)])
     assert caplog.messages == ["Stopped."]

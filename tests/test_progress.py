@@ -88,7 +88,8 @@ def test_work_of_unknown_size_says_what_is_done_and_since_when(clock, caplog):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h")]
+    ("seconds", "words"),
+    [(0.0, "0 s"), (0.34, "0.3 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h")],
 )
 def test_a_duration_is_as_exact_as_anyone_wants_to_know_it(seconds, words):
     assert duration(seconds) == words

@@ -11,7 +11,8 @@ from types import ModuleType
 import pytest
 from jsonargparse import capture_parser
 
-from seqdet.cli import main, spelt
+from seqdet.cli import main
+from seqdet.cli.parser import spelt
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("README.md", "docs/recordings.md", "docs/datasets.md", "docs/running.md")

@@ -6,10 +6,9 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .checks import InputError
-from .config import DataConfig, DigitsConfig, EventDigitsConfig, ModelConfig, TrainConfig
-
 if TYPE_CHECKING:
+    from .checks import InputError
+    from .config import DataConfig, DigitsConfig, EventDigitsConfig, ModelConfig, TrainConfig
     from .events.array import Events
     from .events.files import open_recording
     from .inference.evaluating.evaluate import evaluate
@@ -54,10 +53,16 @@ __all__ = [
 _HOMES = {
     "Boxes": "structures",
     "Clip": "structures",
+    "DataConfig": "config",
     "Detector": "models.detector",
+    "DigitsConfig": "config",
+    "EventDigitsConfig": "config",
     "Events": "events.array",
+    "InputError": "checks",
+    "ModelConfig": "config",
     "StreamConfig": "inference.streaming.config",
     "StreamingDetector": "inference.streaming.detector",
+    "TrainConfig": "config",
     "build_detector": "models.zoo",
     "evaluate": "inference.evaluating.evaluate",
     "fit": "training.fit",

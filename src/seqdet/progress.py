@@ -126,9 +126,9 @@ class AboveBars(logging.StreamHandler[TextIO]):
 
 
 def duration(seconds: float) -> str:
-    """A time in words, as exact as anyone wants to know it: 45 s, 8 min, 2.5 h."""
+    """A time in words, as exact as anyone wants to know it: 0.3 s, 45 s, 8 min, 2.5 h."""
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.1f} s" if 0 < seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 

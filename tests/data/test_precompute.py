@@ -26,6 +26,7 @@ from seqdet.events.hdf5_writer import write_hdf5
 from seqdet.events.tensors import REPRESENTATIONS, stacked_histogram
 from seqdet.events.writers import write_evt3
 from seqdet.files import alone_in
+from seqdet.progress import Progress
 
 SIZE = (40, 60)
 WINDOW_US = 10_000
@@ -304,8 +305,16 @@ def test_work_in_processes_stops_at_ctrl_c(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(processes, "wait", interrupted)
-    with processes.tqdm(disable=True) as bar, pytest.raises(Stopped):
-        list(processes.each(sum, [(1, 2)], workers=2, bar=bar))
+    with Progress("adding", unit="pair") as shown, pytest.raises(Stopped):
+        list(processes.each(sum, [(1, 2)], workers=2, shown=shown))
+
+
+def test_work_in_this_process_stops_at_ctrl_c():
+    def interrupted(item, report):
+        raise KeyboardInterrupt
+
+    with Progress("adding", unit="pair") as shown, pytest.raises(Stopped, match="goes on where it was"):
+        list(processes.each(interrupted, [(1, 2)], workers=1, shown=shown))
 
 
 def test_a_recording_outside_the_folder_is_found_by_its_name(recordings, tmp_path):

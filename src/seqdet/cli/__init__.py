@@ -1,43 +1,71 @@
 """The ``seqdet`` command. A function is a command, its signature the options, its docstring the help.
 
-Bodies import what they need, so that ``--help`` never waits for torch.
+Bodies import what they need, so that ``--help`` never waits for torch; the parser itself is imported where Ctrl-C is
+heard already.
 """
 
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import warnings
 from pathlib import Path
 
-from jsonargparse import auto_cli, set_parsing_settings
-
-from .. import __version__
 from ..checks import InputError, Stopped
-from .parser import COMMANDS, Parser, spelt
 
 log = logging.getLogger("seqdet")
+LESS = {
+    "train": "Lower data.lanes, data.clip_length, model.base or model.channels",
+    "precompute": "Lower --workers, or make smaller frames",
+    "simulate": "Lower --workers, or make smaller frames",
+}
+"""What takes less memory, by command."""
 
 
 def main(args: list[str] | None = None) -> None:
     """Entry point; ``args`` defaults to the command line."""
-    logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    owns_process, words = args is None, sys.argv[1:] if args is None else args
+    try:
+        if owns_process:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+        _run(words)
+    except InputError as error:
+        sys.exit(f"seqdet: error: {' '.join(str(error).split())}")
+    except (Stopped, KeyboardInterrupt) as stop:
+        for number in (signal.SIGINT, signal.SIGTERM) if owns_process else ():
+            signal.signal(number, signal.SIG_IGN)  # what is left to do takes a moment
+        logging.basicConfig(format="%(message)s", stream=sys.stdout)  # it may have come before there was a log
+        log.setLevel(logging.INFO)
+        log.info(str(stop) or "Stopped.")
+        sys.exit(130)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "ried to allocate" not in str(error):  # the words of torch
+            raise
+        less = LESS.get(words[0], "Close other programs")
+        sys.exit(f"seqdet: error: there must be more memory than this machine has free. {less}, and start again.")
+
+
+def _run(words: list[str]) -> None:
+    """Do what the command line says."""
+    from jsonargparse import auto_cli, set_parsing_settings
+
+    from .. import __version__
+    from ..progress import AboveBars
+    from .parser import COMMANDS, Parser, spelt
+
+    logging.basicConfig(format="%(message)s", handlers=[AboveBars(sys.stdout)])
+    logging.raiseExceptions = False  # a log that cannot be written, to a full disk, does not end the work
     sys.path.append(str(Path.cwd()))  # where representations of one's own may be
     log.setLevel(logging.INFO)
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     # Lightning 2.6 with torch 2.15: nothing that a user of the command line can do anything about.
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
-    try:
-        auto_cli(
-            COMMANDS,
-            spelt(sys.argv[1:] if args is None else args),
-            prog="seqdet",
-            parser_class=Parser,
-            version=__version__,
-            allow_abbrev=False,
-        )
-    except InputError as error:
-        sys.exit(f"seqdet: error: {' '.join(str(error).split())}")
-    except (Stopped, KeyboardInterrupt) as stop:
-        log.info(str(stop) or "Stopped.")
-        sys.exit(130)
+    auto_cli(
+        COMMANDS,
+        spelt(words),
+        prog="seqdet",
+        parser_class=Parser,
+        version=__version__,
+        allow_abbrev=False,
+    )

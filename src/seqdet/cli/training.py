@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any, Literal
 
-from ..checks import InputError, check_at_least
+from ..checks import InputError, Stopped, check_at_least
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from ..runs import RunFolder
 
@@ -29,16 +29,24 @@ def train(
         out: new folder of the run; runs/last if not given.
         resume: folder of a run to go on with, as it is configured there; other options are refused.
     """
-    from ..models.zoo import build_detector
-    from ..training import fit
-
     if resume is not None and (out is not None or RunConfig(data, model, train) != RunConfig()):
         raise InputError("--resume must be the only option: a run goes on with the configuration in its folder.")
-    was_finished = resume is not None and RunFolder(resume).training.is_file()
-    out = out or Path("runs/last")
-    folder = fit.resume(resume) if resume else fit.fit(build_detector(model, seed=train.seed), data, train, out)
+    folder = RunFolder(resume or out or Path("runs/last"))
+    was_finished = resume is not None and folder.training.is_file()
+    try:
+        from ..models.zoo import build_detector
+        from ..training import fit
+
+        if resume:
+            fit.resume(resume)
+        else:
+            fit.fit(build_detector(model, seed=train.seed), data, train, folder.root)
+    except KeyboardInterrupt as error:  # before the run asks whether to stop
+        has_begun = folder.config.is_file()
+        onward = f"Go on with: seqdet train --resume {folder.root}" if has_begun else "Nothing was begun."
+        raise Stopped(f"Stopped before the first step. {onward}") from error
     if not was_finished:
-        log.info("Trained. Next: seqdet evaluate %s", folder)
+        log.info("Trained: %s. Next, for scores, video and report: seqdet evaluate %s", folder.detector, folder.root)
 
 
 def evaluate_results(
@@ -84,7 +92,13 @@ def evaluate_results(
         if figures is not None:
             raise InputError(f"--figures must name a file for those of detections; a run writes {path}/metrics.json.")
         part: Any = "validation" if split == "val" else split
-        log.info(summary(evaluate(path, dataset, split=part, detections=detections, **asked), path))
+        try:
+            metrics = evaluate(path, dataset, split=part, detections=detections, **asked)
+        except KeyboardInterrupt as error:
+            raise Stopped(f"Stopped. Start again with: seqdet evaluate {path}") from error
+        log.info(summary(metrics, path))
+        if detections:
+            log.info("%s", detections)
         return
     from ..evaluation.report import evaluate_files
 

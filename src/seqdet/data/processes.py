@@ -18,6 +18,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Report = Callable[[int], None]
 POLL_S = 0.2
+STOPPED = "Stopped. Started again, this goes on where it was."
 _shared: dict[str, Any] = {}
 
 
@@ -41,7 +42,11 @@ def each(
     """
     if workers == 1:
         for n, item in enumerate(items):
-            yield n, _attempted(work, item, shown.update)
+            try:
+                result = _attempted(work, item, shown.update)
+            except KeyboardInterrupt as error:
+                raise Stopped(STOPPED) from error
+            yield n, result
         return
     context = multiprocessing.get_context("spawn")
     done, stop = context.Value("q", 0), context.Event()
@@ -57,7 +62,7 @@ def each(
                 for future in finished:
                     yield numbers[future], future.result()
         except KeyboardInterrupt as error:
-            raise Stopped("Stopped.") from error
+            raise Stopped(STOPPED) from error
         except BrokenProcessPool as error:
             raise InputError(
                 "the processes must be left alone and have memory enough; one of them was killed."

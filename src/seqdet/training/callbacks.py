@@ -1,4 +1,4 @@
-"""What happens beside the training steps: checkpoints, progress, demo clips."""
+"""Checkpoints: when they are written, and how."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ..checks import Stopped
@@ -127,46 +125,3 @@ class Checkpoints(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_score, self.seconds_before = state_dict["best_score"], state_dict["seconds"]
         self.validated_step, self.frames = state_dict["validated_step"], state_dict["frames"]
-
-
-class Progress(TQDMProgressBar):
-    """One bar for the whole training: steps, time left, frames per second, loss, validation AP.
-
-    Args:
-        frames_per_batch: T * B.
-    """
-
-    def __init__(self, frames_per_batch: int) -> None:
-        super().__init__(refresh_rate=5)
-        self.frames_per_batch = frames_per_batch
-        self.first, self.started = 0, time.monotonic()
-
-    def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
-        super().on_train_epoch_start(trainer, *args)
-        self.first, self.started = trainer.fit_loop.epoch_loop.batch_progress.current.ready, time.monotonic()
-        self.train_progress_bar.set_description("training")
-        self.train_progress_bar.initial = self.first
-        self.train_progress_bar.total = trainer.max_steps * trainer.accumulate_grad_batches
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        frames = (batch_idx + 1 - self.first) * self.frames_per_batch
-        pl_module.log("frames/s", frames / (time.monotonic() - self.started), prog_bar=True, logger=False)
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-
-    def init_validation_tqdm(self) -> Tqdm:
-        return Tqdm(disable=True)
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_validation_start(trainer, pl_module)
-        if trainer.state.fn == "fit":
-            self.train_progress_bar.set_description("validating")
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_validation_end(trainer, pl_module)
-        if trainer.state.fn == "fit":
-            self.train_progress_bar.set_description("training")
-
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        metrics = super().get_metrics(trainer, pl_module)
-        shown = {"loss": "{:.3f}", "AP": "{:.3f}", "frames/s": "{:.0f}"}
-        return {name: form.format(metrics[name]) for name, form in shown.items() if name in metrics}

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import pickle
-import shutil
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
-from ..checks import InputError
+from ..checks import InputError, Stopped
 from ..config import DataConfig, RunConfig, TrainConfig
 from ..config_files import read_config, to_dict, write_config
 from ..data.sources import prepare
 from ..devices import choose_device, choose_precision
-from ..files import replacing, write_text
+from ..files import write_bytes, write_text
 from ..models.detector import Detector
 from ..models.zoo import build_detector
 from ..runs import TRAINING_FORMAT, RunFolder, versions
 from ..stopping import stop_on_signals
-from .callbacks import Checkpoints, Progress, WholeFiles
+from .callbacks import Checkpoints, WholeFiles
+from .curves import Curves, quiet_writer
 from .datamodule import ClipDataModule
 from .demo import DemoClips
 from .module import TrainingModule
 from .processes import beside, check_first, rank
+from .progress import TrainingProgress
 
 log = logging.getLogger(__name__)
 CONTENT = {"global_step", "recurrent_state", "random_state", "state_dict", "optimizer_states", "config"}
@@ -42,6 +45,8 @@ FREE = {
     *(f"train.{name}" for name in ("device", "processes", "checkpoint_steps", "keep_epochs", "demo_epochs")),
 }
 """Settings that may differ when a run goes on: the batches and what is learnt from them do not depend on them."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a disk says that has no room, or none for this user."""
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
@@ -60,7 +65,7 @@ def fit(detector: Detector, data: DataConfig, train: TrainConfig, out: Path | st
 
     Raises:
         InputError: if the folder holds a run already, the data do not fit the detector, or the loss stops being a
-            number.
+            number, or the disk is full; the last checkpoint is whole then.
         Stopped: if the user or the cluster asked to stop; a checkpoint is written.
     """
     check_first()
@@ -73,7 +78,8 @@ def fit(detector: Detector, data: DataConfig, train: TrainConfig, out: Path | st
     except OSError as error:
         raise InputError(f"{folder.root} cannot be made: {error.strerror}.") from error
     write_config(config, folder.config)
-    return _run(detector, clips, config, folder)
+    with _telling_how_to_go_on(folder):
+        return _run(detector, clips, config, folder)
 
 
 def resume(out: Path | str) -> Path:
@@ -92,7 +98,8 @@ def resume(out: Path | str) -> Path:
     if folder.training.is_file():
         log.info("%s is finished.", folder.root)
         return folder.root
-    return _run(build_detector(config.model, seed=config.train.seed), _clips(config), config, folder)
+    with _telling_how_to_go_on(folder):
+        return _run(build_detector(config.model, seed=config.train.seed), _clips(config), config, folder)
 
 
 def join(out: Path) -> None:
@@ -139,18 +146,20 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
     steps_per_epoch = max(1, clips.order().steps_per_epoch // train.accumulate)
     module = TrainingModule(detector, train, steps_per_epoch=steps_per_epoch)
     frames_per_step = config.data.clip_length * config.data.lanes * train.accumulate
+    validate_steps = train.validate_epochs * steps_per_epoch
     with stop_on_signals("this step, or this validation") as is_stopped:
         checkpoints = Checkpoints(
             folder.checkpoints,
             to_dict(config),
             every_steps=train.checkpoint_steps,
-            validate_steps=train.validate_epochs * steps_per_epoch,
+            validate_steps=validate_steps,
             keep_steps=train.keep_epochs * steps_per_epoch,
             is_stopped=is_stopped,
         )
         checkpoint = checkpoints.last if checkpoints.last.is_file() else None
         at_step = 0 if checkpoint is None else _step_of(checkpoint, config, names=set(module.state_dict()))
         demo = DemoClips(train.demo_epochs, validate_every=train.validate_epochs, steps_per_epoch=steps_per_epoch)
+        shown = TrainingProgress(frames_per_step=frames_per_step, validate_steps=validate_steps)
         trainer = Trainer(
             accelerator="gpu" if device == "cuda" else "cpu",
             devices=train.processes,
@@ -158,15 +167,16 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
             precision=PRECISIONS[precision],
             max_epochs=1,
             max_steps=train.max_steps,
-            val_check_interval=train.validate_epochs * steps_per_epoch * train.accumulate,
+            val_check_interval=validate_steps * train.accumulate,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             accumulate_grad_batches=train.accumulate,
-            logger=TensorBoardLogger(folder.logs, name="", version="", purge_step=at_step if checkpoint else None),
-            callbacks=[checkpoints, Progress(frames_per_step // train.accumulate), demo],
+            logger=Curves(folder.logs, name="", version="", purge_step=at_step if checkpoint else None),
+            callbacks=[checkpoints, shown, demo],
             plugins=[WholeFiles(), *([LightningEnvironment()] if train.processes > 1 else [])],
             enable_checkpointing=False,
+            enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
             default_root_dir=folder.root,
@@ -175,7 +185,7 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
             "Training %d steps of %d frames on %s in %s; everything goes to %s.",
             *(train.max_steps, frames_per_step, device, precision, folder.root),
         )
-        with beside(folder, train.processes):
+        with beside(folder, train.processes), quiet_writer():
             trainer.fit(module, clips, ckpt_path=checkpoint, weights_only=True)
             if checkpoints.validated_step != trainer.global_step:
                 trainer.validate(module, clips, verbose=False)
@@ -199,6 +209,24 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
         },
     )
     return folder.root
+
+
+@contextmanager
+def _telling_how_to_go_on(folder: RunFolder) -> Iterator[None]:
+    """Where a run is cut short, by a full disk or by a second Ctrl-C, say what then."""
+    command = f"seqdet train --resume {folder.root}"
+    try:
+        yield
+    except (OSError, InputError) as error:
+        reason = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(reason, OSError) or reason.errno not in FULL:
+            raise
+        written = error if isinstance(error, InputError) else f"{folder.logs} cannot be written: {reason.strerror}."
+        raise InputError(f"{written} Make room, then go on from the last checkpoint: {command}") from error
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if not isinstance(stop, KeyboardInterrupt) and not isinstance(stop.__context__, KeyboardInterrupt):
+            raise  # it is not the end that Lightning makes of Ctrl-C
+        raise Stopped(f"Stopped at once. Go on from the last checkpoint: {command}") from stop
 
 
 def _step_of(checkpoint: Path, config: RunConfig, *, names: set[str]) -> int:
@@ -232,6 +260,5 @@ def _changed(before: Any, after: Any, name: str = "") -> list[tuple[str, Any, An
 
 
 def _finish(folder: RunFolder, checkpoints: Checkpoints, facts: dict[str, Any]) -> None:
-    with replacing(folder.detector) as temporary:
-        shutil.copyfile(checkpoints.best, temporary)
+    write_bytes(folder.detector, checkpoints.best.read_bytes())
     write_text(folder.training, json.dumps(facts, indent=2))

@@ -1,0 +1,39 @@
+"""TensorBoard's curves, and what becomes of a training when they cannot be written."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lightning.pytorch.loggers import TensorBoardLogger
+
+log = logging.getLogger(__name__)
+
+
+class Curves(TensorBoardLogger):
+    """Curves whose last points, if they cannot be written, are told in one line."""
+
+    def finalize(self, status: str) -> None:
+        try:
+            super().finalize(status)
+        except OSError as error:
+            if status == "success":  # otherwise the training ends in this or another error, which is told
+                log.warning("%s cannot be written to the end: %s.", self.log_dir, error.strerror)
+
+
+@contextmanager
+def quiet_writer() -> Iterator[None]:
+    """Within the block the thread that writes curves ends without a traceback: the next point raises its error."""
+
+    def hear(end: threading.ExceptHookArgs) -> None:
+        if not (isinstance(end.exc_value, OSError) and type(end.thread).__module__.startswith("tensorboard.")):
+            before(end)
+
+    before = threading.excepthook
+    threading.excepthook = hear
+    try:
+        yield
+    finally:
+        threading.excepthook = before
