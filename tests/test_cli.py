@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -165,6 +167,54 @@ def test_ctrl_c_ends_in_one_line(tmp_path, monkeypatch, caplog):
     with pytest.raises(SystemExit, match=r"^130$"):
         main(["evaluate", str(tmp_path)])
     assert caplog.messages == ["Stopped."]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("moment", ["seqdet.cli.parser", "torch"])
+def test_a_signal_while_all_is_loaded_ends_in_one_line(tmp_path, name, moment):
+    """It comes when a module is looked for: the parser, and what computes."""
+    script = f"""
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, *args):
+        if name == {moment!r}:
+            os.kill(os.getpid(), signal.{name})
+sys.meta_path.insert(0, Finder())
+sys.argv = ["seqdet", "train", "--out", {str(tmp_path / "run")!r}]
+from seqdet.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    sentence = "Stopped." if moment.startswith("seqdet") else "Stopped before the first step. Nothing was begun."
+    assert (done.returncode, done.stdout, done.stderr) == (130, f"{sentence}\n", "")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("Unable to allocate 8 PiB for an array"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000000000000 bytes."),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ],
+)
+def test_too_little_memory_ends_in_one_line_that_says_what_to_lower(tmp_path, monkeypatch, capsys, error):
+    def greedy() -> None:
+        raise error
+
+    monkeypatch.setitem(COMMANDS, "train", greedy)
+    sentence = refusal(["train"], capsys)
+    assert sentence.startswith("there must be more memory than this machine has free. Lower data.lanes, data.clip_le")
+
+
+def test_another_error_of_torch_keeps_its_traceback(monkeypatch):
+    def broken() -> None:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setitem(COMMANDS, "train", broken)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        main(["train"])
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from seqdet.checks import InputError, Stopped
 from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TrainConfig
@@ -374,6 +376,73 @@ def test_a_full_disk_ends_training_with_a_sentence_and_keeps_the_last_checkpoint
         run(tmp_path / "run")
     monkeypatch.undo()
     assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
+
+
+def test_a_full_disk_says_how_to_go_on_and_the_run_goes_on_as_if_it_had_never_been(whole, tmp_path, monkeypatch):
+    """The disk is full when the second checkpoint is written; the first is that before the first step."""
+    opened = []
+    write = Path.open
+
+    def open_until_full(self, *args, **kwargs):
+        if self.name.endswith("last.ckpt") and args == ("wb",):
+            opened.append(self)
+            if len(opened) == 2:
+                raise OSError(errno.ENOSPC, "No space left on device", str(self))
+        return write(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", open_until_full)
+    out = tmp_path / "run"
+    told = rf"last\.ckpt cannot be written: No space left on device\. Make room, .*: seqdet train --resume {out}"
+    with pytest.raises(InputError, match=told):
+        run(out)
+    monkeypatch.undo()
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert_equal_weights(whole, resume(out))
+
+
+def test_curves_that_cannot_be_written_end_the_run_in_one_sentence(tmp_path, monkeypatch, capfd):
+    """Lightning's logger writes in a thread, which would otherwise end with a traceback of its own."""
+    written = []
+
+    def write_until_full(self, data):
+        written.append(data)
+        if len(written) > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RecordWriter, "write", write_until_full)
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match=rf"logs cannot be written: No space left on device\. .* --resume {out}"):
+        run(out)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_detector_that_cannot_be_handed_out_is_handed_out_by_the_resumed_run(whole, tmp_path, monkeypatch):
+    def refuse(path, content):
+        raise InputError(f"{path} cannot be written: No space left on device.") from OSError(errno.ENOSPC, "")
+
+    monkeypatch.setattr("seqdet.training.fit.write_bytes", refuse)
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match=rf"detector\.safetensors cannot be written: .* --resume {out}"):
+        run(out)
+    monkeypatch.undo()
+    assert_equal_weights(whole, resume(out))
+
+
+def test_a_second_ctrl_c_stops_at_once_and_says_how_to_go_on(whole, tmp_path, monkeypatch):
+    step = TrainingModule.training_step
+
+    def ask_twice(self, clip, batch_index):
+        for _ in range(2 if batch_index == 5 else 0):
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, clip, batch_index)
+
+    out, before = tmp_path / "run", signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingModule, "training_step", ask_twice)
+        with pytest.raises(Stopped, match=rf"Stopped at once\. Go on from the last checkpoint: .* --resume {out}"):
+            run(out)
+    assert signal.getsignal(signal.SIGINT) == before
+    assert_equal_weights(whole, resume(out))
 
 
 def test_weights_of_every_few_epochs_are_kept(tmp_path):

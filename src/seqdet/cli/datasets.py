@@ -56,6 +56,7 @@ def import_dataset(
         label_rate, frame_us, start_us, classes, keep, others, split, ratios, seed, size_hw, leave_out
     )
     log.info("\n".join(import_labels(source, labels, recordings, out, options).lines()))
+    log.info("The dataset is in %s. Next: seqdet audit %s", out, out)
 
 
 def audit_dataset(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
 from ..checks import InputError
 
+log = logging.getLogger("seqdet")
 SCORE = 0.05
 """Detections are looked for down to this score, as in an evaluation, whatever is wanted of them: boxes depend on it."""
 
@@ -84,3 +86,4 @@ def predict_recording(
     shape: Any = {"size_hw": size_hw, "fps": fps, "frame_hw": frame_hw}
     paths = [Path(each) for each in recordings]
     predict_recordings(step, paths, out, PredictConfig(stream=stream, video=video, **follow, **shape))
+    log.info("The results are in %s.", out)

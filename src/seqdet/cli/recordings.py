@@ -47,11 +47,13 @@ def inspect_recording(
             from ..viz.inspection import write_inspection_image
 
             write_inspection_image(plot, found, title=recording.name)
+            log.info("%s", plot)
         if video:
             from ..viz.recordings import write_recording_video
 
             part: Any = {"start_us": found.first_us, "duration_us": found.duration_us + 1, "size_hw": found.size_hw}
             write_recording_video(video, opened, palette=palette, speed=speed, window_us=window_us, **part)
+            log.info("%s", video)
 
 
 def convert_recording(
@@ -88,7 +90,7 @@ def convert_recording(
     with open_recording(recording, size_hw=size_hw, strict=strict) as opened:
         part: Any = {"start_us": start_us, "duration_us": duration_us, "roi": roi, "compression": compression}
         part["filters"] = find_filters(filter)
-        log.info(str(convert(opened, target, encoding=encoding, **part)))
+        log.info("%s: %s", target, convert(opened, target, encoding=encoding, **part))
 
 
 def precompute_tensors(
@@ -131,7 +133,8 @@ def precompute_tensors(
     options = precompute.Options(out, shape, max_duration_us, size_hw, layout, compression or "")
     work = precompute.estimate if dry_run else precompute.precompute
     report = work([Path(path) for path in paths], options, workers=workers)
-    log.info("\n".join(report.lines() + [f"failed: {reason}" for reason in report.failed[1:]]))
+    written = [] if dry_run else [f"The tensors are in {out}."]
+    log.info("\n".join(report.lines() + written + [f"failed: {reason}" for reason in report.failed[1:]]))
     if report.failed:
         raise InputError(report.failed[0])
 

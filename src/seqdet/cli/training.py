@@ -83,6 +83,7 @@ def evaluate_results(
         if dataset is None or protocol or compare or bootstrap or detections or not events:
             raise InputError("--tracks must go with files of tracks, a dataset, and at most --split and --figures.")
         log.info("\n".join(evaluate_tracks(path, dataset, split=split, target=figures)))
+        _say_written(figures)
         return
     asked: Any = {"protocol": protocol, "other": compare, "samples": bootstrap, "events": events}
     if RunFolder(path).config.is_file() or (dataset is None and not path.is_file()):
@@ -97,8 +98,7 @@ def evaluate_results(
         except KeyboardInterrupt as error:
             raise Stopped(f"Stopped. Start again with: seqdet evaluate {path}") from error
         log.info(summary(metrics, path))
-        if detections:
-            log.info("%s", detections)
+        _say_written(detections)
         return
     from ..evaluation.report import evaluate_files
 
@@ -108,3 +108,9 @@ def evaluate_results(
         raise InputError("--detections must be given for a run alone: these are detections in files already.")
     asked["protocol"] = protocol or "coco"
     log.info("\n".join(evaluate_files(path, dataset, split=split, target=figures, **asked)))
+    _say_written(figures)
+
+
+def _say_written(path: Path | None) -> None:
+    if path is not None:
+        log.info("%s", path)
