@@ -25,7 +25,8 @@ LESS = {
 
 def main(args: list[str] | None = None) -> None:
     """Entry point; ``args`` defaults to the command line."""
-    owns_process, words = args is None, sys.argv[1:] if args is None else args
+    owns_process = args is None  # and so its signals
+    words = sys.argv[1:] if args is None else args
     try:
         if owns_process:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
