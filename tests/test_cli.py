@@ -180,6 +180,7 @@ class Finder:
         if name == {moment!r}:
             os.kill(os.getpid(), signal.{name})
 sys.meta_path.insert(0, Finder())
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts beside itself ignore it
 sys.argv = ["seqdet", "train", "--out", {str(tmp_path / "run")!r}]
 from seqdet.cli import main
 main()

@@ -436,12 +436,15 @@ def test_a_second_ctrl_c_stops_at_once_and_says_how_to_go_on(whole, tmp_path, mo
             os.kill(os.getpid(), signal.SIGINT)
         return step(self, clip, batch_index)
 
-    out, before = tmp_path / "run", signal.getsignal(signal.SIGINT)
-    with monkeypatch.context() as patched:
-        patched.setattr(TrainingModule, "training_step", ask_twice)
-        with pytest.raises(Stopped, match=rf"Stopped at once\. Go on from the last checkpoint: .* --resume {out}"):
-            run(out)
-    assert signal.getsignal(signal.SIGINT) == before
+    out, before = tmp_path / "run", signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(TrainingModule, "training_step", ask_twice)
+            with pytest.raises(Stopped, match=rf"Stopped at once\. Go on from the last checkpoint: .* --resume {out}"):
+                run(out)
+        assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert_equal_weights(whole, resume(out))
 
 

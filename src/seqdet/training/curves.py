@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -13,7 +13,15 @@ log = logging.getLogger(__name__)
 
 
 class Curves(TensorBoardLogger):
-    """Curves whose last points, if they cannot be written, are told in one line."""
+    """Curves that raise ``OSError`` if they cannot be written; of the last points one line tells."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        try:
+            super().log_metrics(metrics, step)
+        except ValueError as error:  # in which Lightning wraps whatever there was
+            if isinstance(error.__cause__, OSError):
+                raise error.__cause__ from None
+            raise
 
     def finalize(self, status: str) -> None:
         try:
