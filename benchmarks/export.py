@@ -26,6 +26,7 @@ import onnxruntime
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from seqdet.devices import choose_precision
 from seqdet.inference.exporting.export import export_run, resized
 from seqdet.inference.exporting.sample_frames import made_up_frames
 from seqdet.inference.steps.eager import EagerStep
@@ -83,7 +84,10 @@ def main() -> None:
     size_hw = next(iter(exported.values())).size_hw
     detector, _ = resized(loaded.detector, size_hw)
     steps: dict[str, Step] = {"eager float32": EagerStep(detector)}
-    steps["eager bfloat16"] = EagerStep(detector, precision="bfloat16")
+    if choose_precision("auto", "cpu") == "bfloat16":
+        steps["eager bfloat16"] = EagerStep(detector, precision="bfloat16")
+    else:
+        print("eager bfloat16 is left out: this machine has no hardware for it.")
     if args.compiled:
         steps["compiled float32"] = EagerStep(detector, compiled=True)
     steps |= exported

@@ -201,31 +201,38 @@ def test_a_function_of_ones_own_is_a_representation_in_every_process(recordings,
         assert file.read(0, len(file))[:, 0, 0, 0].sum() == 3 * 3000
 
 
+SCRIPT = Path(__file__).with_name("halting_precompute.py")
+LONG_S = 600
+"""For what takes a second or two unless the machine has other work: a test that waits longer has failed."""
+
+
+def started(recordings, out, segments):
+    """Two processes at work, of whose segments so many are there; they make no more before something stops them."""
+    command = [sys.executable, str(SCRIPT), str(recordings), str(out), str(segments)]
+    run = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    while made(out) < segments:
+        assert run.poll() is None, run.communicate()[1]
+        time.sleep(0.005)
+    return run
+
+
+def made(out):
+    """The number of segments that are there."""
+    return sum(1 for _ in out.rglob("0*.h5"))
+
+
 def test_two_processes_make_the_same_bytes_as_one_even_if_they_are_killed(recordings, tmp_path):
     """Many segments, killed as soon as some are there; then Ctrl-C; then to the end."""
-    one = options(tmp_path / "one", tensor=TensorConfig(window_us=250))
+    one, two = options(tmp_path / "one", tensor=TensorConfig(window_us=250)), tmp_path / "two"
     precompute([recordings], one)
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from pathlib import Path\n"
-        "from seqdet.config import TensorConfig\n"
-        "from seqdet.data.precompute import Options, precompute\n"
-        "if __name__ == '__main__':\n"
-        f"    options = Options(Path({str(tmp_path / 'two')!r}), TensorConfig(window_us=250))\n"
-        f"    precompute([Path({str(recordings)!r})], options, workers=2)\n"
-    )
     for signal_, code in ((signal.SIGKILL, -9), (signal.SIGINT, 1)):
-        already = sum(1 for _ in (tmp_path / "two").rglob("0*.h5"))
-        run = subprocess.Popen([sys.executable, script], start_new_session=True, stderr=subprocess.PIPE, text=True)
-        end = time.monotonic() + 60
-        while sum(1 for _ in (tmp_path / "two").rglob("0*.h5")) <= already and time.monotonic() < end:
-            time.sleep(0.005)
+        run = started(recordings, two, made(two) + 2)
         os.killpg(run.pid, signal_)
-        assert run.communicate(timeout=60)[1].rstrip().endswith("Stopped: Stopped.") == (signal_ == signal.SIGINT)
+        assert run.communicate(timeout=LONG_S)[1].rstrip().endswith("Stopped: Stopped.") == (signal_ == signal.SIGINT)
         assert run.returncode == code
-    assert not (tmp_path / "two" / "train" / "a_td.h5").exists()
-    subprocess.run([sys.executable, script], check=True, capture_output=True)
-    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    assert not (two / "train" / "a_td.h5").exists()
+    subprocess.run([sys.executable, SCRIPT, recordings, two, "1000"], check=True, capture_output=True)
+    assert contents(two) == contents(one.out)
 
 
 def test_rvts_folders_are_written_as_rvt_writes_them(recordings, tmp_path):
@@ -384,18 +391,6 @@ def test_an_end_that_fails_stops_that_recording_alone(recordings, tmp_path, monk
 
 
 def test_processes_end_with_the_one_that_started_them(recordings, tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from pathlib import Path\n"
-        "from seqdet.config import TensorConfig\n"
-        "from seqdet.data.precompute import Options, precompute\n"
-        "if __name__ == '__main__':\n"
-        f"    options = Options(Path({str(tmp_path / 'out')!r}), TensorConfig(window_us=20))\n"
-        f"    precompute([Path({str(recordings)!r})], options, workers=2)\n"
-    )
-    run = subprocess.Popen([sys.executable, script], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    end = time.monotonic() + 60
-    while not list((tmp_path / "out").rglob("0*.h5")) and time.monotonic() < end:
-        time.sleep(0.01)
+    run = started(recordings, tmp_path / "out", 1)
     run.kill()
-    run.communicate(timeout=20)  # which ends when the last process that holds the pipe does
+    run.communicate(timeout=LONG_S)  # which ends when the last process that holds the pipe does

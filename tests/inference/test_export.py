@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import onnx
@@ -15,7 +16,7 @@ from seqdet.config_files import from_dict
 from seqdet.inference.exporting import export as exporting
 from seqdet.inference.exporting.export import export, resized
 from seqdet.inference.exporting.one_step import OneStep, marked_survivors, survivors
-from seqdet.inference.exporting.parity import check_parity
+from seqdet.inference.exporting.parity import check_eight_bits, check_parity
 from seqdet.inference.exporting.quantization import quantized
 from seqdet.inference.exporting.sample_frames import made_up_frames
 from seqdet.inference.steps.eager import EagerStep
@@ -168,6 +169,60 @@ def test_int8_quantises_the_convolutions_and_keeps_the_rest(detector, exported, 
     assert all(kinds[scales[name]] == onnx.TensorProto.INT8 for name in set(weights) - set(plain))
     wanted, found = step.raw(windows[0])[-1], small.raw(windows[0])[-1]
     assert np.corrcoef(wanted.ravel(), found.ravel())[0, 1] > 0.9
+
+
+def test_int8_is_what_its_numbers_give_exactly_and_needs_no_more_than_sixteen_bits(detector, exported, tmp_path):
+    """x86 without VNNI adds two products of an input of eight bits and a weight in sixteen bits."""
+    windows, path = frames_of(detector, 1, 3), tmp_path / "int8.onnx"
+    model = quantized(onnx.load(exported), OnnxStep(exported), [windows[:, 0]])
+    path.write_bytes(sealed(model.SerializeToString()))
+    mine, exact = (OnnxStep(path, optimised=each).raw(windows[0])[-1] for each in (True, False))
+    np.testing.assert_allclose(mine, exact, atol=1e-2 * exact.std())
+    weights = [onnx.numpy_helper.to_array(each) for each in model.graph.initializer if each.data_type == 3]
+    assert max(np.abs(each.astype(int)).max() for each in weights) * 255 * 2 < 2**15
+
+
+class Off:
+    """A file of eight bits with logits that are off by a share of their spread."""
+
+    def __init__(self, path, share) -> None:
+        self.step, self.share = OnnxStep(path), share
+
+    def raw(self, frames, state=None):
+        *rest, logits = self.step.raw(frames, state)
+        noise = np.random.default_rng(0).normal(size=logits.shape).astype(np.float32)
+        return [*rest, logits + self.share * logits.std() * noise]
+
+
+@pytest.mark.parametrize(
+    ("exact", "full", "message"),
+    [
+        (0.0, 0.0, None),
+        (0.03, 0.0, r"what its numbers give exactly, and differs in logits by (2|3)\.\d%"),
+        (0.0, 0.2, r"nearly what float32 gives, and differs in logits by (19|20)\.\d%"),
+        (0.0, float("nan"), r"nearly what float32 gives, and differs in logits by nan%"),
+    ],
+)
+def test_eight_bits_that_lose_much_or_are_computed_inexactly_are_refused(detector, exported, exact, full, message):
+    frames = frames_of(detector, 1, 2)[:, 0]
+    steps = [Off(exported, share) for share in (0.0, exact, full)]
+    with nullcontext() if message is None else pytest.raises(InputError, match=f"^model.onnx must .* {message}"):
+        check_eight_bits(*steps, frames, name="model.onnx")
+
+
+def test_a_file_of_eight_bits_is_checked_before_it_is_written(detector, exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "onnx_model", lambda *_, **__: onnx.load(exported))
+    windows, path = frames_of(detector, 2, 6), tmp_path / "model.onnx"
+    export(detector, path, precision="int8", calibration=(windows[:, lane] for lane in range(2)))
+    assert OnnxStep(path).precision == "int8"
+    other = copy.deepcopy(onnx.load(exported))
+    (bias,) = [each for each in other.graph.initializer if each.name.endswith("head.classes.1.bias")]
+    bias.CopyFrom(onnx.numpy_helper.from_array(10 + onnx.numpy_helper.to_array(bias), bias.name))
+    monkeypatch.setattr(exporting, "quantized", lambda *_: other)
+    path.write_text("what stood here")
+    with pytest.raises(InputError, match=r"nearly what float32 gives.* Nothing was written; calibrate it on"):
+        export(detector, path, precision="int8", calibration=[windows[:, 0]])
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["what stood here"]
 
 
 def test_int8_sees_small_counts_beside_a_large_one(detector, exported, tmp_path):

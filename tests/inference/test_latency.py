@@ -128,7 +128,15 @@ def test_the_time_of_a_piece_is_shared_by_events_and_nothing_is_lost(rows):
         assert np.allclose(rate, rate[0])
 
 
-def test_backends_see_the_same_and_their_figures_fit_together(weights, recording):
+@pytest.fixture
+def has_bfloat16(monkeypatch, request):
+    """Whether the hardware computes in bfloat16, if a test does not say otherwise: it does."""
+    answer = getattr(request, "param", True)
+    monkeypatch.setattr("seqdet.devices.choose_precision", lambda *_: "bfloat16" if answer else "float32")
+    return answer
+
+
+def test_backends_see_the_same_and_their_figures_fit_together(weights, recording, has_bfloat16):
     pytest.importorskip("onnxscript")
     config = LatencyConfig(windows=6, warm_up=2, threads=1, passes=2)
     report = benchmark(weights, recording, config, device="cpu")
@@ -198,7 +206,20 @@ def test_what_does_not_fit_is_one_sentence(weights, exported, recording, detecto
         LatencyConfig(windows=0)
 
 
-def test_without_onnx_the_others_are_measured_and_a_line_says_what_to_install(weights, recording, monkeypatch, caplog):
+@pytest.mark.parametrize("has_bfloat16", [False], indirect=True)
+def test_without_the_hardware_bfloat16_is_measured_only_if_named(weights, recording, has_bfloat16, monkeypatch, caplog):
+    monkeypatch.setattr(backends, "EXPORTERS", ("package_that_is_not_there",))
+    with caplog.at_level(logging.INFO, "seqdet"):
+        report = benchmark(weights, recording, QUICK, device="cpu")
+    assert [row["name"] for row in report["backends"]] == ["eager"]
+    assert "eager_bfloat16 is left out: this machine has no hardware for it." in caplog.text
+    report = benchmark(weights, recording, QUICK, names=["eager_bfloat16"], device="cpu")
+    assert [row["name"] for row in report["backends"]] == ["eager_bfloat16"]
+
+
+def test_without_onnx_the_others_are_measured_and_a_line_says_what_to_install(
+    weights, recording, has_bfloat16, monkeypatch, caplog
+):
     monkeypatch.setattr(backends, "EXPORTERS", ("onnx", "package_that_is_not_there"))
     with caplog.at_level(logging.INFO, "seqdet"):
         report = benchmark(weights, recording, QUICK, device="cpu")

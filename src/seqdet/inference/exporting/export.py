@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from ..steps.loading import load_step
 from ..steps.onnx_step import OnnxStep, sealed
 from .one_step import survivors
 from .onnx_model import onnx_model, traced
-from .parity import check_parity
+from .parity import WINDOWS, check_eight_bits, check_parity
 from .quantization import quantized
 from .sample_frames import frames_of_recording, frames_of_run, tiled
 
@@ -53,7 +54,7 @@ def export(
         path: of the file. What stood there stays until a file that was checked takes its place.
         size_hw: height and width of the frames; those that it was trained on if None.
         score: least score of a detection, above 0.
-        precision: of the layers; "int8" quantises the convolutions, and is not checked beyond that it runs.
+        precision: of the layers; "int8" quantises the convolutions, by ``quantized``.
         calibration: for int8, sequences of frames (T, C, H, W) such as it will see.
         program: file for the same, in float32, as a program that ``torch.export.load`` reads.
 
@@ -75,11 +76,14 @@ def export(
         check: Any = {"score": score, "tolerance": TOLERANCES[layers]}
         check_parity(step.raw, detector, size_hw, **check, name=str(path))
         if precision == "int8":
-            model = quantized(model, step, calibration)
+            sequences = iter(calibration)
+            first = list(islice(sequences, 1))
+            model = quantized(model, step, chain(first, sequences))
             for entry in model.metadata_props:
                 entry.value = precision if entry.key == "precision" else entry.value
             temporary.write_bytes(sealed(model.SerializeToString()))
-            OnnxStep(temporary)
+            exact = OnnxStep(temporary, optimised=False)
+            check_eight_bits(OnnxStep(temporary), exact, step, first[0][:WINDOWS], name=str(path))
         if program is not None:
             with replacing(Path(program)) as other:
                 check_parity(_program(detector, size_hw, score, other), detector, size_hw, **check, name=str(program))

@@ -12,6 +12,7 @@ from ...checks import InputError
 from ...models.detector import Detector
 from ...models.recurrent import reset_lanes
 from ...structures import Boxes
+from ..steps.onnx_step import OnnxStep
 from ..steps.step import State
 from .one_step import CANDIDATES
 from .sample_frames import made_up_frames
@@ -20,6 +21,9 @@ WINDOWS, RESET = 6, 3
 """Length of a sequence, and the window before which its first lane starts anew."""
 PIXELS, SCORE, TIE = 1e-2, 1e-4, 1e-6
 """Differences up to which two detections are one, and two scores equal to rounding."""
+ARITHMETIC, LOSS = 0.01, 0.1
+"""Of eight bits, the largest difference of an output to exact arithmetic with them, and to float32: root mean square,
+as a share of the standard deviation of the output. Sums that are cut off at sixteen bits differ by 0.07 and more."""
 Run = Callable[[np.ndarray, State], list[np.ndarray]]
 """Frames and memory to xyxy, labels, scores, counts, the memory after, deltas and logits: ``OneStep``, as arrays."""
 
@@ -69,6 +73,46 @@ def check_parity(
                 if _is_clear(every[lane], score) and not is_same:
                     raise InputError(f"{name} must make the same detections of the same outputs, and does not.")
             state = after
+
+
+def check_eight_bits(small: OnnxStep, exact: OnnxStep, full: OnnxStep, frames: np.ndarray, *, name: str) -> None:
+    """Compare a file of eight bits, as it is computed here, with exact arithmetic and with float32, from silence on.
+
+    The first because processors and runtimes take short cuts in eight bits, the second because eight bits may be too
+    coarse for a detector.
+
+    Args:
+        small: the file.
+        exact: the same, not optimised.
+        full: the same detector in float32.
+        frames: (T, C, H, W), such as the file is calibrated on.
+        name: of the file, for the message.
+
+    Raises:
+        InputError: if the deltas or the logits differ by more than ``ARITHMETIC`` or ``LOSS``.
+    """
+    found = _played(small, frames)
+    for other, most, what, advice in (
+        (exact, ARITHMETIC, "what its numbers give exactly", "try another release of onnxruntime"),
+        (full, LOSS, "nearly what float32 gives", "calibrate it on frames that are more like those it will see"),
+    ):
+        for output, mine, wanted in zip(("deltas", "logits"), found, _played(other, frames), strict=True):
+            difference, spread = np.sqrt(np.mean((mine - wanted) ** 2)), wanted.std()
+            if not difference <= most * spread:
+                raise InputError(
+                    f"{name} must compute in eight bits {what}, and differs in {output} by {difference / spread:.1%}. "
+                    f"Nothing was written; {advice}."
+                )
+
+
+def _played(step: OnnxStep, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Deltas and logits of all frames of one lane."""
+    state, decoded = None, []
+    for window in frames:
+        _, _, _, _, *state, deltas, logits = step.raw(window[None], state)
+        decoded.append((deltas, logits))
+    deltas, logits = zip(*decoded, strict=True)
+    return np.stack(deltas), np.stack(logits)
 
 
 def _reset(memory: State | None, like: State, *, is_first: bool) -> State:

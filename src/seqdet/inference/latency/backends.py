@@ -97,10 +97,21 @@ def find_backends(
         if names:
             raise InputError(advice)
         log.info(advice)
-    names = names or [name for name in USUAL if name != "onnx" or not missing]
     loaded: Any = load_step(path, score=min(SCORE, score), device=device)
     frame = blank_frame(loaded, path, size_hw, any_size=any_size)
+    names = names or _usual(loaded, can_export=not missing)
     return _of_torch(loaded, list(dict.fromkeys(names)), frame, threads)
+
+
+def _usual(step: EagerStep, *, can_export: bool) -> list[str]:
+    """Names of the backends that make sense here."""
+    from ...devices import choose_precision
+
+    left_out = set() if can_export else {"onnx"}
+    if choose_precision("auto", next(step.detector.parameters()).device.type) != "bfloat16":
+        left_out.add("eager_bfloat16")
+        log.info("eager_bfloat16 is left out: this machine has no hardware for it. --backends measures it if named.")
+    return [name for name in USUAL if name not in left_out]
 
 
 def blank_frame(step: Step, path: Path, size_hw: tuple[int, int], *, any_size: bool) -> np.ndarray:

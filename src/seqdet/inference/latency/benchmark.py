@@ -71,7 +71,7 @@ def benchmark(
         detector: folder of a run, file of weights, or exported model (.onnx).
         recording: of events.
         config: what is measured.
-        names: of ``BACKENDS``, those to compare; those that are usual and installed if empty.
+        names: of ``BACKENDS``, those to compare; those that are usual and can be had if empty.
         device: cpu, cuda, or auto: where those of PyTorch compute.
 
     Raises:

@@ -34,6 +34,8 @@ class OnnxStep:
         path: of the file.
         threads: of ONNX Runtime; as many as there are cores if None.
         providers: ONNX Runtime's names of where to compute, the preferred one first; the CPU if None.
+        optimised: let ONNX Runtime rewrite the graph. As it is written, eight bits are whole numbers in float32, which
+            is exact and slow.
 
     Attributes:
         size_hw: height and width of the frames.
@@ -45,7 +47,14 @@ class OnnxStep:
             cannot run it.
     """
 
-    def __init__(self, path: Path | str, threads: int | None = None, providers: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        threads: int | None = None,
+        providers: Sequence[str] | None = None,
+        *,
+        optimised: bool = True,
+    ) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -56,6 +65,8 @@ class OnnxStep:
             raise InputError(f"providers must be some of {there}, which ONNX Runtime has here; got {missing.pop()}.")
         content, options = _checked(Path(path)), onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads or 0, 3
+        if not optimised:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=names)
         except Exception as error:  # of many classes without a common one

@@ -1,0 +1,28 @@
+"""Make tensors in two processes, up to a number of segments: ``halting_precompute.py RECORDINGS OUT SEGMENTS``."""
+
+import sys
+import time
+from pathlib import Path
+
+from seqdet.config import TensorConfig
+from seqdet.data import precompute as work
+from seqdet.data.segments import make
+
+RECORDINGS, OUT, SEGMENTS = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+
+
+def make_until_enough(stretch, report):
+    """As ``make``, but once there are that many segments only a signal ends it."""
+
+    def report_and_wait(count):
+        report(count)
+        while sum(1 for _ in OUT.rglob("0*.h5")) >= SEGMENTS:
+            report(0)
+            time.sleep(0.01)
+
+    return make(stretch, report_and_wait)
+
+
+if __name__ == "__main__":
+    work.make = make_until_enough
+    work.precompute([RECORDINGS], work.Options(OUT, TensorConfig(window_us=250)), workers=2)
