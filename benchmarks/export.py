@@ -87,7 +87,7 @@ def main() -> None:
     if choose_precision("auto", "cpu") == "bfloat16":
         steps["eager bfloat16"] = EagerStep(detector, precision="bfloat16")
     else:
-        print("eager bfloat16 is left out: this machine has no hardware for it.")
+        print("eager bfloat16 is left out: this machine is not faster in it.")
     if args.compiled:
         steps["compiled float32"] = EagerStep(detector, compiled=True)
     steps |= exported

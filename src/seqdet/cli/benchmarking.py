@@ -31,7 +31,7 @@ def benchmark_model(
         detector: folder of a run, detector.safetensors, or an exported model.onnx, which needs no torch.
         recording: file of events.
         backends: which to compare, between commas: eager, eager_bfloat16, compiled (takes minutes), onnx; all but
-            compiled if not given, and bfloat16 only where the hardware has it. A model.onnx has onnx alone.
+            compiled if not given, and bfloat16 only where it is faster. A model.onnx has onnx alone.
         threads: of PyTorch, and of ONNX Runtime; as many as there are cores if not given.
         windows: most windows of a pass, from the start of the recording.
         warm_up: windows that come before and are not measured.

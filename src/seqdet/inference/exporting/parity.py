@@ -12,7 +12,7 @@ from ...checks import InputError
 from ...models.detector import Detector
 from ...models.recurrent import reset_lanes
 from ...structures import Boxes
-from ..steps.onnx_step import OnnxStep
+from ..steps.onnx_step import FOUND, OnnxStep
 from ..steps.step import State
 from .one_step import CANDIDATES
 from .sample_frames import made_up_frames
@@ -109,10 +109,11 @@ def _played(step: OnnxStep, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     """Deltas and logits of all frames of one lane."""
     state, decoded = None, []
     for window in frames:
-        _, _, _, _, *state, deltas, logits = step.raw(window[None], state)
+        *_, deltas, logits = results = step.raw(window[None], state)
+        state = tuple(results[len(FOUND) : -2])
         decoded.append((deltas, logits))
-    deltas, logits = zip(*decoded, strict=True)
-    return np.stack(deltas), np.stack(logits)
+    every_deltas, every_logits = zip(*decoded, strict=True)
+    return np.stack(every_deltas), np.stack(every_logits)
 
 
 def _reset(memory: State | None, like: State, *, is_first: bool) -> State:
