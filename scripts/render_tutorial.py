@@ -19,6 +19,8 @@ from nbformat import NotebookNode
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "tutorials" / "moving_digits.ipynb"
 LARGEST_BYTES = 3_000_000
 """Of notebook and page together."""
+PATIENCE_S = 600
+"""For the kernel to start and its outputs to come, on a machine that has other work."""
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
@@ -56,6 +58,8 @@ def run(notebook: NotebookNode, folder: Path) -> NotebookNode:
         notebook,
         kernel_name="python3",
         timeout=None,
+        startup_timeout=PATIENCE_S,
+        iopub_timeout=PATIENCE_S,
         record_timing=False,
         coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
