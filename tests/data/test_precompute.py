@@ -231,7 +231,8 @@ def test_two_processes_make_the_same_bytes_as_one_even_if_they_are_killed(record
         assert run.communicate(timeout=LONG_S)[1].rstrip().endswith("Stopped: Stopped.") == (signal_ == signal.SIGINT)
         assert run.returncode == code
     assert not (two / "train" / "a_td.h5").exists()
-    subprocess.run([sys.executable, SCRIPT, recordings, two, "1000"], check=True, capture_output=True)
+    run = subprocess.run([sys.executable, SCRIPT, recordings, two, "1000"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
     assert contents(two) == contents(one.out)
 
 
