@@ -35,7 +35,7 @@ IMPOSSIBLE = [
     *((DigitsConfig, {"digit_heights": heights}) for heights in ((24.0, INF), (24.0,), "24", (24.0, "60"))),
     *((DigitsConfig, {"folder": value}) for value in (5, b"mnist", True)),
     (DigitsConfig, {"max_digits": 257}),
-    *((DigitsConfig, {"min_training_digits": value}) for value in (0, 4)),
+    *((DigitsConfig, {"training_digits": value}) for value in ((0, 3), (3, 2), (1, 257), (1,), 3, "3")),
     (DigitsConfig, {"max_rotation": 181}),
     (DigitsConfig, {"delta_t_us": 10**10}),
     *((DataConfig, {name: 4097}) for name in ("clip_length", "lanes")),

@@ -30,8 +30,8 @@ class DigitsConfig:
     """Fastest motion, in pixels per frame."""
     frames_per_video: int = 24
     """Length of a training video; short ones show more digits in as many frames."""
-    min_training_digits: int = 1
-    """A training video shows at least this many: crowded ones show more digits in as many frames."""
+    training_digits: tuple[int, int] | None = None
+    """A training video shows from so many to so many; 1 to ``max_digits`` if not given. Crowded ones teach more."""
     held_out_frames_per_video: int = 24
     """Length of a video of validation and test."""
     frames_per_epoch: int = 4800
@@ -54,7 +54,10 @@ class DigitsConfig:
             raise InputError(f"scale_swing must fit between the digit_heights, got {self.scale_swing}.")
         check_range(self, 1, 8192, "height", "width")
         check_range(self, 1, 256, "max_digits")
-        check_range(self, 1, self.max_digits, "min_training_digits")
+        if self.training_digits is not None and not 1 <= self.training_digits[0] <= self.training_digits[1] <= 256:
+            raise InputError(
+                f"training_digits must be two numbers from 1 to 256, the larger one last, got {self.training_digits}."
+            )
         check_range(self, 0, 8192, "scale_swing")
         check_range(self, 0, 180, "max_rotation")
         check_range(self, 0, 10**6, "max_speed")

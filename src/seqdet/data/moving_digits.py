@@ -131,8 +131,10 @@ class MovingDigits(Dataset[Clip]):
         config = self.config
         epoch = epoch if self.split == "train" else 0
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), epoch, index])
-        least = config.min_training_digits if self.split == "train" else 1
-        count = int(rng.integers(least, config.max_digits + 1))
+        least, most = 1, config.max_digits
+        if self.split == "train" and config.training_digits is not None:
+            least, most = config.training_digits
+        count = int(rng.integers(least, most + 1))
         digits = rng.choice(self._drawable, count)
         swing = config.scale_swing / (2 + config.scale_swing)  # (1 + swing) / (1 - swing) = 1 + scale_swing
         peak = rng.uniform(self._lowest_peak, self._highest_peak[digits])
