@@ -33,6 +33,15 @@ def test_a_processor_without_bfloat16_is_not_asked_how_fast_it_is(claim, monkeyp
     assert choose_precision("auto", "cpu") == "float32"
 
 
+@pytest.mark.parametrize("before", ["float32", "bfloat16"])
+def test_work_goes_on_in_the_precision_in_which_it_began_where_the_processor_has_it(claim, monkeypatch, before):
+    monkeypatch.delattr(torch, "conv2d")
+    claim(True)
+    assert choose_precision("auto", "cpu", before=before) == before
+    claim(False)
+    assert choose_precision("auto", "cpu", before=before) == "float32"
+
+
 PLAIN = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 CLAIMING = """
 import torch

@@ -15,7 +15,9 @@ from seqdet.progress import Progress, duration, progress
 
 WORK = """
 import logging, sys, time
+from seqdet import progress as module
 from seqdet.progress import AboveBars, progress
+module.LINE_S = float(sys.argv[1])
 logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[AboveBars(sys.stdout)])
 for n in progress(range(4), "counting", unit="number", total=4):
     time.sleep(0.02)
@@ -107,16 +109,16 @@ def test_items_come_in_their_order_and_none_is_lost():
 
 def run_in_pipe() -> str:
     return subprocess.run(
-        [sys.executable, "-c", WORK], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+        [sys.executable, "-c", WORK, "60"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
     ).stdout
 
 
-def run_in_terminal(*, is_log_a_file: Path | None = None) -> str:
+def run_in_terminal(*, is_log_a_file: Path | None = None, line_s: float = 60) -> str:
     """What appears on a terminal, where the log may go elsewhere."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     with (is_log_a_file or Path(os.ttyname(theirs))).open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-c", WORK], stdout=log, stderr=theirs, stdin=theirs)
+        process = subprocess.Popen([sys.executable, "-c", WORK, str(line_s)], stdout=log, stderr=theirs, stdin=theirs)
     os.close(theirs)
     shown = b""
     try:
@@ -144,5 +146,15 @@ def test_a_terminal_gets_a_bar_and_lines_of_the_log_stand_on_lines_of_their_own(
 
 
 def test_a_terminal_keeps_its_bar_while_the_log_goes_to_a_file(tmp_path):
-    assert "counting:   0%|" in run_in_terminal(is_log_a_file=tmp_path / "log")
-    assert (tmp_path / "log").read_text() == "a word in between\ncounted\n"
+    assert "counting:   0%|" in run_in_terminal(is_log_a_file=tmp_path / "log", line_s=0)
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert [line.partition(" numbers")[0] for line in lines] == [
+        *(f"counting: {done} of 4" for done in (1, 2)),
+        "a word in between",
+        *(f"counting: {done} of 4" for done in (3, 4)),
+        "counted",
+    ]
+
+
+def test_a_terminal_alone_gets_no_lines():
+    assert "numbers, about" not in run_in_terminal(line_s=0)

@@ -12,7 +12,10 @@ import torch
 
 from .checks import InputError
 
-KINDS, TURNS = (torch.bfloat16, torch.float32), 3
+KINDS = (torch.bfloat16, torch.float32)
+TURNS = 3
+MARGIN = 1.2
+"""How much faster bfloat16 has to be for its coarser numbers."""
 
 
 def choose_device(wanted: str) -> str:
@@ -53,27 +56,33 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def choose_precision(wanted: str, device: str) -> str:
-    """ "float32" or "bfloat16": the one wanted, or for "auto" bfloat16 where it is the faster one."""
+def choose_precision(wanted: str, device: str, *, before: str | None = None) -> str:
+    """ "float32" or "bfloat16": the one wanted, or for "auto" bfloat16 where it is the faster one.
+
+    Args:
+        wanted: "float32", "bfloat16" or "auto".
+        device: "cpu" or "cuda".
+        before: what was chosen when the work began; "auto" stays with it where the hardware has it.
+    """
     if wanted != "auto":
         return wanted
     if device == "cuda":
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        has_bfloat16 = _claims_bfloat16() and _is_bfloat16_faster()
-    return "bfloat16" if has_bfloat16 else "float32"
-
-
-def _claims_bfloat16() -> bool:
-    """Whether the processor has instructions that compute in bfloat16."""
-    return any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+        claims = torch.cpu.get_capabilities()
+        has_bfloat16 = any(claims.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    if not has_bfloat16:
+        return "float32"
+    if before is not None:
+        return before
+    return "bfloat16" if device == "cuda" or _is_bfloat16_faster() else "float32"
 
 
 @lru_cache(maxsize=1)
 def _is_bfloat16_faster() -> bool:
     """Whether a convolution is: libraries may be kept from what the processor has, and some processors are slow at it.
 
-    It is measured once, which takes a few hundredths of a second; the best of some turns counts.
+    It is measured once in a process, which takes a few hundredths of a second; the best of some turns counts.
     """
     frames, weight = torch.zeros(4, 64, 32, 32), torch.zeros(64, 64, 3, 3)
     operands = [tuple(x.to(kind, memory_format=torch.channels_last) for x in (frames, weight)) for kind in KINDS]
@@ -83,4 +92,4 @@ def _is_bfloat16_faster() -> bool:
             start = time.perf_counter()
             torch.conv2d(x, kernel, padding=1)
             seconds[number] = min(seconds[number], time.perf_counter() - start)
-    return seconds[0] < seconds[1]
+    return MARGIN * seconds[0] < seconds[1]

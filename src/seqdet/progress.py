@@ -19,7 +19,7 @@ LINE_S = 60.0
 
 
 class Progress:
-    """Shows how much of some work is done; closed at its end.
+    """Shows how much of some work is done, on a terminal as a bar, in a log as lines; closed at its end.
 
     Args:
         title: what is done, in a word or two.
@@ -44,6 +44,7 @@ class Progress:
         self._first, self._began_s = done, monotonic()
         self._said_s = self._began_s
         screen = _screen()
+        self._has_lines = screen is None or (screen is sys.stderr and not sys.stdout.isatty())
         self._bar = tqdm(
             desc=title,
             unit=unit,
@@ -63,13 +64,13 @@ class Progress:
         Args:
             count: pieces.
             facts: what else there is to know, between commas.
-            left_s: how long the rest will take; as long for each piece as until now if not given.
+            left_s: how long the rest will take, for the lines; as long for each piece as until now if not given.
         """
         self.done += count
         if not self._bar.disable:
             self._bar.set_postfix_str(facts, refresh=False)
             self._bar.update(count)
-        elif (now := monotonic()) - self._said_s >= LINE_S:
+        if self._has_lines and (now := monotonic()) - self._said_s >= LINE_S:
             self._said_s = now
             log.info("%s", ", ".join(self._words(now - self._began_s, facts, left_s)))
 
@@ -118,11 +119,15 @@ def progress(
 
 
 class AboveBars(logging.StreamHandler[TextIO]):
-    """Writes lines of a log so that a bar, where there is one, goes on below them."""
+    """Writes lines of a log so that a bar, where there is one, goes on below them; a full disk takes only the line."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with nullcontext() if _screen() is None else tqdm.external_write_mode(file=self.stream):
             super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 def duration(seconds: float) -> str:

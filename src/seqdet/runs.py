@@ -41,6 +41,11 @@ class RunFolder:
         return self.root / "checkpoints"
 
     @property
+    def last_checkpoint(self) -> Path:
+        """What training goes on from; there from before the first step."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
     def logs(self) -> Path:
         """Folder of the TensorBoard curves."""
         return self.root / "logs"

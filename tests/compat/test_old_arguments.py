@@ -31,6 +31,11 @@ def test_no_gpu_is_the_cpu(machine, gpus):
     assert translate({"gpus": gpus}) == {"accelerator": "cpu", "devices": 1}
 
 
+def test_gpus_that_are_not_given_leave_what_is_given_alone(machine):
+    given = {"accelerator": "gpu", "devices": 2}
+    assert translate({"gpus": None} | given) == given
+
+
 @pytest.mark.parametrize("gpus", [2, [0, 1], "0,1", "1"])
 def test_more_gpus_and_what_is_no_number_are_refused_on_every_machine(machine, gpus):
     with pytest.raises(InputError, match="gpus must be 0, 1, or a list of one index, got "):

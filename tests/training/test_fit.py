@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from seqdet import devices
 from seqdet.checks import InputError, Stopped
 from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TrainConfig
 from seqdet.config_files import read_config, write_config
@@ -101,6 +102,17 @@ def test_a_run_stopped_between_steps_and_resumed_equals_one_never_stopped(whole,
         with pytest.raises(Stopped, match=rf"Stopped after step {stop_after}\. Go on with: seqdet train --resume"):
             run(tmp_path / "run")
     assert not (tmp_path / "run" / "training.json").exists()
+    assert_equal_weights(whole, resume(tmp_path / "run"))
+
+
+def test_a_run_goes_on_in_the_precision_in_which_it_began(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr(devices, "_is_bfloat16_faster", lambda: False)
+    with monkeypatch.context() as patched:
+        stop_in_batch(4, patched)
+        with pytest.raises(Stopped):
+            run(tmp_path / "run")
+    monkeypatch.setattr(devices, "_is_bfloat16_faster", lambda: True)
     assert_equal_weights(whole, resume(tmp_path / "run"))
 
 

@@ -60,6 +60,35 @@ def test_muon_moves_every_gate_as_torch_moves_a_matrix_of_its_own(memory_format)
     torch.testing.assert_close(weight.detach().flatten(1), torch.cat([g.detach() for g in gates]), atol=2e-2, rtol=0)
 
 
+@FORMATS
+def test_muon_averages_gradients_looks_ahead_and_decays_as_written(memory_format):
+    start = torch.randn(8, 4, 3, 3)
+    weight = torch.nn.Parameter(start.clone(memory_format=memory_format))
+    optimizer = Muon([weight], rows=8, lr=0.1, weight_decay=0.1)
+    wanted, average = start.double().flatten(1), torch.zeros(8, 36, dtype=torch.float64)
+    for _ in range(12):
+        weight.grad = torch.randn(8, 4, 3, 3)
+        gradient = weight.grad.double().flatten(1)
+        average = 0.95 * average + 0.05 * gradient
+        wanted = 0.99 * wanted - 0.1 * 0.2 * 6 * exact(0.05 * gradient + 0.95 * average)
+        optimizer.step()
+    torch.testing.assert_close(weight.detach().double().flatten(1), wanted, atol=1e-4, rtol=0)
+
+
+def test_momentum_saved_in_another_memory_order_goes_on():
+    gradients = torch.randn(3, 8, 4, 3, 3)
+    weights = [torch.nn.Parameter(torch.ones(8, 4, 3, 3)) for _ in range(2)]
+    weights[1] = torch.nn.Parameter(torch.ones(8, 4, 3, 3).to(memory_format=torch.channels_last))
+    optimizers = [Muon([weight], rows=8, lr=0.1, weight_decay=0.1) for weight in weights]
+    for step, gradient in enumerate(gradients):
+        for weight, optimizer in zip(weights, optimizers, strict=True):
+            weight.grad = gradient.clone()
+            optimizer.step()
+        if step == 0:
+            optimizers[1].load_state_dict(copy.deepcopy(optimizers[0].state_dict()))
+    torch.testing.assert_close(*weights, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(24, 147), (96, 864), (96, 48), (16, 16), (1, 9), (9, 1)])
 @pytest.mark.parametrize("condition", [1.0, 1e2, 1e6])
 def test_matrices_are_made_orthogonal_more_exactly_than_in_bfloat16(rows, columns, condition):

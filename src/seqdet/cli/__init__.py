@@ -16,7 +16,8 @@ from ..checks import InputError, Stopped
 
 log = logging.getLogger("seqdet")
 LESS = {
-    "train": "Lower data.lanes, data.clip_length, model.base or model.channels",
+    "train": "Go on with --resume when other programs are closed, or start a new run with fewer data.lanes, a shorter "
+    "data.clip_length, or a smaller model.base and model.channels",
     "precompute": "Lower --workers, or make smaller frames",
     "simulate": "Lower --workers, or make smaller frames",
 }
@@ -34,8 +35,9 @@ def main(args: list[str] | None = None) -> None:
     except InputError as error:
         sys.exit(f"seqdet: error: {' '.join(str(error).split())}")
     except (Stopped, KeyboardInterrupt) as stop:
-        for number in (signal.SIGINT, signal.SIGTERM) if owns_process else ():
-            signal.signal(number, signal.SIG_IGN)  # what is left to do takes a moment
+        if owns_process:  # what is left to do takes a moment
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         logging.basicConfig(format="%(message)s", stream=sys.stdout)  # it may have come before there was a log
         log.setLevel(logging.INFO)
         log.info(str(stop) or "Stopped.")
@@ -44,7 +46,7 @@ def main(args: list[str] | None = None) -> None:
         if not isinstance(error, MemoryError) and "ried to allocate" not in str(error):  # the words of torch
             raise
         less = LESS.get(words[0], "Close other programs")
-        sys.exit(f"seqdet: error: there must be more memory than this machine has free. {less}, and start again.")
+        sys.exit(f"seqdet: error: there must be more memory than this machine has free. {less}.")
 
 
 def _run(words: list[str]) -> None:
@@ -56,7 +58,6 @@ def _run(words: list[str]) -> None:
     from .parser import COMMANDS, Parser, spelt
 
     logging.basicConfig(format="%(message)s", handlers=[AboveBars(sys.stdout)])
-    logging.raiseExceptions = False  # a log that cannot be written, to a full disk, does not end the work
     sys.path.append(str(Path.cwd()))  # where representations of one's own may be
     log.setLevel(logging.INFO)
     set_parsing_settings(docstring_parse_attribute_docstrings=True)

@@ -41,17 +41,21 @@ def decoded(decoding: Callable[[Room], Decoding], start_us: int, end_us: int, *,
     """The events with times in ``[start_us, end_us)``, decoded where they stay.
 
     Memory is that of the events, some percent more while they come, and of a piece at either end: how many there will
-    be is foreseen from the share of the file that those so far took.
+    be is foreseen from the share of the file that those so far took, and from their share of the time.
 
     Args:
         decoding: decodes the pieces.
         piece: for how many events there has to be room.
     """
     whole, count = new_columns(piece), 0
+    begin_us = reached_us = None
 
     def room(share: float) -> list[np.ndarray]:
         if count + piece > len(whole[0]):
-            size = piece + max(int(count / max(share, LEAST_SHARE) * SPARE), count + count // 4)
+            foreseen = count / max(share, LEAST_SHARE)
+            if begin_us is not None and reached_us is not None and reached_us > begin_us:
+                foreseen = min(foreseen, count * (end_us - begin_us) / (reached_us - begin_us))
+            size = piece + max(int(foreseen * SPARE), count + count // 4)
             for number, column in enumerate(whole):
                 whole[number] = np.empty(size, column.dtype)
                 whole[number][:count] = column[:count]
@@ -66,6 +70,9 @@ def decoded(decoding: Callable[[Room], Decoding], start_us: int, end_us: int, *,
                 for column in columns:
                     column[:kept] = column[inside]
             count += kept
+            if kept:
+                begin_us = int(whole[0][0])
+                reached_us = newest_us
             if newest_us >= end_us + LATE_US:
                 break
     for column in whole:

@@ -1,4 +1,4 @@
-"""One of the other processes of a training: ``python -m seqdet.training FOLDER``, see ``processes``."""
+"""One of the other processes of a training: ``python -m seqdet.training FOLDER PRECISION``, see ``processes``."""
 
 import signal
 import sys
@@ -10,7 +10,7 @@ from .processes import ERROR
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # all stop when the first one does
 try:
-    join(Path(sys.argv[1]))
+    join(Path(sys.argv[1]), sys.argv[2])
 except InputError as error:
     sys.exit(f"{ERROR}{' '.join(str(error).split())}")
 except Stopped:

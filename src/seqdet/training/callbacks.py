@@ -15,6 +15,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from ..checks import Stopped
 from ..files import write_bytes
 from ..models.weights import save_detector
+from ..runs import RunFolder
 from ..structures import Clip
 
 
@@ -34,8 +35,8 @@ class Checkpoints(Callback):
     """Keeps ``last.ckpt`` to resume from, ``best.safetensors`` by validation AP, and weights every few steps.
 
     Args:
-        folder: where they go.
-        config: written into every checkpoint.
+        run: where they go.
+        facts: about the run, written into every checkpoint.
         every_steps: steps between two versions of ``last.ckpt``; the first is written before the first step. Where a
             validation is due the checkpoint waits for it, so that none is left out when training goes on from there.
         validate_steps: steps between validations.
@@ -45,27 +46,23 @@ class Checkpoints(Callback):
 
     def __init__(
         self,
-        folder: Path,
-        config: dict[str, Any],
+        run: RunFolder,
+        facts: dict[str, Any],
         *,
         every_steps: int,
         validate_steps: int,
         keep_steps: int,
         is_stopped: Callable[[], bool],
     ) -> None:
-        self.folder, self.config, self.is_stopped = folder, config, is_stopped
+        self.run, self.facts, self.is_stopped = run, facts, is_stopped
         self.every_steps, self.validate_steps, self.keep_steps = every_steps, validate_steps, keep_steps
         self.best_score: float | None = None
         self.validated_step, self.frames = -1, 0
         self.seconds_before, self.started = 0.0, time.monotonic()
 
     @property
-    def last(self) -> Path:
-        return self.folder / "last.ckpt"
-
-    @property
     def best(self) -> Path:
-        return self.folder / "best.safetensors"
+        return self.run.checkpoints / "best.safetensors"
 
     @property
     def seconds(self) -> float:
@@ -75,7 +72,7 @@ class Checkpoints(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.monotonic()
         if trainer.ckpt_path is None:
-            trainer.save_checkpoint(self.last)
+            trainer.save_checkpoint(self.run.last_checkpoint)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Clip, batch_idx: int) -> None:
         playing = trainer.strategy.reduce((~batch.is_blank).sum(), reduce_op="sum")
@@ -84,7 +81,7 @@ class Checkpoints(Callback):
             return  # in the middle of a step
         step = trainer.global_step
         if self.keep_steps and step % self.keep_steps == 0:
-            self._keep(trainer, pl_module, self.folder / f"step={step:06d}.safetensors")
+            self._keep(trainer, pl_module, self.run.checkpoints / f"step={step:06d}.safetensors")
         if step % self.validate_steps:
             self._save(trainer)
 
@@ -107,12 +104,12 @@ class Checkpoints(Callback):
         step = trainer.global_step
         shall_stop = trainer.strategy.reduce_boolean_decision(self.is_stopped(), all=False)
         if step % self.every_steps == 0 or step == trainer.max_steps or shall_stop:
-            trainer.save_checkpoint(self.last)
+            trainer.save_checkpoint(self.run.last_checkpoint)
         if shall_stop:
-            raise Stopped(f"Stopped after step {step}. Go on with: seqdet train --resume {self.folder.parent}")
+            raise Stopped(f"Stopped after step {step}. Go on with: seqdet train --resume {self.run.root}")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        checkpoint["config"] = self.config
+        checkpoint |= self.facts
 
     def state_dict(self) -> dict[str, Any]:
         return {

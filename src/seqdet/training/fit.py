@@ -36,7 +36,7 @@ from .processes import beside, check_first, rank
 from .progress import TrainingProgress
 
 log = logging.getLogger(__name__)
-CONTENT = {"global_step", "recurrent_state", "random_state", "state_dict", "optimizer_states", "config"}
+CONTENT = {"global_step", "recurrent_state", "random_state", "state_dict", "optimizer_states", "config", "precision"}
 """What a checkpoint must hold."""
 FREE = {
     "data.workers",
@@ -102,11 +102,12 @@ def resume(out: Path | str) -> Path:
         return _run(build_detector(config.model, seed=config.train.seed), _clips(config), config, folder)
 
 
-def join(out: Path) -> None:
-    """Take part in the run in ``out`` as one of its other processes; see ``processes``."""
+def join(out: Path, precision: str) -> None:
+    """Take part in the run in ``out``, in the precision of its first process; see ``processes``."""
     folder = RunFolder(out)
     config = read_config(folder.config)
-    _run(build_detector(config.model, seed=config.train.seed), _clips(config), config, folder)
+    detector = build_detector(config.model, seed=config.train.seed)
+    _run(detector, _clips(config), config, folder, precision=precision)
 
 
 def _clips(config: RunConfig) -> ClipDataModule:
@@ -132,13 +133,14 @@ def _clips(config: RunConfig) -> ClipDataModule:
     return clips
 
 
-def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: RunFolder) -> Path:
+def _run(
+    detector: Detector, clips: ClipDataModule, config: RunConfig, folder: RunFolder, *, precision: str | None = None
+) -> Path:
     for part in ("pytorch", "fabric"):
         logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)
     train = config.train
     folder.checkpoints.mkdir(exist_ok=True)
     device = choose_device(train.device)
-    precision = choose_precision(train.precision, device)
     detector.train()
     detector.input = clips.dataset.input
     if train.channels_last:
@@ -147,17 +149,20 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
     module = TrainingModule(detector, train, steps_per_epoch=steps_per_epoch)
     frames_per_step = config.data.clip_length * config.data.lanes * train.accumulate
     validate_steps = train.validate_epochs * steps_per_epoch
+    last = folder.last_checkpoint
+    begun = _read_checkpoint(last, config, names=set(module.state_dict())) if last.is_file() else None
+    if begun is not None and precision is None:
+        precision = begun["precision"]
+    precision = choose_precision(train.precision, device, before=precision)
     with stop_on_signals("this step, or this validation") as is_stopped:
         checkpoints = Checkpoints(
-            folder.checkpoints,
-            to_dict(config),
+            folder,
+            {"config": to_dict(config), "precision": precision},
             every_steps=train.checkpoint_steps,
             validate_steps=validate_steps,
             keep_steps=train.keep_epochs * steps_per_epoch,
             is_stopped=is_stopped,
         )
-        checkpoint = checkpoints.last if checkpoints.last.is_file() else None
-        at_step = 0 if checkpoint is None else _step_of(checkpoint, config, names=set(module.state_dict()))
         demo = DemoClips(train.demo_epochs, validate_every=train.validate_epochs, steps_per_epoch=steps_per_epoch)
         shown = TrainingProgress(frames_per_step=frames_per_step, validate_steps=validate_steps)
         trainer = Trainer(
@@ -172,7 +177,7 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             accumulate_grad_batches=train.accumulate,
-            logger=Curves(folder.logs, name="", version="", purge_step=at_step if checkpoint else None),
+            logger=Curves(folder.logs, name="", version="", purge_step=begun and begun["global_step"]),
             callbacks=[checkpoints, shown, demo],
             plugins=[WholeFiles(), *([LightningEnvironment()] if train.processes > 1 else [])],
             enable_checkpointing=False,
@@ -185,8 +190,8 @@ def _run(detector: Detector, clips: ClipDataModule, config: RunConfig, folder: R
             "Training %d steps of %d frames on %s in %s; everything goes to %s.",
             *(train.max_steps, frames_per_step, device, precision, folder.root),
         )
-        with beside(folder, train.processes), quiet_writer():
-            trainer.fit(module, clips, ckpt_path=checkpoint, weights_only=True)
+        with beside(folder, train.processes, precision), quiet_writer():
+            trainer.fit(module, clips, ckpt_path=last if begun else None, weights_only=True)
             if checkpoints.validated_step != trainer.global_step:
                 trainer.validate(module, clips, verbose=False)
     if rank():
@@ -229,8 +234,8 @@ def _telling_how_to_go_on(folder: RunFolder) -> Iterator[None]:
         raise Stopped(f"Stopped at once. Go on from the last checkpoint: {command}") from stop
 
 
-def _step_of(checkpoint: Path, config: RunConfig, *, names: set[str]) -> int:
-    """The optimiser step at which a checkpoint was written, by a run of this configuration and these weights."""
+def _read_checkpoint(checkpoint: Path, config: RunConfig, *, names: set[str]) -> dict[str, Any]:
+    """What a run of this configuration, whose weights have these names, wrote to go on from."""
     damaged = InputError(f"{checkpoint} must be a checkpoint of seqdet; it is damaged or of another kind.")
     try:
         with zipfile.ZipFile(checkpoint) as archive:
@@ -247,7 +252,7 @@ def _step_of(checkpoint: Path, config: RunConfig, *, names: set[str]) -> int:
             f"{checkpoint.parents[1] / 'config.yaml'} must be as it was when the run started: {name} was {before}, and "
             f"is {after}. Start a new run for another configuration."
         )
-    return int(content["global_step"])
+    return content
 
 
 def _changed(before: Any, after: Any, name: str = "") -> list[tuple[str, Any, Any]]:

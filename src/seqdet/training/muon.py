@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-COEFFICIENTS, STEPS = (3.4445, -4.775, 2.0315), 5
-"""Of the polynomial that brings singular values near 1, and how often it is applied (K. Jordan, see ``Muon``)."""
+COEFFICIENTS = (3.4445, -4.775, 2.0315)
+"""Of the polynomial that brings singular values near 1 (K. Jordan, see ``Muon``)."""
+STEPS = 5
+"""How often it is applied."""
 MOMENTUM = 0.95
 SMALLEST_NORM = 1e-7
 RMS_OF_ADAMW = 0.2
@@ -54,12 +56,11 @@ class Muon(Optimizer):
         for weight in group["params"]:
             if weight.grad is None:
                 continue
-            state = self.state[weight]
-            if not state:
-                state["momentum"] = torch.zeros_like(weight)
             matrices = self._matrices(weight, weight)
-            others = self._matrices(weight, weight.grad), self._matrices(weight, state["momentum"])
-            alike[matrices.shape[1:]].append((matrices, *others))
+            assert matrices.data_ptr() == weight.data_ptr()  # convolutions are in one of the two memory orders
+            gradients = self._matrices(weight, weight.grad)
+            momenta = self._matrices(weight, self._momentum(weight))
+            alike[matrices.shape[1:]].append((matrices, gradients, momenta))
         for shape, triples in alike.items():
             counts = [len(matrices) for matrices, _, _ in triples]
             updates = triples[0][0].new_empty(sum(counts), *shape)
@@ -71,6 +72,15 @@ class Muon(Optimizer):
             for (matrices, _, _), update in zip(triples, updates.split(counts), strict=True):
                 matrices.mul_(1 - group["lr"] * group["weight_decay"])
                 matrices.add_(update, alpha=-size)
+
+    def _momentum(self, weight: Tensor) -> Tensor:
+        """The average of the gradients so far, in the memory order of the weight."""
+        state = self.state[weight]
+        if not state:
+            state["momentum"] = torch.zeros_like(weight)
+        elif state["momentum"].stride() != weight.stride():  # loaded from a run in another memory order
+            state["momentum"] = torch.empty_like(weight).copy_(state["momentum"])
+        return state["momentum"]
 
     def _matrices(self, weight: Tensor, values: Tensor) -> Tensor:
         """``values``, of the shape of ``weight``, as matrices (N, rows, columns), columns in the memory order of it."""
@@ -87,9 +97,8 @@ def orthogonal(matrices: Tensor) -> Tensor:
     float32, and two fifths of the operations of iterating on the matrices themselves, which bfloat16 would bear.
     """
     is_tall = matrices.shape[1] > matrices.shape[2]
-    inverse_norm = 1 / matrices.flatten(1).norm(dim=1).clamp(min=SMALLEST_NORM)[:, None, None]
+    matrices = matrices / matrices.flatten(1).norm(dim=1).clamp(min=SMALLEST_NORM)[:, None, None]
     square = matrices.mT @ matrices if is_tall else matrices @ matrices.mT
-    square *= inverse_norm.square()
     first, third, fifth = COEFFICIENTS
     gathered = polynomial = square
     for step in range(STEPS):
@@ -98,5 +107,4 @@ def orthogonal(matrices: Tensor) -> Tensor:
         polynomial = torch.baddbmm(square, square, square, beta=third, alpha=fifth)
         polynomial.diagonal(dim1=1, dim2=2).add_(first)
         gathered = polynomial @ gathered if step else polynomial
-    gathered = gathered * inverse_norm
     return matrices @ gathered if is_tall else gathered @ matrices

@@ -1,7 +1,8 @@
 """Several processes that train one detector, each on lanes of its own.
 
-The process that the user started is the first. It starts the others by ``python -m seqdet.training FOLDER``. These
-build the same detector and data from the configuration in the folder of the run, so no script runs twice.
+The process that the user started is the first. It starts the others by
+``python -m seqdet.training FOLDER PRECISION``. These build the same detector and data from the configuration in the
+folder of the run, so no script runs twice.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def check_first() -> None:
 
 
 @contextmanager
-def beside(folder: RunFolder, processes: int) -> Iterator[None]:
+def beside(folder: RunFolder, processes: int, precision: str) -> Iterator[None]:
     """The other processes of a training, within the block. In one of them, says that it is ready.
 
     What they say goes to ``process-1.log`` and so on in the logs of the run.
@@ -65,7 +66,7 @@ def beside(folder: RunFolder, processes: int) -> Iterator[None]:
     os.environ.update(place)
     started: list[subprocess.Popen[str]] = []
     try:
-        started.extend(_start(folder, number) for number in range(1, processes))
+        started.extend(_start(folder, number, precision) for number in range(1, processes))
         for number, process in enumerate(started, 1):
             assert process.stdout is not None
             if not any(line.strip() == READY for line in process.stdout):
@@ -128,10 +129,10 @@ def merged(evaluator: CocoEvaluator) -> CocoEvaluator:
     return whole
 
 
-def _start(folder: RunFolder, number: int) -> subprocess.Popen[str]:
+def _start(folder: RunFolder, number: int, precision: str) -> subprocess.Popen[str]:
     folder.logs.mkdir(exist_ok=True)
     with (folder.logs / f"process-{number}.log").open("w", encoding="utf-8") as log:
-        command = [sys.executable, "-m", "seqdet.training", str(folder.root)]
+        command = [sys.executable, "-m", "seqdet.training", str(folder.root), precision]
         environment = os.environ | {RANK: str(number)}
         return subprocess.Popen(
             command,

@@ -43,6 +43,8 @@ def take_checkpoint_path(arguments: Arguments) -> Any:
 
 
 def _gpus(gpus: Any, others: Arguments) -> Arguments:
+    if gpus is None and others.keys() & {"accelerator", "devices"}:
+        return {}
     count = len(gpus) if isinstance(gpus, list | tuple) else gpus or 0
     if count == -1:
         count = max(1, torch.cuda.device_count())
