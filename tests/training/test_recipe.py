@@ -12,7 +12,7 @@ from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit
 from seqdet.training.module import TrainingModule
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "moving_digits.yaml"
+RECIPE = Path(__file__).parents[2] / "recipes" / "demo.yaml"
 MEBIBYTE = 2**20
 
 
