@@ -57,4 +57,4 @@ def benchmark_model(
     log.info(table(report))
     if json is not None:
         write_text(json, dumps(report, indent=2) + "\n")
-        log.info("%s", json)
+        log.info("The figures are in %s.", json)

@@ -47,13 +47,13 @@ def inspect_recording(
             from ..viz.inspection import write_inspection_image
 
             write_inspection_image(plot, found, title=recording.name)
-            log.info("%s", plot)
+            log.info("The plot is in %s.", plot)
         if video:
             from ..viz.recordings import write_recording_video
 
             part: Any = {"start_us": found.first_us, "duration_us": found.duration_us + 1, "size_hw": found.size_hw}
             write_recording_video(video, opened, palette=palette, speed=speed, window_us=window_us, **part)
-            log.info("%s", video)
+            log.info("The video is in %s.", video)
 
 
 def convert_recording(

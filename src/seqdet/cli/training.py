@@ -33,6 +33,8 @@ def train(
         raise InputError("--resume must be the only option: a run goes on with the configuration in its folder.")
     folder = RunFolder(resume or out or Path("runs/last"))
     was_finished = resume is not None and folder.training.is_file()
+    if resume is None:
+        folder.check_free()  # at once, and not when torch is loaded
     try:
         from ..models.zoo import build_detector
         from ..training import fit
@@ -96,7 +98,7 @@ def evaluate_results(
         try:
             metrics = evaluate(path, dataset, split=part, detections=detections, **asked)
         except KeyboardInterrupt as error:
-            raise Stopped(f"Stopped. Start again with: seqdet evaluate {path}") from error
+            raise Stopped("Stopped. The same command starts again.") from error
         log.info(summary(metrics, path))
         _say_written(detections)
         return
@@ -113,4 +115,4 @@ def evaluate_results(
 
 def _say_written(path: Path | None) -> None:
     if path is not None:
-        log.info("%s", path)
+        log.info("Written: %s", path)
