@@ -11,7 +11,7 @@ def test_every_part_of_a_run_has_a_place_of_its_own_in_its_folder(tmp_path):
     names = [name for name, part in vars(RunFolder).items() if isinstance(part, property)]
     places = {getattr(folder, name) for name in names}
     assert len(places) == len(names) >= 8
-    assert {place.parent for place in places} == {tmp_path}
+    assert {place.parent for place in places} == {tmp_path, folder.checkpoints}
 
 
 def test_a_new_run_goes_to_a_new_or_an_empty_folder(tmp_path):

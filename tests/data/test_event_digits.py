@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from seqdet.checks import InputError
+from seqdet.checks import InputError, Stopped
 from seqdet.config import DigitsConfig, EventDigitsConfig
 from seqdet.data import event_digits, event_digits_folder
 from seqdet.data.event_digits import EventDigits, Window
@@ -168,7 +168,7 @@ def test_an_interrupted_folder_goes_on_and_two_processes_write_the_same_bytes(tm
         return write(*arguments, **settings)
 
     monkeypatch.setattr(event_digits_folder, "_write_recording", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped):
         write_event_digits(broken, SMALL)
     monkeypatch.undo()
     kept = {path: path.stat().st_mtime_ns for path in broken.rglob("*.raw")}
