@@ -204,7 +204,8 @@ def test_another_process_that_cannot_begin_ends_the_run_with_its_sentence(tmp_pa
     start = subprocess.Popen
 
     def start_elsewhere(command, **kwargs):
-        return start([*command[:-1], str(tmp_path / "nowhere")], **kwargs)
+        *program, _, precision = command
+        return start([*program, str(tmp_path / "nowhere"), precision], **kwargs)
 
     monkeypatch.setattr(subprocess, "Popen", start_elsewhere)
     with pytest.raises(InputError, match=r"nowhere/config\.yaml cannot be read"):
