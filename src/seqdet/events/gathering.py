@@ -48,12 +48,13 @@ def decoded(decoding: Callable[[Room], Decoding], start_us: int, end_us: int, *,
         piece: for how many events there has to be room.
     """
     whole, count = new_columns(piece), 0
-    begin_us = reached_us = None
+    reached_us = start_us
 
     def room(share: float) -> list[np.ndarray]:
         if count + piece > len(whole[0]):
             foreseen = count / max(share, LEAST_SHARE)
-            if begin_us is not None and reached_us is not None and reached_us > begin_us:
+            begin_us = int(whole[0][0]) if count else reached_us
+            if reached_us > begin_us:
                 foreseen = min(foreseen, count * (end_us - begin_us) / (reached_us - begin_us))
             size = piece + max(int(foreseen * SPARE), count + count // 4)
             for number, column in enumerate(whole):
@@ -70,9 +71,7 @@ def decoded(decoding: Callable[[Room], Decoding], start_us: int, end_us: int, *,
                 for column in columns:
                     column[:kept] = column[inside]
             count += kept
-            if kept:
-                begin_us = int(whole[0][0])
-                reached_us = newest_us
+            reached_us = newest_us
             if newest_us >= end_us + LATE_US:
                 break
     for column in whole:
