@@ -226,7 +226,8 @@ def _telling_how_to_go_on(folder: RunFolder) -> Iterator[None]:
         reason = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(reason, OSError) or reason.errno not in FULL:
             raise
-        written = error if isinstance(error, InputError) else f"{folder.logs} cannot be written: {reason.strerror}."
+        path = reason.filename or folder.logs  # whose writer does not say
+        written = error if isinstance(error, InputError) else f"{path} cannot be written: {reason.strerror}."
         raise InputError(f"{written} Make room, then go on from the last checkpoint: {command}") from error
     except (KeyboardInterrupt, SystemExit) as stop:
         if not isinstance(stop, KeyboardInterrupt) and not isinstance(stop.__context__, KeyboardInterrupt):
