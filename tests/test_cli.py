@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -187,7 +188,8 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     sentence = "Stopped." if moment.startswith("seqdet") else "Stopped before the first step. Nothing was begun."
-    assert (done.returncode, done.stdout, done.stderr) == (130, f"{sentence}\n", "")
+    status = 128 + signal.Signals[name]
+    assert (done.returncode, done.stdout, done.stderr) == (status, f"{sentence}\n", "")
     assert not (tmp_path / "run").exists()
 
 

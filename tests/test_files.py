@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,27 @@ def test_text_is_written_in_utf8_and_bytes_as_they_are(path):
     write_bytes(path, memoryview(b"\x00\xff"))
     assert path.read_bytes() == b"\x00\xff"
     assert only(path)
+
+
+def test_after_a_power_cut_there_is_the_old_file_or_the_new_one(path, monkeypatch):
+    """What waits for the disk, and in which order."""
+    path.write_text("old")
+    order, sync, move = [], os.fsync, Path.replace
+
+    def synced(descriptor):
+        is_folder = os.path.samestat(os.fstat(descriptor), path.parent.stat())
+        order.append(("sync", is_folder or os.pread(descriptor, 9, 0).decode()))
+        sync(descriptor)
+
+    def moved(self, target):
+        order.append(("name", self.read_text()))
+        return move(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", moved)
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert order == [("sync", "new"), ("name", "new"), ("sync", True)]
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("a bug"), KeyboardInterrupt()], ids=repr)

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .allowing import allow
     from .checks import InputError
     from .config import DataConfig, DigitsConfig, EventDigitsConfig, ModelConfig, TrainConfig
     from .events.array import Events
@@ -40,6 +41,7 @@ __all__ = [
     "StreamConfig",
     "StreamingDetector",
     "TrainConfig",
+    "allow",
     "build_detector",
     "evaluate",
     "fit",
@@ -63,6 +65,7 @@ _HOMES = {
     "StreamConfig": "inference.streaming.config",
     "StreamingDetector": "inference.streaming.detector",
     "TrainConfig": "config",
+    "allow": "allowing",
     "build_detector": "models.zoo",
     "evaluate": "inference.evaluating.evaluate",
     "fit": "training.fit",

@@ -21,7 +21,9 @@ except ImportError:
 def replacing(path: Path | str) -> Iterator[Path]:
     """Lend a temporary name beside ``path``; what is written there takes its place when the block ends well.
 
-    Otherwise it vanishes, and what stood at ``path`` before stays.
+    Otherwise it vanishes, and what stood at ``path`` before stays. The content is on the disk before the name is, and
+    the name before this returns: after a power cut there is the old file or the new one, and what is written next
+    never without this one.
 
     Raises:
         InputError: if the folder is missing or cannot be written, the disk is full, or ``path`` is a folder.
@@ -31,7 +33,10 @@ def replacing(path: Path | str) -> Iterator[Path]:
     temporary = path.parent / f".{os.getpid()}.{path.name}"
     try:
         yield temporary
+        _sync(temporary, os.O_RDWR)
         temporary.replace(path)
+        with suppress(OSError):  # some systems cannot do this with a folder
+            _sync(path.parent, os.O_RDONLY)
     except OSError as error:
         if error.filename not in (None, str(temporary)):
             raise  # about another file, which the block reads
@@ -39,6 +44,15 @@ def replacing(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # not there, or in a folder that is none
             temporary.unlink()
+
+
+def _sync(path: Path, mode: int) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, mode)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Patient(io.RawIOBase):
@@ -103,11 +117,9 @@ def patient(path: Path, mode: str = "w+b") -> Iterator[Patient]:
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Replace ``path`` by ``content`` and wait until it is on the disk. Raises as ``replacing`` does."""
+    """Replace ``path`` by ``content``. Raises as ``replacing`` does."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 @contextmanager

@@ -194,7 +194,7 @@ def test_a_function_of_ones_own_is_a_representation_in_every_process(recordings,
         "    return out\n"
     )
     command = [sys.executable, "-c", "from seqdet.cli import main; main()", "precompute", str(recordings / "val")]
-    command += ["-o", str(tmp_path / "out"), "--tensor", "my_tensors:number", "--parameters", "{times: 3}"]
+    command += ["-o", str(tmp_path / "out"), "--tensor", "my_tensors.py:number", "--parameters", "{times: 3}"]
     run = subprocess.run([*command, "--workers", "2"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     with TensorFile(tmp_path / "out" / "b.h5") as file:
@@ -294,7 +294,7 @@ def test_a_dry_run_writes_nothing_and_is_about_right(recordings, tmp_path):
 def test_wrong_options_are_refused_before_anything_is_read(tmp_path):
     for change, sentence in (
         ({"tensor": TensorConfig(representation="nothing")}, "must be one of"),
-        ({"tensor": TensorConfig(representation="os:nothing")}, "importable"),
+        ({"tensor": TensorConfig(representation="os:nothing")}, "must be allowed by you"),
         ({"tensor": TensorConfig(parameters={"bin": 3})}, "unexpected keyword argument 'bin'"),
         ({"tensor": TensorConfig(parameters={"bins": 0})}, "from 1 to 1000"),
         ({"max_duration_us": 5}, "max_duration_us must be at least"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ from seqdet.models.weights import load_detector, save_detector
 from seqdet.models.zoo import build_detector
 
 CONFIG = ModelConfig(base=1, channels=4, classes=("a", "b"), cell="gru", activation="sigmoid")
-HEADER = {"format": "seqdet detector 1", "model": json.dumps(to_dict(CONFIG))}
+HEADER = {"format": "seqdet detector 2", "model": json.dumps(to_dict(CONFIG))}
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +79,8 @@ DAMAGE = {
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "must be a safetensors file; it is damaged"),
     "header only": (lambda path: path.write_bytes(path.read_bytes()[:50]), "must be a safetensors file; it is damaged"),
     "pickle": (lambda path: torch.save({"weights": torch.zeros(3)}, path), "must be a safetensors file; it is damaged"),
-    "foreign": (damaged(same, None), "must have the format 'seqdet detector 1' in its header, got None"),
-    "newer": (damaged(same, {**HEADER, "format": "seqdet detector 2"}), "in its header, got 'seqdet detector 2'"),
+    "foreign": (damaged(same, None), "must have the format 'seqdet detector 2' in its header, got None"),
+    "newer": (damaged(same, {**HEADER, "format": "seqdet detector 3"}), "in its header, got 'seqdet detector 3'"),
     "other kind": (damaged(same, {**HEADER, "format": "pt"}), "must have the format .* in its header, got 'pt'"),
     "no model": (damaged(same, {"format": HEADER["format"]}), "must have the detector's configuration in its header"),
     "broken model": (damaged(same, {**HEADER, "model": "{"}), "must have the detector's configuration in its header"),
@@ -109,8 +110,8 @@ DAMAGE = {
         "configuration in its header",
     ),
     "deep": (damaged(same, {**HEADER, "model": "[" * 100_000}), "must have the detector's configuration in its header"),
-    "no checksum": (damaged(same, HEADER), "must have weights that fit their checksum; it is damaged"),
-    "flipped bit": (flip, "must have weights that fit their checksum; it is damaged"),
+    "no checksum": (damaged(same, HEADER), "must have weights and a header that fit their checksum; it is damaged"),
+    "flipped bit": (flip, "must have weights and a header that fit their checksum; it is damaged"),
 }
 
 
@@ -124,6 +125,37 @@ def test_a_damaged_file_is_refused_in_one_sentence(path, kind):
     assert "\n" not in message
     assert len(message) < 400
     assert message.startswith((str(path), "model.name"))
+
+
+def test_no_flipped_bit_of_what_a_file_says_makes_another_detector_of_it(tmp_path, detector):
+    other = build_detector(CONFIG)
+    other.input = InputConfig("stacked_histogram", {"bins": 5}, 50_000, (720, 1280), (360, 640))
+    path = tmp_path / "detector.safetensors"
+    save_detector(other, path)
+    content = path.read_bytes()
+    said = range(content.index(b"__metadata__"), content.index(b"}", content.index(b"sha256")) + 1)
+    taken = 0
+    for place in said:
+        bit = place % 8
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+        try:
+            again = load_detector(path)
+        except InputError:
+            continue
+        taken += 1
+        assert (again.config, again.input) == (other.config, other.input)
+    assert taken < len(said) / 20
+
+
+def test_a_file_of_the_old_format_is_read(tmp_path, detector):
+    with safe_open(_saved(detector, tmp_path), framework="pt") as file:
+        header = {**file.metadata(), "format": "seqdet detector 1"}
+    tensors = load_file(tmp_path / "detector")
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].flatten().view(torch.uint8).numpy().tobytes())
+    save_file(tensors, tmp_path / "detector", {**header, "sha256": digest.hexdigest()})
+    assert load_detector(tmp_path / "detector").config == CONFIG
 
 
 @pytest.mark.parametrize("name", ["head.boxes.0.weight", "backbone.stem.0.1.running_var"])

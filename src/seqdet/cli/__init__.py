@@ -7,12 +7,13 @@ heard already.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import warnings
-from pathlib import Path
 
 from ..checks import InputError, Stopped
+from ..stopping import exit_status, interrupt
 
 log = logging.getLogger("seqdet")
 LESS = {
@@ -30,7 +31,8 @@ def main(args: list[str] | None = None) -> None:
     words = sys.argv[1:] if args is None else args
     try:
         if owns_process:
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+            signal.signal(signal.SIGTERM, interrupt)
+            os.environ["PYTHONSAFEPATH"] = "1"  # no process started here takes a module from the current folder
         _run(words)
     except InputError as error:
         sys.exit(f"seqdet: error: {' '.join(str(error).split())}")
@@ -41,7 +43,7 @@ def main(args: list[str] | None = None) -> None:
         logging.basicConfig(format="%(message)s", stream=sys.stdout)  # it may have come before there was a log
         log.setLevel(logging.INFO)
         log.info(str(stop) or "Stopped.")
-        sys.exit(130)
+        sys.exit(exit_status() if owns_process else 130)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "ried to allocate" not in str(error):  # the words of torch
             raise
@@ -58,7 +60,6 @@ def _run(words: list[str]) -> None:
     from .parser import COMMANDS, Parser, spelt
 
     logging.basicConfig(format="%(message)s", handlers=[AboveBars(sys.stdout)])
-    sys.path.append(str(Path.cwd()))  # where representations of one's own may be
     log.setLevel(logging.INFO)
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     # Lightning 2.6 with torch 2.15: nothing that a user of the command line can do anything about.

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace
 
+from ..allowing import allow
 from ..checks import InputError
 from ..config import EventDigitsConfig, RunConfig
 from ..config_files import check_setting, from_dict, read_config, suggestion
@@ -25,6 +26,8 @@ from .training import evaluate_results, train
 PARTS = get_type_hints(RunConfig)
 GROUPS = {**PARTS, "scene": EventDigitsConfig, "sensor": Sensor}
 """Options that are dataclasses."""
+REPRESENTATIONS = ("--tensor", "--data.dataset.tensor.representation")
+"""Options that name what makes the frames. Whoever types a function of their own here allows it."""
 COMMANDS: dict[str, Any] = {
     "train": train,
     "evaluate": evaluate_results,
@@ -93,7 +96,10 @@ class Parser(ArgumentParser):
 
 
 def spelt(args: Sequence[str]) -> list[str]:
-    """The arguments as the parser takes them: ``--dry-run`` as ``--dry_run=true``, ``-o``, many paths as one list."""
+    """The arguments as the parser takes them: ``--dry-run`` as ``--dry_run=true``, ``-o``, many paths as one list.
+
+    Functions that they name are allowed, and named as files name them.
+    """
     short = {"-o": "--out", "--from": "--source"}
     words = [short.get(word, word) for word in args]
     named = COMMANDS.get(words[0] if words else "", {})
@@ -108,6 +114,10 @@ def spelt(args: Sequence[str]) -> list[str]:
             words[n] = name + equals + value
             if options.get(words[n]) is bool and (words[n + 1 :] or [""])[0] not in ("true", "false"):
                 words[n] += "=true"
+    for n, (before, word) in enumerate(pairwise(words), 1):
+        option, equals, value = word.partition("=") if "=" in word else (before, "", word)
+        if option in REPRESENTATIONS and ":" in value:
+            words[n] = (f"{option}=" if equals else "") + allow(value)[0]
     places = [
         n
         for n, word in enumerate(words)

@@ -121,7 +121,7 @@ def _examine(path: Path, report: Report, *, tensor: TensorConfig, cache: Path) -
 def cache_folder(config: DatasetConfig) -> Path:
     """Where tensors are kept that are made while recordings play. Raises ``InputError`` as ``tensor_folder``."""
     folder = tensor_folder(config)
-    return config.tensors or folder.with_name(f"{folder.name}-cache")
+    return config.tensors or _beside(folder, "-cache")
 
 
 def recordings(folder: Path) -> list[Path]:
@@ -145,8 +145,14 @@ def tensor_folder(config: DatasetConfig) -> Path:
     if any(path.is_dir() or has_frames(path) for part in parts for path in tensor_files(part)[:1]):
         return config.folder
     settings = json.dumps(to_dict(config.tensor), sort_keys=True)
-    name = f"{config.folder.name}-{config.tensor.representation}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
-    return config.tensors or config.folder.with_name(name.replace(":", "-"))
+    suffix = f"-{config.tensor.representation}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+    return config.tensors or _beside(config.folder, suffix.replace(":", "-"))
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    """A folder next to another one, which may be given as ``.`` or end in ``..``; relative where that is."""
+    named = folder if folder.name not in ("", "..") else folder.resolve()
+    return named.with_name(named.name + suffix)
 
 
 def tensor_files(folder: Path) -> list[Path]:

@@ -9,12 +9,12 @@ the largest value. All raise ``InputError`` for events outside the sensor and fo
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
-from typing import Any, Literal, Unpack, cast, get_args
+from typing import Literal, Unpack, get_args
 
 import numpy as np
 
-from ..checks import InputError, check_choice
+from ..allowing import find_allowed
+from ..checks import check_choice
 from . import kernels
 from .array import Events
 from .windows import Canvas, Windows, draw, positive, whole
@@ -196,26 +196,19 @@ REPRESENTATIONS: dict[str, Callable[..., np.ndarray]] = {
     "stacked_histogram": stacked_histogram,
     "mixed_density_stack": mixed_density_stack,
 }
-"""By name; ``find_representation`` takes functions of your own as well."""
+"""By name; ``find_representation`` knows functions of your own as well."""
 
 
 def find_representation(name: str) -> Callable[..., np.ndarray]:
-    """A function of ``REPRESENTATIONS``, or one of yours, named ``package.module:function``.
+    """A function of ``REPRESENTATIONS``, or one of yours, ``package.module:function``, if ``seqdet.allow`` was told.
 
     Yours has the arguments of ``Windows`` and its own; what it returns for ``Events.empty()`` says which channels and
     dtype its frames have.
 
     Raises:
-        InputError: if there is no such function.
+        InputError: if there is no such function, or it is not allowed.
     """
-    module, colon, function = name.partition(":")
-    if not colon:
-        check_choice(name, REPRESENTATIONS, "the representation")
-        return REPRESENTATIONS[name]
-    try:
-        found: Any = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"the representation must be an importable package.module:function: {error}.") from error
-    if not callable(found):
-        raise InputError(f"the representation must be a function, got {name}, a {type(found).__name__}.")
-    return cast(Callable[..., np.ndarray], found)
+    if ":" in name:
+        return find_allowed(name)
+    check_choice(name, REPRESENTATIONS, "the representation")
+    return REPRESENTATIONS[name]

@@ -18,7 +18,8 @@ from ..files import write_bytes
 from .detector import Detector
 from .zoo import build_detector
 
-FORMAT = "seqdet detector 1"
+FORMAT, OLD_FORMAT = "seqdet detector 2", "seqdet detector 1"
+"""In the old one the checksum covers the weights alone."""
 
 
 def save_detector(detector: Detector, path: Path | str) -> None:
@@ -28,10 +29,10 @@ def save_detector(detector: Detector, path: Path | str) -> None:
         InputError: if the file cannot be written; what stood there before stays.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
-    header = {"format": FORMAT, "model": json.dumps(to_dict(detector.config)), "sha256": _sha256(tensors)}
+    header = {"format": FORMAT, "model": json.dumps(to_dict(detector.config))}
     if detector.input is not None:
         header["input"] = json.dumps(to_dict(detector.input))
-    write_bytes(Path(path), save(tensors, header))
+    write_bytes(Path(path), save(tensors, {**header, "sha256": _sha256(tensors, header)}))
 
 
 def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> Detector:
@@ -50,12 +51,14 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
             tensors = {name: file.get_tensor(name) for name in file.offset_keys()}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} must be a safetensors file; it is damaged or of another kind ({error}).") from error
-    if header.get("format") != FORMAT:
+    if header.get("format") not in (FORMAT, OLD_FORMAT):
         raise InputError(f"{path} must have the format {FORMAT!r} in its header, got {header.get('format')!r}.")
+    digest = header.pop("sha256", "")
     try:
         values, shown = json.loads(header["model"]), json.loads(header.get("input", "null"))
     except (KeyError, ValueError, RecursionError) as error:
         raise InputError(f"{path} must have the detector's configuration in its header; it is damaged.") from error
+    shown = None if shown is None else from_dict(InputConfig, shown, name=f"{path}: input")
     with torch.device("meta"):  # no memory before the shapes are known to fit
         detector = build_detector(from_dict(ModelConfig, values, name=f"{path}: model"))
     wanted = {name: _kind(tensor) for name, tensor in detector.state_dict().items()}
@@ -66,8 +69,8 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
                 f"{path} must have weights that fit its configuration, got {name} of shape {found.get(name)} "
                 f"in place of {wanted.get(name)}."
             )
-    if header.get("sha256") != _sha256(tensors):
-        raise InputError(f"{path} must have weights that fit their checksum; it is damaged.")
+    if digest != _sha256(tensors, header if header["format"] == FORMAT else {}):
+        raise InputError(f"{path} must have weights and a header that fit their checksum; it is damaged.")
     for name in wanted:
         if not (is_finite := tensors[name].isfinite()).all():
             number = tensors[name][~is_finite][0].item()
@@ -75,7 +78,7 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
                 f"{path} must have weights that are finite numbers, got {number} in {name}. Train it anew."
             )
     detector.load_state_dict(tensors, assign=True)
-    detector.input = None if shown is None else from_dict(InputConfig, shown, name=f"{path}: input")
+    detector.input = shown
     return detector.eval().to(place)
 
 
@@ -84,9 +87,11 @@ def _kind(tensor: torch.Tensor) -> str:
     return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
 
-def _sha256(tensors: dict[str, torch.Tensor]) -> str:
-    """Of the names and bytes of all tensors, by name."""
+def _sha256(tensors: dict[str, torch.Tensor], header: dict[str, str]) -> str:
+    """Of the names and bytes of all tensors, by name, and of all that the header says."""
     digest = hashlib.sha256()
+    for key in sorted(header):
+        digest.update(f"{key}={header[key]};".encode())
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(tensors[name].flatten().view(torch.uint8).numpy().data)

@@ -17,6 +17,7 @@ from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
+from ..allowing import recall, remember
 from ..checks import InputError, Stopped
 from ..config import DataConfig, RunConfig, TrainConfig
 from ..config_files import read_config, to_dict, write_config
@@ -78,6 +79,7 @@ def fit(detector: Detector, data: DataConfig, train: TrainConfig, out: Path | st
     except OSError as error:
         raise InputError(f"{folder.root} cannot be made: {error.strerror}.") from error
     write_config(config, folder.config)
+    remember(folder.config)
     with _telling_how_to_go_on(folder):
         return _run(detector, clips, config, folder)
 
@@ -95,6 +97,7 @@ def resume(out: Path | str) -> Path:
     folder = RunFolder(Path(out))
     folder.check_holds_run()
     config = read_config(folder.config)
+    recall(folder.config)
     if folder.training.is_file():
         log.info("%s is finished.", folder.root)
         return folder.root
@@ -154,14 +157,14 @@ def _run(
     if begun is not None and precision is None:
         precision = begun["precision"]
     precision = choose_precision(train.precision, device, before=precision)
-    with stop_on_signals("this step, or this validation") as is_stopped:
+    with stop_on_signals("this step, or this validation") as wish:
         checkpoints = Checkpoints(
             folder,
             {"config": to_dict(config), "precision": precision},
             every_steps=train.checkpoint_steps,
             validate_steps=validate_steps,
             keep_steps=train.keep_epochs * steps_per_epoch,
-            is_stopped=is_stopped,
+            wish=wish,
         )
         demo = DemoClips(train.demo_epochs, validate_every=train.validate_epochs, steps_per_epoch=steps_per_epoch)
         shown = TrainingProgress(frames_per_step=frames_per_step, validate_steps=validate_steps)

@@ -132,7 +132,7 @@ def merged(evaluator: CocoEvaluator) -> CocoEvaluator:
 def _start(folder: RunFolder, number: int, precision: str) -> subprocess.Popen[str]:
     folder.logs.mkdir(exist_ok=True)
     with (folder.logs / f"process-{number}.log").open("w", encoding="utf-8") as log:
-        command = [sys.executable, "-m", "seqdet.training", str(folder.root), precision]
+        command = [sys.executable, "-P", "-m", "seqdet.training", str(folder.root), precision]
         environment = os.environ | {RANK: str(number)}
         return subprocess.Popen(
             command,

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ...allowing import recall
 from ...checks import InputError, check_at_least
 from ...config_files import read_config
 from ...data.digits import Split
@@ -73,6 +74,7 @@ def evaluate(
         raise InputError("--protocol must be given to compare it with another or to resample its figures.")
     rules, second = find_protocol(protocol or "coco"), find_protocol(other) if other else None
     config, training = read_config(folder.config), training_facts(folder.training)
+    recall(folder.config)
     detector = load_detector(folder.detector, device=choose_device(config.train.device))
     data = HeldOut(config, split, dataset=Path(dataset) if dataset else None)
     for each in (rules, second or rules):

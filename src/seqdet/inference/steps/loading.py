@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
+from ...allowing import allow as allow_functions
+from ...allowing import recall
 from ...checks import InputError
 from ...runs import RunFolder
 from .step import Step
@@ -12,18 +15,22 @@ from .step import Step
 log = logging.getLogger(__name__)
 
 
-def load_step(path: Path | str, *, score: float = 0.05, device: str = "auto") -> Step:
+def load_step(path: Path | str, *, score: float = 0.05, device: str = "auto", allow: Sequence[str] = ()) -> Step:
     """What ``path`` names, to take windows through.
 
     Args:
         path: folder of a run, file of weights that a run or ``save_detector`` wrote, or exported model (.onnx).
         score: least score of a detection; an exported model has its own.
         device: cpu, cuda, or auto for a GPU if there is one. Exported models run on the CPU.
+        allow: functions of your own that make the frames, ``module:function`` or ``file.py:function``. Those that the
+            file names are called only if they are here, or its run was trained with them on this machine.
 
     Raises:
         InputError: if there is no detector, or it is damaged.
     """
     path = Path(path)
+    allow_functions(*allow)
+    recall(RunFolder(path if path.is_dir() else path.parent).config)
     if path.suffix == ".onnx":
         from .onnx_step import OnnxStep
 

@@ -1,0 +1,155 @@
+"""Which functions outside of seqdet may be called: those that the user named, and never those that a file names.
+
+Weights, configurations, exported models and tensors may say that their frames are made by ``package.module:function``.
+To import that module and to call that function with the parameters of the file would let the file's author run any
+program. So the word of a file counts for nothing until whoever runs seqdet has said the same name: by ``--allow``, by
+typing it as an option, or by ``allow`` below. Other processes of the same job know it by an environment variable.
+
+A run remembers what its own user allowed, in a file in that user's home: a copy of the run elsewhere does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from .checks import InputError
+from .files import write_text
+
+log = logging.getLogger(__name__)
+ALLOWED = "SEQDET_ALLOWED"
+"""Environment variable: a JSON list of entries."""
+FORMAT = "seqdet allowed 1"
+
+
+def allow(*entries: str | None) -> list[str]:
+    """Let functions be called when a file or a configuration names them, in this process and those that it starts.
+
+    Args:
+        entries: ``package.module:function``, which is imported as any other module; or ``path/to/file.py:function``,
+            which files know as ``file:function``. None is passed over.
+
+    Returns:
+        The names as files have them.
+
+    Raises:
+        InputError: if an entry is neither, or its file is missing.
+    """
+    whole = [_whole(entry) for entry in entries if entry is not None]
+    os.environ[ALLOWED] = json.dumps(list(dict.fromkeys([*whole, *_entries()])))
+    return [_name(entry) for entry in whole]
+
+
+def find_allowed(name: str) -> Callable[..., Any]:
+    """The function ``name``, ``module:function``, if it was allowed.
+
+    Raises:
+        InputError: if it was not, or there is no such function.
+    """
+    entry = next((entry for entry in _entries() if _name(entry) == name), None)
+    if entry is None:
+        raise InputError(
+            f"{name!r} must be allowed by you, as it is code outside of seqdet and a file must not choose what runs "
+            f"here. If you know what it does: --allow {name!r}, or seqdet.allow({name!r}) in Python."
+        )
+    place, _, function = entry.rpartition(":")
+    try:
+        module = _from_file(Path(place)) if place.endswith(".py") else import_module(place)
+        found = getattr(module, function)
+    except (ImportError, AttributeError, OSError, ValueError) as error:
+        where = "" if place.endswith(".py") else f" Name its file, path/to/{place}.py:{function}, or set PYTHONPATH."
+        raise InputError(f"{name!r} must be an importable module:function: {error}.{where}") from error
+    if not callable(found):
+        raise InputError(f"{name!r} must be a function, got a {type(found).__name__}.")
+    return found
+
+
+def remember(config: Path) -> None:
+    """Note what is allowed now for the run with the configuration ``config``, for this user on this machine."""
+    if not (entries := _entries()):
+        return
+    path = _memory()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        runs = _remembered() | {str(config.resolve()): {"sha256": _digest(config), "allowed": entries}}
+        write_text(path, json.dumps({"format": FORMAT, "runs": runs}, indent=2) + "\n")
+    except (OSError, InputError) as error:
+        log.warning("%s: later commands on this run need --allow again.", error)
+
+
+def recall(config: Path) -> None:
+    """Allow what was allowed when the run with the configuration ``config`` began, if it began here, by this user."""
+    noted = _remembered().get(str(config.resolve()), {})
+    if noted and config.is_file() and noted["sha256"] == _digest(config):
+        allow(*(entry for entry in noted["allowed"] if not _is_gone(entry)))
+
+
+def _whole(entry: str) -> str:
+    """The entry as it means the same from any folder."""
+    place, colon, function = entry.rpartition(":")
+    is_file = place.endswith(".py")
+    parts = [function] if is_file else [*place.split("."), function]
+    if not colon or not all(part.isidentifier() for part in parts):
+        raise InputError(f"what is allowed must be module:function or file.py:function, got {entry!r}.")
+    if not is_file:
+        return entry
+    if _is_gone(entry):
+        raise InputError(f"{place} must be the file of {function}, and there is none.")
+    return f"{Path(place).resolve()}:{function}"
+
+
+def _name(entry: str) -> str:
+    """What a file calls an entry."""
+    place, _, function = entry.rpartition(":")
+    return f"{Path(place).stem}:{function}" if place.endswith(".py") else entry
+
+
+def _is_gone(entry: str) -> bool:
+    place = entry.rpartition(":")[0]
+    return place.endswith(".py") and not Path(place).is_file()
+
+
+def _entries() -> list[str]:
+    return json.loads(os.environ.get(ALLOWED, "[]"))
+
+
+def _from_file(path: Path) -> Any:
+    """The module in a file, under a name that no import meets: it stands in the place of no other module."""
+    name = f"seqdet allowed {path}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(sys.modules[name])
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def _memory() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "seqdet" / "allowed.json"
+
+
+def _remembered() -> dict[str, Any]:
+    try:
+        noted = json.loads(_memory().read_text(encoding="utf-8"))
+        if noted["format"] == FORMAT and isinstance(noted["runs"], dict):
+            return noted["runs"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # none, or not ours: nothing is allowed
+    return {}
+
+
+def _digest(config: Path) -> str:
+    return hashlib.sha256(config.read_bytes()).hexdigest()
