@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from seqdet.checks import InputError
 from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TrainConfig
 from seqdet.config_files import check_setting, from_dict, read_config, to_dict, to_yaml, write_config
+from seqdet.data.importing.reading import read_names
 
 POSITIVE = st.floats(1e-12, 1e12)
 DIGITS = st.builds(
@@ -145,6 +146,19 @@ def test_what_does_not_fit_is_refused_in_one_sentence_that_names_the_place(tmp_p
     assert words in message
     assert "\n" not in message
     assert message.startswith(str(tmp_path / "recipe.yaml"))
+
+
+BOMB = "&x0 [l,l,l,l,l,l,l,l,l]" + "".join(f", &x{n} [{','.join([f'*x{n - 1}'] * 9)}]" for n in range(1, 10))
+
+
+@pytest.mark.parametrize("text", [f"data:\n  lanes: [{BOMB}]\n", "data: &a\n  lanes: [*a]\n"])
+def test_what_aliases_blow_up_is_refused_before_it_takes_memory(tmp_path, text):
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"recipe.yaml cannot be read as a configuration: aliases make more than"):
+        read_config(tmp_path / "recipe.yaml")
+    (tmp_path / "data.yaml").write_text(f"names: [{BOMB}]\n")
+    with pytest.raises(InputError, match=r"data.yaml must have names of the classes from 0 on"):
+        read_names(tmp_path / "data.yaml")
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):

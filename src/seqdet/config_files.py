@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from difflib import get_close_matches
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
@@ -22,6 +23,8 @@ Config = TypeVar("Config", bound="DataclassInstance")
 FORMAT = "# seqdet run "
 VERSION = "1"
 """Together the first line of a written configuration; a comment, so that the file is a recipe as well."""
+MOST_VALUES = 100_000
+"""Of a YAML file. Aliases, which repeat what they name, make any number of a few lines."""
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -71,7 +74,7 @@ def check_setting(name: str, text: str) -> None:
         InputError: as ``from_dict``.
     """
     try:
-        value = yaml.safe_load(text)
+        value = read_yaml(text)
     except (ValueError, yaml.YAMLError):
         value = text
     part, *keys = name.split(".")
@@ -114,7 +117,7 @@ def read_config(path: Path) -> RunConfig:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        values = yaml.load(text, _Loader)
+        values = yaml.load(text, _Strict)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read as a configuration: {' '.join(str(error).split())}.") from error
     first = text.partition("\n")[0]
@@ -123,8 +126,23 @@ def read_config(path: Path) -> RunConfig:
     return from_dict(RunConfig, values, name=str(path))
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads plain values alone, and refuses a key that is given twice."""
+def read_yaml(text: str) -> Any:
+    """Plain values alone. Raises ``yaml.YAMLError``, ValueError or RecursionError if it is none, or far too many."""
+    return yaml.load(text, _Bounded)
+
+
+class _Bounded(yaml.SafeLoader):
+    """Counts the values before any is made."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        root = super().get_single_node()
+        if root is not None and _values(root, {}) > MOST_VALUES:
+            raise yaml.YAMLError(f"aliases make more than {MOST_VALUES:,} values of it")
+        return root
+
+
+class _Strict(_Bounded):
+    """Refuses a key that is given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -133,3 +151,12 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.YAMLError(f"{key.value} is given twice, again in line {key.start_mark.line + 1}")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _values(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values a node stands for, those that aliases repeat as often as they do; infinite if it holds itself."""
+    if id(node) not in known:
+        known[id(node)] = inf
+        inner = [each for pair in node.value for each in pair] if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] = 1 if isinstance(node, yaml.ScalarNode) else 1 + sum(_values(each, known) for each in inner)
+    return known[id(node)]

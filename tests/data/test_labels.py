@@ -63,6 +63,31 @@ def test_what_is_no_label_file_is_refused(tmp_path):
             read_labels(tmp_path / name)
 
 
+FIELDS = ("t", "x", "y", "w", "h", "class_id")
+
+
+def header_of(shape, descr):
+    """The beginning of an npy file that says so."""
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (header_of("(10000000000,)", "'<i8'"), "it ends before the 10000000000 entries"),
+        (header_of("(-1,)", "'<i8'"), "its header is damaged"),
+        (header_of("(1,)", "'<i8'").replace(b"), }", b"    "), "its header is damaged"),
+        (header_of("(1,)", "'|O'") + bytes(8), "it holds Python objects, which are not read"),
+        (header_of("(1,)", [(name, "<f4", (2,)) for name in FIELDS]) + bytes(48), "must have one number in every"),
+    ],
+)
+def test_a_damaged_header_is_one_sentence_and_takes_no_memory(tmp_path, content, words):
+    (tmp_path / "a_bbox.npy").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        read_labels(tmp_path / "a_bbox.npy")
+
+
 @pytest.mark.parametrize(
     ("recording", "labels"),
     [

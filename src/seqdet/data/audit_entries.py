@@ -11,6 +11,7 @@ import numpy as np
 
 from ..checks import InputError
 from ..events.files import Recording, open_recording
+from ..npy_files import read_array
 from .labels import EVENT_BBOX, LABEL_SUFFIX, labels_beside, read_labelled_us, read_labels
 from .layouts import recording_files
 from .rvt import open_rvt, read_rvt_labels
@@ -120,7 +121,7 @@ def raw_times(path: Path) -> np.ndarray:
     """The times of a label file in the order in which it has them; none if it cannot be read."""
     try:
         with path.open("rb") as file:
-            rows = np.lib.format.read_array(file, allow_pickle=False)
+            rows = read_array(file)
         return rows["t" if "t" in (rows.dtype.names or ()) else "ts"]
     except (OSError, ValueError, EOFError, IndexError, MemoryError):
         return np.zeros(0, np.int64)

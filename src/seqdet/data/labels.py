@@ -8,6 +8,7 @@ import numpy as np
 
 from ..checks import InputError
 from ..files import replacing
+from ..npy_files import read_array
 
 EVENT_BBOX = np.dtype(
     [
@@ -44,7 +45,7 @@ def read_labels(path: Path) -> np.ndarray:
     """
     try:
         with path.open("rb") as file:
-            found = np.lib.format.read_array(file, allow_pickle=False)
+            found = read_array(file)
     except (OSError, ValueError, EOFError, MemoryError) as error:
         raise InputError(f"{path} must be a label file, an npy file of boxes: {error}.") from error
     return checked_boxes(found, path)
@@ -57,6 +58,9 @@ def checked_boxes(found: np.ndarray, path: Path) -> np.ndarray:
     if found.ndim != 1 or missing:
         got = ", ".join(found.dtype.names or ()) or f"{found.dtype} of shape {found.shape}"
         raise InputError(f"{path} must hold boxes with {', '.join(EVENT_BBOX.names or ())}, got {got}.")
+    for name, kind in ((name, found.dtype[name]) for name in names.values()):
+        if kind.kind not in "iufb" or kind.shape:
+            raise InputError(f"{path} must have one number in every field of a box, got {kind} as {name}.")
     boxes = np.zeros(len(found), EVENT_BBOX)
     for name in EVENT_BBOX.names or ():
         column = found[names[name]] if name in names else DEFAULTS[name]
@@ -94,7 +98,7 @@ def read_labelled_us(path: Path, boxes: np.ndarray) -> np.ndarray:
         return np.unique(boxes["t"])
     try:
         with times.open("rb") as file:
-            found = np.lib.format.read_array(file, allow_pickle=False)
+            found = read_array(file)
     except (OSError, ValueError, EOFError, MemoryError) as error:
         raise InputError(f"{times} must be an npy file of times: {error}.") from error
     if found.ndim != 1 or found.dtype.kind not in "iu" or not np.isin(boxes["t"], found).all():

@@ -23,6 +23,7 @@ import numpy as np
 
 from ..checks import InputError
 from ..files import make_folder, replacing
+from ..npy_files import read_array
 from .labels import checked_boxes
 from .store import DAMAGE, Description, TensorFile
 
@@ -56,7 +57,7 @@ def open_rvt(folder: Path, name: str | None = None) -> tuple[TensorFile, np.ndar
     labels = read_rvt_labels(folder)
     try:
         with (inner / "timestamps_us.npy").open("rb") as file:
-            ends_us = np.load(file).astype(np.int64)
+            ends_us = read_array(file).astype(np.int64)
     except UNREADABLE as error:
         raise InputError(f"{inner / 'timestamps_us.npy'} must be there and whole: {error}. {AGAIN}") from error
     duration_us = _duration_us(chosen[0], ends_us, folder)
@@ -80,8 +81,8 @@ def read_rvt_labels(folder: Path) -> np.ndarray:
     """
     path = folder / "labels_v2" / "labels.npz"
     try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            labels = arrays["labels"]
+        with zipfile.ZipFile(path) as archive, archive.open("labels.npy") as file:
+            labels = read_array(file)
     except UNREADABLE as error:
         raise InputError(f"{path} must be there and whole, with an array 'labels': {error}. {AGAIN}") from error
     return checked_boxes(labels, path)

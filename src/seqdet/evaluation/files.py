@@ -20,6 +20,7 @@ from ..data.labels import (
     read_labels,
 )
 from ..data.rvt import read_rvt_labels
+from ..npy_files import read_header
 
 SUFFIXES = (".npy", ".csv", ".txt")
 COLUMNS: tuple[str, ...] = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
@@ -120,7 +121,8 @@ def read_boxes(path: Path) -> np.ndarray:
     """The detections (N,) ``EVENT_BBOX`` of one file, sorted by time. Raises as ``read_detections`` does."""
     boxes = read_labels(path) if path.suffix == ".npy" else _read_text(path)
     if path.suffix == ".npy":
-        names = np.load(path).dtype.names or ()
+        with path.open("rb") as file:
+            names = read_header(file).dtype.names or ()
         if not {"class_confidence", "confidence"} & set(names):
             raise InputError(f"{path} must have scores as class_confidence, got {', '.join(names)}.")
     if not np.isfinite(boxes["class_confidence"]).all():

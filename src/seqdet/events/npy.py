@@ -10,8 +10,6 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
-import tokenize
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -24,13 +22,13 @@ import numpy as np
 
 from ..checks import InputError
 from ..files import replacing
+from ..npy_files import Header, read_header
 from .array import COLUMNS, Events
 from .rows import Pieces, column_names, sound_events, time_unit_us
 from .sieve import LARGEST, Sieve, check_inside
 
 ROWS = 1 << 17  # of a piece
 MOST_ROW_BYTES = 256
-LONGEST_HEADER = 1 << 16  # bytes
 FORMAT_VERSION = 1
 ZIP_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)  # what reading a damaged member raises
 
@@ -75,19 +73,11 @@ def _read_size(archive: zipfile.ZipFile) -> tuple[int, int] | None:
     return (int(size[0]), int(size[1])) if len(size) == 2 and size.min() > 0 and size.max() <= LARGEST else None
 
 
-def _read_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Shape, whether columns come first, type of the numbers, and the length of the header in bytes."""
-    file = io.BytesIO(file.read(LONGEST_HEADER))
+def _read_header(path: Path, file: IO[bytes]) -> Header:
     try:
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        with warnings.catch_warnings(action="ignore"):  # about files of Python 2
-            shape, is_fortran, dtype = read_header(file)
-    except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, tokenize.TokenError) as error:
-        raise InputError(f"{path} must have a sound npy header: {str(error).splitlines()[0]}.") from error
-    if min(shape, default=0) < 0:
-        raise InputError(f"{path} must have a sound npy header, got the shape {shape}.")
-    return shape, is_fortran, dtype, file.tell()
+        return read_header(file)
+    except ValueError as error:
+        raise InputError(f"{path} must be a sound npy file: {error}.") from error
 
 
 def _streams(path: Path, opener: Callable[[ExitStack], IO[bytes]], only: str | None = None) -> list[_Stream]:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from ...checks import InputError
+from ...config_files import read_yaml
 from ..classes import read_classes
 from ..labels import CLASSES_FILE
 
@@ -63,9 +64,9 @@ def read_names(path: Path) -> list[str]:
     if path.suffix not in (".yaml", ".yml"):
         return [line.strip() for line in text.splitlines() if line.strip()]
     try:
-        names = yaml.safe_load(text)["names"]
+        names = read_yaml(text)["names"]
         return [str(names[n]) for n in range(len(names))]
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise InputError(f"{path} must have names of the classes from 0 on, under 'names'.") from error
 
 
