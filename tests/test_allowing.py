@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from seqdet.allowing import ALLOWED, allow, find_allowed, recall, remember
 from seqdet.cli import main
 from seqdet.config import DatasetConfig, InputConfig, RunConfig, TensorConfig
 from seqdet.config_files import write_config
+from seqdet.data.sources import tensor_folder
 from seqdet.data.store import TensorFile
 from seqdet.events.array import columns
 from seqdet.events.writers import write_evt3
@@ -87,6 +89,9 @@ def foreign(recordings, tmp_path_factory):
     root = tmp_path_factory.mktemp("foreign")
     save_detector(detector(FOREIGN), root / "detector.safetensors")
     write_config(configuration(recordings), root / "recipe.yaml")
+    (root / "allowing.yaml").write_text(f"allow: {FOREIGN}\n")
+    predict = {"detector": "detector.safetensors", "recordings": [str(recordings / "test" / "a.raw")], "allow": FOREIGN}
+    (root / "all.yaml").write_text(json.dumps({"predict": {**predict, "out": str(root / "out")}}))
     config = configuration(recordings, "histogram_quantized")
     for run in ("finished", "begun"):
         seqdet.fit(build_detector(config.model), config.data, config.train, root / run)
@@ -119,6 +124,8 @@ COMMANDS = [
     "evaluate finished",
     "train --resume begun",
     "train --config recipe.yaml --out {out}",
+    "predict --config allowing.yaml detector.safetensors {data}/test/a.raw -o {out}",
+    "--config all.yaml",
     "train --config recipe.yaml --out {out} --allow wave:Error",
 ]
 
@@ -132,7 +139,8 @@ def test_a_file_that_names_a_function_is_refused_and_nothing_is_imported(
         pytest.importorskip("onnxscript")
     with pytest.raises(SystemExit) as stop:
         main(command.format(data=recordings, out=tmp_path / "out").split())
-    assert f"'{FOREIGN}' must be allowed by you" in f"{stop.value.code}{capsys.readouterr().err}"
+    said = f"{stop.value.code}{capsys.readouterr().err}"
+    assert f"'{FOREIGN}' must be allowed by you" in said or "allow" in said.partition("error:")[2]
     assert module not in sys.modules
 
 
@@ -253,14 +261,60 @@ def test_another_configuration_in_the_place_of_a_run_is_another_run(tmp_path):
 
 
 def test_a_memory_that_is_damaged_allows_nothing(tmp_path):
-    path = tmp_path / "state" / "seqdet" / "allowed.json"
-    path.parent.mkdir(parents=True)
-    (tmp_path / "config.yaml").write_text("one")
-    for text in ("", "{}", "[]", '{"format": "seqdet allowed 1", "runs": []}'):
-        path.write_text(text)
-        recall(tmp_path / "config.yaml")
+    config = tmp_path / "config.yaml"
+    config.write_text("one")
+    allow(FOREIGN)
+    remember(config)
+    (memory,) = (tmp_path / "state").rglob("*.json")
+    whole = memory.read_text()
+    os.environ[ALLOWED] = "[]"
+    for text in ("", "{}", "[]", whole[:-9], whole.replace("sha256", "x"), whole.replace('"wave:open"', "1")):
+        memory.write_text(text)
+        recall(config)
         with pytest.raises(InputError, match="must be allowed"):
             find_allowed(FOREIGN)
+    memory.write_text(whole)
+    recall(config)
+    assert callable(find_allowed(FOREIGN))
+
+
+def test_without_a_home_nothing_is_remembered_and_all_else_works(tmp_path, monkeypatch, caplog):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    (tmp_path / "config.yaml").write_text("one")
+    allow(FOREIGN)
+    remember(tmp_path / "config.yaml")
+    recall(tmp_path / "config.yaml")
+    assert "later commands on this run need --allow again" in caplog.text
+
+
+def test_what_is_allowed_now_goes_before_what_a_run_remembers(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "own.py").write_text(OWN)
+    config = tmp_path / "config.yaml"
+    config.write_text("one")
+    allow(f"{tmp_path}/one/own.py:counted")
+    remember(config)
+    os.environ[ALLOWED] = "[]"
+    allow(f"{tmp_path}/other/own.py:counted")
+    recall(config)
+    assert find_allowed("own:counted").__code__.co_filename == f"{tmp_path}/other/own.py"
+
+
+def test_a_function_that_is_written_anew_has_tensors_of_its_own(recordings, tmp_path):
+    config = configuration(recordings, "own:counted").data.dataset
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "own.py").write_text(OWN.replace("% 256", "% 255"))
+    allow(f"{tmp_path}/own.py:counted")
+    before = tensor_folder(config)
+    assert tensor_folder(config) == before
+    allow(f"{tmp_path}/new/own.py:counted")
+    assert tensor_folder(config) != before
 
 
 OPTIONAL = ("coverage", "scipy", "colorama", "tensorboard", "rich", "matplotlib", "IPython", "pandas", "cv2", "psutil")
@@ -278,7 +332,10 @@ def test_no_module_is_taken_from_the_current_folder(start, command, recordings, 
     write_config(replace(config, train=replace(config.train, max_steps=1, processes=2)), tmp_path / "recipe.yaml")
     for name in (*OPTIONAL, *(STANDARD if "-m" not in start else ())):
         (tmp_path / f"{name}.py").write_text(PLANTED)
+    (tmp_path / ".numba_config.yaml").write_text("cache_dir: compiled\n")
     run = [sys.executable, *start, *command.split()]
-    answer = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    path = {"PYTHONPATH": f"{os.pathsep}/nowhere"}  # whose empty part is the current folder
+    answer = subprocess.run(run, cwd=tmp_path, env=os.environ | path, capture_output=True, text=True, check=False)
     assert not sorted(path.name for path in tmp_path.glob("*.ran")), answer.stdout + answer.stderr
     assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert not (tmp_path / "compiled").exists()

@@ -6,12 +6,14 @@ program. So the word of a file counts for nothing until whoever runs seqdet has 
 typing it as an option, or by ``allow`` below. Other processes of the same job know it by an environment variable.
 
 A run remembers what its own user allowed, in a file in that user's home: a copy of the run elsewhere does not.
+What is allowed holds for every later file of the process.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import json
 import logging
 import os
@@ -30,12 +32,12 @@ ALLOWED = "SEQDET_ALLOWED"
 FORMAT = "seqdet allowed 1"
 
 
-def allow(*entries: str | None) -> list[str]:
+def allow(*entries: str) -> list[str]:
     """Let functions be called when a file or a configuration names them, in this process and those that it starts.
 
     Args:
         entries: ``package.module:function``, which is imported as any other module; or ``path/to/file.py:function``,
-            which files know as ``file:function``. None is passed over.
+            which files know as ``file:function``.
 
     Returns:
         The names as files have them.
@@ -43,8 +45,8 @@ def allow(*entries: str | None) -> list[str]:
     Raises:
         InputError: if an entry is neither, or its file is missing.
     """
-    whole = [_whole(entry) for entry in entries if entry is not None]
-    os.environ[ALLOWED] = json.dumps(list(dict.fromkeys([*whole, *_entries()])))
+    whole = [_whole(entry) for entry in entries]
+    _set([*whole, *_entries()])
     return [_name(entry) for entry in whole]
 
 
@@ -56,9 +58,11 @@ def find_allowed(name: str) -> Callable[..., Any]:
     """
     entry = next((entry for entry in _entries() if _name(entry) == name), None)
     if entry is None:
+        module, _, function = name.rpartition(":")
         raise InputError(
             f"{name!r} must be allowed by you, as it is code outside of seqdet and a file must not choose what runs "
-            f"here. If you know what it does: --allow {name!r}, or seqdet.allow({name!r}) in Python."
+            f"here. If you know what it does: --allow {name}, or --allow path/to/{module}.py:{function} if it is in a "
+            "file; in Python seqdet.allow."
         )
     place, _, function = entry.rpartition(":")
     try:
@@ -72,24 +76,40 @@ def find_allowed(name: str) -> Callable[..., Any]:
     return found
 
 
+def source_digest(name: str) -> str:
+    """Of the file in which the function ``name`` is written: what it makes may be another thing when that changes.
+
+    Raises:
+        InputError: as ``find_allowed``.
+    """
+    path = inspect.getsourcefile(find_allowed(name))
+    return hashlib.sha256(Path(path).read_bytes() if path else b"").hexdigest()
+
+
 def remember(config: Path) -> None:
     """Note what is allowed now for the run with the configuration ``config``, for this user on this machine."""
     if not (entries := _entries()):
         return
-    path = _memory()
+    facts = {"format": FORMAT, "config": str(config.resolve()), "sha256": _digest(config), "allowed": entries}
     try:
+        path = _memory(config)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        runs = _remembered() | {str(config.resolve()): {"sha256": _digest(config), "allowed": entries}}
-        write_text(path, json.dumps({"format": FORMAT, "runs": runs}, indent=2) + "\n")
-    except (OSError, InputError) as error:
+        write_text(path, json.dumps(facts, indent=2) + "\n")
+    except (OSError, RuntimeError, InputError) as error:
         log.warning("%s: later commands on this run need --allow again.", error)
 
 
 def recall(config: Path) -> None:
-    """Allow what was allowed when the run with the configuration ``config`` began, if it began here, by this user."""
-    noted = _remembered().get(str(config.resolve()), {})
-    if noted and config.is_file() and noted["sha256"] == _digest(config):
-        allow(*(entry for entry in noted["allowed"] if not _is_gone(entry)))
+    """Allow what was allowed when the run with the configuration ``config`` began, if it began here, by this user.
+
+    What was allowed since goes before it.
+    """
+    try:
+        noted = json.loads(_memory(config).read_text(encoding="utf-8"))
+        if noted["format"] == FORMAT and noted["sha256"] == _digest(config):
+            _set([*_entries(), *map(str, noted["allowed"])])
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError):
+        pass  # nothing is noted, or not by us, and so nothing is allowed
 
 
 def _whole(entry: str) -> str:
@@ -101,7 +121,7 @@ def _whole(entry: str) -> str:
         raise InputError(f"what is allowed must be module:function or file.py:function, got {entry!r}.")
     if not is_file:
         return entry
-    if _is_gone(entry):
+    if not Path(place).is_file():
         raise InputError(f"{place} must be the file of {function}, and there is none.")
     return f"{Path(place).resolve()}:{function}"
 
@@ -112,13 +132,15 @@ def _name(entry: str) -> str:
     return f"{Path(place).stem}:{function}" if place.endswith(".py") else entry
 
 
-def _is_gone(entry: str) -> bool:
-    place = entry.rpartition(":")[0]
-    return place.endswith(".py") and not Path(place).is_file()
-
-
 def _entries() -> list[str]:
-    return json.loads(os.environ.get(ALLOWED, "[]"))
+    try:
+        return [str(entry) for entry in json.loads(os.environ.get(ALLOWED, "[]"))]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{ALLOWED} in the environment must be a JSON list: {error}. Use --allow instead.") from error
+
+
+def _set(entries: list[str]) -> None:
+    os.environ[ALLOWED] = json.dumps(list(dict.fromkeys(entries)))
 
 
 def _from_file(path: Path) -> Any:
@@ -137,18 +159,10 @@ def _from_file(path: Path) -> Any:
     return sys.modules[name]
 
 
-def _memory() -> Path:
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "seqdet" / "allowed.json"
-
-
-def _remembered() -> dict[str, Any]:
-    try:
-        noted = json.loads(_memory().read_text(encoding="utf-8"))
-        if noted["format"] == FORMAT and isinstance(noted["runs"], dict):
-            return noted["runs"]
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # none, or not ours: nothing is allowed
-    return {}
+def _memory(config: Path) -> Path:
+    """The file about one run; where there is no home, RuntimeError."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return state / "seqdet" / "allowed" / f"{hashlib.sha256(str(config.resolve()).encode()).hexdigest()}.json"
 
 
 def _digest(config: Path) -> str:

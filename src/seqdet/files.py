@@ -33,7 +33,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     temporary = path.parent / f".{os.getpid()}.{path.name}"
     try:
         yield temporary
-        _sync(temporary, os.O_RDWR)
+        _sync(temporary, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # it may be a link to a file of others
         temporary.replace(path)
         with suppress(OSError):  # some systems cannot do this with a folder
             _sync(path.parent, os.O_RDONLY)
@@ -139,8 +139,10 @@ def alone_in(folder: Path) -> Iterator[None]:
             raise InputError(
                 f"{folder} must be left to one command at a time; another one is writing there."
             ) from error
-        yield
-        Path(lock.name).unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            Path(lock.name).unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_heard = signal.SIGINT
+_heard: signal.Signals | None = None
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
@@ -27,55 +26,44 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 def exit_status() -> int:
     """Of a process that stopped for the signal that was heard last, as shells and schedulers know it: 130 or 143."""
-    return 128 + _heard
+    return 128 + (_heard or signal.SIGINT)
 
 
-class Wish:
-    """Whether the user or the cluster asked to stop. Outside of the main thread, which alone hears of signals, never.
+def was_asked() -> bool:
+    """Whether this process has heard one of the signals."""
+    return _heard is not None
+
+
+@contextmanager
+def stop_on_signals(after: str) -> Iterator[Callable[[], bool]]:
+    """Lend a function that says whether the user or the cluster asked to stop; a second signal interrupts at once.
+
+    Outside of the main thread, which alone hears of signals, the function says no.
 
     Args:
         after: what work stops after, for the log.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    asked = threading.Event()
 
-    def __init__(self, after: str) -> None:
-        self.after, self._asked = after, False
-        self._before: dict[signal.Signals, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.getsignal(number) for number in SIGNALS}
-        self.listen()
-
-    def __call__(self) -> bool:
-        return self._asked
-
-    def listen(self) -> None:
-        """Take the signals, again where a library has taken them in the meantime."""
-        if self._asked:
-            self.close()
-        else:
-            for number in self._before:
-                signal.signal(number, self._ask)
-
-    def close(self) -> None:
-        """Give the signals back."""
-        for number, handler in self._before.items():
+    def give_back() -> None:
+        for number, handler in before.items():
             signal.signal(number, handler)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.set()
         _hear(number)
         again = "Ctrl-C again" if number == signal.SIGINT else "a second signal"
-        log.info("Stopping after %s; %s stops at once.", self.after, again)
-        self.close()
+        log.info("Stopping after %s; %s stops at once.", after, again)
+        give_back()
 
-
-@contextmanager
-def stop_on_signals(after: str) -> Iterator[Wish]:
-    """Lend a ``Wish``, for work that stops ``after`` what is being done."""
-    wish = Wish(after)
+    before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:
-        yield wish
+        yield asked.is_set
     finally:
-        wish.close()
+        give_back()
 
 
 def _hear(number: int) -> None:

@@ -30,20 +30,21 @@ LONG_S = 600
 SCRIPT = """
 import os, signal, sys
 from seqdet.training.module import TrainingModule
-name, after, signals = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+name, after, signals, whole = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "group"
+send = lambda number: os.killpg(0, number) if whole else os.kill(os.getpid(), number)
 step, count = getattr(TrainingModule, name), 0
 def signalled(self, *args):
     global count
     count += 1
     for _ in range(signals if count == after else 0):
-        os.kill(os.getpid(), signal.SIGTERM)
+        send(signal.SIGTERM)
     return step(self, *args)
 setattr(TrainingModule, name, signalled)
-sys.argv[1:] = sys.argv[4:]
+sys.argv[1:] = sys.argv[5:]
 from seqdet.cli import main
 main()
 """
-"""The command, whose first process signals itself at the start of a step of some kind."""
+"""The command, whose first process signals itself, or its loaders too as schedulers do, in a step of some kind."""
 
 
 @pytest.mark.parametrize(("name", "after", "step"), [("training_step", 3, 3), ("validation_step", 1, 2)])
@@ -72,21 +73,38 @@ def test_a_training_stops_at_the_next_step_and_goes_on_as_if_it_never_had(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("name", "after", "signals", "processes", "sentence"),
+    ("name", "after", "signals", "processes", "workers", "sentence"),
     [
-        ("training_step", 3, 1, 2, "Stopped after step 3. Go on with: seqdet train --resume"),
-        ("validation_step", 1, 1, 2, "Stopped after step 2. Go on with: seqdet train --resume"),
-        ("validation_step", 1, 2, 1, "Stopped at once. Go on from the last checkpoint: seqdet train --resume"),
+        ("training_step", 3, 1, 2, 0, "Stopped after step 3. Go on with: seqdet train --resume"),
+        ("validation_step", 1, 1, 2, 0, "Stopped after step 2. Go on with: seqdet train --resume"),
+        ("configure_optimizers", 1, 1, 2, 0, "Stopped after step 1. Go on with: seqdet train --resume"),
+        ("training_step", 1, 1, 1, 2, "seqdet train --resume"),  # by the end of a loader or of the step
+        ("validation_step", 1, 2, 1, 0, "Stopped at once. Go on from the last checkpoint: seqdet train --resume"),
     ],
 )
 def test_the_command_says_how_to_go_on_and_ends_with_the_status_of_the_signal(
-    tmp_path, name, after, signals, processes, sentence
+    tmp_path, name, after, signals, processes, workers, sentence
 ):
     config = tmp_path / "config.yaml"
-    write_config(RunConfig(DATA, MODEL, replace(TRAIN, processes=processes)), config)
-    options = [name, str(after), str(signals), "train", "--config", str(config), "--out", str(tmp_path / "run")]
+    write_config(RunConfig(replace(DATA, workers=workers), MODEL, replace(TRAIN, processes=processes)), config)
+    options = [
+        name,
+        str(after),
+        str(signals),
+        "group" if workers else "",
+        "train",
+        "--config",
+        str(config),
+        "--out",
+        str(tmp_path / "run"),
+    ]
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *options], capture_output=True, text=True, check=False, timeout=LONG_S
+        [sys.executable, "-c", SCRIPT, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LONG_S,
+        start_new_session=True,
     )
     assert (done.returncode, done.stderr) == (143, "")
     assert sentence in done.stdout

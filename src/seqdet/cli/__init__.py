@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import warnings
+from pathlib import Path
 
 from ..checks import InputError, Stopped
 from ..stopping import exit_status, interrupt
@@ -32,7 +33,7 @@ def main(args: list[str] | None = None) -> None:
     try:
         if owns_process:
             signal.signal(signal.SIGTERM, interrupt)
-            os.environ["PYTHONSAFEPATH"] = "1"  # no process started here takes a module from the current folder
+            _leave_current_folder()
         _run(words)
     except InputError as error:
         sys.exit(f"seqdet: error: {' '.join(str(error).split())}")
@@ -49,6 +50,17 @@ def main(args: list[str] | None = None) -> None:
             raise
         less = LESS.get(words[0], "Close other programs")
         sys.exit(f"seqdet: error: there must be more memory than this machine has free. {less}.")
+
+
+def _leave_current_folder() -> None:
+    """Take no code from the current folder, whose files are data: neither here nor in processes that start here."""
+    os.environ["PYTHONSAFEPATH"] = "1"
+    places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if len(places) > 1 and "" in places:  # which Python takes for the current folder
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, places))
+        sys.path.remove(str(Path.cwd()))
+    # A file .numba_config.yaml may name a folder of compiled functions, which are unpickled; this goes before it.
+    os.environ.setdefault("NUMBA_CACHE_DIR", "")
 
 
 def _run(words: list[str]) -> None:

@@ -6,8 +6,6 @@ import logging
 from pathlib import Path
 from typing import Any, Literal
 
-from ..allowing import allow as allow_functions
-
 log = logging.getLogger("seqdet")
 
 
@@ -26,7 +24,6 @@ def benchmark_model(
     size_hw: tuple[int, int] | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     json: Path | None = None,
-    allow: str | None = None,
 ) -> None:
     """Measure how soon after a window its boxes are there, stage by stage, and how much faster than real time.
 
@@ -46,8 +43,6 @@ def benchmark_model(
         size_hw: height and width of the sensor, for recordings that do not say.
         device: where PyTorch computes; ONNX Runtime stays on the CPU.
         json: write the figures to this file too.
-        allow: a function of your own that makes the frames, module:function or file.py:function; without this, one
-            that a file names is not called.
     """
     from json import dumps
 
@@ -55,7 +50,6 @@ def benchmark_model(
     from ..inference.latency.benchmark import LatencyConfig, benchmark
     from ..inference.latency.report import table
 
-    allow_functions(allow)
     how: Any = {"track": track, "live": live, "any_size": any_size, "size_hw": size_hw, "score": score}
     config = LatencyConfig(windows=windows, warm_up=warm_up, passes=passes, threads=threads, **how)
     names = [each for each in backends.split(",") if each]

@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ..allowing import allow as allow_functions
 from ..checks import InputError
 
 log = logging.getLogger("seqdet")
@@ -21,7 +20,6 @@ def export_model(
     size_hw: tuple[int, int] | None = None,
     score: float = 0.05,
     calibration: Path | None = None,
-    allow: str | None = None,
 ) -> None:
     """Write a detector as an ONNX file, which runs without PyTorch; only if both compute the same.
 
@@ -34,12 +32,9 @@ def export_model(
         size_hw: height and width of the frames; those that the detector was trained on if not given.
         score: least score of a detection.
         calibration: recording to quantise by, in place of training frames.
-        allow: a function of your own that makes the frames, module:function or file.py:function; without this, one
-            that a file names is not called.
     """
     from ..inference.exporting.export import export_run
 
-    allow_functions(allow)
     if out is None or (int8 and fp16):
         raise InputError("--out must name the file, and at most one of --int8 and --fp16 be given.")
     if out.suffix != ".onnx":

@@ -28,6 +28,15 @@ GROUPS = {**PARTS, "scene": EventDigitsConfig, "sensor": Sensor}
 """Options that are dataclasses."""
 REPRESENTATIONS = ("--tensor", "--data.dataset.tensor.representation")
 """Options that name what makes the frames. Whoever types a function of their own here allows it."""
+ALLOW = "--allow"
+ALLOW_HELP = """
+functions of your own:
+  --allow ALLOW         Call this function where a file names it to make the frames:
+                        module:function, or path/to/file.py:function. It is taken from
+                        the command line alone. (type: str)
+"""
+ALLOWING = ("train", "evaluate", "predict", "export", "benchmark")
+"""Commands that may call such functions."""
 COMMANDS: dict[str, Any] = {
     "train": train,
     "evaluate": evaluate_results,
@@ -60,6 +69,9 @@ class Parser(ArgumentParser):
         if self.prog.split()[-1] == "train":
             read_config(Path(path))
         return super().parse_path(path, *args, **kwargs)
+
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
+        return super().format_help(*args, **kwargs) + (ALLOW_HELP if self.prog.split()[-1] in ALLOWING else "")
 
     def instantiate(self, namespace: Namespace, *args: Any, **kwargs: Any) -> Namespace:
         namespace = namespace.clone()
@@ -98,10 +110,10 @@ class Parser(ArgumentParser):
 def spelt(args: Sequence[str]) -> list[str]:
     """The arguments as the parser takes them: ``--dry-run`` as ``--dry_run=true``, ``-o``, many paths as one list.
 
-    Functions that they name are allowed, and named as files name them.
+    Functions that they name are allowed, and named as files name them; ``--allow`` does nothing else and goes.
     """
     short = {"-o": "--out", "--from": "--source"}
-    words = [short.get(word, word) for word in args]
+    words = _allowed([short.get(word, word) for word in args])
     named = COMMANDS.get(words[0] if words else "", {})
     functions = [named] if callable(named) else [each for each in named.values() if callable(each)]
     options = {f"--{name}": kind for each in functions for name, kind in get_type_hints(each).items()}
@@ -135,3 +147,16 @@ def spelt(args: Sequence[str]) -> list[str]:
         rest = (word for n, word in enumerate(words) if n and n not in places)
         words = [words[0], *first, json.dumps([words[n] for n in several]), *rest]
     return words
+
+
+def _allowed(args: list[str]) -> list[str]:
+    """The arguments without ``--allow``, done as it says."""
+    words = iter(args)
+    left = []
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option != ALLOW or args[0] not in ALLOWING:
+            left.append(word)
+        else:
+            allow(value if equals else next(words, ""))
+    return left

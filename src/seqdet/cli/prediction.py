@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 from typing import Any, Literal
 
-from ..allowing import allow as allow_functions
 from ..checks import InputError
 
 log = logging.getLogger("seqdet")
@@ -37,7 +36,6 @@ def predict_recording(
     fps: float | None = None,
     frame_hw: tuple[int, int] | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
-    allow: str | None = None,
 ) -> None:
     """Find objects in recordings, also as they come by a pipe: detections, tracks and videos.
 
@@ -66,8 +64,6 @@ def predict_recording(
         fps: pictures a second, of a folder of images, or of a video in place of its own.
         frame_hw: height and width in which pictures are shown to the detector.
         device: where to compute.
-        allow: a function of your own that makes the frames, module:function or file.py:function; without this, one
-            that a file names is not called.
     """
     from ..events.filters import find_filters
     from ..inference.prediction.inputs import PredictConfig
@@ -77,7 +73,6 @@ def predict_recording(
     from ..inference.streaming.config import StreamConfig
     from ..inference.streaming.view import ViewConfig
 
-    allow_functions(allow)
     if out is None:
         raise InputError("--out must name the folder of the results.")
     if not track and (track_us is not None or track_score is not None or tracker != "association"):

@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 from typing import Any, Literal
 
-from ..allowing import allow as allow_functions
 from ..checks import InputError, Stopped, check_at_least
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from ..runs import RunFolder
@@ -20,7 +19,6 @@ def train(
     train: TrainConfig = TrainConfig(),
     out: Path | None = None,
     resume: Path | None = None,
-    allow: str | None = None,
 ) -> None:
     """Train a detector; weights, configuration and TensorBoard logs go to one folder.
 
@@ -30,10 +28,7 @@ def train(
         train: the optimisation.
         out: new folder of the run; runs/last if not given.
         resume: folder of a run to go on with, as it is configured there; other options are refused.
-        allow: a function of your own that makes the frames, module:function or file.py:function; without this, one
-            that a file names is not called.
     """
-    allow_functions(allow)
     if resume is not None and (out is not None or RunConfig(data, model, train) != RunConfig()):
         raise InputError("--resume must be the only option: a run goes on with the configuration in its folder.")
     folder = RunFolder(resume or out or Path("runs/last"))
@@ -67,7 +62,6 @@ def evaluate_results(
     figures: Path | None = None,
     detections: Path | None = None,
     tracks: bool = False,
-    allow: str | None = None,
 ) -> None:
     """Score a trained run on held-out recordings, with video and report; or files of detections by a protocol.
 
@@ -83,10 +77,7 @@ def evaluate_results(
         detections: new folder for the detections of a run as files.
         tracks: the files are of tracks: score whether they keep their objects, by IDF1, MOTA and HOTA; needs the extra
             track.
-        allow: a function of your own that makes the frames, module:function or file.py:function; without this, one
-            that a file names is not called.
     """
-    allow_functions(allow)
     check_at_least(bootstrap, 0, "--bootstrap")
     if tracks:
         from ..evaluation.track_report import evaluate_tracks

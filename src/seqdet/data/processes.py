@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from ..checks import InputError, Stopped
 from ..progress import Progress
+from ..stopping import SIGNALS
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -73,8 +74,11 @@ def each(
 
 
 def _start(done: Any, stop: Any) -> None:
-    """What a new process remembers. Ctrl-C is for the one that started it, and without that one it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What a new process remembers. Signals, which terminals and schedulers send to all processes, are for the one that
+    started it; without that one it ends.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _shared.update(done=done, stop=stop)
 

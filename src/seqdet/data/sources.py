@@ -9,6 +9,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+from ..allowing import source_digest
 from ..checks import InputError
 from ..config import DatasetConfig, TensorConfig
 from ..config_files import to_dict
@@ -145,6 +146,8 @@ def tensor_folder(config: DatasetConfig) -> Path:
     if any(path.is_dir() or has_frames(path) for part in parts for path in tensor_files(part)[:1]):
         return config.folder
     settings = json.dumps(to_dict(config.tensor), sort_keys=True)
+    if ":" in config.tensor.representation:
+        settings += source_digest(config.tensor.representation)
     suffix = f"-{config.tensor.representation}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
     return config.tensors or _beside(config.folder, suffix.replace(":", "-"))
 

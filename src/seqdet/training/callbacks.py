@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from ..checks import Stopped
 from ..files import write_bytes
 from ..models.weights import save_detector
 from ..runs import RunFolder
-from ..stopping import Wish
 from ..structures import Clip
 
 
@@ -41,7 +41,7 @@ class Checkpoints(Callback):
             validation is due the checkpoint waits for it, so that none is left out when training goes on from there.
         validate_steps: steps between validations.
         keep_steps: steps between weights that stay; 0 for none.
-        wish: to stop, asked after every step; a checkpoint is written before training stops for it.
+        is_stopped: asked after every step; a checkpoint is written before training stops for it.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class Checkpoints(Callback):
         every_steps: int,
         validate_steps: int,
         keep_steps: int,
-        wish: Wish,
+        is_stopped: Callable[[], bool],
     ) -> None:
-        self.run, self.facts, self.wish = run, facts, wish
+        self.run, self.facts, self.is_stopped = run, facts, is_stopped
         self.every_steps, self.validate_steps, self.keep_steps = every_steps, validate_steps, keep_steps
         self.best_score: float | None = None
         self.validated_step, self.frames = -1, 0
@@ -71,7 +71,6 @@ class Checkpoints(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.monotonic()
-        self.wish.listen()  # Lightning's handler of SIGTERM blocks several processes, and drops a validation unsaid
         if trainer.ckpt_path is None:
             trainer.save_checkpoint(self.run.last_checkpoint)
 
@@ -85,9 +84,6 @@ class Checkpoints(Callback):
             self._keep(trainer, pl_module, self.run.checkpoints / f"step={step:06d}.safetensors")
         if step % self.validate_steps:
             self._save(trainer)
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.wish.listen()
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         score = float(trainer.callback_metrics["AP"])
@@ -106,7 +102,7 @@ class Checkpoints(Callback):
     def _save(self, trainer: Trainer) -> None:
         """Write the checkpoint if one is due or training shall stop here, which any process may want."""
         step = trainer.global_step
-        shall_stop = trainer.strategy.reduce_boolean_decision(self.wish(), all=False)
+        shall_stop = trainer.strategy.reduce_boolean_decision(self.is_stopped(), all=False)
         if step % self.every_steps == 0 or step == trainer.max_steps or shall_stop:
             trainer.save_checkpoint(self.run.last_checkpoint)
         if shall_stop:

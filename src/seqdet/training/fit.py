@@ -27,7 +27,7 @@ from ..files import write_bytes, write_text
 from ..models.detector import Detector
 from ..models.zoo import build_detector
 from ..runs import TRAINING_FORMAT, RunFolder, versions
-from ..stopping import stop_on_signals
+from ..stopping import stop_on_signals, was_asked
 from .callbacks import Checkpoints, WholeFiles
 from .curves import Curves, quiet_writer
 from .datamodule import ClipDataModule
@@ -101,6 +101,7 @@ def resume(out: Path | str) -> Path:
     if folder.training.is_file():
         log.info("%s is finished.", folder.root)
         return folder.root
+    remember(folder.config)  # whose free settings may have changed
     with _telling_how_to_go_on(folder):
         return _run(build_detector(config.model, seed=config.train.seed), _clips(config), config, folder)
 
@@ -157,14 +158,14 @@ def _run(
     if begun is not None and precision is None:
         precision = begun["precision"]
     precision = choose_precision(train.precision, device, before=precision)
-    with stop_on_signals("this step, or this validation") as wish:
+    with stop_on_signals("this step, or this validation") as is_stopped:
         checkpoints = Checkpoints(
             folder,
             {"config": to_dict(config), "precision": precision},
             every_steps=train.checkpoint_steps,
             validate_steps=validate_steps,
             keep_steps=train.keep_epochs * steps_per_epoch,
-            wish=wish,
+            is_stopped=is_stopped,
         )
         demo = DemoClips(train.demo_epochs, validate_every=train.validate_epochs, steps_per_epoch=steps_per_epoch)
         shown = TrainingProgress(frames_per_step=frames_per_step, validate_steps=validate_steps)
@@ -189,6 +190,8 @@ def _run(
             use_distributed_sampler=False,
             default_root_dir=folder.root,
         )
+        # Its handler of SIGTERM makes several processes wait for each other, and drops a validation without a word.
+        trainer._signal_connector.register_signal_handlers = lambda: None
         log.info(
             "Training %d steps of %d frames on %s in %s; everything goes to %s.",
             *(train.max_steps, frames_per_step, device, precision, folder.root),
@@ -221,7 +224,7 @@ def _run(
 
 @contextmanager
 def _telling_how_to_go_on(folder: RunFolder) -> Iterator[None]:
-    """Where a run is cut short, by a full disk or by a second Ctrl-C, say what then."""
+    """Where a run is cut short, by a full disk, a second Ctrl-C or the end of a loader process, say what then."""
     command = f"seqdet train --resume {folder.root}"
     try:
         yield
@@ -232,6 +235,13 @@ def _telling_how_to_go_on(folder: RunFolder) -> Iterator[None]:
         path = reason.filename or folder.logs  # whose writer does not say
         written = error if isinstance(error, InputError) else f"{path} cannot be written: {reason.strerror}."
         raise InputError(f"{written} Make room, then go on from the last checkpoint: {command}") from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        if was_asked():  # by a signal to all processes, which loaders do not survive
+            raise Stopped(f"Stopped at once. Go on from the last checkpoint: {command}") from error
+        reason = "was killed, as systems do that run out of memory"
+        raise InputError(f"A loader process {reason}. Go on, with fewer data.workers or not: {command}") from error
     except (KeyboardInterrupt, SystemExit) as stop:
         if not isinstance(stop, KeyboardInterrupt) and not isinstance(stop.__context__, KeyboardInterrupt):
             raise  # it is not the end that Lightning makes of Ctrl-C

@@ -30,7 +30,8 @@ def load_step(path: Path | str, *, score: float = 0.05, device: str = "auto", al
     """
     path = Path(path)
     allow_functions(*allow)
-    recall(RunFolder(path if path.is_dir() else path.parent).config)
+    run = path if path.is_dir() else path.parent
+    recall(RunFolder(run.parent if run.name == RunFolder(run).checkpoints.name else run).config)
     if path.suffix == ".onnx":
         from .onnx_step import OnnxStep
 
