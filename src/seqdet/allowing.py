@@ -87,7 +87,7 @@ def source_digest(name: str) -> str:
 
 
 def remember(config: Path) -> None:
-    """Note what is allowed now for the run with the configuration ``config``, for this user on this machine."""
+    """Note what is allowed now for the run with the configuration ``config``, in the home of this user."""
     if not (entries := _entries()):
         return
     facts = {"format": FORMAT, "config": str(config.resolve()), "sha256": _digest(config), "allowed": entries}

@@ -23,7 +23,7 @@ def load_step(path: Path | str, *, score: float = 0.05, device: str = "auto", al
         score: least score of a detection; an exported model has its own.
         device: cpu, cuda, or auto for a GPU if there is one. Exported models run on the CPU.
         allow: functions of your own that make the frames, ``module:function`` or ``file.py:function``. Those that the
-            file names are called only if they are here, or its run was trained with them on this machine.
+            file names are called only if they are here, or its run was trained with them by this user.
 
     Raises:
         InputError: if there is no detector, or it is damaged.
