@@ -19,6 +19,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -104,12 +105,10 @@ def recall(config: Path) -> None:
 
     What was allowed since goes before it.
     """
-    try:
+    with suppress(OSError, RuntimeError, ValueError, KeyError, TypeError):  # nothing is noted, or not by us
         noted = json.loads(_memory(config).read_text(encoding="utf-8"))
         if noted["format"] == FORMAT and noted["sha256"] == _digest(config):
             _set([*_entries(), *map(str, noted["allowed"])])
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError):
-        pass  # nothing is noted, or not by us, and so nothing is allowed
 
 
 def _whole(entry: str) -> str:

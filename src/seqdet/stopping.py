@@ -15,7 +15,7 @@ from types import FrameType
 
 log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_heard: signal.Signals | None = None
+_heard = signal.SIGINT
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
@@ -26,12 +26,7 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 def exit_status() -> int:
     """Of a process that stopped for the signal that was heard last, as shells and schedulers know it: 130 or 143."""
-    return 128 + (_heard or signal.SIGINT)
-
-
-def was_asked() -> bool:
-    """Whether this process has heard one of the signals."""
-    return _heard is not None
+    return 128 + _heard
 
 
 @contextmanager

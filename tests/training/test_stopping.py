@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 
-from seqdet.checks import Stopped
+from seqdet.checks import InputError, Stopped
 from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TrainConfig
 from seqdet.config_files import write_config
 from seqdet.models.zoo import build_detector
@@ -111,3 +111,18 @@ def test_the_command_says_how_to_go_on_and_ends_with_the_status_of_the_signal(
     assert str(tmp_path) not in " ".join(
         word for each in psutil.process_iter(["cmdline"]) for word in each.info["cmdline"] or []
     )
+
+
+def test_a_loader_that_the_system_kills_is_one_sentence(tmp_path, monkeypatch):
+    step = TrainingModule.training_step
+
+    def killing(self, *args):
+        for child in psutil.Process().children():
+            child.kill()
+        return step(self, *args)
+
+    monkeypatch.setattr(TrainingModule, "training_step", killing)
+    words = "A loader process was killed, as systems do that run out of memory. Go on, .*: seqdet train --resume"
+    with pytest.raises(InputError, match=words):
+        fit(build_detector(MODEL), replace(DATA, workers=1), replace(TRAIN, max_steps=30), tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()

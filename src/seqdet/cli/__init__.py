@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from ..checks import InputError, Stopped
@@ -58,7 +59,8 @@ def _leave_current_folder() -> None:
     places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if len(places) > 1 and "" in places:  # which Python takes for the current folder
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, places))
-        sys.path.remove(str(Path.cwd()))
+        with suppress(ValueError):  # Python may have been told to ignore the variable
+            sys.path.remove(str(Path.cwd()))
     # A file .numba_config.yaml may name a folder of compiled functions, which are unpickled; this goes before it.
     os.environ.setdefault("NUMBA_CACHE_DIR", "")
 

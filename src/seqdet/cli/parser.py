@@ -127,7 +127,7 @@ def spelt(args: Sequence[str]) -> list[str]:
             if options.get(words[n]) is bool and (words[n + 1 :] or [""])[0] not in ("true", "false"):
                 words[n] += "=true"
     for n, (before, word) in enumerate(pairwise(words), 1):
-        option, equals, value = word.partition("=") if "=" in word else (before, "", word)
+        option, equals, value = word.partition("=") if word.startswith("--") else (before, "", word)
         if option in REPRESENTATIONS and ":" in value:
             words[n] = (f"{option}=" if equals else "") + allow(value)[0]
     places = [

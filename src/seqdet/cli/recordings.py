@@ -113,7 +113,7 @@ def precompute_tensors(
     Args:
         paths: recordings, and folders of them.
         out: folder of the tensor files.
-        tensor: histogram, event_cube, ..., or a function of your own: package.module:function.
+        tensor: histogram, event_cube, ..., or a function of your own: file.py:function, package.module:function.
         parameters: its arguments, such as '{bins: 5}'.
         window_us: time that a frame shows, and from one frame to the next.
         downscale: whole factor by which frames are smaller than the sensor.

@@ -7,7 +7,7 @@ import json
 import logging
 import pickle
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,7 @@ from ..files import write_bytes, write_text
 from ..models.detector import Detector
 from ..models.zoo import build_detector
 from ..runs import TRAINING_FORMAT, RunFolder, versions
-from ..stopping import stop_on_signals, was_asked
+from ..stopping import stop_on_signals
 from .callbacks import Checkpoints, WholeFiles
 from .curves import Curves, quiet_writer
 from .datamodule import ClipDataModule
@@ -196,7 +196,7 @@ def _run(
             "Training %d steps of %d frames on %s in %s; everything goes to %s.",
             *(train.max_steps, frames_per_step, device, precision, folder.root),
         )
-        with beside(folder, train.processes, precision), quiet_writer():
+        with beside(folder, train.processes, precision), quiet_writer(), _telling_of_loaders(folder, is_stopped):
             trainer.fit(module, clips, ckpt_path=last if begun else None, weights_only=True)
             if checkpoints.validated_step != trainer.global_step:
                 trainer.validate(module, clips, verbose=False)
@@ -224,7 +224,7 @@ def _run(
 
 @contextmanager
 def _telling_how_to_go_on(folder: RunFolder) -> Iterator[None]:
-    """Where a run is cut short, by a full disk, a second Ctrl-C or the end of a loader process, say what then."""
+    """Where a run is cut short, by a full disk or by a second signal, say what then."""
     command = f"seqdet train --resume {folder.root}"
     try:
         yield
@@ -235,17 +235,25 @@ def _telling_how_to_go_on(folder: RunFolder) -> Iterator[None]:
         path = reason.filename or folder.logs  # whose writer does not say
         written = error if isinstance(error, InputError) else f"{path} cannot be written: {reason.strerror}."
         raise InputError(f"{written} Make room, then go on from the last checkpoint: {command}") from error
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        if was_asked():  # by a signal to all processes, which loaders do not survive
-            raise Stopped(f"Stopped at once. Go on from the last checkpoint: {command}") from error
-        reason = "was killed, as systems do that run out of memory"
-        raise InputError(f"A loader process {reason}. Go on, with fewer data.workers or not: {command}") from error
     except (KeyboardInterrupt, SystemExit) as stop:
         if not isinstance(stop, KeyboardInterrupt) and not isinstance(stop.__context__, KeyboardInterrupt):
             raise  # it is not the end that Lightning makes of Ctrl-C
         raise Stopped(f"Stopped at once. Go on from the last checkpoint: {command}") from stop
+
+
+@contextmanager
+def _telling_of_loaders(folder: RunFolder, is_stopped: Callable[[], bool]) -> Iterator[None]:
+    """Where a loader process ends a run, say why and what then."""
+    command = f"seqdet train --resume {folder.root}"
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        if is_stopped():  # by a signal to all processes, which loaders do not survive
+            raise Stopped(f"Stopped at once. Go on from the last checkpoint: {command}") from error
+        reason = "was killed, as systems do that run out of memory"
+        raise InputError(f"A loader process {reason}. Go on, with fewer data.workers or not: {command}") from error
 
 
 def _read_checkpoint(checkpoint: Path, config: RunConfig, *, names: set[str]) -> dict[str, Any]:
