@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -117,8 +118,8 @@ def test_a_loader_that_the_system_kills_is_one_sentence(tmp_path, monkeypatch):
     step = TrainingModule.training_step
 
     def killing(self, *args):
-        for child in psutil.Process().children():
-            child.kill()
+        for loader in multiprocessing.active_children():
+            loader.kill()
         return step(self, *args)
 
     monkeypatch.setattr(TrainingModule, "training_step", killing)
