@@ -1,3 +1,4 @@
+import json
 import signal
 import subprocess
 import sys
@@ -9,8 +10,11 @@ import yaml
 from seqdet import __version__
 from seqdet.cli import main
 from seqdet.cli.parser import COMMANDS, spelt
-from seqdet.config import RunConfig
+from seqdet.config import ModelConfig, RunConfig
 from seqdet.config_files import read_config, to_yaml
+from seqdet.models.weights import save_detector
+from seqdet.models.zoo import build_detector
+from seqdet.runs import TRAINING_FORMAT
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 
@@ -155,7 +159,9 @@ def test_the_version_is_printed(capsys):
 
 def test_a_finished_run_is_said_to_be_finished_and_nothing_else(tmp_path, caplog):
     (tmp_path / "config.yaml").write_text(to_yaml(RunConfig()))
-    (tmp_path / "training.json").write_text("{}")
+    save_detector(build_detector(ModelConfig(base=1, channels=8)), tmp_path / "detector.safetensors")
+    facts = dict.fromkeys(("precision", "frames", "seconds", "frames_per_second", "parameters"))
+    (tmp_path / "training.json").write_text(json.dumps({"format": TRAINING_FORMAT, **facts}))
     main(["train", "--resume", str(tmp_path)])
     assert caplog.messages == [f"{tmp_path} is finished."]
 
@@ -168,6 +174,23 @@ def test_ctrl_c_ends_in_one_line(tmp_path, monkeypatch, caplog):
     with pytest.raises(SystemExit, match=r"^130$"):
         main(["evaluate", str(tmp_path)])
     assert caplog.messages == ["Stopped."]
+
+
+def test_names_of_files_cannot_steer_the_terminal(tmp_path):
+    """A name may hold escapes that clear the screen, or that write into it what was never said."""
+    folder = tmp_path / "digits\x1b[2J\u202e" / "train"
+    folder.mkdir(parents=True)
+    (folder / "a\x1b]0;title\x07_bbox.npy").touch()
+    for command in (["audit", folder.parent], ["inspect", folder.parent / "none.raw"], ["inspect", "--\x1b[31m"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "seqdet.cli", *map(str, command)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "\\x1b[" in done.stdout + done.stderr
+        assert not {"\x1b", "\x07", "\u202e"} & {*done.stdout, *done.stderr}
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])

@@ -3,12 +3,15 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from seqdet import files
 from seqdet.checks import InputError
-from seqdet.files import replacing, write_bytes, write_text
+from seqdet.files import ABANDONED_S, MACHINE, is_free, replacing, write_bytes, write_text
 
 
 @pytest.fixture
@@ -119,3 +122,52 @@ def test_the_present_folder_is_no_file(path, monkeypatch):
     with pytest.raises(InputError, match=r"^\. cannot be written: "):
         write_text(path.relative_to(path.parent).parent, "new")
     assert only(path)
+
+
+def test_a_link_is_replaced_and_what_it_points_to_stays(path):
+    """A folder of others may have links to any file of the user."""
+    link = path.with_name("metrics.json")
+    link.symlink_to(path)
+    write_bytes(link, b"new")
+    assert (path.read_bytes(), link.read_bytes(), link.is_symlink()) == (b"old", b"new", False)
+
+
+def test_a_link_under_the_temporary_name_is_not_followed(path):
+    (path.parent / f".{MACHINE}-{os.getpid()}.new").symlink_to(path)
+    write_bytes(path.with_name("new"), b"new")
+    assert path.read_bytes() == b"old"
+    assert not path.with_name("new").is_symlink()
+
+
+def test_a_device_and_a_pipe_are_no_place_for_a_file(path):
+    os.mkfifo(path.with_name("pipe"))
+    for place in (Path("/dev/null"), path.with_name("pipe")):
+        with pytest.raises(InputError, match="must be a file, and is a device or a pipe"):
+            write_bytes(place, b"new")
+        assert place.exists()
+        assert not place.is_file()
+
+
+def test_what_killed_processes_were_writing_goes_with_the_next_file(path):
+    folder = path.parent
+    writer = f"import os; print(os.getpid()); open(f'{folder}/.{MACHINE}-{{os.getpid()}}.weights.bin', 'w').close()"
+    subprocess.run([sys.executable, "-c", writer], check=True, stdout=subprocess.PIPE)
+    old = folder / ".00000000-1.of_another_machine"
+    old.touch()
+    os.utime(old, (0, old.stat().st_mtime - ABANDONED_S - 9))
+    kept = [f".{MACHINE}-{os.getppid()}.being_written", ".00000000-1.on_another_machine", ".hidden"]
+    for name in kept:
+        (folder / name).touch()
+    assert len(list(folder.iterdir())) == 3 + len(kept)
+    files._swept.clear()
+    write_bytes(path, b"new")
+    assert {each.name for each in folder.iterdir()} == {path.name, *kept}
+
+
+def test_a_folder_is_free_if_there_is_nothing_but_what_was_never_finished(path):
+    folder = path.parent
+    assert not is_free(folder)
+    assert not is_free(path)
+    assert is_free(folder / "missing")
+    path.rename(folder / f".{MACHINE}-1.config.yaml")
+    assert is_free(folder)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from seqdet import progress as module
+from seqdet.checks import visible
 from seqdet.progress import Progress, duration, progress
 
 WORK = """
@@ -158,3 +159,8 @@ def test_a_terminal_keeps_its_bar_while_the_log_goes_to_a_file(tmp_path):
 
 def test_a_terminal_alone_gets_no_lines():
     assert "numbers, about" not in run_in_terminal(line_s=0)
+
+
+def test_what_cannot_be_printed_is_shown_escaped():
+    assert visible("a\x1b[2J\r\x9b\u202e\udc80") == r"a\x1b[2J\r\x9b\u202e\udc80"
+    assert visible("lines\n\tand µs, 100\u2009%") != visible("lines\n\tand µs, 100 %") == "lines\n\tand µs, 100 %"

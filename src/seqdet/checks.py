@@ -19,6 +19,13 @@ class Stopped(Exception):
     """Long work was asked to stop and did so in a good moment; nothing is lost."""
 
 
+def visible(text: str) -> str:
+    """The text with its control characters escaped, lines and tabs apart: names and words of others go to terminals."""
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode() for each in text
+    )
+
+
 def check_shape(array: Any, pattern: str, name: str, **sizes: int) -> None:
     """Raise unless ``array`` has the axes spelt in ``pattern``.
 

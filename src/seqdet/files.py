@@ -4,34 +4,45 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+import platform
+import re
+import time
+import zlib
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .checks import InputError
 
-try:
-    import fcntl
-except ImportError:
-    fcntl = None
+TEMPORARY = re.compile(r"\.([0-9a-f]{8})-(\d+)\..+")
+"""Name of a file that is being written: by which machine and process, and what it will be called."""
+MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
+ABANDONED_S = 86_400
+"""Nobody writes for so long without a change that is seen from outside."""
+_swept: set[Path] = set()
 
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """Lend a temporary name beside ``path``; what is written there takes its place when the block ends well.
 
-    Otherwise it vanishes, and what stood at ``path`` before stays. The content is on the disk before the name is, and
-    the name before this returns: after a power cut there is the old file or the new one, and what is written next
-    never without this one.
+    Otherwise it vanishes, and what stood at ``path`` before stays; so does the file that a link there points to. The
+    content is on the disk before the name is, and the name before this returns: after a power cut there is the old file
+    or the new one, and what is written next never without this one. What processes left in the folder that were killed
+    while they wrote is deleted.
 
     Raises:
-        InputError: if the folder is missing or cannot be written, the disk is full, or ``path`` is a folder.
+        InputError: if the folder is missing or cannot be written, the disk is full, or ``path`` is a folder or device.
     """
     path = Path(path)
-    path = path.resolve() if path.is_symlink() else path  # a link stays one
-    temporary = path.parent / f".{os.getpid()}.{path.name}"
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} must be a file, and is a device or a pipe.")
+    temporary = path.parent / f".{MACHINE}-{os.getpid()}.{path.name}"
+    sweep(path.parent)
     try:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
         yield temporary
         _sync(temporary, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # it may be a link to a file of others
         temporary.replace(path)
@@ -53,6 +64,45 @@ def _sync(path: Path, mode: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_free(folder: Path, *, besides: Collection[str] = ()) -> bool:
+    """Whether a folder can be taken for new work: there is none, or nothing in it.
+
+    Args:
+        folder: perhaps.
+        besides: names in it that do not count, as those of files that are only begun do not.
+    """
+    if not folder.is_dir():
+        return not folder.exists()
+    return all(TEMPORARY.fullmatch(each.name) or each.name in besides for each in folder.iterdir())
+
+
+def sweep(folder: Path) -> None:
+    """Delete what killed processes were writing in a folder; it is looked at once by a process."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = TEMPORARY.fullmatch(entry.name)
+            if found and entry.is_file(follow_symlinks=False) and _is_abandoned(entry, found[1], int(found[2])):
+                Path(entry).unlink()
+
+
+def _is_abandoned(entry: os.DirEntry[str], machine: str, process: int) -> bool:
+    """Whether the process that was writing a file is gone, as far as can be told."""
+    if time.time() - entry.stat(follow_symlinks=False).st_mtime > ABANDONED_S:
+        return True
+    if machine != MACHINE or os.name != "posix":
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is another user's
+        return False
+    return False
 
 
 class Patient(io.RawIOBase):
@@ -120,29 +170,6 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Replace ``path`` by ``content``. Raises as ``replacing`` does."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(content)
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes that ask for the same out of a folder, where the system can (not on Windows).
-
-    Raises:
-        InputError: if another process is in it.
-    """
-    if fcntl is None:
-        yield
-        return
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                f"{folder} must be left to one command at a time; another one is writing there."
-            ) from error
-        try:
-            yield
-        finally:
-            Path(lock.name).unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:

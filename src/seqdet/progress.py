@@ -12,6 +12,8 @@ from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 
+from .checks import visible
+
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 LINE_S = 60.0
@@ -40,13 +42,13 @@ class Progress:
         layout: str | None = None,
         stays: bool = False,
     ) -> None:
-        self.title, self.unit, self.total, self.done = title, unit, total, done
+        self.title, self.unit, self.total, self.done = visible(title), unit, total, done
         self._first, self._began_s = done, monotonic()
         self._said_s = self._began_s
         screen = _screen()
         self._has_lines = screen is None or (screen is sys.stderr and not sys.stdout.isatty())
         self._bar = tqdm(
-            desc=title,
+            desc=self.title,
             unit=unit,
             total=total,
             initial=done,
@@ -124,6 +126,9 @@ class AboveBars(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         with nullcontext() if _screen() is None else tqdm.external_write_mode(file=self.stream):
             super().emit(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not isinstance(sys.exc_info()[1], OSError):

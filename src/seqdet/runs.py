@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from .checks import InputError
+from .files import is_free
+from .locks import LOCK
 
 TRAINING_FORMAT, METRICS_FORMAT = "seqdet training 1", "seqdet metrics 1"
 """Format and version of the two JSON files, under their key ``format``."""
@@ -24,6 +28,11 @@ class RunFolder:
     def config(self) -> Path:
         """Everything that decides how the run goes; there from the start."""
         return self.root / "config.yaml"
+
+    @property
+    def start(self) -> Path:
+        """The weights that the run was given; there until the first checkpoint is."""
+        return self.root / "start.safetensors"
 
     @property
     def detector(self) -> Path:
@@ -44,6 +53,11 @@ class RunFolder:
     def last_checkpoint(self) -> Path:
         """What training goes on from; there from before the first step."""
         return self.checkpoints / "last.ckpt"
+
+    @property
+    def best_weights(self) -> Path:
+        """The detector with the best validation AP so far; there after the first validation."""
+        return self.checkpoints / "best.safetensors"
 
     @property
     def logs(self) -> Path:
@@ -69,6 +83,12 @@ class RunFolder:
         """Raise unless a run was started here."""
         if not self.config.is_file():
             raise InputError(f"{self.root} must be the folder of a run, and holds no {self.config.name}.")
+        for folder in (self.checkpoints, self.logs):
+            if folder.is_symlink():
+                raise InputError(
+                    f"{folder} must be a folder, and is a link, by which a run of others could write anywhere. Put the "
+                    "folder there, or link the whole run."
+                )
 
     def check_free(self) -> None:
         """Raise unless a new run may be written here."""
@@ -76,8 +96,36 @@ class RunFolder:
             raise InputError(
                 f"{self.root} holds a run already. Continue it with --resume {self.root}, or name another folder."
             )
-        if self.root.exists() and not (self.root.is_dir() and not any(self.root.iterdir())):
+        if not is_free(self.root, besides=(LOCK, self.start.name)):
             raise InputError(f"{self.root} must be a new or an empty folder, and there is something else.")
+
+    def is_finished(self) -> bool:
+        """Whether the training says that it came to its end."""
+        try:
+            training_facts(self.training)
+        except InputError:
+            return False
+        return True
+
+
+def training_facts(path: Path) -> dict[str, Any]:
+    """What ``fit`` wrote about the training.
+
+    Raises:
+        InputError: if the file is damaged or of another version.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} must be the JSON that a finished training writes; it is damaged ({error})."
+        ) from error
+    if isinstance(facts, dict) and facts.get("format", TRAINING_FORMAT) != TRAINING_FORMAT:
+        raise InputError(f"{path} must have the format {TRAINING_FORMAT!r}, got {facts['format']!r}.")
+    needed = {"format", "precision", "frames", "seconds", "frames_per_second", "parameters"}
+    if not isinstance(facts, dict) or not needed <= facts.keys():
+        raise InputError(f"{path} must hold {', '.join(sorted(needed))}; it is damaged or of another kind.")
+    return facts
 
 
 def versions() -> dict[str, str]:

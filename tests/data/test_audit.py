@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 
@@ -301,3 +302,27 @@ def test_what_is_no_dataset_is_refused(tmp_path):
             audit(path)
     with pytest.raises(InputError, match="window_us"):
         Limits(window_us=0)
+
+
+def test_damaged_frames_of_tensors_are_counted_and_named(tensor_folder, tmp_path):
+    folder = shutil.copytree(tensor_folder, tmp_path / "tensors")
+    path = folder / "train" / "digits_00000.h5"
+    with h5py.File(path) as file:
+        place = file["data"].id.get_chunk_info(7).byte_offset
+    content = bytearray(path.read_bytes())
+    content[place + 30] ^= 4
+    path.write_bytes(content)
+    result = audit(folder)
+    (damage,) = (each for each in result.findings if each.kind == "damaged_frames")
+    assert (damage.severity, damage.count, damage.cases[0].text) == ("error", 1, "1 of 30 (7)")
+
+
+def test_tensors_without_checksums_are_a_note(tensor_folder, tmp_path):
+    folder = shutil.copytree(tensor_folder, tmp_path / "tensors")
+    path = folder / "train" / "digits_00000.h5"
+    with h5py.File(path) as file:
+        frames, attributes = file["data"][:], dict(file["data"].attrs)
+    with h5py.File(path, "w") as file:
+        file["data"] = frames
+        file["data"].attrs.update(attributes)
+    assert found(folder) == {"no_checksums"}

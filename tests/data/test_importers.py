@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from seqdet.checks import InputError
+from seqdet.data import importers
 from seqdet.data.classes import read_classes
 from seqdet.data.importers import import_labels
 from seqdet.data.importing.options import ImportOptions
-from seqdet.data.labels import read_labelled_us, read_labels
+from seqdet.data.labels import read_labelled_us, read_labels, write_labels
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 from seqdet.events.npy import write_npz
@@ -248,12 +249,44 @@ def test_a_dataset_grows_and_keeps_its_classes_but_never_overwrites(tmp_path):
     write_csv(tmp_path / "a")
     record(tmp_path / "drive.npz")
     import_labels("csv", tmp_path / "a", tmp_path / "drive.npz", tmp_path / "out", AT_10_HZ)
-    with pytest.raises(InputError, match="must not be there yet"):
+    path = tmp_path / "out" / "train" / "drive_bbox.npy"
+    corrected = result(tmp_path / "out")[0]
+    corrected["x"] += 1
+    write_labels(path, corrected)
+    with pytest.raises(InputError, match=r"drive_bbox\.npy must not be there yet"):
         import_labels("csv", tmp_path / "a", tmp_path / "drive.npz", tmp_path / "out", AT_10_HZ)
+    assert (result(tmp_path / "out")[0] == corrected).all()
+    record(tmp_path / "other" / "drive.npz", events=columns(t=[1], x=[2], y=[3], p=[1]))
+    with pytest.raises(InputError, match=r"drive\.npz must not be there yet"):
+        import_labels("csv", tmp_path / "a", tmp_path / "other" / "drive.npz", tmp_path / "out", AT_10_HZ)
     (tmp_path / "a" / "classes.txt").write_text("person\nbus\n")
     import_labels("csv", tmp_path / "a", tmp_path / "drive.npz", tmp_path / "out", ImportOptions(split="val"))
     assert read_classes(tmp_path / "out") == ("car", "person", "bus")
     assert result(tmp_path / "out", split="val")[0]["class_id"].tolist() == [1, 1, 2]
+
+
+def test_an_import_that_a_full_disk_cut_short_is_done_when_it_is_started_again(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        record(tmp_path / "in" / f"{name}.npz")
+        write_coco(tmp_path / "labels" / name, name)
+        (tmp_path / "labels" / name / "boxes.json").rename(tmp_path / "labels" / f"{name}.json")
+    work = "coco", tmp_path / "labels", tmp_path / "in"
+    import_labels(*work, tmp_path / "whole", AT_10_HZ)
+
+    def full(source, target):
+        if source.name == "b.npz":
+            raise InputError(f"{target} cannot be written: No space left on device.")
+        link(source, target)
+
+    with monkeypatch.context() as patched:
+        link = importers._link
+        patched.setattr(importers, "_link", full)
+        with pytest.raises(InputError, match="No space left"):
+            import_labels(*work, tmp_path / "out", AT_10_HZ)
+    done = import_labels(*work, tmp_path / "out", AT_10_HZ)
+    assert done.recordings == {"train": 2}
+    for path in (tmp_path / "whole").rglob("*.*"):
+        assert (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
 
 
 def test_ratios_deal_out_recordings_the_same_way_for_a_seed(tmp_path):

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 from seqdet.checks import InputError, Stopped
 from seqdet.config import TensorConfig
 from seqdet.data import jobs, processes, segments
+from seqdet.data import precompute as work
 from seqdet.data.labels import EVENT_BBOX, read_labels, write_labels
 from seqdet.data.precompute import Options, estimate, precompute
 from seqdet.data.rvt import open_rvt
@@ -25,7 +28,7 @@ from seqdet.events.files import open_recording
 from seqdet.events.hdf5_writer import write_hdf5
 from seqdet.events.tensors import REPRESENTATIONS, stacked_histogram
 from seqdet.events.writers import write_evt3
-from seqdet.files import alone_in
+from seqdet.locks import alone_in
 from seqdet.progress import Progress
 
 SIZE = (40, 60)
@@ -366,10 +369,36 @@ def test_parts_of_another_length_are_refused(recordings, tmp_path):
         assert "part of another length" in outcome.failed[0]
 
 
-def test_a_folder_is_for_one_command_at_a_time(recordings, tmp_path):
-    with alone_in(tmp_path), pytest.raises(InputError, match="one command at a time"):
-        precompute([recordings / "val"], options(tmp_path))
-    assert precompute([recordings / "val"], options(tmp_path)).made == 1
+def test_a_second_command_waits_and_finds_what_the_first_has_made(recordings, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    outcomes = []
+    with alone_in(tmp_path / "out"):
+        asked = [recordings / "val"], options(tmp_path / "out")
+        threads = [threading.Thread(target=lambda: outcomes.append(precompute(*asked))) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        while len(caplog.messages) < 2:
+            time.sleep(0.01)
+    for thread in threads:
+        thread.join()
+    assert sorted((outcome.made, outcome.found) for outcome in outcomes) == [(0, 1), (1, 0)]
+
+
+def test_complete_tensors_need_no_lock_and_no_right_to_write(recordings, tmp_path, monkeypatch):
+    first = precompute([recordings], options(tmp_path / "out"))
+    monkeypatch.setattr(work, "alone_in", lambda *_, **__: pytest.fail("there is nothing to write"))
+    again = precompute([recordings], options(tmp_path / "out"))
+    assert (again.made, again.found) == (0, first.made)
+
+
+def test_work_begun_with_another_compression_is_not_mixed_in(recordings, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "join_tensors", lambda *_: (_ for _ in ()).throw(InputError("cut short")))
+        assert precompute([recordings / "val"], options(tmp_path / "out", compression="zstd")).failed
+    assert precompute([recordings / "val"], options(tmp_path / "out")).made == 1
+    precompute([recordings / "val"], options(tmp_path / "other"))
+    (one, other) = (next((tmp_path / name).rglob("*.h5")).read_bytes() for name in ("out", "other"))
+    assert one == other
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(recordings, tmp_path):

@@ -1,6 +1,7 @@
 """Tensor files: what goes in comes out, whole or in slices; what cannot be is one sentence."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import h5py
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.data.store import Description, TensorFile
+from seqdet.data.store import Description, TensorFile, has_frames
 from seqdet.data.store_writer import COMPRESSIONS, append_tensors, join_tensors, write_tensors
 
 WINDOW = Description("event_cube", (24, 32), 50_000, start_us=150_000, parameters={"bins": 2}, source="a.raw")
@@ -200,3 +201,122 @@ def test_nothing_is_not_written(tmp_path):
     with pytest.raises(InputError, match="at least one"):
         write_tensors(tmp_path / "a.h5", [], WINDOW)
     assert not list(tmp_path.iterdir())
+
+
+def noticed(path, content, frames):
+    """Whether a file of this content is refused, or else is the one that was written."""
+    path.write_bytes(content)
+    try:
+        with TensorFile(path) as file:
+            there = file.read(0, len(file))
+            return file.description == WINDOW and there.shape == frames.shape and (there == frames).all()
+    except InputError:
+        return True
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_a_flipped_bit_anywhere_is_noticed_or_changes_nothing(tmp_path, compression):
+    """Of frames and of what is said of them; three bytes in four are spared for the time it takes."""
+    path, frames = tmp_path / "a.h5", some_frames(4)
+    write_tensors(path, [frames], WINDOW, compression=compression)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 4):
+        content = bytearray(whole)
+        content[place] ^= 1 << place // 4 % 8
+        assert noticed(path, content, frames), place
+
+
+def test_files_of_others_have_no_checksum_and_are_read(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["data"] = some_frames(2)
+        file["data"].attrs.update({"delta_t": 50_000})
+    with TensorFile(tmp_path / "a.h5") as file:
+        assert not file.is_checked
+        assert (file.read(0, 2) == some_frames(2)).all()
+    write_tensors(tmp_path / "b.h5", [some_frames(2)], WINDOW)
+    with TensorFile(tmp_path / "b.h5") as file:
+        assert file.is_checked
+
+
+def claiming(path, shape, chunks, dtype=np.uint8, **attributes):
+    """A tensor file with a chunk or none of what it tells of."""
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", shape, dtype, chunks=chunks, maxshape=(None, *shape[1:]), compression="gzip")
+        data.attrs.update({"delta_t": 50_000, **attributes})
+        if chunks and np.prod(chunks) < 1 << 20:
+            data[0] = 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks", "attributes", "words"),
+    [
+        ((10**12, 2, 4, 4), (1, 2, 4, 4), {}, "at most 100,000,000 frames"),
+        ((10**7, 2, 4, 4), (1, 2, 4, 4), {}, "must hold the 10,000,000 frames that it tells of, and holds fewer"),
+        ((3, 2, 4, 4), (1, 2, 4, 4), {}, "must hold the 3 frames that it tells of, and holds fewer"),
+        ((1, 2, 10**5, 10**5), (1, 2, 10**4, 10**4), {}, "268,435,456 bytes in one or in a chunk"),
+        ((1, 2, 4, 4), (1, 2, 4, 4), {"delta_t": 0}, "windows and a sensor that can be"),
+        ((1, 2, 4, 4), (1, 2, 4, 4), {"delta_t": 10**18}, "windows and a sensor that can be"),
+        ((1, 2, 4, 4), (1, 2, 4, 4), {"start_us": -(2**62)}, "windows and a sensor that can be"),
+        ((1, 2, 4, 4), (1, 2, 4, 4), {"event_input_height": 10**6}, "windows and a sensor that can be"),
+    ],
+)
+def test_what_a_file_claims_is_checked_before_memory_is_taken(tmp_path, shape, chunks, attributes, words):
+    claiming(tmp_path / "a.h5", shape, chunks, **attributes)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=words):
+        TensorFile(tmp_path / "a.h5")
+    assert tracemalloc.get_traced_memory()[1] < 10e6
+    tracemalloc.stop()
+
+
+def test_frames_that_are_no_numbers_are_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["data"] = np.zeros((1, 2, 4, 4), "S9")
+        file["data"].attrs["delta_t"] = 50_000
+    with pytest.raises(InputError, match="frames of numbers"):
+        TensorFile(tmp_path / "a.h5")
+
+
+def test_strings_that_hang_the_library_are_refused(tmp_path):
+    """Zeros over a block of the strings of attributes, which files of other releases and tools have there."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["data"] = some_frames(1)
+        file["data"].attrs.update({"delta_t": 50_000, "note": "a string of any length"})
+    content = bytearray(path.read_bytes())
+    start = content.index(b"GCOL") + 16
+    content[start : start + 48] = bytes(48)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="strings are damaged"):
+        TensorFile(path)
+    assert not has_frames(path)
+
+
+def test_frames_that_lie_in_other_files_are_refused(tmp_path):
+    """Whoever opens such a file would have any file of the machine read, or a pipe that never ends."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(range(128)))
+    write_tensors(tmp_path / "other.h5", [some_frames(1)], WINDOW)
+    with h5py.File(tmp_path / "external.h5", "w") as file:
+        data = file.create_dataset("data", (1, 2, 8, 8), np.uint8, external=[(secret, 0, 128)])
+        data.attrs["delta_t"] = 50_000
+    with h5py.File(tmp_path / "linked.h5", "w") as file:
+        file["data"] = h5py.ExternalLink("other.h5", "data")
+    with h5py.File(tmp_path / "soft.h5", "w") as file:
+        file["there"], file["data"] = h5py.ExternalLink("other.h5", "/"), h5py.SoftLink("/there/data")
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        layout = h5py.VirtualLayout((1, 4, 12, 16), np.uint8)
+        layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "data", (1, 4, 12, 16))
+        file.create_virtual_dataset("data", layout).attrs["delta_t"] = 50_000
+    for name in ("external", "linked", "soft", "virtual"):
+        with pytest.raises(InputError, match="must hold 'data' itself"):
+            TensorFile(tmp_path / f"{name}.h5")
+
+
+def test_parts_that_are_packed_differently_are_not_joined(tmp_path):
+    write_tensors(tmp_path / "a.h5", [some_frames(2)], WINDOW)
+    later = replace(WINDOW, start_us=WINDOW.start_us + 2 * WINDOW.duration_us)
+    write_tensors(tmp_path / "b.h5", [some_frames(2)], later, compression="zstd")
+    with pytest.raises(InputError, match=r"b\.h5 must be compressed as .*a\.h5 is"):
+        join_tensors(tmp_path / "all.h5", [tmp_path / "a.h5", tmp_path / "b.h5"])
+    assert not (tmp_path / "all.h5").exists()

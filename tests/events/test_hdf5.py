@@ -298,3 +298,18 @@ def test_a_leap_in_time_is_refused_before_its_index_fills_the_disk(tmp_path):
     events = columns(t=[0, 1 << 50], x=[1, 1], y=[1, 1], p=[1, 1])
     with pytest.raises(InputError, match="a leap"):
         write_hdf5(tmp_path / "a.hdf5", [events], size_hw=SIZE_HW)
+
+
+def test_events_that_lie_in_other_files_are_refused(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(800))
+    with h5py.File(tmp_path / "columns.h5", "w") as file:
+        for name, dtype in (("t", np.int64), ("x", np.uint16), ("y", np.uint16), ("p", np.uint8)):
+            file.create_dataset(f"events/{name}", (100,), dtype, external=[(secret, 0, 100 * np.dtype(dtype).itemsize)])
+    with h5py.File(tmp_path / "group.h5", "w") as file:
+        file["events"] = h5py.ExternalLink("columns.h5", "events")
+    with h5py.File(tmp_path / "table.h5", "w") as file:
+        file["CD"] = h5py.ExternalLink("columns.h5", "events")
+    for name in ("columns", "group", "table"):
+        with pytest.raises(InputError, match="itself, and"):
+            open_hdf5(tmp_path / f"{name}.h5")

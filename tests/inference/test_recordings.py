@@ -35,6 +35,7 @@ from seqdet.inference.streaming.config import StreamConfig
 from seqdet.inference.streaming.detector import StreamingDetector
 from seqdet.inference.streaming.view import ViewConfig
 from seqdet.inference.tracking.config import AssociationConfig
+from seqdet.locks import alone_in
 from seqdet.viz.video import write_video
 
 from .fakes import SENSOR_HW, HullStep
@@ -235,7 +236,7 @@ def test_a_failure_leaves_whole_files_too(tmp_path):
 
 def test_an_unwritable_output_is_one_sentence(recording, tmp_path):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(InputError, match="out/detections must be a folder that can be made"):
+    with pytest.raises(InputError, match="out must be a folder that can be made"):
         predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig())
     (tmp_path / "other" / "detections" / "walk_bbox.npy").mkdir(parents=True)
     with pytest.raises(InputError, match=r"walk_bbox\.npy cannot be written: Is a directory"):
@@ -278,6 +279,12 @@ def test_what_a_detector_does_not_take_is_said_in_one_sentence(step, config, nam
         write_video(tmp_path / "in" / "a.mp4", np.zeros((3, 24, 32, 3), np.uint8), fps=10)
     with pytest.raises(InputError, match=words):
         predict_recordings(step, tmp_path / "in" / name, tmp_path / "out", config)
+
+
+def test_a_second_command_that_writes_into_the_folder_is_refused(recording, tmp_path):
+    with alone_in(tmp_path / "out"), pytest.raises(InputError, match="left to one command at a time"):
+        predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig())
+    assert not (tmp_path / "out").exists()
 
 
 def test_detections_of_other_classes_are_not_renamed(tmp_path):

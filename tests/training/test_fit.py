@@ -1,5 +1,6 @@
 import errno
 import json
+import logging
 import os
 import shutil
 import signal
@@ -20,8 +21,11 @@ from seqdet import devices
 from seqdet.checks import InputError, Stopped
 from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TrainConfig
 from seqdet.config_files import read_config, write_config
+from seqdet.files import MACHINE
+from seqdet.locks import alone_in
 from seqdet.models.weights import load_detector
 from seqdet.models.zoo import build_detector
+from seqdet.training import fit as training_fit
 from seqdet.training.fit import fit, resume
 from seqdet.training.module import TrainingModule
 
@@ -105,15 +109,16 @@ def test_a_run_stopped_between_steps_and_resumed_equals_one_never_stopped(whole,
     assert_equal_weights(whole, resume(tmp_path / "run"))
 
 
-def test_a_run_goes_on_in_the_precision_in_which_it_began(whole, tmp_path, monkeypatch):
+def test_a_run_goes_on_in_the_precision_in_which_it_began(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     monkeypatch.setattr(devices, "_is_bfloat16_faster", lambda: False)
+    never_stopped = run(tmp_path / "whole")
     with monkeypatch.context() as patched:
         stop_in_batch(4, patched)
         with pytest.raises(Stopped):
             run(tmp_path / "run")
     monkeypatch.setattr(devices, "_is_bfloat16_faster", lambda: True)
-    assert_equal_weights(whole, resume(tmp_path / "run"))
+    assert_equal_weights(never_stopped, resume(tmp_path / "run"))
 
 
 def test_a_run_asked_to_stop_while_it_gathers_gradients_finishes_the_step_first(tmp_path, monkeypatch):
@@ -146,15 +151,79 @@ def test_a_run_killed_at_any_step_and_resumed_equals_one_never_killed(whole, tmp
     assert_equal_weights(whole, out)
 
 
-def test_a_run_killed_before_its_first_checkpoint_starts_again(whole, tmp_path):
-    out = tmp_path / "run"
-    out.mkdir()
-    write_config(RunConfig(DATA, MODEL, TRAIN), out / "config.yaml")
-    assert_equal_weights(whole, resume(out))
-
-
 class Killed(BaseException):
     """What a signal that cannot be caught looks like from within."""
+
+
+@pytest.mark.parametrize("moment", ["save_detector", "write_config", "remember", "_run"])
+def test_a_run_killed_before_its_first_checkpoint_starts_with_the_weights_it_was_given(tmp_path, monkeypatch, moment):
+    """Where the configuration is not there yet, the folder is one that nothing was begun in."""
+
+    def die(*_, **__):
+        raise Killed
+
+    never_stopped = fit(build_detector(MODEL, seed=7), DATA, TRAIN, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(training_fit, moment, die)
+        with pytest.raises(Killed):
+            fit(build_detector(MODEL, seed=7), DATA, TRAIN, tmp_path / "run")
+    if moment in ("save_detector", "write_config"):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run" / f".{MACHINE}-1.config.yaml").write_text("data: {clip_")  # as a process that cannot clean up
+        (tmp_path / "run" / ".lock").touch()
+        fit(build_detector(MODEL, seed=7), DATA, TRAIN, tmp_path / "run")
+    else:
+        resume(tmp_path / "run")
+    assert_equal_weights(never_stopped, tmp_path / "run")
+    assert not (tmp_path / "run" / "start.safetensors").exists()
+
+
+def test_a_run_without_anything_to_go_on_from_is_not_begun_anew_without_a_word(tmp_path):
+    write_config(RunConfig(DATA, MODEL, TRAIN), tmp_path / "config.yaml")
+    with pytest.raises(InputError, match=r"must have last\.ckpt to go on from, and has none"):
+        resume(tmp_path)
+
+
+def test_a_run_is_trained_by_one_command_at_a_time(whole, tmp_path, monkeypatch):
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run" / "training.json").unlink()
+    with alone_in(tmp_path / "run"), pytest.raises(InputError, match="left to one command at a time"):
+        resume(tmp_path / "run")
+    with alone_in(tmp_path / "new"), pytest.raises(InputError, match="left to one command at a time"):
+        run(tmp_path / "new")
+
+
+@pytest.mark.parametrize("content", [None, b"", bytes(1000)], ids=["missing", "empty", "zeros"])
+def test_a_finished_run_whose_detector_is_damaged_is_mended(whole, tmp_path, caplog, content):
+    """What a power cut may leave."""
+    shutil.copytree(whole, tmp_path / "run")
+    detector = tmp_path / "run" / "detector.safetensors"
+    detector.unlink()
+    if content is not None:
+        detector.write_bytes(content)
+    caplog.set_level(logging.INFO)
+    assert_equal_weights(whole, resume(tmp_path / "run"))
+    assert caplog.messages[-1] == f"{detector} was damaged, and is written again."
+    detector.write_bytes(b"")
+    (tmp_path / "run" / "checkpoints" / "best.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match=r"So is best\.safetensors: copy the run again"):
+        resume(tmp_path / "run")
+
+
+def test_a_run_whose_facts_are_damaged_is_finished_again(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run" / "training.json").write_bytes(bytes(300))
+    assert_equal_weights(whole, resume(tmp_path / "run"))
+    assert json.loads((tmp_path / "run" / "training.json").read_text())["steps"] == 10
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "logs"])
+def test_a_run_of_others_writes_nowhere_else(whole, tmp_path, name):
+    shutil.copytree(whole, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / name)
+    (tmp_path / "run" / name).symlink_to(tmp_path)
+    with pytest.raises(InputError, match=rf"{name} must be a folder, and is a link"):
+        resume(tmp_path / "run")
 
 
 def kill_in_validation(number, monkeypatch):

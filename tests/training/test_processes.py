@@ -181,6 +181,30 @@ def test_a_killed_process_leaves_none_behind_and_a_run_to_go_on_with(tmp_path, k
     assert torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] < 10_000
 
 
+def test_a_process_killed_while_the_two_connect_takes_the_other_with_it(tmp_path):
+    """It would wait there for half an hour."""
+    out, config = tmp_path / "run", tmp_path / "config.yaml"
+    write_config(RunConfig(DATA, MODEL, TRAIN), config)
+    script = f"""
+import os, sys, time
+from seqdet.training import fit, processes
+def connect(*_, **__):
+    print(os.environ["MASTER_PORT"], flush=True)
+    time.sleep({LONG_S})
+fit.Trainer.fit = connect
+sys.argv = ["seqdet", "train", "--config", {str(config)!r}, "--out", {str(out)!r}]
+from seqdet.cli import main
+main()
+"""
+    with psutil.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as first:
+        while not first.stdout.readline().strip().isdigit():
+            assert first.poll() is None
+        (other,) = (each for each in first.children() if "seqdet.training" in each.cmdline())
+        assert other.is_running()
+        first.kill()
+    assert psutil.wait_procs([other], timeout=LONG_S / 10) == ([other], [])
+
+
 def test_what_goes_wrong_in_another_process_is_said_by_the_first(tmp_path, monkeypatch):
     """The second process plays the last two lanes; their memory is no number."""
     monkeypatch.setattr(processes, "PATIENCE_S", LONG_S)

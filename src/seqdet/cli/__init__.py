@@ -14,7 +14,7 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
-from ..checks import InputError, Stopped
+from ..checks import InputError, Stopped, visible
 from ..stopping import exit_status, interrupt
 
 log = logging.getLogger("seqdet")
@@ -37,7 +37,7 @@ def main(args: list[str] | None = None) -> None:
             _leave_current_folder()
         _run(words)
     except InputError as error:
-        sys.exit(f"seqdet: error: {' '.join(str(error).split())}")
+        sys.exit(f"seqdet: error: {visible(' '.join(str(error).split()))}")
     except (Stopped, KeyboardInterrupt) as stop:
         if owns_process:  # what is left to do takes a moment
             signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -32,7 +32,7 @@ def train(
     if resume is not None and (out is not None or RunConfig(data, model, train) != RunConfig()):
         raise InputError("--resume must be the only option: a run goes on with the configuration in its folder.")
     folder = RunFolder(resume or out or Path("runs/last"))
-    was_finished = resume is not None and folder.training.is_file()
+    was_finished = resume is not None and folder.is_finished()
     if resume is None:
         folder.check_free()  # at once, and not when torch is loaded
     try:

@@ -13,7 +13,7 @@ from ..checks import InputError, check_at_least
 from ..events.files import Recording
 from ..progress import progress
 from .audit_entries import SPLITS, Entry, content_digest, contents, labels_of, opened, raw_times, sensor_hw
-from .audit_events import watch_recording, watch_tensors
+from .audit_events import damaged_frames, watch_recording, watch_tensors
 from .audit_findings import Case, Finding, Findings
 from .audit_labels import Limits, check_boxes, check_times
 from .classes import read_classes
@@ -74,8 +74,8 @@ def audit(
 ) -> Audit:
     """Look at every recording and every label of a dataset.
 
-    Recordings are read once from begin to end, of tensor files the labelled frames; memory does not grow with their
-    length. What cannot be read is a finding as well.
+    Recordings and tensor files are read from begin to end, which compares the checksums of tensors; memory does not
+    grow with their length. What cannot be read is a finding as well.
 
     Args:
         folder: with train, val and test, or with recordings; also of tensors, the vendor's and RVT's among them.
@@ -122,10 +122,16 @@ def _look(
         findings.add("unreadable", [Case(entry, entry.name, text=str(error))])
         return
     is_tensor = isinstance(source, TensorFile)
+    if is_tensor and (damaged := damaged_frames(source)):
+        shown = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
+        text = f"{len(damaged):,} of {len(source):,} ({shown})"
+        findings.add("damaged_frames", [Case(entry, entry.name, value=len(damaged), text=text)], count=len(damaged))
+        return
     watched = watch_tensors(source, boxes) if is_tensor else watch_recording(source, boxes, limits.window_us)
     split.seconds += (watched.span_us[1] - watched.span_us[0]) / 1e6 if watched.span_us else 0
     if is_tensor:
         findings.add("tensors_only", [Case(entry, entry.name, text=source.description.representation)])
+        findings.add("no_checksums", [] if source.is_checked else [Case(entry, entry.name)])
     split.labelled += len(labelled_us)
     split.empty += len(np.setdiff1d(labelled_us, boxes["t"]))
     split.boxes.update(Counter(boxes["class_id"].tolist()))

@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
 
+from ..checks import InputError
 from ..events.files import Recording
 from ..events.inspection import HOT_FACTOR
 from .store import TensorFile
@@ -117,6 +118,17 @@ def watch_tensors(tensors: TensorFile, boxes: np.ndarray) -> Watched:
             x1, y1, x2, y2 = edges[n]
             watched.inside[n], watched.before[n] = differs[y1:y2, x1:x2].sum(), seen[y1:y2, x1:x2].sum()
     return watched
+
+
+def damaged_frames(tensors: TensorFile) -> list[int]:
+    """The frames that cannot be read, or whose checksum says that they are not what was written."""
+    frame, damaged = np.empty((1, *tensors.shape[1:]), tensors.dtype), []
+    for n in range(len(tensors)):
+        try:
+            tensors.read(n, n + 1, frame)
+        except InputError:
+            damaged.append(n)
+    return damaged
 
 
 def nearest(sorted_us: np.ndarray, times_us: np.ndarray) -> np.ndarray:

@@ -26,6 +26,9 @@ class Kind(NamedTuple):
 
 KINDS: dict[str, Kind] = {
     "unreadable": Kind("error", "files that cannot be read", "Training stops at them, or leaves them out."),
+    "damaged_frames": Kind(
+        "error", "frames of tensors that are damaged", "Training stops at them. Delete the file and make it again."
+    ),
     "empty_split": Kind("error", "splits without recordings", "Nothing is trained or scored on them."),
     "missing_split": Kind(
         "warning",
@@ -74,6 +77,11 @@ KINDS: dict[str, Kind] = {
         "note",
         "recordings as tensors alone, whose events, and labels left out before, cannot be checked",
         "Labelled frames are looked at, and the labels that are still there. Audit the recordings themselves.",
+    ),
+    "no_checksums": Kind(
+        "note",
+        "tensor files without checksums",
+        "A flipped bit gives other frames without a word. Other tools and releases before 0.2 write none.",
     ),
     "hot": Kind("warning", "hot pixels", "They send so much that they hide what is near them."),
     "damage": Kind("warning", "damaged events, left out", "Was the recording cut or copied badly?"),

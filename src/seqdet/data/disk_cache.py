@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..checks import InputError
-from ..files import fcntl, replacing
+from ..files import replacing
+from ..locks import hold, open_own
 
 log = logging.getLogger(__name__)
 SUFFIX, TOTAL = ".kept", ".total"
@@ -87,11 +88,8 @@ class DiskCache:
     @contextmanager
     def _alone(self) -> Iterator[BinaryIO]:
         """Lend the file that says how large all are, which one process has at a time."""
-        path = self.folder / TOTAL
-        path.touch()
-        with path.open("r+b") as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX)
+        with os.fdopen(open_own(self.folder / TOTAL), "r+b") as file:
+            hold(file.fileno(), waits=True)
             yield file
 
     def _make_room(self, size: int) -> int:

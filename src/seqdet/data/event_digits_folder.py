@@ -15,12 +15,12 @@ from ..config_files import to_dict
 from ..events.array import Events
 from ..events.sensor import USUAL, Sensor
 from ..events.writers import write_evt3
-from ..files import write_text
+from ..files import is_free, write_text
 from ..progress import Progress
 from .classes import write_classes
 from .digits import Split
 from .event_digits import EventDigits
-from .labels import LABEL_SUFFIX, write_labelled_us, write_labels
+from .labels import CLASSES_FILE, LABEL_SUFFIX, write_labelled_us, write_labels
 from .moving_digits import MovingDigits
 from .processes import Report, each
 
@@ -67,14 +67,17 @@ def _begin(folder: Path, settings: dict[str, object]) -> None:
         if path.exists():
             if json.loads(path.read_text(encoding="utf-8")) != settings:
                 raise InputError(f"{folder} holds digits of other settings, see {path}. Name another folder.")
-        elif folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        elif not is_free(folder):
             raise InputError(f"{folder} must be a new or an empty folder, and there is something else.")
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(settings, indent=2) + "\n")
         for name in FOLDERS.values():
             (folder / name).mkdir(parents=True, exist_ok=True)
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{folder} cannot be written or continued: {error}.") from error
-    write_classes(folder, MovingDigits.classes)
-    write_text(path, json.dumps(settings, indent=2) + "\n")
+    if not (folder / CLASSES_FILE).is_file():
+        write_classes(folder, MovingDigits.classes)
 
 
 def _path(folder: Path, split: Split, index: int) -> Path:

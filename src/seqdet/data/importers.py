@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 from collections import Counter
@@ -21,7 +22,16 @@ from .importing.frames import read_voc, read_yolo
 from .importing.options import SPLITS, Imported, ImportOptions
 from .importing.placing import Clock, placed_labels
 from .importing.tables import read_csv, read_mot, read_psee_txt
-from .labels import CLASSES_FILE, LABEL_SUFFIX, LABELLED_SUFFIX, recording_name, write_labelled_us, write_labels
+from .labels import (
+    CLASSES_FILE,
+    LABEL_SUFFIX,
+    LABELLED_SUFFIX,
+    read_labelled_us,
+    read_labels,
+    recording_name,
+    write_labelled_us,
+    write_labels,
+)
 from .layouts import SUFFIXES, Found, find_recordings, recording_files
 
 READERS: dict[str, Callable[[Drafts], None]] = {
@@ -33,13 +43,15 @@ READERS: dict[str, Callable[[Drafts], None]] = {
     "psee-txt": read_psee_txt,
 }
 TEXTS = (".csv", ".txt")
+THERE = "{} must not be there yet, and is another one. Name another folder, or delete it first."
 
 
 def import_labels(source: str, labels: Path, recordings: Path, out: Path, options: ImportOptions) -> Imported:
     """Write recordings, hard-linked where that can be, and their labels as a dataset.
 
     ``out/{train,val,test}/<name>.<ending>``, ``<name>_bbox.npy``, ``<name>_labelled.npy`` and the names of the classes.
-    A dataset that is there grows: its classes keep their numbers. Boxes of no size, or outside the sensor, are left
+    A dataset that is there grows: its classes keep their numbers. What was interrupted goes on: a file that is there
+    already must be just what would be written. Boxes of no size, or outside the sensor, are left
     out; those partly outside stay as they are.
 
     Args:
@@ -62,16 +74,18 @@ def import_labels(source: str, labels: Path, recordings: Path, out: Path, option
     found = _paired(found, drafts, options.leave_out, done.dropped)
     classes = _classes(drafts, out, options)
     targets = [out / split / each.path.name for each, split in zip(found, _splits(found, options), strict=True)]
-    for target in targets:
-        if beside := [path for path in (target, *_beside(target)) if path.exists()]:
-            raise InputError(f"{beside[0]} must not be there yet. Name another folder, or delete it first.")
+    for each, target in zip(found, targets, strict=True):
+        if target.exists() and not _is_same(each.path, target):
+            raise InputError(THERE.format(target))
     clock = Clock(options.frame_us or (1e6 / options.label_rate if options.label_rate else None), options.start_us)
     every = []
     for each in progress(found, "reading", unit="recording"):
         with open_recording(each.path, size_hw=options.size_hw) as recording:
-            every.append(placed_labels(drafts.recordings[each.place.name], recording, clock, done.dropped))
-    for each, target, (boxes, at_us) in zip(found, targets, every, strict=True):
-        kept = classes.boxes(boxes)
+            boxes, at_us = placed_labels(drafts.recordings[each.place.name], recording, clock, done.dropped)
+        every.append((boxes, classes.boxes(boxes), at_us))
+    for target, (_, kept, at_us) in zip(targets, every, strict=True):
+        _check_free(target, kept, at_us)
+    for each, target, (boxes, kept, at_us) in zip(found, targets, every, strict=True):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -79,7 +93,8 @@ def import_labels(source: str, labels: Path, recordings: Path, out: Path, option
         label_path, _ = _beside(target)
         write_labels(label_path, kept)
         write_labelled_us(label_path, at_us)
-        _link(each.path, target)
+        if not target.exists():
+            _link(each.path, target)
         done.recordings[target.parent.name] += 1
         done.labelled += len(at_us)
         done.empty += len(at_us) - len(np.unique(kept["t"]))
@@ -152,6 +167,22 @@ def _beside(recording: Path) -> tuple[Path, Path]:
     """Where the labels of a recording are, and the times at which it is labelled."""
     name = recording_name(recording)
     return recording.with_name(name + LABEL_SUFFIX), recording.with_name(name + LABELLED_SUFFIX)
+
+
+def _is_same(source: Path, target: Path) -> bool:
+    """Whether two recordings are one file, or of the same bytes."""
+    return source.samefile(target) or filecmp.cmp(source, target, shallow=False)
+
+
+def _check_free(recording: Path, boxes: np.ndarray, at_us: np.ndarray) -> None:
+    """Raise ``InputError`` if there are other labels in the place of these."""
+    label_path, labelled_path = _beside(recording)
+    if label_path.exists() and not np.array_equal(
+        read_labels(label_path), boxes[np.argsort(boxes["t"], kind="stable")]
+    ):
+        raise InputError(THERE.format(label_path))
+    if labelled_path.exists() and not np.array_equal(read_labelled_us(label_path, boxes), at_us):
+        raise InputError(THERE.format(labelled_path))
 
 
 def _link(source: Path, target: Path) -> None:

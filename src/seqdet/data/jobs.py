@@ -78,7 +78,7 @@ class Part(NamedTuple):
 
     def segments(self, options: Options) -> list[Segment]:
         """The files that it is made of."""
-        folder = options.out / UNFINISHED / self.place
+        folder = options.out / UNFINISHED / options.packing / self.place  # what is packed differently cannot be joined
         return [
             Segment(folder / f"{n:08}.h5", n, min(SEGMENT_WINDOWS, self.stop - n))
             for n in range(self.first, self.stop, SEGMENT_WINDOWS)

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from ..checks import InputError, check_at_least
-from ..files import alone_in, make_folder, write_bytes
+from ..files import write_bytes
+from ..locks import alone_in
 from ..progress import Progress
 from .estimate import estimate
 from .jobs import UNFINISHED, Job, Options, finish, plan, stretches
@@ -57,37 +58,61 @@ def precompute(paths: Sequence[Path], options: Options, *, workers: int = 1) -> 
         options: what to make of them.
         workers: processes.
 
+    Another command that writes there is waited for.
+
     Raises:
         InputError: if there is nothing to do or the folder cannot be written.
         Stopped: if Ctrl-C was pressed.
     """
     check_at_least(workers, 1, "workers")
     found = find_recordings(paths)
-    make_folder(options.out)
-    with alone_in(options.out):
-        _copy_names(paths, options.out)
-        return _precompute(found, options, workers)
+    work = _look(found, options, workers)
+    if not work.jobs and not _names(paths, options.out):
+        return work.outcome(found)  # also where the folder can only be read
+    with alone_in(options.out, waits=True) as has_waited:
+        if has_waited:  # for what may have been the same
+            work = _look(found, options, workers)
+        for names in _names(paths, options.out):
+            write_bytes(options.out / CLASSES_FILE, names.read_bytes())
+        return _make(found, work, options, workers)
 
 
-def _precompute(found: Sequence[Found], options: Options, workers: int) -> Outcome:
-    outcome = Outcome()
-    jobs: dict[int, Job] = {}
-    failed: dict[int, str] = {}
+@dataclass
+class Work:
+    """What is to be done, and for each recording that cannot be made, why; by the number of the recording."""
+
+    jobs: dict[int, Job] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+
+    def outcome(self, found: Sequence[Found]) -> Outcome:
+        """Before anything was made."""
+        return Outcome(
+            found=len(found) - len(self.jobs) - len(self.failed), failed=[self.failed[n] for n in sorted(self.failed)]
+        )
+
+
+def _look(found: Sequence[Found], options: Options, workers: int) -> Work:
+    """Find out what there is to do."""
+    work = Work()
     with Progress("looking", unit="recording", total=len(found)) as shown:
         for n, job in each(partial(plan, options=options), found, workers=min(workers, len(found)), shown=shown):
             if isinstance(job, InputError):
-                failed[n] = str(job)
+                work.failed[n] = str(job)
             elif job.parts:
-                jobs[n] = job
-    outcome.found = len(found) - len(jobs) - len(failed)
-    work = [(n, stretch) for n in sorted(jobs) for stretch in stretches(jobs[n], options)]
-    left = Counter(n for n, _ in work)
-    windows = sum(stretch.windows for _, stretch in work)
-    with Progress("tensors", unit="window", total=windows, stays=bool(work)) as shown:
+                work.jobs[n] = job
+    return work
+
+
+def _make(found: Sequence[Found], work: Work, options: Options, workers: int) -> Outcome:
+    outcome, jobs, failed = work.outcome(found), work.jobs, work.failed
+    pieces = [(n, stretch) for n in sorted(jobs) for stretch in stretches(jobs[n], options)]
+    left = Counter(n for n, _ in pieces)
+    windows = sum(stretch.windows for _, stretch in pieces)
+    with Progress("tensors", unit="window", total=windows, stays=bool(pieces)) as shown:
         for k, dropped in each(
-            make, [stretch for _, stretch in work], workers=min(workers, max(len(work), 1)), shown=shown
+            make, [stretch for _, stretch in pieces], workers=min(workers, max(len(pieces), 1)), shown=shown
         ):
-            n, stretch = work[k]
+            n, stretch = pieces[k]
             left[n] -= 1
             if isinstance(dropped, InputError):
                 failed[n] = str(dropped)
@@ -109,9 +134,9 @@ def _precompute(found: Sequence[Found], options: Options, workers: int) -> Outco
     return outcome
 
 
-def _copy_names(paths: Sequence[Path], out: Path) -> None:
-    """Take the names of the classes along."""
-    for path in paths:
-        names = path / CLASSES_FILE
-        if names.is_file():
-            write_bytes(out / CLASSES_FILE, names.read_bytes())
+def _names(paths: Sequence[Path], out: Path) -> list[Path]:
+    """The names of classes to take along: those that are not there yet, or are other ones."""
+    target = out / CLASSES_FILE
+    there = target.read_bytes() if target.is_file() else None
+    found = [path / CLASSES_FILE for path in paths if (path / CLASSES_FILE).is_file()]
+    return [path for path in found if path.read_bytes() != there]

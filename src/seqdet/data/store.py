@@ -3,22 +3,26 @@
 An HDF5 file with one dataset ``data`` (N, C, H, W), a chunk for each frame. Its attributes have the names of the
 vendor's tensor files (https://docs.prophesee.ai/stable/data/file_formats/hdf5_tensor.html), which can be read as well,
 and some of ours. Labels lie beside, see ``labels``.
+
+Every byte that says something has a checksum, which HDF5 looks at whenever it reads: that of each chunk is the last of
+its filters, and everything else has one in the layout of HDF5 1.10, which older readers do not know.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 import h5py
-import hdf5plugin
 import numpy as np
 
 from ..checks import InputError, check_shape
-from ..events.hdf5_rows import check_filters
+from ..events.hdf5_files import DAMAGE, check_filters, filters, find, open_hdf5_file
+from ..events.sieve import LARGEST
 
 FORMAT_VERSION = 1
 SHARED = ("max_incr_per_pixel",)
@@ -32,7 +36,9 @@ VENDOR_NAMES = {
     "multi_channel_timesurface": "multi_channel_time_surface",
 }
 """What the vendor's tools call representations, and what they are called here; an ``event_cube`` is one in both."""
-DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError)
+MOST_FRAMES, MOST_FRAME_BYTES = 10**8, 1 << 28
+LATEST_US = 1 << 56
+"""A time beyond this, 2,000 years, is damage."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +63,16 @@ class Description:
     def attributes(self, frame_shape: tuple[int, ...]) -> dict[str, Any]:
         """As attributes of a dataset."""
         return {name: self.parameters[name] for name in SHARED if name in self.parameters} | {
-            "events_to_tensor": np.bytes_(self.representation.encode()),
+            "events_to_tensor": _bytes(self.representation),
             "delta_t": self.duration_us,
             "event_input_height": self.sensor_hw[0],
             "event_input_width": self.sensor_hw[1],
             "shape": np.array(frame_shape),
             "seqdet_version": FORMAT_VERSION,
             "start_us": self.start_us,
-            "parameters": json.dumps(self.parameters, sort_keys=True),
-            "source": self.source,
-            "source_digest": self.source_digest,
+            "parameters": _bytes(json.dumps(self.parameters, sort_keys=True)),
+            "source": _bytes(self.source),
+            "source_digest": _bytes(self.source_digest),
         }
 
 
@@ -74,28 +80,30 @@ class TensorFile:
     """The frames of a file, open for reading; a context manager.
 
     path: of the file. data: the dataset. description: what it shows. shape: (N, C, H, W). dtype: of the frames.
-    ends_us: (N,) int64, the end of the window of every frame.
+    ends_us: (N,) int64, the end of the window of every frame. is_checked: whether the frames have checksums.
 
     Args:
         path: of the file.
         description: what the frames show, for files without attributes.
 
     Raises:
-        InputError: if it is no tensor file, is damaged, or was written by a newer version.
+        InputError: if it is no tensor file, is damaged, claims what it does not hold, or was written by a newer
+            version.
     """
 
     def __init__(self, path: Path | str, *, description: Description | None = None) -> None:
         self.path = Path(path)
-        hdf5plugin.register(force=False)
         try:
-            self._file = h5py.File(self.path, "r", locking="best-effort")
+            self._file = open_hdf5_file(self.path)
         except OSError as error:
             raise InputError(f"{path} must be a whole HDF5 tensor file: {error}.") from error
         try:
             self.data = find_dataset(self._file)
             check_filters(self.data, self.path)
+            _check_holds(self.data, self.path)
             self.description = description or _described(self.data, self.path)
             self.shape, self.dtype = tuple(map(int, self.data.shape)), self.data.dtype
+            self.is_checked = h5py.h5z.FILTER_FLETCHER32 in dict(filters(self.data))
         except DAMAGE as error:
             self.close()
             if isinstance(error, InputError):
@@ -166,19 +174,40 @@ def frames_to_fill(source: Frames, start: int, stop: int, out: np.ndarray | None
 def has_frames(path: Path) -> bool:
     """Whether it is a tensor file, and not a recording of the same ending."""
     try:
-        with h5py.File(path, "r", locking="best-effort") as file:
-            return isinstance(file.get("data"), h5py.Dataset)
-    except OSError:
+        with open_hdf5_file(path) as file:
+            return isinstance(find(file, "data"), h5py.Dataset)
+    except DAMAGE:
         return False
 
 
 def find_dataset(file: h5py.File) -> h5py.Dataset:
     """The frames of an open file. Raises ``InputError`` if there are none."""
-    data = file.get("data")
+    data = find(file, "data")
     if not isinstance(data, h5py.Dataset):
         raise InputError(f"{file.filename} must have a dataset 'data', got {', '.join(list(file)[:9]) or 'nothing'}.")
     check_shape(data, "N C H W", f"data of {file.filename}")
     return data
+
+
+def _check_holds(data: h5py.Dataset, path: Path) -> None:
+    """Raise ``InputError`` if frames are too many, too large or of no numbers, or fewer than the file says."""
+    frames, dtype = len(data), data.dtype
+    piece = data.chunks or data.shape[1:]
+    largest = max(math.prod(data.shape[1:]), math.prod(piece)) * dtype.itemsize
+    if frames > MOST_FRAMES or largest > MOST_FRAME_BYTES:
+        raise InputError(
+            f"{path} must have at most {MOST_FRAMES:,} frames and {MOST_FRAME_BYTES:,} bytes in one or in a chunk, "
+            f"got {frames:,} and {largest:,}."
+        )
+    if dtype.kind not in "buif":
+        raise InputError(f"{path} must have frames of numbers, got {dtype}.")
+    if data.chunks:
+        wanted = math.prod(-(-size // step) for size, step in zip(data.shape, data.chunks, strict=True))
+        is_whole = data.id.get_num_chunks() >= wanted
+    else:
+        is_whole = data.id.get_storage_size() >= data.size * dtype.itemsize
+    if not is_whole:
+        raise InputError(f"{path} must hold the {frames:,} frames that it tells of, and holds fewer. Make it again.")
 
 
 def _described(data: h5py.Dataset, path: Path) -> Description:
@@ -189,7 +218,7 @@ def _described(data: h5py.Dataset, path: Path) -> Description:
     version, name = int(attributes.get("seqdet_version", 0)), _text(attributes.get("events_to_tensor", ""))
     if version > FORMAT_VERSION:
         raise InputError(f"{path} must have format version {FORMAT_VERSION} at most, got {version}. Update seqdet.")
-    return Description(
+    described = Description(
         representation=name if version else VENDOR_NAMES.get(name, name),
         sensor_hw=(
             int(attributes.get("event_input_height", data.shape[2])),
@@ -203,6 +232,19 @@ def _described(data: h5py.Dataset, path: Path) -> Description:
         source=_text(attributes.get("source", "")),
         source_digest=_text(attributes.get("source_digest", "")),
     )
+    start_us, duration_us, sensor_hw = described.start_us, described.duration_us, described.sensor_hw
+    is_time = 1 <= duration_us <= LATEST_US // max(len(data), 1) and abs(start_us) <= LATEST_US
+    if not (is_time and 1 <= min(sensor_hw) <= max(sensor_hw) <= LARGEST):
+        raise InputError(
+            f"{path} must tell of windows and a sensor that can be, got {len(data):,} windows of {duration_us} us from "
+            f"{start_us} us on, and {sensor_hw[0]} by {sensor_hw[1]} pixels."
+        )
+    return described
+
+
+def _bytes(text: str) -> np.bytes_:
+    """For an attribute: HDF5 keeps other strings where they have no checksum."""
+    return np.bytes_(text.encode())
 
 
 def _text(value: bytes | str) -> str:

@@ -24,6 +24,8 @@ COMPRESSIONS: dict[str, dict[str, Any]] = {
     "none": {},
 }
 """``lz4`` is the fastest to read, ``zstd`` takes half of the disk, and ``blosc`` is what RVT writes."""
+LAYOUT = ("v110", "v110")
+"""Oldest and newest release of HDF5 whose structures are written: the oldest with checksums in all of them."""
 
 
 def write_tensors(
@@ -46,7 +48,7 @@ def write_tensors(
     if first is None:
         raise InputError(f"frames must be at least one, got none for {path}.")
     check_shape(first, "N C H W", "frames")
-    with replacing(path) as temporary, patient(temporary) as target, h5py.File(target, "w") as file:
+    with replacing(path) as temporary, patient(temporary) as target, h5py.File(target, "w", libver=LAYOUT) as file:
         data = _dataset(file, first, COMPRESSIONS[compression], description)
         for batch in chain([first], pieces):
             _add(data, batch)
@@ -61,7 +63,7 @@ def append_tensors(path: Path, batches: Iterable[np.ndarray]) -> None:
     TensorFile(path).close()
     with replacing(path) as temporary:
         copyfile(path, temporary)
-        with patient(temporary, "r+b") as target, h5py.File(target, "r+") as file:
+        with patient(temporary, "r+b") as target, h5py.File(target, "r+", libver=LAYOUT) as file:
             data = find_dataset(file)
             for batch in batches:
                 _add(data, batch)
@@ -78,7 +80,7 @@ def join_tensors(path: Path, parts: Sequence[Path]) -> None:
         TensorFile(parts[0]) as first,
         replacing(path) as temporary,
         patient(temporary) as target,
-        h5py.File(target, "w") as file,
+        h5py.File(target, "w", libver=LAYOUT) as file,
     ):
         window, frame = first.description, first.shape[1:]
         space = h5py.h5s.create_simple((0, *frame), (h5py.h5s.UNLIMITED, *frame))
@@ -92,10 +94,18 @@ def join_tensors(path: Path, parts: Sequence[Path]) -> None:
                 expected = replace(window, start_us=window.start_us + done * window.duration_us)
                 if (source.description, source.shape[1:], source.dtype) != (expected, frame, first.dtype):
                     raise InputError(f"{part} must follow the frames before it, {expected}, got {source.description}.")
+                if packing(source.data) != packing(first.data):
+                    raise InputError(f"{part} must be compressed as {parts[0]} is, and is not.")
                 data.resize(done + len(source), axis=0)
                 for n in range(len(source)):
                     mask, content = source.data.id.read_direct_chunk((n, 0, 0, 0))
                     data.id.write_direct_chunk((done + n, 0, 0, 0), content, mask)
+
+
+def packing(data: h5py.Dataset) -> list[tuple[int, tuple[int, ...]]]:
+    """How the frames are compressed and checked: number and settings of each filter."""
+    plan = data.id.get_create_plist()
+    return [(number, values) for number, _, values, _ in map(plan.get_filter, range(plan.get_nfilters()))]
 
 
 def _dataset(file: h5py.File, frames: np.ndarray, filters: dict[str, Any], description: Description) -> h5py.Dataset:
@@ -103,7 +113,14 @@ def _dataset(file: h5py.File, frames: np.ndarray, filters: dict[str, Any], descr
     frame = frames.shape[1:]
     shuffles = frames.itemsize > 1 and filters is not COMPRESSIONS["blosc"]  # which shuffles itself
     data = file.create_dataset(
-        "data", (0, *frame), frames.dtype, maxshape=(None, *frame), chunks=(1, *frame), shuffle=shuffles, **filters
+        "data",
+        (0, *frame),
+        frames.dtype,
+        maxshape=(None, *frame),
+        chunks=(1, *frame),
+        shuffle=shuffles,
+        fletcher32=True,
+        **filters,
     )
     data.attrs.update(description.attributes(frame))
     return data

@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import hdf5plugin
 import numpy as np
 
 from ..checks import InputError
 from .array import Events, Triggers, columns
 from .gathering import gathered
-from .hdf5_heaps import check_heaps
-from .hdf5_rows import DAMAGE, Rows
+from .hdf5_files import DAMAGE, find, open_hdf5_file
+from .hdf5_rows import Rows
 from .sieve import JITTER_US, LARGEST, NEVER, Sieve
 from .spans import end_span_us
 
@@ -45,10 +44,8 @@ def open_hdf5(path: Path, *, strict: bool = False) -> Hdf5Source:
     Raises:
         InputError: if ``path`` is no HDF5 file, is cut short, or holds no events in a layout that we know.
     """
-    hdf5plugin.register(force=False)
     try:
-        check_heaps(path)
-        file = h5py.File(path, "r", locking="best-effort")
+        file = open_hdf5_file(path)
     except OSError as error:
         raise InputError(f"{path} must be a whole HDF5 file; it is cut short or damaged. Copy it again.") from error
     try:
@@ -67,7 +64,8 @@ class Hdf5Source:
 
     def __init__(self, file: h5py.File, path: Path, *, strict: bool) -> None:
         self._file, self._path, self._strict = file, path, strict
-        is_vendor, group = "CD/events" in file, file.get("events")
+        is_vendor = find(file, "CD/events") is not None
+        group = None if is_vendor else find(file, "events")
         if is_vendor:
             self._rows = Rows(path, file, "t x y p", table="CD/events")
         elif isinstance(group, h5py.Group):
@@ -112,7 +110,7 @@ class Hdf5Source:
         """
         parts = {"t": [np.zeros(0, np.int64)], "id": [np.zeros(0, np.uint8)], "p": [np.zeros(0, np.uint8)]}
         try:
-            if "EXT_TRIGGER/events" in self._file:
+            if find(self._file, "EXT_TRIGGER/events") is not None:
                 rows = Rows(self._path, self._file, "t id p", table="EXT_TRIGGER/events")
                 for start, stop in rows.pieces():
                     for name, column in rows.read(start, stop).items():
@@ -153,7 +151,7 @@ class Hdf5Source:
 
 
 def _number(file: h5py.File, name: str) -> int | None:
-    dataset = file.get(name)
+    dataset = find(file, name)
     if isinstance(dataset, h5py.Dataset) and dataset.size == 1 and dataset.dtype.kind in "iu":
         return int(np.asarray(dataset[()]).reshape(()))
     return None

@@ -11,11 +11,11 @@ import numpy as np
 
 from ..checks import InputError
 from . import ecf
+from .hdf5_files import check_filters, filters, find
 
 ROWS = 1 << 17  # of a piece, unless the chunks of the file are longer
 MOST_ROWS = 1 << 24  # of a chunk of the file: it is read as a whole
 ECF_TABLE = "CD/events"  # the only one that the codec is for
-DAMAGE = (OSError, RuntimeError, ValueError, TypeError, KeyError)  # what h5py raises on a damaged file
 
 
 class Rows:
@@ -36,7 +36,7 @@ class Rows:
 
     def __init__(self, path: Path, group: h5py.Group, names: str, *, table: str | None = None) -> None:
         self._names = names.split()
-        found = [group.get(name) for name in ([table] if table else self._names)]
+        found = [find(group, name) for name in ([table] if table else self._names)]
         self._parts = [part for part in found if isinstance(part, h5py.Dataset) and part.ndim == 1]
         if table:
             fields = [(self._parts[0].dtype.fields or {}).get(name) for name in self._names] if self._parts else []
@@ -69,7 +69,7 @@ class Rows:
         """The columns from row ``start`` up to ``stop``; of ECF, both within one chunk.
 
         Raises:
-            DAMAGE: one of these, if they cannot be read.
+            DAMAGE: of ``hdf5_files``, one of these, if they cannot be read.
         """
         if self.is_ecf:
             return self._read_ecf(start, stop)
@@ -90,24 +90,11 @@ class Rows:
         return {name: getattr(events, name)[start - first : stop - first] for name in self._names}
 
 
-def check_filters(dataset: h5py.Dataset, path: Path) -> None:
-    """Raise ``InputError`` if the HDF5 library lacks what a dataset is compressed with."""
-    properties = dataset.id.get_create_plist()
-    for number, _, _, name in map(properties.get_filter, range(properties.get_nfilters())):
-        if not h5py.h5z.filter_avail(number):
-            named = f"{number} ({name.decode(errors='replace')})" if name else f"{number}"
-            raise InputError(
-                f"{path} is compressed with the HDF5 filter {named}, which cannot be loaded. Install it, most by "
-                "pip install -U hdf5plugin, or write the file again with gzip or without a filter."
-            )
-
-
 def _is_ecf(dataset: h5py.Dataset, path: Path) -> bool:
-    properties = dataset.id.get_create_plist()
-    filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
-    if ecf.FILTER in filters and len(filters) > 1:
-        raise InputError(f"{path} must be compressed by ECF alone, got the HDF5 filters {filters}.")
-    return ecf.FILTER in filters
+    found = [number for number, _ in filters(dataset)]
+    if ecf.FILTER in found and len(found) > 1:
+        raise InputError(f"{path} must be compressed by ECF alone, got the HDF5 filters {found}.")
+    return ecf.FILTER in found
 
 
 def _stored(dataset: h5py.Dataset, length: int, file_bytes: int) -> np.ndarray:
@@ -120,8 +107,6 @@ def _stored(dataset: h5py.Dataset, length: int, file_bytes: int) -> np.ndarray:
         offset = dataset.id.get_offset()
         rows = 0 if offset is None else max(file_bytes - offset, 0) // dataset.dtype.itemsize
         return np.array([[0, min(rows, length)]])
-    if layout != h5py.h5d.CHUNKED:  # parts of other files
-        return np.zeros((0, 2), np.int64)
     step, found = (dataset.chunks or (1,))[0], []
     dataset.id.chunk_iter(found.append)
     if not properties.get_nfilters():  # the HDF5 library reads beyond a chunk of another size

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ..checks import InputError, Stopped
 from .fit import join
-from .processes import ERROR
+from .processes import ERROR, end_with_first
 
+end_with_first()
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # all stop when the first one does
 try:
     join(Path(sys.argv[1]), sys.argv[2])

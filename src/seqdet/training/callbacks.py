@@ -61,10 +61,6 @@ class Checkpoints(Callback):
         self.seconds_before, self.started = 0.0, time.monotonic()
 
     @property
-    def best(self) -> Path:
-        return self.run.checkpoints / "best.safetensors"
-
-    @property
     def seconds(self) -> float:
         """Time trained so far, earlier sessions included."""
         return self.seconds_before + time.monotonic() - self.started
@@ -73,6 +69,8 @@ class Checkpoints(Callback):
         self.started = time.monotonic()
         if trainer.ckpt_path is None:
             trainer.save_checkpoint(self.run.last_checkpoint)
+        if trainer.is_global_zero:
+            self.run.start.unlink(missing_ok=True)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Clip, batch_idx: int) -> None:
         playing = trainer.strategy.reduce((~batch.is_blank).sum(), reduce_op="sum")
@@ -90,7 +88,7 @@ class Checkpoints(Callback):
         self.validated_step = trainer.global_step
         if self.best_score is None or score >= self.best_score:
             self.best_score = score
-            self._keep(trainer, pl_module, self.best)
+            self._keep(trainer, pl_module, self.run.best_weights)
         if trainer.state.fn == "fit":
             self._save(trainer)
 

@@ -24,7 +24,9 @@ from ..config_files import read_config, to_dict, write_config
 from ..data.sources import prepare
 from ..devices import choose_device, choose_precision
 from ..files import write_bytes, write_text
+from ..locks import alone_in
 from ..models.detector import Detector
+from ..models.weights import load_detector, save_detector
 from ..models.zoo import build_detector
 from ..runs import TRAINING_FORMAT, RunFolder, versions
 from ..stopping import stop_on_signals
@@ -74,23 +76,22 @@ def fit(detector: Detector, data: DataConfig, train: TrainConfig, out: Path | st
     folder.check_free()
     config = RunConfig(data, detector.config, train)
     clips = _clips(config)
-    try:
-        folder.root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder.root} cannot be made: {error.strerror}.") from error
-    write_config(config, folder.config)
-    remember(folder.config)
-    with _telling_how_to_go_on(folder):
-        return _run(detector, clips, config, folder)
+    with alone_in(folder.root):
+        folder.check_free()  # another command may have begun here
+        save_detector(detector, folder.start)
+        write_config(config, folder.config)
+        remember(folder.config)
+        with _telling_how_to_go_on(folder):
+            return _run(detector, clips, config, folder)
 
 
 def resume(out: Path | str) -> Path:
     """Go on with the run in ``out`` from its last checkpoint, bit for bit, and return the folder.
 
-    A finished run is left as it is.
+    A finished run is left as it is, unless its detector is damaged and can be mended.
 
     Raises:
-        InputError: if the folder holds no run, or its checkpoint is damaged.
+        InputError: if the folder holds no run, another command trains it, or its checkpoint is damaged.
         Stopped: as ``fit``.
     """
     check_first()
@@ -98,12 +99,41 @@ def resume(out: Path | str) -> Path:
     folder.check_holds_run()
     config = read_config(folder.config)
     recall(folder.config)
-    if folder.training.is_file():
+    if folder.is_finished() and not _damage(folder.detector):
         log.info("%s is finished.", folder.root)
         return folder.root
-    remember(folder.config)  # whose free settings may have changed
-    with _telling_how_to_go_on(folder):
-        return _run(build_detector(config.model, seed=config.train.seed), _clips(config), config, folder)
+    with alone_in(folder.root):
+        if folder.is_finished():
+            return _mended(folder)
+        remember(folder.config)  # whose free settings may have changed
+        if folder.last_checkpoint.is_file():
+            detector = build_detector(config.model, seed=config.train.seed)
+        elif folder.start.is_file():
+            detector = load_detector(folder.start)
+        else:
+            raise InputError(f"{folder.root} must have {folder.last_checkpoint.name} to go on from, and has none.")
+        with _telling_how_to_go_on(folder):
+            return _run(detector, _clips(config), config, folder)
+
+
+def _damage(detector: Path) -> str:
+    """What is wrong with a file of weights; nothing if it is whole."""
+    try:
+        load_detector(detector)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _mended(folder: RunFolder) -> Path:
+    """A finished run whose detector is damaged, with the best weights in its place: they are the same."""
+    if damage := _damage(folder.detector):
+        best = folder.best_weights
+        if _damage(best):
+            raise InputError(f"{damage} So is {best.name}: copy the run again, or train it again.")
+        write_bytes(folder.detector, best.read_bytes())
+        log.info("%s was damaged, and is written again.", folder.detector)
+    return folder.root
 
 
 def join(out: Path, precision: str) -> None:
@@ -287,5 +317,5 @@ def _changed(before: Any, after: Any, name: str = "") -> list[tuple[str, Any, An
 
 
 def _finish(folder: RunFolder, checkpoints: Checkpoints, facts: dict[str, Any]) -> None:
-    write_bytes(folder.detector, checkpoints.best.read_bytes())
+    write_bytes(folder.detector, folder.best_weights.read_bytes())
     write_text(folder.training, json.dumps(facts, indent=2))

@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -96,6 +97,19 @@ def beside(folder: RunFolder, processes: int, precision: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def end_with_first() -> None:
+    """End this process, which is not the first one, as soon as that is gone, however that was, and whatever this does.
+
+    While processes connect, and while they wait for each other, they would not notice for half an hour.
+    """
+
+    def watch() -> None:
+        os.read(0, 1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def gathered(state: State | None) -> State | None:
     """The state of the lanes of all processes, in their order; every process gets it."""
     if state is None or not distributed.is_initialized():
@@ -131,12 +145,15 @@ def merged(evaluator: CocoEvaluator) -> CocoEvaluator:
 
 def _start(folder: RunFolder, number: int, precision: str) -> subprocess.Popen[str]:
     folder.logs.mkdir(exist_ok=True)
-    with (folder.logs / f"process-{number}.log").open("w", encoding="utf-8") as log:
+    path = folder.logs / f"process-{number}.log"
+    path.unlink(missing_ok=True)  # a run of others may have a link there
+    with path.open("w", encoding="utf-8") as log:
         command = [sys.executable, "-P", "-m", "seqdet.training", str(folder.root), precision]
         environment = os.environ | {RANK: str(number)}
         return subprocess.Popen(
             command,
             env=environment,
+            stdin=subprocess.PIPE,  # which says nothing, and ends when this process does: see ``end_with_first``
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

@@ -18,13 +18,12 @@ from ...evaluation.report import judge
 from ...evaluation.rows import labels_of
 from ...files import make_folder, write_text
 from ...models.weights import load_detector
-from ...runs import METRICS_FORMAT, RunFolder, versions
+from ...runs import METRICS_FORMAT, RunFolder, training_facts, versions
 from ...viz.html import write_report
 from ...viz.tensor_images import painter
 from ...viz.tiles import play
 from ...viz.video import write_video
 from .answers import write_detections
-from .facts import training_facts
 from .held_out import HeldOut
 from .page import page
 from .scoring import Scored, bins, score

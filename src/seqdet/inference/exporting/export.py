@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
@@ -151,6 +152,8 @@ def _program(detector: Detector, size_hw: tuple[int, int], score: float, path: P
     """Write the program; a function that runs what was written, as ``check_parity`` takes it."""
     with warnings.catch_warnings():  # torchvision 0.30 calls what torch 2.15 has renamed
         warnings.filterwarnings("ignore", "`create_unbacked_symint` is deprecated", FutureWarning)
-        torch.export.save(traced(detector, size_hw, score, survivors), path)
+        content = io.BytesIO()  # on a full disk, torch's own writer ends the process
+        torch.export.save(traced(detector, size_hw, score, survivors), content)
+    path.write_bytes(content.getbuffer())
     module = torch.export.load(path).module()
     return lambda frames, memory: [each.numpy() for each in module(*map(torch.from_numpy, (frames, *memory)))]

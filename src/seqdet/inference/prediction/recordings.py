@@ -19,6 +19,7 @@ from ...data.classes import read_classes, write_classes
 from ...data.labels import CLASSES_FILE
 from ...data.tracks import TRACKED_BOX, best_of_place
 from ...files import make_folder
+from ...locks import alone_in
 from ...progress import Progress
 from ...stopping import stop_on_signals
 from ...viz.panes import Panes
@@ -59,7 +60,7 @@ def predict_recordings(step: Step, paths: Path | Sequence[Path], out: Path, conf
     for kind in KINDS[: 1 + config.track]:
         _check_classes(out / kind, step.classes)
     failed = []
-    with stop_on_signals("what came until now" if STDIN in paths else "this window") as is_stopped:
+    with alone_in(out), stop_on_signals("what came until now" if STDIN in paths else "this window") as is_stopped:
         for n, (each, place) in enumerate(found, 1):
             title = f"{n} of {len(found)}, {place.name}" if len(found) > 1 else place.name
             try:

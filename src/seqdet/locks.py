@@ -1,0 +1,100 @@
+"""Keep processes out of each other's way in a folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .checks import InputError
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
+
+log = logging.getLogger(__name__)
+LOCK = ".lock"
+LOOK_S = 0.2
+"""Between two looks at whether a folder is free."""
+
+
+@contextmanager
+def alone_in(folder: Path, *, waits: bool = False) -> Iterator[bool]:
+    """Keep other processes that ask for the same out of a folder, where the system can (not on Windows).
+
+    Args:
+        folder: made if it does not exist; gone again if nothing was written there.
+        waits: for the other process, instead of refusing to work beside it.
+
+    Yields:
+        whether there was another process.
+
+    Raises:
+        InputError: if another process is in the folder and this one does not wait, or the folder cannot be written.
+    """
+    is_new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} must be a folder that can be made: {error.strerror}.") from error
+    if fcntl is None:
+        yield False
+        return
+    path, has_waited = folder / LOCK, False
+    while (lock := _taken(path)) is None:
+        if not waits:
+            raise InputError(f"{folder} must be left to one command at a time; another one is writing there.")
+        if not has_waited:
+            log.info("Waiting for another command that is writing in %s.", folder)
+        has_waited = True
+        time.sleep(LOOK_S)
+    try:
+        yield has_waited
+    finally:
+        with suppress(OSError):  # the folder may be gone, or closed for writing
+            path.unlink()
+        os.close(lock)
+        if is_new:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+
+
+def open_own(path: Path) -> int:
+    """A descriptor of a file that seqdet alone writes, made if it is not there, for reading and writing.
+
+    Raises:
+        InputError: if it cannot be opened, or is a link: somebody else's folder may have one to a file of the user.
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        raise InputError(f"{path} must be a file that can be written, and no link: {error.strerror}.") from error
+
+
+def hold(descriptor: int, *, waits: bool) -> bool:
+    """Hold an open file alone; returns whether it is free. What cannot be held, on some systems, is."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            return True
+    return True
+
+
+def _taken(path: Path) -> int | None:
+    """The lock, held by this process; None if another process has it."""
+    while True:
+        lock = open_own(path)
+        if not hold(lock, waits=False):
+            os.close(lock)
+            return None
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(lock), path.stat()):
+                return lock
+        os.close(lock)  # the process before took the file away between the two

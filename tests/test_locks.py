@@ -1,0 +1,77 @@
+"""One process at a time in a folder, and no file of the user touched by a link that somebody put there."""
+
+import logging
+import threading
+import time
+
+import pytest
+
+from seqdet import locks
+from seqdet.checks import InputError
+from seqdet.locks import LOCK, alone_in
+
+
+def test_a_second_one_is_refused_until_the_first_is_done(tmp_path):
+    with alone_in(tmp_path), pytest.raises(InputError, match="one command at a time"), alone_in(tmp_path):
+        pass
+    with alone_in(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_waits_goes_on_when_the_first_is_done(tmp_path, caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(locks, "LOOK_S", 0.01)
+    order = []
+
+    def second():
+        with alone_in(tmp_path, waits=True) as has_waited:
+            order.append(("second", has_waited))
+
+    with alone_in(tmp_path, waits=True) as has_waited:
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        while not caplog.messages:
+            time.sleep(0.01)
+        order.append(("first", has_waited))
+    waiting.join()
+    assert order == [("first", False), ("second", True)]
+    assert caplog.messages == [f"Waiting for another command that is writing in {tmp_path}."]
+
+
+def test_many_that_wait_are_never_two_at_a_time(tmp_path, monkeypatch):
+    """Each takes the file of the lock away when it is done, while others have it open."""
+    monkeypatch.setattr(locks, "LOOK_S", 0)
+    inside, most = [], []
+
+    def enter():
+        for _ in range(50):
+            with alone_in(tmp_path, waits=True):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=enter) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(most), max(most)) == (200, 1)
+
+
+def test_a_folder_is_made_and_goes_again_if_nothing_was_written(tmp_path):
+    with alone_in(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b").is_dir()
+    assert not (tmp_path / "a" / "b").exists()
+    with alone_in(tmp_path / "c"):
+        (tmp_path / "c" / "result").touch()
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["result"]
+
+
+def test_a_link_in_the_place_of_the_lock_is_refused(tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / LOCK).symlink_to(tmp_path / "mine")
+    with pytest.raises(InputError, match="no link"), alone_in(tmp_path / "foreign"):
+        pass
+    assert (tmp_path / "mine").read_text() == "precious"
