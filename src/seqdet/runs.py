@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 from .checks import InputError
 from .files import is_free
+from .json_files import read_json
 from .locks import LOCK
 
 TRAINING_FORMAT, METRICS_FORMAT = "seqdet training 1", "seqdet metrics 1"
@@ -115,8 +115,8 @@ def training_facts(path: Path) -> dict[str, Any]:
         InputError: if the file is damaged or of another version.
     """
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        facts = read_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path} must be the JSON that a finished training writes; it is damaged ({error})."
         ) from error

@@ -250,7 +250,7 @@ def claiming(path, shape, chunks, dtype=np.uint8, **attributes):
 @pytest.mark.parametrize(
     ("shape", "chunks", "attributes", "words"),
     [
-        ((10**12, 2, 4, 4), (1, 2, 4, 4), {}, "at most 100,000,000 frames"),
+        ((10**12, 2, 4, 4), (1, 2, 4, 4), {}, "at most 10,000,000 frames"),
         ((10**7, 2, 4, 4), (1, 2, 4, 4), {}, "must hold the 10,000,000 frames that it tells of, and holds fewer"),
         ((3, 2, 4, 4), (1, 2, 4, 4), {}, "must hold the 3 frames that it tells of, and holds fewer"),
         ((1, 2, 10**5, 10**5), (1, 2, 10**4, 10**4), {}, "268,435,456 bytes in one or in a chunk"),

@@ -8,7 +8,6 @@ import json
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -17,18 +16,19 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from ..checks import InputError
+from ..checks import InputError, check_at_least
 from ..config import TensorConfig
 from ..config_files import to_dict
 from ..events.files import Recording, open_recording
-from ..events.slicing import Window
-from ..files import replacing
+from ..events.slicing import Window, check_windows
+from ..files import write_text
+from ..json_files import read_json
 from .disk_cache import DiskCache
 from .segments import empty_frame, extent, frames
 from .store import Description, frames_to_fill
 from .store_writer import COMPRESSIONS
 
-VERSION = 1
+VERSION = 2
 LEAST_WINDOWS = 4
 """In a file, so that clips of one window do not become as many files."""
 SAMPLED_WINDOWS = 8
@@ -72,11 +72,11 @@ class FrameMaker:
         self._recording: Recording | None = None
         self._reading: tuple[int, Iterator[Window]] | None = None
         try:
-            found = json.loads(self.facts.read_text(encoding="utf-8"))
-            self.shape, self.dtype = tuple(map(int, found["shape"])), np.dtype(found["dtype"])
-            self.description = Description(**{**found["first"], "sensor_hw": tuple(found["first"]["sensor_hw"])})
+            found = read_json(self.facts.read_text(encoding="utf-8"))
+            windows, start_us, height, width = (int(found[name]) for name in ("windows", "start_us", "height", "width"))
+            self._describe(windows, start_us, (height, width))
             self.disk_bytes = int(found["disk_bytes"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             self._look()
 
     def packed(self, first: int, count: int) -> bytes:
@@ -117,17 +117,31 @@ class FrameMaker:
         start, end = (start_us + n * duration_us for n in (first, self.shape[0]))
         return self._recording.windows(duration_us=duration_us, start_us=start, end_us=end)
 
-    def _look(self) -> None:
-        self.description, windows, can_seek = extent(self.path, self.tensor)
-        frame = empty_frame(self.tensor, self.description.sensor_hw)
+    def _describe(self, windows: int, start_us: int, sensor_hw: tuple[int, int]) -> None:
+        """What is to be made of the recording. Raises ``InputError`` if that cannot be."""
+        check_at_least(windows, 1, "windows")
+        check_windows(self.path, start_us, start_us + (windows - 1) * self.tensor.window_us, self.tensor.window_us)
+        frame = empty_frame(self.tensor, sensor_hw)
         self.shape, self.dtype = (windows, *frame.shape), frame.dtype
+        self.description = Description(
+            representation=self.tensor.representation,
+            parameters=self.tensor.parameters,
+            sensor_hw=sensor_hw,
+            duration_us=self.tensor.window_us,
+            start_us=start_us,
+            source=self.path.name,
+        )
+
+    def _look(self) -> None:
+        first, windows, can_seek = extent(self.path, self.tensor)
+        self._describe(windows, first.start_us, first.sensor_hw)
         sampled = min(SAMPLED_WINDOWS, windows)
         self.disk_bytes = len(self.packed((windows - sampled) // 2 if can_seek else 0, sampled)) * windows // sampled
-        facts = {"shape": self.shape, "dtype": self.dtype.str, "disk_bytes": self.disk_bytes}
+        height, width = first.sensor_hw
+        facts = {"windows": windows, "start_us": first.start_us, "height": height, "width": width}
         with suppress(InputError, OSError):  # it is looked up again
             self.facts.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(self.facts) as temporary:
-                temporary.write_text(json.dumps({**facts, "first": asdict(self.description)}), encoding="utf-8")
+            write_text(self.facts, json.dumps({**facts, "disk_bytes": self.disk_bytes}))
 
 
 class CachedRecording:

@@ -13,6 +13,7 @@ import numpy as np
 from ..checks import InputError, check_choice
 from ..config_files import suggestion
 from ..files import write_text
+from ..json_files import read_json
 from .labels import CLASSES_FILE
 
 Others = Literal["discard", "ignore"]
@@ -33,8 +34,8 @@ def read_classes(folder: Path) -> tuple[str, ...]:
             "1 Mpx folders of RVT."
         )
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = read_json(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} must be a JSON object of class names: {error}.") from error
     names = found if isinstance(found, dict) else {}
     wanted = [str(n) for n in range(len(names))]

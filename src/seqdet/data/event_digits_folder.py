@@ -16,6 +16,7 @@ from ..events.array import Events
 from ..events.sensor import USUAL, Sensor
 from ..events.writers import write_evt3
 from ..files import is_free, write_text
+from ..json_files import read_json
 from ..progress import Progress
 from .classes import write_classes
 from .digits import Split
@@ -65,7 +66,7 @@ def _begin(folder: Path, settings: dict[str, object]) -> None:
     path = folder / SETTINGS_FILE
     try:
         if path.exists():
-            if json.loads(path.read_text(encoding="utf-8")) != settings:
+            if read_json(path.read_text(encoding="utf-8")) != settings:
                 raise InputError(f"{folder} holds digits of other settings, see {path}. Name another folder.")
         elif not is_free(folder):
             raise InputError(f"{folder} must be a new or an empty folder, and there is something else.")
@@ -74,7 +75,9 @@ def _begin(folder: Path, settings: dict[str, object]) -> None:
             write_text(path, json.dumps(settings, indent=2) + "\n")
         for name in FOLDERS.values():
             (folder / name).mkdir(parents=True, exist_ok=True)
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{folder} cannot be written or continued: {error}.") from error
     if not (folder / CLASSES_FILE).is_file():
         write_classes(folder, MovingDigits.classes)

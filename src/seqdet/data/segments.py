@@ -16,6 +16,7 @@ from ..checks import InputError
 from ..config import TensorConfig
 from ..events.array import Events
 from ..events.files import Window, open_recording
+from ..events.slicing import check_windows
 from ..events.tensors import find_representation
 from ..files import make_folder
 from .store import Description, TensorFile
@@ -24,7 +25,6 @@ from .store_writer import write_tensors
 BATCH = 8  # windows at a time
 SEGMENT_WINDOWS = 256  # so many are lost at most when the work is cut short
 DIGEST_PIECES, DIGEST_BYTES = 64, 1 << 16
-MOST_WINDOWS = 10**8
 
 
 class Segment(NamedTuple):
@@ -89,9 +89,7 @@ def extent(
     empty_frame(tensor, sensor_hw)
     first_us, last_us = span_us
     start_us = origin_us(first_us) if origin_us else first_us // tensor.window_us * tensor.window_us
-    windows = (last_us - start_us) // tensor.window_us + 1
-    if windows > MOST_WINDOWS:
-        raise InputError(f"{path} must have at most {MOST_WINDOWS:,} windows, got {windows:,}. Make them longer.")
+    windows = check_windows(path, start_us, last_us, tensor.window_us)
     window = Description(
         representation=tensor.representation,
         parameters=tensor.parameters,

@@ -23,6 +23,8 @@ import numpy as np
 from ..checks import InputError, check_shape
 from ..events.hdf5_files import DAMAGE, check_filters, filters, find, open_hdf5_file
 from ..events.sieve import LARGEST
+from ..events.slicing import MOST_WINDOWS
+from ..json_files import read_json
 
 FORMAT_VERSION = 1
 SHARED = ("max_incr_per_pixel",)
@@ -36,7 +38,7 @@ VENDOR_NAMES = {
     "multi_channel_timesurface": "multi_channel_time_surface",
 }
 """What the vendor's tools call representations, and what they are called here; an ``event_cube`` is one in both."""
-MOST_FRAMES, MOST_FRAME_BYTES = 10**8, 1 << 28
+MOST_FRAME_BYTES = 1 << 28
 LATEST_US = 1 << 56
 """A time beyond this, 2,000 years, is damage."""
 
@@ -194,9 +196,9 @@ def _check_holds(data: h5py.Dataset, path: Path) -> None:
     frames, dtype = len(data), data.dtype
     piece = data.chunks or data.shape[1:]
     largest = max(math.prod(data.shape[1:]), math.prod(piece)) * dtype.itemsize
-    if frames > MOST_FRAMES or largest > MOST_FRAME_BYTES:
+    if frames > MOST_WINDOWS or largest > MOST_FRAME_BYTES:
         raise InputError(
-            f"{path} must have at most {MOST_FRAMES:,} frames and {MOST_FRAME_BYTES:,} bytes in one or in a chunk, "
+            f"{path} must have at most {MOST_WINDOWS:,} frames and {MOST_FRAME_BYTES:,} bytes in one or in a chunk, "
             f"got {frames:,} and {largest:,}."
         )
     if dtype.kind not in "buif":
@@ -226,7 +228,7 @@ def _described(data: h5py.Dataset, path: Path) -> Description:
         ),
         duration_us=int(attributes["delta_t"]),
         start_us=int(attributes.get("start_us", 0)),
-        parameters=json.loads(_text(attributes["parameters"]))
+        parameters=read_json(_text(attributes["parameters"]))
         if version
         else {name: attributes[name].item() for name in SHARED if name in attributes},
         source=_text(attributes.get("source", "")),

@@ -9,7 +9,6 @@ https://github.com/neuromorphicsystems/aedat.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import InputError
+from ..json_files import read_json
 from . import aedat4_process
 from .aedat4_process import END, EVENT, TRIGGER
 from .array import Events, Triggers, columns
@@ -126,7 +126,7 @@ class Aedat4Source:
         assert process.stdout is not None
         try:
             while (line := process.stdout.readline()).endswith(b"\n"):
-                message = json.loads(line)
+                message = read_json(line)
                 dtype = EVENT if message.get("kind") == "events" else TRIGGER
                 size = message.get("rows", 0) * dtype.itemsize
                 content = process.stdout.read(size)

@@ -89,16 +89,16 @@ class Source(Protocol):
     """One recording, open for reading: what every format module offers.
 
     format: its name, such as "EVT3".
-    size_hw: height and width of the sensor in pixels; None where the file does not say.
+    size_hw: height and width of the sensor in pixels; None where the file does not say. It may be set then, before
+        anything is read: events outside are left out.
     dropped: how much of what was read so far was left out, by reason in plain words. A strict source raises instead.
     is_indexed: whether ``chunks(start_us)`` skips what comes before, whatever its length.
     """
 
-    @property
-    def format(self) -> str: ...
+    size_hw: tuple[int, int] | None
 
     @property
-    def size_hw(self) -> tuple[int, int] | None: ...
+    def format(self) -> str: ...
 
     @property
     def dropped(self) -> Counter[str]: ...

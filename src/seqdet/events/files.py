@@ -35,7 +35,9 @@ class Recording:
 
     def __init__(self, path: Path, source: Source, *, size_hw: tuple[int, int] | None = None) -> None:
         self.path, self._source = path, source
-        self.stated_size_hw = source.size_hw or size_hw
+        if source.size_hw is None:
+            source.size_hw = size_hw
+        self.stated_size_hw = source.size_hw
 
     def __enter__(self) -> Recording:
         return self

@@ -81,7 +81,7 @@ def read_frames(path: Path, *, fps: float | None = None) -> Iterator[TimedFrame]
 
 def _video_frames(path: Path, fps: float | None) -> Iterator[TimedFrame]:
     try:
-        with av.open(path) as container:
+        with av.open(path, metadata_errors="replace") as container:  # titles, which nobody reads here
             if not container.streams.video:
                 raise InputError(f"{path} must be a video, and has no pictures.")
             first = None

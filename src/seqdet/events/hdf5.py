@@ -75,7 +75,7 @@ class Hdf5Source:
             raise InputError(f"{path} must hold /CD/events or /events/x, y, p, t to be a recording; it has {found}.")
         self.format = "HDF5 ECF" if self._rows.is_ecf else "HDF5" if is_vendor else "HDF5 columns"
         self._offset_us = 0 if is_vendor else _number(file, "t_offset") or 0
-        self.size_hw = (
+        self.size_hw: tuple[int, int] | None = (
             _geometry(file) if is_vendor else _pair(_number(file, "events/height"), _number(file, "events/width"))
         )
         self._sieve = self._new_sieve()

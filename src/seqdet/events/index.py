@@ -18,7 +18,7 @@ import numpy as np
 from ..checks import InputError
 from ..files import replacing
 
-VERSION = 1
+VERSION = 2
 NAMES = ("facts", "positions", "latest_us", "states")
 LARGEST_BYTES = 1 << 26  # of an index; one of 100 GB of recording has 5 MB
 
@@ -59,19 +59,19 @@ def stamp_of(path: Path) -> Stamp:
     return Stamp(found.st_size, found.st_mtime_ns)
 
 
-def save_index(path: Path, stamp: Stamp, index: Index) -> None:
-    """Keep the index of the recording ``path``, if there is a place that can be written."""
+def save_index(path: Path, stamp: Stamp, index: Index, *, limits_hw: tuple[int, int]) -> None:
+    """Keep the index of the recording ``path``, as it is without events beyond those limits, if it can be written."""
     with suppress(InputError, OSError, RuntimeError):  # the last: nobody's home is known
         place = _place(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         with replacing(place) as temporary, temporary.open("wb") as file:
-            columns = [[VERSION, *stamp, *index[1:]], *zip(*index.marks, strict=True)]
+            columns = [[VERSION, *stamp, *limits_hw, *index[1:]], *zip(*index.marks, strict=True)]
             facts, positions, latest_us, states = (np.array(column, np.int64) for column in columns)
             np.savez(file, facts=facts, positions=positions, latest_us=latest_us, states=states)
 
 
-def load_index(path: Path, stamp: Stamp, first: Mark, word_bytes: int) -> Index | None:
-    """The index kept for ``path``; None if there is none, or it cannot be that of a file with this stamp.
+def load_index(path: Path, stamp: Stamp, first: Mark, word_bytes: int, *, limits_hw: tuple[int, int]) -> Index | None:
+    """The index kept for ``path``; None if there is none, or it cannot be that of a file with this stamp and limits.
 
     Args:
         first: the begin of the words; its state holds the options that matter.
@@ -83,10 +83,10 @@ def load_index(path: Path, stamp: Stamp, first: Mark, word_bytes: int) -> Index 
             return None
         with np.load(io.BytesIO(place.read_bytes()), allow_pickle=False) as arrays:
             facts, positions, latest_us, states = (arrays[name] for name in NAMES)
-        if facts[:3].tolist() != [VERSION, *stamp] or states.shape != (len(positions), len(first.state)):
+        if facts[:5].tolist() != [VERSION, *stamp, *limits_hw] or states.shape != (len(positions), len(first.state)):
             return None
         marks = [Mark(*each) for each in zip(positions.tolist(), latest_us.tolist(), states, strict=True)]
-        events, first_us, last_us = facts[3:].tolist()
+        events, first_us, last_us = facts[5:].tolist()
         is_sound = all(array.dtype == np.int64 for array in (facts, positions, latest_us, states))
         is_sound &= marks[0][:2] == first[:2] and np.array_equal(marks[0].state, first.state)
         is_sound &= bool((np.diff(positions) > 0).all() and (np.diff(latest_us) >= 0).all())

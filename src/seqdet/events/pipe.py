@@ -39,6 +39,7 @@ class EvtPipe:
     Args:
         pipe: the bytes.
         name: for messages.
+        size_hw: height and width of the sensor, where the header does not say.
         is_stopped: asked before every read, and five times a second where nothing comes and the system can tell; then
             the recording ends.
 
@@ -47,7 +48,14 @@ class EvtPipe:
             to be in another order than the header says.
     """
 
-    def __init__(self, pipe: Pipe, name: str = "stdin", *, is_stopped: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        pipe: Pipe,
+        name: str = "stdin",
+        *,
+        size_hw: tuple[int, int] | None = None,
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._pipe, self._is_stopped = pipe, is_stopped
         self._head, self._has_ended = b"", False
         self._name = name
@@ -57,9 +65,10 @@ class EvtPipe:
         self.format, self._word, self._decode, self._state = coding
         self._up = int(self._state[OPTION]) if self.format == "EVT2.1" else 0
         self._head = self._head[header.length :]
-        self.size_hw = header.size_hw(COORDINATES)
+        stated_hw = header.size_hw(COORDINATES)
+        self.size_hw = stated_hw or size_hw
         self._sieve = Sieve(Path(name), self.size_hw, strict=False)
-        self._sieve.drop("sensor sizes that cannot be, in the header", int(self.size_hw is None and header.states_size))
+        self._sieve.drop("sensor sizes that cannot be, in the header", int(stated_hw is None and header.states_size))
 
     @property
     def dropped(self) -> Counter[str]:

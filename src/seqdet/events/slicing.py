@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,9 @@ import numpy as np
 from ..checks import InputError, check_at_least
 from .array import Events
 from .sieve import JITTER_US
+
+MOST_WINDOWS = 10**7
+"""Of a recording: six days of 50 ms, three hours of 1 ms."""
 
 
 class Window(NamedTuple):
@@ -65,6 +69,20 @@ def windows(
                 end = int(whole.t[-1]) + 1
             yield Window(start, end, whole)
             start, parts, held = end, [], 0
+
+
+def check_windows(path: Path, first_us: int, last_us: int, step_us: int) -> int:
+    """How many windows of a length there are from one time to another.
+
+    Raises:
+        InputError: if they are more than anyone waits for, as one damaged time can make them.
+    """
+    if (count := (last_us - first_us) // step_us + 1) > MOST_WINDOWS:
+        raise InputError(
+            f"{path} must have at most {MOST_WINDOWS:,} windows of {step_us:,} us, and its times, from {first_us:,} to "
+            f"{last_us:,} us, make {count:,}. Is a time damaged? seqdet convert --duration-us cuts what comes after."
+        )
+    return count
 
 
 def _sorted(chunks: Iterable[Events], start_us: int | None, end_us: int | None) -> Iterator[tuple[Events, bool]]:

@@ -62,9 +62,8 @@ class WordSource:
         self._path, self._strict = path, strict
         self._word, self._decode = np.dtype(word), decode
         self.format = format
-        self.size_hw = header.size_hw(largest)
+        self.size_hw, self._largest = header.size_hw(largest), largest
         self._has_false_size = self.size_hw is None and header.states_size
-        self._limits_hw = self.size_hw or (largest, largest)
         self._marks = [Mark(offset, NEVER, state)]
         self._index: Index | None = None
         self._stamp: Stamp | None = None
@@ -129,6 +128,10 @@ class WordSource:
     def close(self) -> None:
         """Nothing to do: the file is open during a pass only."""
 
+    @property
+    def _limits_hw(self) -> tuple[int, int]:
+        return self.size_hw or (self._largest, self._largest)
+
     def _new_sieve(self) -> Sieve:
         sieve = Sieve(self._path, self.size_hw, strict=self._strict)
         sieve.drop("sensor sizes that cannot be, in the header", int(self._has_false_size))
@@ -142,7 +145,7 @@ class WordSource:
         self._stamp, self._marks = stamp, self._marks[:1]
         self._index = None
         if stamp.size >= SAVED_BYTES:
-            self._index = load_index(self._path, stamp, self._marks[0], self._word.itemsize)
+            self._index = load_index(self._path, stamp, self._marks[0], self._word.itemsize, limits_hw=self._limits_hw)
         if self._index:
             self._marks = list(self._index.marks)
 
@@ -201,7 +204,7 @@ class WordSource:
             last_us = int(state[NEWEST]) if total else 0
             self._index = Index(list(self._marks), total, first_us if total else 0, last_us)
             if self._stamp and self._stamp.size >= SAVED_BYTES and self._stamp == stamp_of(self._path):
-                save_index(self._path, self._stamp, self._index)
+                save_index(self._path, self._stamp, self._index, limits_hw=self._limits_hw)
 
 
 def _trigger_columns(length: int) -> list[np.ndarray]:

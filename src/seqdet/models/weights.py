@@ -15,6 +15,7 @@ from ..config import InputConfig, ModelConfig
 from ..config_files import from_dict, to_dict
 from ..devices import find_device
 from ..files import write_bytes
+from ..json_files import read_json
 from .detector import Detector
 from .zoo import build_detector
 
@@ -55,8 +56,8 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
         raise InputError(f"{path} must have the format {FORMAT!r} in its header, got {header.get('format')!r}.")
     digest = header.pop("sha256", "")
     try:
-        values, shown = json.loads(header["model"]), json.loads(header.get("input", "null"))
-    except (KeyError, ValueError, RecursionError) as error:
+        values, shown = read_json(header["model"]), read_json(header.get("input", "null"))
+    except (KeyError, ValueError) as error:
         raise InputError(f"{path} must have the detector's configuration in its header; it is damaged.") from error
     shown = None if shown is None else from_dict(InputConfig, shown, name=f"{path}: input")
     with torch.device("meta"):  # no memory before the shapes are known to fit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from math import isfinite
 from pathlib import Path
@@ -12,6 +11,7 @@ import yaml
 
 from ...checks import InputError
 from ...config_files import read_yaml
+from ...json_files import read_json
 from ..classes import read_classes
 from ..labels import CLASSES_FILE
 
@@ -73,8 +73,8 @@ def read_names(path: Path) -> list[str]:
 def parsed_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises ``InputError`` if it is none."""
     try:
-        found = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
+        found = read_json(read_text(path))
+    except ValueError as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} must be sound JSON: {error}.") from error

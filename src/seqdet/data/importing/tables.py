@@ -31,6 +31,8 @@ NAMES = {
 ACTIONS = ("BB_CREAT", "BB_MOVE", "BB_RESIZE", "BB_MOVE_AND_RESIZE", "BB_DELETE")
 MOT_FILES = ("labels.txt", "seqinfo.ini", "det.txt")
 MOT_COLUMNS = (6, 10)
+MOST_MOT_FRAMES = 4_000_000
+"""A day and a half at 30 frames a second: each is a labelled time."""
 
 
 def read_csv(drafts: Drafts) -> None:
@@ -80,20 +82,26 @@ def read_mot(drafts: Drafts) -> None:
         )
         facts = dict(re.findall(r"(?m)^\s*(\w+)\s*=\s*([\d.]+)\s*$", read_text(info))) if info else {}
         draft.rate = real(facts["frameRate"], str(info)) if "frameRate" in facts else None
-        last = min(whole(facts.get("seqLength", 0), str(info)), 10_000_000)
+        last = _mot_frame(facts.get("seqLength", 0), str(info))
         for number, row in rows:
             place = f"{path}, line {number},"
             if not MOT_COLUMNS[0] <= len(row) <= MOT_COLUMNS[1]:
                 raise InputError(f"{place} must be frame, id, left, top, width, height, ...; got {len(row)} columns.")
-            frame, track = whole(row[0], place), whole(row[1], place)
+            frame, track = _mot_frame(row[0], place), whole(row[1], place)
             x, y, w, h = (real(cell, place) for cell in row[2:6])
             score = 0.0 if len(row) > 6 and real(row[6], place) == 0 else 1.0
             number = whole(row[7], place) if len(row) in (8, 9) else -1
             label = drafts.numbered(number - 1, path) if number > 0 else _only(drafts)
             draft.rows.append((frame, x, y, w, h, label, max(track, 0), score))
-            last = max(last, frame) if frame <= last + 10_000_000 else last
+            last = max(last, frame)
             draft.at.add(frame)
         draft.at.update(range(1, last + 1))
+
+
+def _mot_frame(cell: str | int, place: str) -> int:
+    if (frame := whole(cell, place)) > MOST_MOT_FRAMES:
+        raise InputError(f"{place} must have a frame of at most {MOST_MOT_FRAMES:,}, got {frame:,}.")
+    return frame
 
 
 def read_psee_txt(drafts: Drafts) -> None:

@@ -18,6 +18,7 @@ from ...data.layouts import SUFFIXES, find_recordings, outside
 from ...events.files import open_recording
 from ...events.frames import IMAGE_SUFFIXES, read_frames
 from ...events.pipe import EvtPipe, Pipe
+from ...events.slicing import check_windows
 from ..steps.step import Step
 from ..streaming.choice import thresholds
 from ..streaming.config import StreamConfig
@@ -167,13 +168,16 @@ def _open_events(
 ) -> Input:
     assert step.input is not None
     if path == STDIN:
-        recording, span_us = EvtPipe(cast(Pipe, sys.stdin.buffer), is_stopped=is_stopped), None
-        size_hw = recording.size_hw or config.size_hw
+        pipe = cast(Pipe, sys.stdin.buffer)
+        recording, span_us = EvtPipe(pipe, size_hw=config.size_hw, is_stopped=is_stopped), None
+        size_hw = recording.size_hw
         if size_hw is None:
             raise InputError("the standard input must state the size of its sensor, and does not. Give --size-hw.")
     else:
         recording = stack.enter_context(open_recording(path, size_hw=config.size_hw))
         size_hw, found_us = recording.size_hw, recording.span_us()
+        if found_us is not None and config.stream.count is None:
+            check_windows(path, *found_us, config.stream.step_us or step.input.window_us)
         span_us = None if found_us is None else found_us[1] - found_us[0] + 1
     detector = StreamingDetector(step, config.stream, sensor_hw=size_hw)
     tracker = _tracker(config, size_hw)

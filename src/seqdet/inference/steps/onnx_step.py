@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from ...checks import InputError
 from ...config import InputConfig
 from ...config_files import from_dict
+from ...json_files import read_json
 from .step import Found, State, check_frames
 
 FORMAT = "seqdet model 1"
@@ -76,9 +76,9 @@ class OnnxStep:
         if facts.get("format") != FORMAT:
             raise InputError(f"{path} must have the format {FORMAT!r} in its metadata, got {facts.get('format')!r}.")
         try:
-            shown, self.classes = json.loads(facts["input"]), tuple(json.loads(facts["classes"]))
+            shown, self.classes = read_json(facts["input"]), tuple(read_json(facts["classes"]))
             self.dtype, self.score, self.precision = np.dtype(facts["dtype"]), float(facts["score"]), facts["precision"]
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, SyntaxError) as error:  # the last of numpy's types
             raise InputError(
                 f"{path} must say in its metadata what it was made for, and does not: {error!r}."
             ) from error
