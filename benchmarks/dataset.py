@@ -6,6 +6,7 @@ python benchmarks/dataset.py --json out.json
 Tensors are stacked histograms of 10 bins and 2 polarities at half of 1280x720, of made up events: sparse, 21,000 a
 window, and dense, 500,000. Clips of 12 windows. RVT's way: h5py, blosc with Zstandard and byte shuffle, a chunk a
 window. Raw: the same bytes from a file without compression. The dataset also joins the labels and makes the boxes.
+x bare: the rate of the dataset as a multiple of that from files without checksums, in turns.
 First and again: without tensor files, from a recording in EVT3 with an empty cache, and from the cache that this fills.
 """
 
@@ -15,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -33,7 +35,7 @@ from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import schedule
 from seqdet.data.store import Description
-from seqdet.data.store_writer import write_tensors
+from seqdet.data.store_writer import COMPRESSIONS, write_tensors
 from seqdet.events.writers import write_evt3
 from seqdet.structures import Clip
 
@@ -55,6 +57,29 @@ def write(folder: Path, frames: np.ndarray, compression: str) -> Path:
     write_tensors(folder / "train" / "a.h5", [frames], window, compression=compression)
     write_labels(folder / "train" / "a_bbox.npy", boxes_of(len(frames)))
     return folder
+
+
+def without_checksums(folder: Path, source: Path) -> Path:
+    """A copy of the folder whose frames are compressed alike and are not checked."""
+    shutil.copytree(source, folder)
+    path = folder / "train" / "a.h5"
+    with h5py.File(path) as file:
+        data: Any = file["data"]
+        frames, attributes = data[:], dict(data.attrs)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data", data=frames, chunks=(1, *frames.shape[1:]), **COMPRESSIONS["lz4"])
+        file["data"].attrs.update(attributes)
+    return folder
+
+
+def ratio(checked: DatasetConfig, bare: DatasetConfig, turns: int = 15) -> float:
+    """The rate with checksums over that without, the best of each."""
+    best = [0.0, 0.0]
+    for _ in range(turns):
+        for n, config in enumerate((checked, bare)):
+            begin = time.perf_counter()
+            best[n] = max(best[n], by_dataset(config, 0) / (time.perf_counter() - begin))
+    return best[0] / best[1]
 
 
 def windows_per_s(work: Callable[..., int], *args: object) -> float:
@@ -108,7 +133,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     args = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, h5py {h5py.version.version}")
-    names = f"{'dataset':>9} {'a worker':>9} {'RVT':>9} {'raw bytes':>10} {'first':>7} {'again':>7} {'x RVT':>7}"
+    names = f"{'dataset':>9} {'a worker':>9} {'RVT':>9} {'raw bytes':>10} {'first':>7} {'again':>7}"
+    names += f" {'x RVT':>7} {'x bare':>7}"
     print(f"{'':>7} {'windows/s:':>10} {names}")
     figures = {}
     for density, count in (("sparse", 21_000), ("dense", 500_000)):
@@ -130,11 +156,13 @@ def main() -> None:
                 "raw bytes": windows_per_s(by_bytes, raw),
                 "first": windows_per_s(by_empty_cache, cached),
                 "again": windows_per_s(by_dataset, cached, 0),
+                "x bare": ratio(DatasetConfig(ours), DatasetConfig(without_checksums(Path(name, "bare"), ours))),
             }
         figures[density] = row
         print(
             f"{density:>7} {'':>10} {row['dataset']:9.0f} {row['a worker']:9.0f} {row['RVT']:9.0f} "
-            f"{row['raw bytes']:10.0f} {row['first']:7.0f} {row['again']:7.0f} {row['dataset'] / row['RVT']:7.2f}"
+            f"{row['raw bytes']:10.0f} {row['first']:7.0f} {row['again']:7.0f} {row['dataset'] / row['RVT']:7.2f} "
+            f"{row['x bare']:7.3f}"
         )
     if args.json:
         args.json.write_text(json.dumps(figures, indent=2))

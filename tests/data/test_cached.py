@@ -292,6 +292,21 @@ def test_damaged_files_are_made_again(dataset, content):
     assert all(cache.get(f"{file.parent.name}/{file.stem}") for file in kept(cache.folder))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"windows": 10**12}, {"windows": 0}, {"height": -1}, {"width": 10**9}, {"start_us": "x"}, {"disk_bytes": []}],
+)
+def test_facts_that_cannot_be_are_looked_up_again(dataset, change):
+    path, cache = dataset / "train" / "a.dat", dataset.parent / "cache"
+    before = FrameMaker(path, TENSOR, cache)
+    facts = json.loads(before.facts.read_text())
+    before.facts.write_text(json.dumps({**facts, **change}))
+    after = FrameMaker(path, TENSOR, cache)
+    assert (after.shape, after.description, after.disk_bytes) == (before.shape, before.description, before.disk_bytes)
+    before.facts.write_text("[" * 100_000)
+    assert FrameMaker(path, TENSOR, cache).shape == before.shape
+
+
 def test_frames_that_were_deleted_are_made_again(dataset):
     clips = RecordedClips(config(dataset), "train", clip_length=6)
     before = clips[Cue(0, 0)]

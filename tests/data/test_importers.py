@@ -346,6 +346,7 @@ def test_coco_videos_have_names_rates_and_times(tmp_path):
         ("coco", "drive.json", '{"images": [3]}', "COCO file"),
         ("coco", "drive.json", "[" * 100_000, "sound JSON"),
         ("mot", "drive.txt", "1,2,3\n", "line 1, must be frame"),
+        ("mot", "drive.txt", "1,1,1,1,5,5,1\n9000000,1,1,1,5,5,1\n", "line 2, must have a frame of at most 4,000,000"),
         ("mot", "drive.txt", "1,1,1,1,5,5,1,-1,-1,-1\n", "label-rate"),
         ("yolo", "drive_1.txt", "0 1 2 3\n", "got 4 columns"),
         ("yolo", "drive_1.txt", "0 100 200 30 40\n", "shares of the frame"),

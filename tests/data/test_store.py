@@ -269,9 +269,10 @@ def test_what_a_file_claims_is_checked_before_memory_is_taken(tmp_path, shape, c
     tracemalloc.stop()
 
 
-def test_frames_that_are_no_numbers_are_refused(tmp_path):
+@pytest.mark.parametrize("frames", [np.zeros((1, 2, 4, 4), "S9"), np.zeros((3, 2, 0, 4), np.uint8)])
+def test_frames_that_hold_no_numbers_are_refused(tmp_path, frames):
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["data"] = np.zeros((1, 2, 4, 4), "S9")
+        file["data"] = frames
         file["data"].attrs["delta_t"] = 50_000
     with pytest.raises(InputError, match="frames of numbers"):
         TensorFile(tmp_path / "a.h5")

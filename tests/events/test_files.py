@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.events.array import COLUMNS, Events, Triggers
+from seqdet.events import words
+from seqdet.events.array import COLUMNS, Events, Triggers, columns
+from seqdet.events.convert import FORMATS, WRITERS
 from seqdet.events.files import Recording, open_recording
 from seqdet.events.gathering import gathered
 
@@ -154,3 +158,44 @@ def test_a_file_that_is_no_recording_is_refused_in_one_sentence(tmp_path, name, 
     assert "\n" not in str(refusal.value)
     with pytest.raises(InputError, match="there is no such file"):
         open_recording(tmp_path / "gone")
+
+
+def strip_size(path: Path) -> None:
+    """Take what says the size of the sensor out of the header of a RAW or DAT file, or of an HDF5 file."""
+    if path.suffix == ".hdf5":
+        with h5py.File(path, "r+") as file:
+            del file.attrs["geometry"]
+        return
+    head, sign, rest = path.read_bytes().partition(b"% end\n")
+    if not sign:  # DAT, whose events begin after the last line
+        lines = path.read_bytes().split(b"\n")
+        last = max(n for n, line in enumerate(lines) if line.startswith(b"%"))
+        head, rest = b"\n".join(lines[: last + 1]) + b"\n", b"\n".join(lines[last + 1 :])
+    kept = [line for line in head.splitlines() if not re.search(rb"(?i)geometry|width|height", line)]
+    kept = [re.sub(rb";(width|height)=\d+", b"", line) for line in kept]
+    path.write_bytes(b"\n".join(kept) + b"\n" + sign + rest)
+
+
+@pytest.mark.parametrize("name", ["a.raw", "a.dat", "a.hdf5", "a.csv"])
+def test_a_size_that_the_user_gives_sifts_as_one_in_the_header_does(tmp_path, monkeypatch, name):
+    """Also where an index of the file was made without it."""
+    monkeypatch.setenv("SEQDET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(words, "SAVED_BYTES", 0)
+    t = np.arange(0, 40_000, 10)
+    events = columns(t=t, x=t // 10 % 64, y=t // 10 % 48, p=t // 10 % 2)
+    path = tmp_path / name
+    if name == "a.csv":
+        rows = zip(*(getattr(events, column).tolist() for column in "txyp"), strict=True)
+        path.write_text("t,x,y,p\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
+    else:
+        WRITERS[FORMATS[path.suffix]](path, [events], size_hw=(48, 64))
+        strip_size(path)
+    with open_recording(path) as opened:
+        assert opened.stated_size_hw is None
+        assert len(opened.read(0, 50_000)) == len(Events.concatenate(list(opened.chunks()))) == len(events)
+    times = events.t[events.x < 32]
+    with open_recording(path, size_hw=(48, 32)) as opened:
+        assert opened.read(0, 50_000).t.tolist() == times.tolist()
+        assert Events.concatenate(list(opened.chunks())).t.tolist() == times.tolist()
+        assert opened.dropped == {"events outside the sensor": len(events) - len(times)}
+        assert opened.read(20_000, 30_000).t.tolist() == times[(times >= 20_000) & (times < 30_000)].tolist()

@@ -25,8 +25,9 @@ def pictures(number: int, *, size_hw=(24, 32)) -> np.ndarray:
     return frames
 
 
-def write(path: Path, frames: np.ndarray, *, times_ms: list[int]) -> Path:
+def write(path: Path, frames: np.ndarray, *, times_ms: list[int], title: str = "") -> Path:
     with av.open(path, "w") as container:
+        container.metadata["title"] = title
         stream = container.add_stream("ffv1", rate=1000)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "bgr0"
         stream.codec_context.time_base = Fraction(1, 1000)
@@ -170,3 +171,9 @@ def test_a_video_cut_anywhere_gives_its_first_frames_or_one_sentence(tmp_path):
 def test_a_name_that_says_no_format_is_refused_before_anything_is_read(tmp_path):
     with pytest.raises(InputError, match="ending"):
         write_simulated(tmp_path / "none.mp4", tmp_path / "out.txt")
+
+
+def test_a_title_in_an_old_encoding_does_not_matter(tmp_path):
+    path = write(tmp_path / "a.mkv", pictures(3), times_ms=[0, 10, 20], title="caf\xe9")
+    path.write_bytes(path.read_bytes().replace("caf\xe9".encode(), b"caf\xe9 "))
+    assert [time for _, time in read_frames(path)] == [0, 10_000, 20_000]

@@ -281,6 +281,14 @@ def test_what_a_detector_does_not_take_is_said_in_one_sentence(step, config, nam
         predict_recordings(step, tmp_path / "in" / name, tmp_path / "out", config)
 
 
+def test_a_time_far_beyond_all_others_is_refused_before_endless_silence(tmp_path):
+    path = tmp_path / "far.csv"
+    path.write_text("t,x,y,p\n0,1,1,1\n9000000000000000,2,2,1\n")
+    words = r"far\.csv must have at most 10,000,000 windows of 1,000 us, and its times, from 0 to 9,000,000,000,000,000"
+    with pytest.raises(InputError, match=words):
+        predict_recordings(HullStep(), path, tmp_path / "out", PredictConfig(size_hw=SENSOR_HW))
+
+
 def test_a_second_command_that_writes_into_the_folder_is_refused(recording, tmp_path):
     with alone_in(tmp_path / "out"), pytest.raises(InputError, match="left to one command at a time"):
         predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig())

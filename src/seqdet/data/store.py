@@ -201,8 +201,8 @@ def _check_holds(data: h5py.Dataset, path: Path) -> None:
             f"{path} must have at most {MOST_WINDOWS:,} frames and {MOST_FRAME_BYTES:,} bytes in one or in a chunk, "
             f"got {frames:,} and {largest:,}."
         )
-    if dtype.kind not in "buif":
-        raise InputError(f"{path} must have frames of numbers, got {dtype}.")
+    if dtype.kind not in "buif" or not math.prod(data.shape[1:]):
+        raise InputError(f"{path} must have frames of numbers, got {dtype} {data.shape[1:]}.")
     if data.chunks:
         wanted = math.prod(-(-size // step) for size, step in zip(data.shape, data.chunks, strict=True))
         is_whole = data.id.get_num_chunks() >= wanted

@@ -1,0 +1,240 @@
+"""Read many damaged copies of a file in this process; tests start it, since a native library may end it.
+
+``python damaging.py CASES KIND FILE [KIND FILE ...]``: a kind is one of ``READERS``. Writes a JSON line for each
+finding, and one for each file, with the outcomes, at its end. The number of the case in work lies in the file "case" in
+the current folder.
+"""
+
+import faulthandler
+import json
+import re
+import resource
+import shutil
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqdet.checks import InputError
+from seqdet.config_files import read_config
+from seqdet.data.audit import audit
+from seqdet.data.classes import read_classes
+from seqdet.data.importers import READERS as IMPORTERS
+from seqdet.data.importers import import_labels
+from seqdet.data.importing.options import ImportOptions
+from seqdet.data.labels import read_labelled_us, read_labels
+from seqdet.data.rvt import open_rvt
+from seqdet.data.store import TensorFile
+from seqdet.evaluation.files import read_detections
+from seqdet.events.files import open_recording
+from seqdet.events.frames import read_frames
+from seqdet.events.sieve import JITTER_US
+from seqdet.runs import training_facts
+
+MOST_BYTES = 1 << 30  # that reading may add
+LONGEST_S = 60
+EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, (1 << 63) - 1, (1 << 64) - 1, 1 << 40)
+
+NUMBERS = (
+    b"",
+    b"-1",
+    b"0",
+    b"1.5",
+    b"1e308",
+    b"nan",
+    b"9999999",
+    b"9000000000000000",
+    b"9" * 40,
+    b"[1]",
+    b"true",
+    b"x",
+)
+
+
+def damaged(content: bytes, random: np.random.Generator) -> bytes:
+    """A copy with one to eight faults: half of them near the begin or the end, where the structure is."""
+    copy = bytearray(content)
+    for _ in range(random.integers(1, 9)):
+        if not copy:
+            break
+        reach = len(copy) if random.random() < 0.5 else min(len(copy), int(random.choice([80, 1000, 5000])))
+        at = int(random.integers(reach))
+        at = len(copy) - 1 - at if random.random() < 0.2 else at
+        length = int(random.choice([1, 2, 3, 4, 8, 16, 40, 200, 4096]))
+        other = int(random.integers(len(copy)))
+        match random.integers(12):
+            case 0 | 1:
+                copy[at] ^= 1 << int(random.integers(8))
+            case 2:
+                copy[at : at + length] = random.bytes(len(copy[at : at + length]))
+            case 3:
+                copy[at : at + length] = bytes(len(copy[at : at + length]))
+            case 4:
+                del copy[at : at + length]
+            case 5:
+                copy[at:at] = random.bytes(length)
+            case 6:
+                copy[at:at] = copy[at : at + length]
+            case 7:
+                copy[at : at + length] = copy[other : other + length]
+            case 8:
+                width = int(random.choice([1, 2, 4, 8]))
+                value = int(EXTREMES[random.integers(len(EXTREMES))]) & ((1 << 8 * width) - 1)
+                copy[at : at + width] = value.to_bytes(width, "little")
+            case 9 if random.random() < 0.3:
+                del copy[at:]
+            case 10 | 11:  # a number in a text
+                if number := re.compile(rb"[-\d.]+").search(copy, at, at + 200):
+                    copy[number.start() : number.end()] = NUMBERS[random.integers(len(NUMBERS))]
+    return bytes(copy)
+
+
+def read_recording(path: Path, *, strict: bool) -> str:
+    """How reading ended. Raises what should not be raised."""
+    latest = None
+    try:
+        with open_recording(path, strict=strict) as opened:
+            span = None if path.suffix == ".aedat4" else opened.span_us()
+            total = 0
+            for events in opened.chunks():
+                if not len(events):
+                    continue
+                total += len(events)
+                times = events.t if latest is None else np.append(latest, events.t)
+                newest = np.maximum.accumulate(times)
+                assert (newest - times).max() <= JITTER_US + 64, "time runs back"
+                latest = newest[-1]
+                assert events.p.max() <= 1, "polarity"
+                if opened.stated_size_hw:
+                    assert events.y.max() < opened.size_hw[0], "row"
+                    assert events.x.max() < opened.size_hw[1], "column"
+            assert span is None or total, "a span without events"
+            if path.suffix != ".aedat4":
+                opened.triggers()
+                if total:
+                    assert span is not None, "events without a span"
+                    list(opened.chunks(sum(span) // 2))
+            return "dropped some" if opened.dropped else "whole"
+    except InputError as error:
+        if "\n" in str(error):
+            raise AssertionError("a refusal of many lines") from error
+        return "strictly refused" if strict else "refused"
+
+
+def read_tensors(path: Path) -> None:
+    """All frames, as training and an audit read them."""
+    with TensorFile(path) as tensors:
+        for start in range(0, len(tensors), 8):
+            tensors.read(start, min(start + 8, len(tensors)))
+
+
+def read_rvt(path: Path) -> None:
+    """The file is one of those in the folder of a recording."""
+    folder = next(each for each in path.parents if (each / "labels_v2").is_dir())
+    tensors, _ = open_rvt(folder)
+    with tensors:
+        tensors.read(0, len(tensors))
+
+
+def read_label_file(path: Path) -> None:
+    """Boxes, or the times beside them."""
+    boxes = path.with_name(path.name.replace("_labelled", "_bbox"))
+    read_labelled_us(boxes, read_labels(boxes))
+
+
+def read_weights(path: Path) -> None:
+    from seqdet.models.weights import load_detector
+
+    load_detector(path)
+
+
+def read_exported(path: Path) -> None:
+    from seqdet.inference.steps.loading import load_step
+
+    load_step(path)
+
+
+def read_checkpoint(path: Path) -> None:
+    """As resuming does, up to the first step."""
+    from seqdet.models.zoo import build_detector
+    from seqdet.training.fit import _read_checkpoint
+    from seqdet.training.module import TrainingModule
+
+    config = read_config(path.parents[1] / "config.yaml")
+    module = TrainingModule(build_detector(config.model), config.train, steps_per_epoch=1)
+    _read_checkpoint(path, config, names=set(module.state_dict()))
+
+
+def import_as(source: str) -> Callable[[Path], None]:
+    def read(path: Path) -> None:
+        """The file lies in a folder of labels, beside one of recordings."""
+        root = next(each for each in path.parents if (each / "recordings").is_dir())
+        try:
+            import_labels(source, root / "labels", root / "recordings", root / "out", ImportOptions(label_rate=10))
+        finally:
+            shutil.rmtree(root / "out", ignore_errors=True)
+
+    return read
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    "recording": lambda path: [read_recording(path, strict=is_strict) for is_strict in (False, True)],
+    "tensors": read_tensors,
+    "rvt": read_rvt,
+    "labels": read_label_file,
+    "classes": lambda path: read_classes(path.parent),
+    "dataset": lambda path: audit(path.parent),
+    "detections": lambda path: read_detections(path),
+    "configuration": read_config,
+    "weights": read_weights,
+    "exported": read_exported,
+    "checkpoint": read_checkpoint,
+    "training": training_facts,
+    "frames": lambda path: [None for _ in read_frames(path, fps=10)],
+    **{source: import_as(source) for source in IMPORTERS},
+}
+
+
+def outcome(read: Callable[[Path], Any], path: Path) -> str:
+    """How reading ended. Raises what should not be raised."""
+    try:
+        result = read(path)
+    except InputError as error:
+        if "\n" in str(error).strip():
+            raise AssertionError("a refusal of many lines") from error
+        return "refused"
+    return ", ".join(result) if isinstance(result, list) and result and isinstance(result[0], str) else "read"
+
+
+def main(cases: int, files: list[tuple[str, Path]]) -> None:
+    contents = [path.read_bytes() for _, path in files]
+    for kind, path in files:  # compiles and loads what takes memory
+        assert outcome(READERS[kind], path) != "refused", f"the whole {path}"
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MOST_BYTES, used + MOST_BYTES))
+    for (kind, path), content in zip(files, contents, strict=True):
+        outcomes = Counter()
+        for case in range(cases):
+            Path("case").write_text(f"{case} of {path}")
+            path.write_bytes(damaged(content, np.random.default_rng(case)))
+            faulthandler.dump_traceback_later(LONGEST_S, exit=True)
+            try:
+                outcomes[outcome(READERS[kind], path)] += 1
+            except Exception:
+                say({"file": str(path), "case": case, "finding": traceback.format_exc()})
+            faulthandler.cancel_dump_traceback_later()
+        path.write_bytes(content)  # its neighbours need it
+        say({"file": str(path), "outcomes": outcomes})
+
+
+def say(what: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+
+
+if __name__ == "__main__":
+    names = sys.argv[2:]
+    main(int(sys.argv[1]), [(kind, Path(name)) for kind, name in zip(names[::2], names[1::2], strict=True)])
