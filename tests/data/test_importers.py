@@ -289,6 +289,25 @@ def test_an_import_that_a_full_disk_cut_short_is_done_when_it_is_started_again(t
         assert (tmp_path / "out" / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
 
 
+def test_a_recording_that_cannot_be_read_is_named_and_the_others_are_imported(tmp_path):
+    for name in ("a", "b"):
+        record(tmp_path / "in" / f"{name}.npz")
+        write_coco(tmp_path / "labels" / name, name)
+        (tmp_path / "labels" / name / "boxes.json").rename(tmp_path / "labels" / f"{name}.json")
+    (tmp_path / "in" / "a.npz").write_bytes(b"PK damaged")
+    done = import_labels("coco", tmp_path / "labels", tmp_path / "in", tmp_path / "out", AT_10_HZ)
+    assert done.recordings == {"train": 1}
+    assert (len(done.failed), "a.npz must be a readable table" in done.failed[0]) == (1, True)
+    assert [path.name for path in sorted((tmp_path / "out" / "train").iterdir())] == [
+        "b.npz", "b_bbox.npy", "b_labelled.npy",
+    ]  # fmt: skip
+    (tmp_path / "in" / "b.npz").unlink()
+    (tmp_path / "labels" / "b.json").unlink()
+    with pytest.raises(InputError, match=r"a\.npz must be a readable table"):
+        import_labels("coco", tmp_path / "labels", tmp_path / "in", tmp_path / "new", AT_10_HZ)
+    assert not (tmp_path / "new").exists()
+
+
 def test_ratios_deal_out_recordings_the_same_way_for_a_seed(tmp_path):
     for n in range(10):
         record(tmp_path / "in" / f"r{n}.npz")

@@ -55,8 +55,13 @@ def import_dataset(
     options = ImportOptions(
         label_rate, frame_us, start_us, classes, keep, others, split, ratios, seed, size_hw, leave_out
     )
-    log.info("\n".join(import_labels(source, labels, recordings, out, options).lines()))
+    done = import_labels(source, labels, recordings, out, options)
+    log.info("\n".join(done.lines()))
     log.info("The dataset is in %s. Next: seqdet audit %s", out, out)
+    for failure in done.failed[:-1]:
+        log.warning("%s", failure)
+    if done.failed:
+        raise InputError(f"{done.failed[-1]} ({len(done.failed)} of the recordings are not in the dataset.)")
 
 
 def audit_dataset(

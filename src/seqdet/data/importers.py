@@ -51,8 +51,8 @@ def import_labels(source: str, labels: Path, recordings: Path, out: Path, option
 
     ``out/{train,val,test}/<name>.<ending>``, ``<name>_bbox.npy``, ``<name>_labelled.npy`` and the names of the classes.
     A dataset that is there grows: its classes keep their numbers. What was interrupted goes on: a file that is there
-    already must be just what would be written. Boxes of no size, or outside the sensor, are left
-    out; those partly outside stay as they are.
+    already must be just what would be written. One recording that cannot be read does not stop the others. Boxes of no
+    size, or outside the sensor, are left out; those partly outside stay as they are.
 
     Args:
         source: one of ``READERS``, the format of the labels.
@@ -78,14 +78,21 @@ def import_labels(source: str, labels: Path, recordings: Path, out: Path, option
         if target.exists() and not _is_same(each.path, target):
             raise InputError(THERE.format(target))
     clock = Clock(options.frame_us or (1e6 / options.label_rate if options.label_rate else None), options.start_us)
-    every = []
-    for each in progress(found, "reading", unit="recording"):
-        with open_recording(each.path, size_hw=options.size_hw) as recording:
+    work: list[tuple[Found, Path, np.ndarray, np.ndarray]] = []
+    for each, target in zip(progress(found, "reading", unit="recording"), targets, strict=True):
+        try:
+            recording = open_recording(each.path, size_hw=options.size_hw)
+        except InputError as error:
+            done.failed.append(str(error))
+            continue
+        with recording:
             boxes, at_us = placed_labels(drafts.recordings[each.place.name], recording, clock, done.dropped)
-        every.append((boxes, classes.boxes(boxes), at_us))
-    for target, (_, kept, at_us) in zip(targets, every, strict=True):
-        _check_free(target, kept, at_us)
-    for each, target, (boxes, kept, at_us) in zip(found, targets, every, strict=True):
+        _check_free(target, classes.boxes(boxes), at_us)
+        work.append((each, target, boxes, at_us))
+    if not work:
+        raise InputError(done.failed[0])
+    for each, target, boxes, at_us in work:
+        kept = classes.boxes(boxes)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -22,7 +22,7 @@ from .layouts import Found
 from .processes import Report
 from .rvt import REPRESENTATIONS, RVT_NAMES, write_rvt
 from .segments import SEGMENT_WINDOWS, Segment, Stretch, digest, empty_frame, extent, is_made
-from .store import Description
+from .store import Description, TensorFile
 from .store_writer import COMPRESSIONS, join_tensors
 
 Layout = Literal["seqdet", "rvt"]
@@ -152,6 +152,7 @@ def _is_finished(part: Part, job: Job, options: Options) -> bool:
     pattern = f"{REPRESENTATIONS}/*/*.h5" if options.layout == "rvt" else f"{escape(target.name)}.h5"
     for path in (target if options.layout == "rvt" else target.parent).glob(pattern):
         if not is_made(Segment(path, part.first, part.stop - part.first), job.stretch):
+            TensorFile(path).close()  # which says what is wrong with a damaged one
             raise InputError(
                 f"{path} must hold the tensors that are asked for, and holds others. Delete it, or name another folder."
             )

@@ -29,6 +29,7 @@ from ..json_files import read_json
 FORMAT_VERSION = 1
 SHARED = ("max_incr_per_pixel",)
 """Parameters that the vendor's files have as attributes of their own."""
+AGAIN = "Delete it and make it again, or copy it again."
 VENDOR_NAMES = {
     "histo": "histogram",
     "histo_quantized": "histogram_quantized",
@@ -98,7 +99,7 @@ class TensorFile:
         try:
             self._file = open_hdf5_file(self.path)
         except OSError as error:
-            raise InputError(f"{path} must be a whole HDF5 tensor file: {error}.") from error
+            raise InputError(f"{path} must be a whole HDF5 tensor file: {error}. {AGAIN}") from error
         try:
             self.data = find_dataset(self._file)
             check_filters(self.data, self.path)
@@ -110,7 +111,7 @@ class TensorFile:
             self.close()
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"{path} must be a tensor file with a sound dataset 'data': {error}.") from error
+            raise InputError(f"{path} must be a tensor file with a sound dataset 'data': {error}. {AGAIN}") from error
         window = self.description
         self.ends_us = window.start_us + window.duration_us * np.arange(1, len(self) + 1)
 
@@ -134,9 +135,7 @@ class TensorFile:
             if len(frames):
                 self.data.read_direct(frames, np.s_[start:stop])
         except DAMAGE as error:
-            raise InputError(
-                f"{self.path} must have sound frames {start} to {stop}: {error}. Make it again."
-            ) from error
+            raise InputError(f"{self.path} must have sound frames {start} to {stop}: {error}. {AGAIN}") from error
         return frames
 
     def close(self) -> None:
@@ -209,7 +208,7 @@ def _check_holds(data: h5py.Dataset, path: Path) -> None:
     else:
         is_whole = data.id.get_storage_size() >= data.size * dtype.itemsize
     if not is_whole:
-        raise InputError(f"{path} must hold the {frames:,} frames that it tells of, and holds fewer. Make it again.")
+        raise InputError(f"{path} must hold the {frames:,} frames that it tells of, and holds fewer. {AGAIN}")
 
 
 def _described(data: h5py.Dataset, path: Path) -> Description:

@@ -55,13 +55,14 @@ class ImportOptions:
 @dataclass
 class Imported:
     """What ``import_labels`` did. recordings: by split. boxes: by class. labelled, empty: frames, and those of them
-    without a box. dropped: what was left out, by reason."""
+    without a box. dropped: what was left out, by reason. failed: for each recording that could not be read, why."""
 
     recordings: Counter[str] = field(default_factory=Counter)
     boxes: Counter[str] = field(default_factory=Counter)
     labelled: int = 0
     empty: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The facts in words."""
