@@ -81,7 +81,7 @@ KINDS: dict[str, Kind] = {
     "no_checksums": Kind(
         "note",
         "tensor files without checksums",
-        "A flipped bit gives other frames without a word. Other tools and releases before 0.2 write none.",
+        "A flipped bit gives other frames without a word. Other tools, and seqdet in its first months, write none.",
     ),
     "hot": Kind("warning", "hot pixels", "They send so much that they hide what is near them."),
     "damage": Kind("warning", "damaged events, left out", "Was the recording cut or copied badly?"),
