@@ -176,6 +176,45 @@ def test_ctrl_c_ends_in_one_line(tmp_path, monkeypatch, caplog):
     assert caplog.messages == ["Stopped."]
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_that_is_heard_where_nothing_can_be_raised_comes_again(name):
+    script = f"""
+import os, signal, time, weakref
+from seqdet.cli import main
+from seqdet.cli.parser import COMMANDS
+class Thing: pass
+def waiting() -> None:
+    "Wait."
+    thing = Thing()
+    reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.{name}))
+    del thing
+    for _ in range(2000):
+        time.sleep(0.005)
+    print("never stopped")
+COMMANDS.clear()
+COMMANDS["waiting"] = waiting
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import sys
+sys.argv = ["seqdet", "waiting"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.Signals[name], "Stopped.\n", "")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_after_a_command_is_done_does_not_undo_its_status(name, tmp_path):
+    script = f"""
+import os, signal, sys
+from seqdet.cli import main
+sys.argv = ["seqdet", "inspect", {str(tmp_path / "a.csv")!r}]
+main()
+os.kill(os.getpid(), signal.{name})
+"""
+    (tmp_path / "a.csv").write_text("t,x,y,p\n1,1,1,1\n")
+    assert subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=False).returncode == 0
+
+
 def test_names_of_files_cannot_steer_the_terminal(tmp_path):
     """A name may hold escapes that clear the screen, or that write into it what was never said."""
     folder = tmp_path / "digits\x1b[2J\u202e" / "train"

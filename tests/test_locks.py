@@ -1,6 +1,10 @@
 """One process at a time in a folder, and no file of the user touched by a link that somebody put there."""
 
 import logging
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -57,6 +61,29 @@ def test_many_that_wait_are_never_two_at_a_time(tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     assert (len(most), max(most)) == (200, 1)
+
+
+def test_a_process_that_was_forked_does_not_hold_the_lock_of_the_one_that_was_killed(tmp_path):
+    """As loaders of a training, which notice its end some seconds later."""
+    script = """
+import multiprocessing, os, signal, sys, time
+from pathlib import Path
+from seqdet.locks import alone_in
+with alone_in(Path(sys.argv[1])):
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    child.start()
+    print(child.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        child = int(first.stdout.readline())
+        first.wait()
+        try:
+            with alone_in(tmp_path):
+                os.kill(child, 0)  # it is there
+        finally:
+            os.kill(child, signal.SIGKILL)
 
 
 def test_a_folder_is_made_and_goes_again_if_nothing_was_written(tmp_path):

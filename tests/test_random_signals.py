@@ -84,13 +84,10 @@ import signal, sys
 from pathlib import Path
 from seqdet.cli import main
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts beside itself ignore it
-folder = Path(sys.argv.pop(1))
-(folder / "ready").touch()
+Path(sys.argv.pop(1)).touch()
 main()
-(folder / "done").touch()
 """
-"""The command, which makes a file as it begins, and one when it is done: what a signal does to Python before or after
-is not for us to say."""
+"""The command, which makes a file once Python has come to it: what a signal does before is not for us to say."""
 SEED, SIGNALS = 0, 20
 LONG_S = 600
 """For what takes seconds unless the machine has other work."""
@@ -130,13 +127,9 @@ def write_large(path):
 
 
 class Ended(NamedTuple):
-    """How a command ended, after how many seconds, and what it said: before a signal came, if one did, and in all.
-
-    is_done: whether it had come to its end before it was ended.
-    """
+    """How a command ended, after how many seconds, and what it said: before a signal came, if one did, and in all."""
 
     code: int
-    is_done: bool
     seconds: float
     said_before: str | None
     said: str
@@ -145,13 +138,12 @@ class Ended(NamedTuple):
 
 def ended(words: list[str], folder: Path, *, moment_s: float = LONG_S, number: int = 0, to_all: bool = False) -> Ended:
     """Run a command and signal it, or all of its session, at a moment, unless it is done by then."""
-    ready, done = folder / "ready", folder / "done"
-    for each in (ready, done):
-        each.unlink(missing_ok=True)
+    ready = folder / "ready"
+    ready.unlink(missing_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder), MARK: str(folder)}
     with (folder / "said.txt").open("w") as output, (folder / "complained.txt").open("w") as errors:
         run = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(folder), *words],
+            [sys.executable, "-c", SCRIPT, str(ready), *words],
             cwd=folder,
             stdout=output,
             stderr=errors,
@@ -170,7 +162,7 @@ def ended(words: list[str], folder: Path, *, moment_s: float = LONG_S, number: i
     code = run.wait(LONG_S)
     seconds = time.monotonic() - begun_s
     said, complained = ((folder / f"{each}.txt").read_text() for each in ("said", "complained"))
-    return Ended(code, done.exists(), seconds, said_before, said, complained)
+    return Ended(code, seconds, said_before, said, complained)
 
 
 def alive(folder):
@@ -225,7 +217,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 def faults(found: Ended, number: int, folder: Path, out: Path) -> Iterator[str]:
     """What is not as it should be after a command that a signal ended, or that was done before."""
-    if found.code not in (0, 128 + number, -number if found.is_done else 0):
+    if found.code not in (0, 128 + number):
         yield f"the status is {found.code}"
     spoken = found.said.splitlines()
     is_heard = any(line.startswith("Stopping after ") for line in spoken)  # the last step was in work

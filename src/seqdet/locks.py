@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 LOCK = ".lock"
 LOOK_S = 0.2
 """Between two looks at whether a folder is free."""
+_held: set[int] = set()
 
 
 @contextmanager
@@ -52,9 +53,11 @@ def alone_in(folder: Path, *, waits: bool = False) -> Iterator[bool]:
             log.info("Waiting for another command that is writing in %s.", folder)
         has_waited = True
         time.sleep(LOOK_S)
+    _held.add(lock)
     try:
         yield has_waited
     finally:
+        _held.discard(lock)
         with suppress(OSError):  # the folder may be gone, or closed for writing
             path.unlink()
         os.close(lock)
@@ -85,6 +88,17 @@ def hold(descriptor: int, *, waits: bool) -> bool:
         except OSError:  # a file system without locks
             return True
     return True
+
+
+def _let_go() -> None:
+    """In a process that was forked: the lock is that of the other one, and ends with it."""
+    for lock in _held:
+        os.close(lock)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _taken(path: Path) -> int | None:

@@ -7,14 +7,18 @@ Work that is made of steps asks for the wish and ends in a good moment; all othe
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+AGAIN_S = 0.02
+"""Until a signal that was lost comes again."""
 _heard = signal.SIGINT
 
 
@@ -22,6 +26,20 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     """A handler of signals: ends what runs as Ctrl-C does."""
     _hear(number)
     raise KeyboardInterrupt
+
+
+def hear_again(lost: sys.UnraisableHookArgs) -> None:
+    """A ``sys.unraisablehook``: what cannot be raised is said, but for a signal, which comes again in a moment.
+
+    Python raises nothing out of callbacks, of weak references or of C; a signal that is heard in one would be lost.
+    """
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    with suppress(RuntimeError):  # Python ends already
+        again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), _heard))
+        again.daemon = True
+        again.start()
 
 
 def exit_status() -> int:

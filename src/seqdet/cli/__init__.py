@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..checks import InputError, Stopped, visible
-from ..stopping import exit_status, interrupt
+from ..stopping import SIGNALS, exit_status, hear_again, interrupt
 
 log = logging.getLogger("seqdet")
 LESS = {
@@ -34,8 +34,12 @@ def main(args: list[str] | None = None) -> None:
     try:
         if owns_process:
             signal.signal(signal.SIGTERM, interrupt)
+            sys.unraisablehook = hear_again
             _leave_current_folder()
         _run(words)
+        if owns_process:  # what is done is done, though Python takes a second to end
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
     except InputError as error:
         sys.exit(f"seqdet: error: {visible(' '.join(str(error).split()))}")
     except (Stopped, KeyboardInterrupt) as stop:
