@@ -272,11 +272,6 @@ def check_signals(name, signals, folder, place):
     assert found == [], f"seed {SEED}, {' '.join(words)}, which takes {whole.seconds:.3f} s:\n" + "\n".join(found)
 
 
-def test_a_signal_at_random_ends_a_command_in_one_line_and_leaves_no_half_of_a_file(tmp_path):
-    write_large(tmp_path / "large.raw")
-    check_signals("convert", 2, tmp_path, tmp_path)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_signals_at_random_end_every_command_in_one_line_and_leave_no_half_of_a_file(tmp_path, place, name):
