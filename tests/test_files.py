@@ -148,6 +148,15 @@ def test_a_device_and_a_pipe_are_no_place_for_a_file(path):
         assert not place.is_file()
 
 
+def test_a_link_to_a_folder_is_no_place_for_a_file_either(path):
+    (path.parent / "folder").mkdir()
+    link = path.with_name("link")
+    link.symlink_to(path.parent / "folder")
+    with pytest.raises(InputError, match="Is a directory"):
+        write_bytes(link, b"new")
+    assert link.is_symlink()
+
+
 def test_what_killed_processes_were_writing_goes_with_the_next_file(path):
     folder = path.parent
     writer = f"import os; print(os.getpid()); open(f'{folder}/.{MACHINE}-{{os.getpid()}}.weights.bin', 'w').close()"

@@ -29,29 +29,31 @@ def test_one_that_waits_goes_on_when_the_first_is_done(tmp_path, caplog, monkeyp
     order = []
 
     def second():
-        with alone_in(tmp_path, waits=True) as has_waited:
-            order.append(("second", has_waited))
+        with alone_in(tmp_path, waits=True):
+            order.append("second")
 
-    with alone_in(tmp_path, waits=True) as has_waited:
+    with alone_in(tmp_path, waits=True):
         waiting = threading.Thread(target=second)
         waiting.start()
         while not caplog.messages:
+            assert waiting.is_alive()
             time.sleep(0.01)
-        order.append(("first", has_waited))
+        order.append("first")
     waiting.join()
-    assert order == [("first", False), ("second", True)]
+    assert order == ["first", "second"]
     assert caplog.messages == [f"Waiting for another command that is writing in {tmp_path}."]
 
 
 def test_many_that_wait_are_never_two_at_a_time(tmp_path, monkeypatch):
-    """Each takes the file of the lock away when it is done, while others have it open."""
+    """Each takes the file of the lock, and the empty folder, away when it is done, while others have it open."""
     monkeypatch.setattr(locks, "LOOK_S", 0)
     inside, most = [], []
 
     def enter():
-        for _ in range(50):
-            with alone_in(tmp_path, waits=True):
+        for _ in range(20):
+            with alone_in(tmp_path / "new", waits=True):
                 inside.append(1)
+                time.sleep(0.001)
                 most.append(len(inside))
                 inside.pop()
 
@@ -60,7 +62,7 @@ def test_many_that_wait_are_never_two_at_a_time(tmp_path, monkeypatch):
         thread.start()
     for thread in threads:
         thread.join()
-    assert (len(most), max(most)) == (200, 1)
+    assert (len(most), max(most)) == (80, 1)
 
 
 def test_a_process_that_was_forked_does_not_hold_the_lock_of_the_one_that_was_killed(tmp_path):
@@ -100,5 +102,9 @@ def test_a_link_in_the_place_of_the_lock_is_refused(tmp_path):
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / LOCK).symlink_to(tmp_path / "mine")
     with pytest.raises(InputError, match="no link"), alone_in(tmp_path / "foreign"):
+        pass
+    (tmp_path / "pipes").mkdir()
+    os.mkfifo(tmp_path / "pipes" / LOCK)
+    with pytest.raises(InputError, match="device or a pipe"), alone_in(tmp_path / "pipes"):
         pass
     assert (tmp_path / "mine").read_text() == "precious"

@@ -17,7 +17,9 @@ from .checks import InputError
 
 TEMPORARY = re.compile(r"\.([0-9a-f]{8})-(\d+)\..+")
 """Name of a file that is being written: by which machine and process, and what it will be called."""
-MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
+PROCESSES = Path("/proc/self/ns/pid")
+"""On Linux, which numbers of processes there are: containers of one name have their own."""
+MACHINE = f"{zlib.crc32(f'{platform.node()} {PROCESSES.stat().st_ino if PROCESSES.exists() else 0}'.encode()):08x}"
 ABANDONED_S = 86_400
 """Nobody writes for so long without a change that is seen from outside."""
 _swept: set[Path] = set()
@@ -36,8 +38,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
         InputError: if the folder is missing or cannot be written, the disk is full, or ``path`` is a folder or device.
     """
     path = Path(path)
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise InputError(f"{path} must be a file, and is a device or a pipe.")
+    check_place(path)
     temporary = path.parent / f".{MACHINE}-{os.getpid()}.{path.name}"
     sweep(path.parent)
     try:
@@ -55,6 +56,28 @@ def replacing(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # not there, or in a folder that is none
             temporary.unlink()
+
+
+def check_place(path: Path) -> None:
+    """Raise ``InputError`` if a folder, a device or a pipe is in the place of a file to write, also by a link."""
+    if path.is_dir():
+        raise InputError(f"{path} cannot be written: Is a directory.")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} must be a file, and is a device or a pipe.")
+
+
+def make_way(path: Path) -> Path:
+    """The path, where now nothing is: for a file that grows under its own name. A link goes, its file stays.
+
+    Raises:
+        InputError: as ``check_place``, or if what is there cannot be deleted.
+    """
+    check_place(path)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
+    return path
 
 
 def _sync(path: Path, mode: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,29 +25,22 @@ _held: set[int] = set()
 
 
 @contextmanager
-def alone_in(folder: Path, *, waits: bool = False) -> Iterator[bool]:
+def alone_in(folder: Path, *, waits: bool = False) -> Iterator[None]:
     """Keep other processes that ask for the same out of a folder, where the system can (not on Windows).
 
     Args:
         folder: made if it does not exist; gone again if nothing was written there.
         waits: for the other process, instead of refusing to work beside it.
 
-    Yields:
-        whether there was another process.
-
     Raises:
         InputError: if another process is in the folder and this one does not wait, or the folder cannot be written.
     """
-    is_new = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} must be a folder that can be made: {error.strerror}.") from error
+    is_new, has_waited = not folder.exists(), False
+    _make(folder)
     if fcntl is None:
-        yield False
+        yield
         return
-    path, has_waited = folder / LOCK, False
-    while (lock := _taken(path)) is None:
+    while (lock := _taken(folder)) is None:
         if not waits:
             raise InputError(f"{folder} must be left to one command at a time; another one is writing there.")
         if not has_waited:
@@ -55,11 +49,11 @@ def alone_in(folder: Path, *, waits: bool = False) -> Iterator[bool]:
         time.sleep(LOOK_S)
     _held.add(lock)
     try:
-        yield has_waited
+        yield
     finally:
         _held.discard(lock)
         with suppress(OSError):  # the folder may be gone, or closed for writing
-            path.unlink()
+            (folder / LOCK).unlink()
         os.close(lock)
         if is_new:
             with suppress(OSError):  # it is not empty
@@ -70,12 +64,20 @@ def open_own(path: Path) -> int:
     """A descriptor of a file that seqdet alone writes, made if it is not there, for reading and writing.
 
     Raises:
-        InputError: if it cannot be opened, or is a link: somebody else's folder may have one to a file of the user.
+        InputError: if it cannot be opened, or is no file but a link, a device or a pipe, which somebody else's folder
+            may have there.
+        FileNotFoundError: if there is no such folder.
     """
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise InputError(f"{path} must be a file that can be written, and no link: {error.strerror}.") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(f"{path} must be a file, and is a device or a pipe.")
+    return descriptor
 
 
 def hold(descriptor: int, *, waits: bool) -> bool:
@@ -101,10 +103,22 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_let_go)
 
 
-def _taken(path: Path) -> int | None:
-    """The lock, held by this process; None if another process has it."""
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} must be a folder that can be made: {error.strerror}.") from error
+
+
+def _taken(folder: Path) -> int | None:
+    """The lock of a folder, held by this process; None if another process has it."""
+    path = folder / LOCK
     while True:
-        lock = open_own(path)
+        try:
+            lock = open_own(path)
+        except FileNotFoundError:  # the process before took the empty folder away
+            _make(folder)
+            continue
         if not hold(lock, waits=False):
             os.close(lock)
             return None

@@ -83,6 +83,9 @@ class RunFolder:
         """Raise unless a run was started here."""
         if not self.config.is_file():
             raise InputError(f"{self.root} must be the folder of a run, and holds no {self.config.name}.")
+
+    def check_own(self) -> None:
+        """Raise unless what is trained here is written here."""
         for folder in (self.checkpoints, self.logs):
             if folder.is_symlink():
                 raise InputError(

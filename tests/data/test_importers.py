@@ -294,6 +294,9 @@ def test_a_recording_that_cannot_be_read_is_named_and_the_others_are_imported(tm
         record(tmp_path / "in" / f"{name}.npz")
         write_coco(tmp_path / "labels" / name, name)
         (tmp_path / "labels" / name / "boxes.json").rename(tmp_path / "labels" / f"{name}.json")
+    record(tmp_path / "in" / "a.npz", events=Events.empty())
+    done = import_labels("coco", tmp_path / "labels", tmp_path / "in", tmp_path / "first", AT_10_HZ)
+    assert (done.recordings.total(), "has none" in done.failed[0]) == (1, True)
     (tmp_path / "in" / "a.npz").write_bytes(b"PK damaged")
     done = import_labels("coco", tmp_path / "labels", tmp_path / "in", tmp_path / "out", AT_10_HZ)
     assert done.recordings == {"train": 1}

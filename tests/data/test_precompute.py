@@ -378,6 +378,7 @@ def test_a_second_command_waits_and_finds_what_the_first_has_made(recordings, tm
         for thread in threads:
             thread.start()
         while len(caplog.messages) < 2:
+            assert all(thread.is_alive() for thread in threads)
             time.sleep(0.01)
     for thread in threads:
         thread.join()

@@ -258,6 +258,9 @@ def claiming(path, shape, chunks, dtype=np.uint8, **attributes):
         ((1, 2, 4, 4), (1, 2, 4, 4), {"delta_t": 10**18}, "windows and a sensor that can be"),
         ((1, 2, 4, 4), (1, 2, 4, 4), {"start_us": -(2**62)}, "windows and a sensor that can be"),
         ((1, 2, 4, 4), (1, 2, 4, 4), {"event_input_height": 10**6}, "windows and a sensor that can be"),
+        ((1, 2, 4, 4), (1, 2, 4, 4), {"delta_t": np.inf}, "sound dataset"),
+        ((1, 2, 4, 4), (1, 2, 4, 4), {"max_incr_per_pixel": "many"}, "sound dataset"),
+        ((1, 2, 4, 4), (1, 2, 4, 4), {"seqdet_version": 1, "parameters": "[1]"}, "table of parameters"),
     ],
 )
 def test_what_a_file_claims_is_checked_before_memory_is_taken(tmp_path, shape, chunks, attributes, words):

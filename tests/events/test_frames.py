@@ -173,6 +173,12 @@ def test_a_name_that_says_no_format_is_refused_before_anything_is_read(tmp_path)
         write_simulated(tmp_path / "none.mp4", tmp_path / "out.txt")
 
 
+def test_an_image_that_would_start_another_program_is_refused(tmp_path):
+    (tmp_path / "0.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(InputError, match="cannot identify image file"):
+        list(read_frames(tmp_path, fps=10))
+
+
 def test_a_title_in_an_old_encoding_does_not_matter(tmp_path):
     path = write(tmp_path / "a.mkv", pictures(3), times_ms=[0, 10, 20], title="caf\xe9")
     path.write_bytes(path.read_bytes().replace("caf\xe9".encode(), b"caf\xe9 "))

@@ -245,12 +245,13 @@ def test_an_unwritable_output_is_one_sentence(recording, tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full disk")
 def test_a_full_disk_is_one_sentence(tmp_path):
-    (tmp_path / "csv").mkdir()
-    (tmp_path / "csv" / "a_detections.csv").symlink_to("/dev/full")
     outputs = Outputs(tmp_path, Path("a"), has_tracks=False)
-    outputs.add(np.ones(3, EVENT_BBOX))
-    with pytest.raises(InputError, match=r"a_detections\.csv cannot be written: No space left"), outputs:
-        pass
+    outputs._tables[0][1]._file.close()
+    with Path("/dev/full").open("w") as full:
+        outputs._tables[0][1]._file = full
+        outputs.add(np.ones(3, EVENT_BBOX))
+        with pytest.raises(InputError, match=r"a_detections\.csv cannot be written: No space left"), outputs:
+            pass
     assert len(np.load(tmp_path / "detections" / "a_bbox.npy")) == 3
 
 
@@ -287,6 +288,25 @@ def test_a_time_far_beyond_all_others_is_refused_before_endless_silence(tmp_path
     words = r"far\.csv must have at most 10,000,000 windows of 1,000 us, and its times, from 0 to 9,000,000,000,000,000"
     with pytest.raises(InputError, match=words):
         predict_recordings(HullStep(), path, tmp_path / "out", PredictConfig(size_hw=SENSOR_HW))
+    by_count = StreamConfig(count=1)
+    for config in (PredictConfig(track=True, track_us=1000), PredictConfig(video=True)):
+        with pytest.raises(InputError, match=r"far\.csv must have at most 10,000,000 windows"):
+            predict_recordings(HullStep(), path, tmp_path / "out", replace(config, stream=by_count, size_hw=SENSOR_HW))
+
+
+def test_links_and_pipes_in_the_folder_of_results_are_not_written_to(recording, tmp_path):
+    names = ("detections/walk_bbox.npy", "csv/walk_detections.csv")
+    for name in names:
+        (tmp_path / "out" / name).parent.mkdir(parents=True)
+        (tmp_path / Path(name).name).write_text("precious")
+        (tmp_path / "out" / name).symlink_to(tmp_path / Path(name).name)
+    predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig())
+    for name in names:
+        assert (tmp_path / Path(name).name).read_text() == "precious"
+        (tmp_path / "out" / name).unlink()
+        os.mkfifo(tmp_path / "out" / name)
+        with pytest.raises(InputError, match="device or a pipe"):
+            predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig())
 
 
 def test_a_second_command_that_writes_into_the_folder_is_refused(recording, tmp_path):

@@ -206,7 +206,7 @@ def test_a_finished_run_whose_detector_is_damaged_is_mended(whole, tmp_path, cap
     assert caplog.messages[-1] == f"{detector} was damaged, and is written again."
     detector.write_bytes(b"")
     (tmp_path / "run" / "checkpoints" / "best.safetensors").write_bytes(b"")
-    with pytest.raises(InputError, match=r"So is best\.safetensors: copy the run again"):
+    with pytest.raises(InputError, match=r"best\.safetensors cannot take its place: copy the run again"):
         resume(tmp_path / "run")
 
 

@@ -82,11 +82,14 @@ def import_labels(source: str, labels: Path, recordings: Path, out: Path, option
     for each, target in zip(progress(found, "reading", unit="recording"), targets, strict=True):
         try:
             recording = open_recording(each.path, size_hw=options.size_hw)
+            with recording:
+                span_us = recording.span_us()
+            if span_us is None:
+                raise InputError(f"{each.path} must have events to be labelled, and has none.")
         except InputError as error:
             done.failed.append(str(error))
             continue
-        with recording:
-            boxes, at_us = placed_labels(drafts.recordings[each.place.name], recording, clock, done.dropped)
+        boxes, at_us = placed_labels(drafts.recordings[each.place.name], recording, span_us, clock, done.dropped)
         _check_free(target, classes.boxes(boxes), at_us)
         work.append((each, target, boxes, at_us))
     if not work:

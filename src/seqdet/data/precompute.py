@@ -66,12 +66,12 @@ def precompute(paths: Sequence[Path], options: Options, *, workers: int = 1) -> 
     """
     check_at_least(workers, 1, "workers")
     found = find_recordings(paths)
-    work = _look(found, options, workers)
-    if not work.jobs and not _names(paths, options.out):
-        return work.outcome(found)  # also where the folder can only be read
-    with alone_in(options.out, waits=True) as has_waited:
-        if has_waited:  # for what may have been the same
-            work = _look(found, options, workers)
+    if options.out.is_dir():  # perhaps complete, and perhaps one that can only be read
+        work = _look(found, options, workers)
+        if not work.jobs and not _names(paths, options.out):
+            return work.outcome(found)
+    with alone_in(options.out, waits=True):
+        work = _look(found, options, workers)  # another command may have made some until now
         for names in _names(paths, options.out):
             write_bytes(options.out / CLASSES_FILE, names.read_bytes())
         return _make(found, work, options, workers)

@@ -233,6 +233,8 @@ def _described(data: h5py.Dataset, path: Path) -> Description:
         source=_text(attributes.get("source", "")),
         source_digest=_text(attributes.get("source_digest", "")),
     )
+    if not isinstance(described.parameters, dict):
+        raise InputError(f"{path} must have a table of parameters, got {described.parameters!r}.")
     start_us, duration_us, sensor_hw = described.start_us, described.duration_us, described.sensor_hw
     is_time = 1 <= duration_us <= LATEST_US // max(len(data), 1) and abs(start_us) <= LATEST_US
     if not (is_time and 1 <= min(sensor_hw) <= max(sensor_hw) <= LARGEST):

@@ -20,6 +20,8 @@ from .simulate import simulate
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
+IMAGE_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Which Pillow may try: it would start another program for some of the others."""
 TimedFrame = tuple[np.ndarray, int]
 """(H, W, 3) uint8 RGB and its time in microseconds from the first frame."""
 
@@ -100,7 +102,7 @@ def _video_frames(path: Path, fps: float | None) -> Iterator[TimedFrame]:
 
 def _image(path: Path) -> np.ndarray:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
             if image.mode.startswith(("I", "F")):
                 raise InputError(f"{path} must have 8 bits a colour, and has more. Convert it.")
             return np.array(image.convert("RGB"))

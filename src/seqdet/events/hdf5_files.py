@@ -10,7 +10,8 @@ import hdf5plugin
 from ..checks import InputError
 from .hdf5_heaps import check_heaps
 
-DAMAGE = (OSError, RuntimeError, ValueError, TypeError, KeyError)  # what h5py raises on a damaged file
+DAMAGE = (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError, AttributeError)
+"""What h5py raises on a damaged file, and Python where its values are of another kind than they should be."""
 
 
 def open_hdf5_file(path: Path) -> h5py.File:

@@ -23,6 +23,10 @@ class Curves(TensorBoardLogger):
                 raise error.__cause__ from None
             raise
 
+    def save(self) -> None:
+        """Without a file of settings: ``config.yaml`` has them, and a run of others could have a link there."""
+        self.experiment.flush()
+
     def finalize(self, status: str) -> None:
         try:
             super().finalize(status)

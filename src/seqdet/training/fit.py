@@ -96,6 +96,7 @@ def resume(out: Path | str) -> Path:
     check_first()
     folder = RunFolder(Path(out))
     folder.check_holds_run()
+    folder.check_own()
     config = read_config(folder.config)
     recall(folder.config)
     if folder.is_finished() and not _damage(folder.detector):
@@ -129,7 +130,7 @@ def _mended(folder: RunFolder) -> Path:
     if damage := _damage(folder.detector):
         best = folder.best_weights
         if _damage(best):
-            raise InputError(f"{damage} So is {best.name}: copy the run again, or train it again.")
+            raise InputError(f"{damage} {best.name} cannot take its place: copy the run again, or train it again.")
         write_bytes(folder.detector, best.read_bytes())
         log.info("%s was damaged, and is written again.", folder.detector)
     return folder.root

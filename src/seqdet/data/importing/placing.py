@@ -27,25 +27,23 @@ class Clock(NamedTuple):
 
 
 def placed_labels(
-    draft: Draft, recording: Recording, clock: Clock, dropped: Counter[str]
+    draft: Draft, recording: Recording, span_us: tuple[int, int], clock: Clock, dropped: Counter[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (N,) ``EVENT_BBOX``, sorted by time, and the times (M,) int64 at which the recording is labelled.
 
     Args:
         draft: the labels.
-        recording: to which they belong.
+        recording: to which they belong, and the size of whose sensor is asked for.
+        span_us: times of its first and of its last event.
         clock: for labels with numbers of frames.
         dropped: what is left out is added.
 
     Raises:
         InputError: if the times or the size of the frames cannot be known, or do not fit the recording.
     """
-    span = recording.span_us()
-    if span is None:
-        raise InputError(f"{recording.path} must have events to be labelled, and has none.")
     at = np.array(sorted(draft.at), np.int64)
-    times = _times(at, draft, clock, span[1])
-    check_clock(times, span, draft.source, " Give --start-us, and --label-rate where they number frames.")
+    times = _times(at, draft, clock, span_us[1])
+    check_clock(times, span_us, draft.source, " Give --start-us, and --label-rate where they number frames.")
     boxes = np.zeros(len(draft.rows), EVENT_BBOX)
     rows = np.array([row[1:] for row in draft.rows], np.float64).reshape(-1, 7)
     sides = rows[:, :4] * np.tile(_scale(draft, recording), 2)

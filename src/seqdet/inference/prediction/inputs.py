@@ -176,8 +176,9 @@ def _open_events(
     else:
         recording = stack.enter_context(open_recording(path, size_hw=config.size_hw))
         size_hw, found_us = recording.size_hw, recording.span_us()
-        if found_us is not None and config.stream.count is None:
-            check_windows(path, *found_us, config.stream.step_us or step.input.window_us)
+        if found_us is not None:
+            for step_us in _steps_us(config, step.input.window_us):
+                check_windows(path, *found_us, step_us)
         span_us = None if found_us is None else found_us[1] - found_us[0] + 1
     detector = StreamingDetector(step, config.stream, sensor_hw=size_hw)
     tracker = _tracker(config, size_hw)
@@ -186,6 +187,13 @@ def _open_events(
     return Input(
         moments, span_us, tracker, config.track_us, fps, "windows", lambda: recording.dropped + detector.dropped
     )
+
+
+def _steps_us(config: PredictConfig, window_us: int) -> list[int]:
+    """From one to the next of all that is made also where nothing happens: windows, tracks, pictures of a video."""
+    windows_us = [] if config.stream.count else [config.stream.step_us or window_us]
+    tracks_us = [config.track_us] if config.track and config.track_us else []
+    return [*windows_us, *tracks_us, *([10**6 // COUNTED_FPS] if config.video and config.stream.count else [])]
 
 
 def _open_pictures(step: Step, path: Path, config: PredictConfig, is_stopped: Callable[[], bool]) -> Input:

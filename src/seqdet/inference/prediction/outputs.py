@@ -13,7 +13,7 @@ import numpy as np
 from ...checks import InputError
 from ...data.labels import EVENT_BBOX, LABEL_SUFFIX
 from ...data.tracks import TRACKED_BOX
-from ...files import make_folder
+from ...files import make_folder, make_way
 
 COLUMNS = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
 TRACK_COLUMNS = (*COLUMNS, "tracking_confidence", "last_detection_update_time", "nb_detections")
@@ -29,7 +29,7 @@ class GrowingNpy:
 
     def __init__(self, path: Path, dtype: np.dtype) -> None:
         self.path, self._dtype, self._count = path, dtype, 0
-        self._file = path.open("wb")
+        self._file = make_way(path).open("xb")
         self.flush()
 
     def add(self, rows: np.ndarray) -> None:
@@ -64,7 +64,7 @@ class GrowingText:
 
     def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
         self.path, self._columns = path, columns
-        self._file = path.open("w", encoding="ascii")
+        self._file = make_way(path).open("x", encoding="ascii")
 
     def add(self, rows: np.ndarray) -> None:
         """Append a line for each row."""
