@@ -202,6 +202,27 @@ main()
     assert (done.returncode, done.stdout, done.stderr) == (128 + signal.Signals[name], "Stopped.\n", "")
 
 
+def test_a_signal_that_a_library_makes_another_error_of_is_a_signal():
+    script = """
+import os, signal
+from seqdet.cli import main
+from seqdet.cli.parser import COMMANDS
+def compiling() -> None:
+    "Compile."
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt as error:
+        raise TypeError("a tensor of no kind") from error
+COMMANDS.clear()
+COMMANDS["compiling"] = compiling
+import sys
+sys.argv = ["seqdet", "compiling"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "Stopped.\n", "")
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_after_a_command_is_done_does_not_undo_its_status(name, tmp_path):
     script = f"""

@@ -20,21 +20,30 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 AGAIN_S = 0.02
 """Until a signal that was lost comes again."""
 _heard = signal.SIGINT
+_is_interrupted = threading.Event()
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
     """A handler of signals: ends what runs as Ctrl-C does."""
     _hear(number)
+    _is_interrupted.set()
     raise KeyboardInterrupt
+
+
+def is_interrupted() -> bool:
+    """Whether a signal ended what ran, by ``interrupt``: libraries make other errors of it, and of what it cut."""
+    return _is_interrupted.is_set()
 
 
 def hear_again(lost: sys.UnraisableHookArgs) -> None:
     """A ``sys.unraisablehook``: what cannot be raised is said, but for a signal, which comes again in a moment.
 
     Python raises nothing out of callbacks, of weak references or of C; a signal that is heard in one would be lost.
+    After one, nothing is said of what it cut.
     """
     if not issubclass(lost.exc_type, KeyboardInterrupt):
-        sys.__unraisablehook__(lost)
+        if not is_interrupted():
+            sys.__unraisablehook__(lost)
         return
     with suppress(RuntimeError):  # Python ends already
         again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), _heard))

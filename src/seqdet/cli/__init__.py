@@ -13,9 +13,10 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from ..checks import InputError, Stopped, visible
-from ..stopping import SIGNALS, exit_status, hear_again, interrupt
+from ..stopping import SIGNALS, exit_status, hear_again, interrupt, is_interrupted
 
 log = logging.getLogger("seqdet")
 LESS = {
@@ -34,6 +35,8 @@ def main(args: list[str] | None = None) -> None:
     try:
         if owns_process:
             signal.signal(signal.SIGTERM, interrupt)
+            if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # it may be to be ignored
+                signal.signal(signal.SIGINT, interrupt)
             sys.unraisablehook = hear_again
             _leave_current_folder()
         _run(words)
@@ -43,18 +46,25 @@ def main(args: list[str] | None = None) -> None:
     except InputError as error:
         sys.exit(f"seqdet: error: {visible(' '.join(str(error).split()))}")
     except (Stopped, KeyboardInterrupt) as stop:
-        if owns_process:  # what is left to do takes a moment
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        logging.basicConfig(format="%(message)s", stream=sys.stdout)  # it may have come before there was a log
-        log.setLevel(logging.INFO)
-        log.info(str(stop) or "Stopped.")
-        sys.exit(exit_status() if owns_process else 130)
-    except (MemoryError, RuntimeError) as error:
+        _end_stopped(str(stop), owns_process=owns_process)
+    except Exception as error:
+        if is_interrupted():
+            _end_stopped("", owns_process=owns_process)
         if not isinstance(error, MemoryError) and "ried to allocate" not in str(error):  # the words of torch
             raise
         less = LESS.get(words[0], "Close other programs")
         sys.exit(f"seqdet: error: there must be more memory than this machine has free. {less}.")
+
+
+def _end_stopped(words: str, *, owns_process: bool) -> NoReturn:
+    """Say that the command was stopped, and end."""
+    if owns_process:  # what is left to do takes a moment
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)  # it may have come before there was a log
+    log.setLevel(logging.INFO)
+    log.info(words or "Stopped.")
+    sys.exit(exit_status() if owns_process else 130)
 
 
 def _leave_current_folder() -> None:
