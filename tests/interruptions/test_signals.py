@@ -12,7 +12,7 @@ import time
 import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +26,6 @@ from PIL import Image
 from seqdet.config import (
     DataConfig,
     DatasetConfig,
-    DigitsConfig,
     EventDigitsConfig,
     ModelConfig,
     RunConfig,
@@ -47,16 +46,10 @@ from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit
 from seqdet.viz.video import write_video
 
-DIGITS = DigitsConfig(
-    height=64,
-    width=64,
-    max_digits=1,
-    digit_heights=(12.0, 30.0),
-    frames_per_video=24,
-    held_out_frames_per_video=96,
-    frames_per_epoch=96,
-    validation_frames=96,
-    test_frames=96,
+from .small import DIGITS, LONG_S, alive, environment
+
+RECORDED = replace(
+    DIGITS, frames_per_video=24, held_out_frames_per_video=96, frames_per_epoch=96, validation_frames=96, test_frames=96
 )
 TENSOR = TensorConfig("histogram")
 MODEL = ModelConfig(base=1, channels=8, head_layers=0, in_channels=2)
@@ -89,20 +82,16 @@ main()
 """
 """The command, which makes a file once Python has come to it: what a signal does before is not for us to say."""
 SEED, SIGNALS = 0, 20
-LONG_S = 600
-"""For what takes seconds unless the machine has other work."""
-MARK = "SEQDET_TEST_OF_SIGNALS"
-"""Environment variable of the processes of a test, which all that they start inherit."""
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """What the commands read: recordings, a run that was trained with them, labels, a video."""
     folder = tmp_path_factory.mktemp("signals")
-    write_event_digits(folder / "digits", EventDigitsConfig(DIGITS))
+    write_event_digits(folder / "digits", EventDigitsConfig(RECORDED))
     data = DataConfig(clip_length=3, lanes=2, dataset=DatasetConfig(folder / "digits", tensor=TENSOR))
     write_config(RunConfig(data, MODEL, TRAIN), folder / "recipe.yaml")
-    (folder / "scene.yaml").write_text(yaml.safe_dump(to_dict(EventDigitsConfig(DIGITS))))
+    (folder / "scene.yaml").write_text(yaml.safe_dump(to_dict(EventDigitsConfig(RECORDED))))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.cpu_count", lambda: 1)
         fit(build_detector(MODEL), data, TRAIN, folder / "run")
@@ -140,14 +129,13 @@ def ended(words: list[str], folder: Path, *, moment_s: float = LONG_S, number: i
     """Run a command and signal it, or all of its session, at a moment, unless it is done by then."""
     ready = folder / "ready"
     ready.unlink(missing_ok=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder), MARK: str(folder)}
     with (folder / "said.txt").open("w") as output, (folder / "complained.txt").open("w") as errors:
         run = subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(ready), *words],
             cwd=folder,
             stdout=output,
             stderr=errors,
-            env=environment,
+            env=environment(folder) | {"TMPDIR": str(folder)},
             start_new_session=True,
         )
     while not ready.exists():
@@ -163,16 +151,6 @@ def ended(words: list[str], folder: Path, *, moment_s: float = LONG_S, number: i
     seconds = time.monotonic() - begun_s
     said, complained = ((folder / f"{each}.txt").read_text() for each in ("said", "complained"))
     return Ended(code, seconds, said_before, said, complained)
-
-
-def alive(folder):
-    """The processes that were started for a test in the folder."""
-    found = []
-    for each in psutil.process_iter():
-        with suppress(psutil.Error):
-            if each.environ().get(MARK) == str(folder) and each.status() != psutil.STATUS_ZOMBIE:
-                found.append(each)
-    return found
 
 
 def read_tensors(path: Path) -> None:

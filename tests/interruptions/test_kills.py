@@ -19,7 +19,6 @@ from safetensors.torch import load_file
 from seqdet.config import (
     DataConfig,
     DatasetConfig,
-    DigitsConfig,
     EventDigitsConfig,
     ModelConfig,
     RunConfig,
@@ -30,17 +29,8 @@ from seqdet.config_files import write_config
 from seqdet.data.event_digits_folder import write_event_digits
 from seqdet.files import TEMPORARY
 
-DIGITS = DigitsConfig(
-    height=64,
-    width=64,
-    max_digits=1,
-    digit_heights=(12.0, 30.0),
-    frames_per_video=6,
-    held_out_frames_per_video=6,
-    frames_per_epoch=24,
-    validation_frames=12,
-    test_frames=6,
-)
+from .small import DIGITS, LONG_S, alive, environment
+
 DATA = DataConfig(clip_length=3, lanes=2, digits=DIGITS)
 RECORDED = replace(DATA, dataset=DatasetConfig(tensor=TensorConfig("histogram", window_us=10_000)))
 MODEL = ModelConfig(base=1, channels=8, head_layers=0)
@@ -62,12 +52,8 @@ VARIANTS = {
     "a cache": (replace(RECORDED, dataset=replace(RECORDED.dataset, cache_gb=2e-4)), TRAIN),
 }
 SEED, KILLS = 0, 20
-LONG_S = 600
-"""For what takes seconds unless the machine has other work."""
 CODES = {"none": (0,), "first": (-9, 0), "session": (-9, 0), "other": (1, 0)}
 """How the first process ends, by what was killed; it may have been done already."""
-MARK = "SEQDET_TEST_OF_KILLS"
-"""Environment variable of the processes of a test, which all that they start inherit."""
 
 
 @pytest.fixture(scope="module")
@@ -86,19 +72,8 @@ def command(out, recipe):
 
 def started(words, folder):
     """The command, as the first process of a session, which says what it says to a file in the folder."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", MARK: str(folder)}
     with (folder / "said.txt").open("w") as said:
-        return psutil.Popen(words, stdout=said, stderr=said, env=environment, start_new_session=True)
-
-
-def alive(folder):
-    """The processes that were started for a test in the folder."""
-    found = []
-    for each in psutil.process_iter():
-        with suppress(psutil.Error):
-            if each.environ().get(MARK) == str(folder) and each.status() != psutil.STATUS_ZOMBIE:
-                found.append(each)
-    return found
+        return psutil.Popen(words, stdout=said, stderr=said, env=environment(folder), start_new_session=True)
 
 
 def kill(first, draw):
