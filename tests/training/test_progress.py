@@ -92,7 +92,7 @@ def clock(monkeypatch, caplog):
 
 
 def test_the_log_of_a_training_says_once_how_long_and_every_minute_how_far(clock, tmp_path, caplog, capfd):
-    fit(build_detector(MODEL), DATA, TRAIN, tmp_path / "run")
+    fit(build_detector(MODEL), DATA, replace(TRAIN, precision="float32"), tmp_path / "run")
     lines = caplog.messages
     assert lines[0].startswith("Training 40 steps of 6 frames on cpu in float32; ")
     (time,) = (line for line in lines if " on this machine: " in line)
