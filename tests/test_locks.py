@@ -72,7 +72,7 @@ import multiprocessing, os, signal, sys, time
 from pathlib import Path
 from seqdet.locks import alone_in
 with alone_in(Path(sys.argv[1])):
-    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     child.start()
     print(child.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -82,10 +82,26 @@ with alone_in(Path(sys.argv[1])):
         child = int(first.stdout.readline())
         first.wait()
         try:
-            with alone_in(tmp_path):
+            with alone_in(tmp_path, waits=True):  # until it has begun to run
                 os.kill(child, 0)  # it is there
         finally:
             os.kill(child, signal.SIGKILL)
+
+
+def test_a_pipe_that_tells_of_the_end_of_a_process_is_not_held_open_by_those_that_it_forked():
+    script = """
+import multiprocessing, os, select, time
+from seqdet.locks import kept_from_forks
+ours, theirs = os.pipe()
+with kept_from_forks(theirs):
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    child.start()
+os.close(theirs)
+print(bool(select.select([ours], [], [], 60)[0]), child.is_alive())
+child.kill()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"
 
 
 def test_a_folder_is_made_and_goes_again_if_nothing_was_written(tmp_path):

@@ -1,6 +1,7 @@
 """A bar on a terminal; in a pipe a line a minute, and never a carriage return."""
 
 import logging
+import math
 import os
 import pty
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from seqdet import progress as module
 from seqdet.checks import visible
-from seqdet.progress import Progress, duration, progress
+from seqdet.progress import AboveBars, Progress, duration, progress
 
 WORK = """
 import logging, sys, time
@@ -163,4 +164,27 @@ def test_a_terminal_alone_gets_no_lines():
 
 def test_what_cannot_be_printed_is_shown_escaped():
     assert visible("a\x1b[2J\r\x9b\u202e\udc80") == r"a\x1b[2J\r\x9b\u202e\udc80"
-    assert visible("lines\n\tand µs, 100\u2009%") != visible("lines\n\tand µs, 100 %") == "lines\n\tand µs, 100 %"
+    assert visible("a line\n\tand µs") == r"a line\n\tand µs"
+    assert visible("a line\n\tand µs, 100\u2009%", but="\n\t") == "a line\n\tand µs, 100\\u2009%"
+
+
+def test_a_message_is_one_line_whatever_names_it_holds(capsys):
+    """Else the name of a file says what was never said. What other libraries say keeps its lines, as a traceback."""
+    handler = AboveBars(sys.stdout)
+    for logger in ("seqdet.data", "other"):
+        log = logging.getLogger(logger)
+        log.addHandler(handler)
+        log.propagate = False
+        try:
+            log.warning("%s cannot be read", "a.raw\nall is well")
+            try:
+                math.sqrt(-1)
+            except ValueError:
+                log.exception("failed")
+        finally:
+            log.removeHandler(handler)
+            log.propagate = True
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == r"a.raw\nall is well cannot be read"
+    assert lines[1:3] == ["failed", "Traceback (most recent call last):"]
+    assert "all is well cannot be read" in lines

@@ -19,11 +19,21 @@ class Stopped(Exception):
     """Long work was asked to stop and did so in a good moment; nothing is lost."""
 
 
-def visible(text: str) -> str:
-    """The text with its control characters escaped, lines and tabs apart: names and words of others go to terminals."""
+def visible(text: str, *, but: str = "") -> str:
+    """The text with its control characters escaped, ends of lines too: names and words of others go to terminals.
+
+    Args:
+        text: what is to be shown.
+        but: characters that stay what they are.
+    """
     return "".join(
-        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode() for each in text
+        each if each.isprintable() or each in but else each.encode("unicode_escape").decode() for each in text
     )
+
+
+def one_line(error: object) -> str:
+    """The words of an error, or others, in one line that is safe on a terminal."""
+    return visible(" ".join(str(error).split()))
 
 
 def check_shape(array: Any, pattern: str, name: str, **sizes: int) -> None:

@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 LOCK = ".lock"
 LOOK_S = 0.2
 """Between two looks at whether a folder is free."""
-_held: set[int] = set()
+ATTEMPTS = 100
+_kept: set[int] = set()
 
 
 @contextmanager
@@ -47,11 +48,10 @@ def alone_in(folder: Path, *, waits: bool = False) -> Iterator[None]:
             log.info("Waiting for another command that is writing in %s.", folder)
         has_waited = True
         time.sleep(LOOK_S)
-    _held.add(lock)
     try:
-        yield
+        with kept_from_forks(lock):
+            yield
     finally:
-        _held.discard(lock)
         with suppress(OSError):  # the folder may be gone, or closed for writing
             (folder / LOCK).unlink()
         os.close(lock)
@@ -92,11 +92,20 @@ def hold(descriptor: int, *, waits: bool) -> bool:
     return True
 
 
+@contextmanager
+def kept_from_forks(descriptor: int) -> Iterator[None]:
+    """Within the block, forked processes close the descriptor: a lock or a pipe of this process ends with it."""
+    _kept.add(descriptor)
+    try:
+        yield
+    finally:
+        _kept.discard(descriptor)
+
+
 def _let_go() -> None:
-    """In a process that was forked: the lock is that of the other one, and ends with it."""
-    for lock in _held:
-        os.close(lock)
-    _held.clear()
+    for descriptor in _kept:
+        os.close(descriptor)
+    _kept.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -104,10 +113,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} must be a folder that can be made: {error.strerror}.") from error
+    for attempts_left in reversed(range(ATTEMPTS)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+        except OSError as error:
+            # The process before may take the folder away just when it was found to be there.
+            if not (isinstance(error, FileExistsError) and attempts_left):
+                raise InputError(f"{folder} must be a folder that can be made: {error.strerror}.") from error
 
 
 def _taken(folder: Path) -> int | None:

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import nullcontext
+from copy import copy
 from time import monotonic
 from types import TracebackType
 from typing import TextIO, TypeVar
@@ -128,11 +129,20 @@ class AboveBars(logging.StreamHandler[TextIO]):
             super().emit(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        return visible(super().format(record))
+        if record.name.partition(".")[0] == "seqdet":  # whose messages are of one line, whatever names they hold
+            record = copy(record)
+            record.msg, record.args = visible(record.getMessage()), None
+        return visible(super().format(record), but="\n\t")
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
+
+
+def log_lines(log: logging.Logger, lines: Iterable[str]) -> None:
+    """Log each line by itself: a message is one line, and what looks like several was written by a name."""
+    for line in lines:
+        log.info("%s", line)
 
 
 def duration(seconds: float) -> str:

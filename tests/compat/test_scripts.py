@@ -218,6 +218,13 @@ def test_a_notebook_says_one_line_and_is_told_what_it_forgot(tmp_path, monkeypat
     assert said[:-1] == [before] * bool(first)
 
 
+def test_the_sentence_of_an_error_is_one_line_whatever_names_it_holds(tmp_path):
+    line = "from pathlib import Path; from seqdet import open_recording; open_recording(Path('a\\n\\x1b[2J.raw'))"
+    done = run(write(tmp_path / "script.py", line), folder=tmp_path)
+    assert done.stderr.startswith("seqdet: error: a \\x1b[2J.raw")
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("line", "named"),
     [

@@ -312,9 +312,13 @@ def test_damaged_frames_of_tensors_are_counted_and_named(tensor_folder, tmp_path
     content = bytearray(path.read_bytes())
     content[place + 30] ^= 4
     path.write_bytes(content)
+    whole = audit(tensor_folder)
     result = audit(folder)
     (damage,) = (each for each in result.findings if each.kind == "damaged_frames")
     assert (damage.severity, damage.count, damage.cases[0].text) == ("error", 1, "1 of 30 (7)")
+    for name, split in whole.splits.items():  # what labels say is heard, whatever became of their recording
+        assert result.splits[name].boxes == split.boxes
+        assert result.splits[name].labelled == split.labelled
 
 
 def test_tensors_without_checksums_are_a_note(tensor_folder, tmp_path):

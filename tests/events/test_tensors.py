@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seqdet.allowing import ALLOWED, allow
 from seqdet.checks import InputError
 from seqdet.events.array import Events
-from seqdet.events.tensors import NEVER, REPRESENTATIONS
+from seqdet.events.tensors import NEVER, REPRESENTATIONS, blank_frames
 from seqdet.events.windows import JITTER_US
 
 EPOCH_US = 1_700_000_000_000_000
@@ -364,3 +365,38 @@ def test_threads_side_by_side_do_not_meet():
         together = list(pool.map(lambda crowd: cube(crowd.events, **crowd.window), crowds))
     for crowd, frames in zip(crowds, together, strict=True):
         np.testing.assert_array_equal(frames, cube(crowd.events, **crowd.window))
+
+
+OWN = {
+    "nothing": "pass",
+    "flat": "return np.zeros((1, 2, 9), np.uint8)",
+    "larger": "return np.zeros((1, 2, 12, 16), np.uint8)",
+    "deaf": "return np.zeros((windows, 2, 6, 8), np.uint8)",
+    "right": "out = np.zeros((windows, 2, 6, 8), np.uint8) if out is None else out; out[:] = 0; return out",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nothing", r"own:nothing must return an array of frames \(1, C, 6, 8\), got a NoneType"),
+        ("flat", r"own:flat must return an array of frames \(1, C, 6, 8\), got \(1, 2, 9\)"),
+        ("larger", r"got \(1, 2, 12, 16\)"),
+        ("deaf", "own:deaf must fill the array out"),
+        ("absent", "has no attribute 'absent'"),
+    ],
+)
+def test_a_function_of_ones_own_that_breaks_its_promise_is_refused_by_name(name, words, tmp_path, monkeypatch):
+    monkeypatch.setenv(ALLOWED, "[]")
+    texts = (f"def {each}(events, *, windows=1, out=None, **_):\n    {body}" for each, body in OWN.items())
+    (tmp_path / "own.py").write_text("import numpy as np\n" + "\n".join(texts))
+    window = {"size_hw": (12, 16), "to_hw": (6, 8), "start_us": 0, "duration_us": 1000}
+    allow(f"{tmp_path}/own.py:{name}", f"{tmp_path}/own.py:right")
+    with pytest.raises(InputError, match=words):
+        blank_frames(f"own:{name}", **window)
+    assert blank_frames("own:right", **window).shape == (1, 2, 6, 8)
+
+
+def test_parameters_that_a_representation_does_not_take_are_named():
+    with pytest.raises(InputError, match="parameters must be arguments of event_cube; it got an unexpected keyword"):
+        blank_frames("event_cube", size_hw=(4, 4), start_us=0, duration_us=9, wide=3)

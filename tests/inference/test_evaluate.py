@@ -86,7 +86,7 @@ def test_the_curves_are_those_of_the_training(run):
 
 
 def test_the_summary_names_the_scores_and_the_files(run):
-    text = summary(json.loads((run / "metrics.json").read_text()), run)
+    text = "\n".join(summary(json.loads((run / "metrics.json").read_text()), run))
     assert "24 held-out frames: AP 0." in text
     assert str(run / "report.html") in text
 

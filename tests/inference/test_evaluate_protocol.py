@@ -97,7 +97,7 @@ def test_a_run_has_the_figures_of_its_detections_in_files(downscale, protocol, r
     assert 0.1 < metrics["by_protocol"]["AP"] < 0.9
     assert metrics["by_protocol"]["lines"] == said
     assert {"speed, px/s", "still, s", "without events, s"} == metrics["by_protocol"]["breakdowns"].keys()
-    assert "\n".join(said) in summary(metrics, run)
+    assert "\n".join(said) in "\n".join(summary(metrics, run))
     assert f"{protocol} {metrics['by_protocol']['digest']}" in (run / "report.html").read_text()
 
 

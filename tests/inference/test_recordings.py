@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
@@ -409,6 +410,29 @@ def test_a_film_of_uneven_pictures_is_shown_in_real_time(tmp_path, monkeypatch):
     with av.open(tmp_path / "out" / "videos" / "a.mp4") as video:
         seconds = len(list(video.decode(video=0))) / float(video.streams.video[0].average_rate)
     assert seconds == pytest.approx(times_us[-1] / 1e6, abs=0.05)
+
+
+def test_a_video_stops_in_the_hours_between_two_pictures_when_it_is_asked_to(tmp_path, monkeypatch):
+    times_us = [0, 33_000, 66_000, 10**10]
+    asked, shown = threading.Event(), []
+
+    def shown_to_the_sixth(path, images, *, fps):
+        for image in images:
+            shown.append(image)
+            if len(shown) == 6:
+                asked.set()
+
+    @contextmanager
+    def stopping(after):
+        yield asked.is_set
+
+    monkeypatch.setattr(inputs, "read_frames", lambda path, fps: zip(moving_square(4), times_us, strict=True))
+    monkeypatch.setattr(recordings, "write_video", shown_to_the_sixth)
+    monkeypatch.setattr(recordings, "stop_on_signals", stopping)
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(Stopped, match="Stopped at"):
+        predict_recordings(HullStep(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
+    assert len(shown) < 10
 
 
 def test_a_video_whose_second_picture_comes_early_is_shown_at_its_usual_rate(tmp_path, monkeypatch):

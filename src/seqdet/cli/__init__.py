@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from ..checks import InputError, Stopped, visible
+from ..checks import InputError, Stopped, one_line
 from ..stopping import SIGNALS, exit_status, hear_again, interrupt, is_interrupted
 
 log = logging.getLogger("seqdet")
@@ -44,7 +44,7 @@ def main(args: list[str] | None = None) -> None:
             for number in SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
     except InputError as error:
-        sys.exit(f"seqdet: error: {visible(' '.join(str(error).split()))}")
+        sys.exit(f"seqdet: error: {one_line(error)}")
     except (Stopped, KeyboardInterrupt) as stop:
         _end_stopped(str(stop), owns_process=owns_process)
     except Exception as error:

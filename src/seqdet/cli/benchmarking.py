@@ -6,6 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any, Literal
 
+from ..progress import log_lines
+
 log = logging.getLogger("seqdet")
 
 
@@ -54,7 +56,7 @@ def benchmark_model(
     config = LatencyConfig(windows=windows, warm_up=warm_up, passes=passes, threads=threads, **how)
     names = [each for each in backends.split(",") if each]
     report = benchmark(detector, recording, config, names=names, device=device)
-    log.info(table(report))
+    log_lines(log, table(report))
     if json is not None:
         write_text(json, dumps(report, indent=2) + "\n")
         log.info("The figures are in %s.", json)

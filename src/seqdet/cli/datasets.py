@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..checks import InputError
+from ..progress import log_lines
 
 log = logging.getLogger("seqdet")
 
@@ -56,7 +57,7 @@ def import_dataset(
         label_rate, frame_us, start_us, classes, keep, others, split, ratios, seed, size_hw, leave_out
     )
     done = import_labels(source, labels, recordings, out, options)
-    log.info("\n".join(done.lines()))
+    log_lines(log, done.lines())
     log.info("The dataset is in %s. Next: seqdet audit %s", out, out)
     for failure in done.failed[:-1]:
         log.warning("%s", failure)
@@ -93,6 +94,6 @@ def audit_dataset(
 
     limits = Limits(window_us, tolerance_us, few_events, frozen_s, gap_s)
     found = audit(folder, limits, worst=worst, size_hw=size_hw)
-    log.info("\n".join(found.lines()))
+    log_lines(log, found.lines())
     write_audit_page(page or folder / "audit.html", found)
     log.info("Pictures of the worst cases: %s", page or folder / "audit.html")

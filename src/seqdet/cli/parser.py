@@ -12,7 +12,7 @@ from typing import Any, NoReturn, get_type_hints
 from jsonargparse import ArgumentParser, Namespace
 
 from ..allowing import allow
-from ..checks import InputError, visible
+from ..checks import InputError, one_line
 from ..config import EventDigitsConfig, RunConfig
 from ..config_files import check_setting, from_dict, read_config, suggestion
 from ..events.sensor import Sensor
@@ -85,7 +85,7 @@ class Parser(ArgumentParser):
         return super().dump(Namespace({name: namespace[name] for name in PARTS if name in namespace}), *args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        self.exit(2, f"seqdet: error: {visible(' '.join(self.sentence(message).split()))}\n")
+        self.exit(2, f"seqdet: error: {one_line(self.sentence(message))}\n")
 
     def sentence(self, message: str) -> str:
         """What is wrong, in the words of the configuration where it is about a setting."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ..checks import InputError
 from ..config import EventDigitsConfig, TensorConfig
 from ..events.sensor import USUAL, Sensor
+from ..progress import log_lines
 
 log = logging.getLogger("seqdet")
 
@@ -42,7 +43,7 @@ def inspect_recording(
 
     with open_recording(recording, size_hw=size_hw, strict=strict) as opened:
         found = inspect(opened)
-        log.info("\n".join(found.lines()))
+        log_lines(log, found.lines())
         if plot:
             from ..viz.inspection import write_inspection_image
 
@@ -134,7 +135,7 @@ def precompute_tensors(
     work = precompute.estimate if dry_run else precompute.precompute
     report = work([Path(path) for path in paths], options, workers=workers)
     written = [] if dry_run else [f"The tensors are in {out}."]
-    log.info("\n".join(report.lines() + written + [f"failed: {reason}" for reason in report.failed[1:]]))
+    log_lines(log, report.lines() + written + [f"failed: {reason}" for reason in report.failed[1:]])
     if report.failed:
         raise InputError(report.failed[0])
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ..checks import InputError, Stopped, check_at_least
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from ..progress import log_lines
 from ..runs import RunFolder
 
 log = logging.getLogger("seqdet")
@@ -84,7 +85,7 @@ def evaluate_results(
 
         if dataset is None or protocol or compare or bootstrap or detections or not events:
             raise InputError("--tracks must go with files of tracks, a dataset, and at most --split and --figures.")
-        log.info("\n".join(evaluate_tracks(path, dataset, split=split, target=figures)))
+        log_lines(log, evaluate_tracks(path, dataset, split=split, target=figures))
         _say_written(figures)
         return
     asked: Any = {"protocol": protocol, "other": compare, "samples": bootstrap, "events": events}
@@ -99,7 +100,7 @@ def evaluate_results(
             metrics = evaluate(path, dataset, split=part, detections=detections, **asked)
         except KeyboardInterrupt as error:
             raise Stopped("Stopped. The same command starts again.") from error
-        log.info(summary(metrics, path))
+        log_lines(log, summary(metrics, path))
         _say_written(detections)
         return
     from ..evaluation.report import evaluate_files
@@ -109,7 +110,7 @@ def evaluate_results(
     if detections is not None:
         raise InputError("--detections must be given for a run alone: these are detections in files already.")
     asked["protocol"] = protocol or "coco"
-    log.info("\n".join(evaluate_files(path, dataset, split=split, target=figures, **asked)))
+    log_lines(log, evaluate_files(path, dataset, split=split, target=figures, **asked))
     _say_written(figures)
 
 

@@ -6,8 +6,9 @@ import runpy
 import sys
 from pathlib import Path
 from traceback import extract_tb
+from typing import NoReturn
 
-from ..checks import InputError
+from ..checks import InputError, one_line
 from .aliases import install
 from .missing_names import import_line
 
@@ -20,23 +21,27 @@ def main(arguments: list[str]) -> None:
         sys.exit("usage: python -m seqdet.compat script.py [arguments]")
     script = Path(arguments[0])
     if not script.is_file():
-        sys.exit(f"seqdet: error: {script} must be a Python script, and is not there.")
+        _end(f"{script} must be a Python script, and is not there.")
     is_ours = install()
     sys.argv = arguments
     sys.path.insert(0, str(script.resolve().parent))
     try:
         runpy.run_path(str(script), run_name="__main__")
     except InputError as error:
-        sys.exit(f"seqdet: error: {error} ({_place(error, script)})")
+        _end(f"{error} ({_place(error, script)})")
     except ImportError as error:
         if not (error.name or "").startswith((__package__ or "", "metavision")):
             raise
-        sys.exit(f"seqdet: error: {error.msg} ({_place(error, script)}). What there is: {PAGE}")
+        _end(f"{error.msg} ({_place(error, script)}). What there is: {PAGE}")
     except NameError as error:
         line = import_line(error.name) if is_ours else None
         if line is None:
             raise
-        sys.exit(f"seqdet: error: {error} ({_place(error, script)}). Import it first: {line}")
+        _end(f"{error} ({_place(error, script)}). Import it first: {line}")
+
+
+def _end(words: str) -> NoReturn:
+    sys.exit(f"seqdet: error: {one_line(words)}")
 
 
 def _place(error: Exception, script: Path) -> str:

@@ -121,6 +121,7 @@ def _look(
     except InputError as error:
         findings.add("unreadable", [Case(entry, entry.name, text=str(error))])
         return
+    _look_at_labels(entry, boxes, labelled_us, findings, split, classes)
     is_tensor = isinstance(source, TensorFile)
     if is_tensor and (damaged := damaged_frames(source)):
         shown = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
@@ -132,9 +133,6 @@ def _look(
     if is_tensor:
         findings.add("tensors_only", [Case(entry, entry.name, text=source.description.representation)])
         findings.add("no_checksums", [] if source.is_checked else [Case(entry, entry.name)])
-    split.labelled += len(labelled_us)
-    split.empty += len(np.setdiff1d(labelled_us, boxes["t"]))
-    split.boxes.update(Counter(boxes["class_id"].tolist()))
     cases = [Case(entry, entry.name, text=f"{count:,} {reason}") for reason, count in watched.dropped.items()]
     findings.add("damage", cases, count=watched.dropped.total())
     if len(hot := watched.hot_xy()):
@@ -144,6 +142,22 @@ def _look(
         around = float(places[0, 0]) - HOT_SIDE / 2, float(places[0, 1]) - HOT_SIDE / 2, HOT_SIDE, HOT_SIDE
         findings.add("hot", [Case(entry, entry.name, None, around, len(hot), text)], count=len(hot))
     if entry.labels is None:
+        return
+    if watched.span_us is None:
+        findings.add("silent", [Case(entry, entry.name)])
+    else:
+        is_within = check_times(entry, boxes, labelled_us, watched, limits, findings)
+        check_boxes(entry, boxes, watched, sensor_hw(source), is_within, limits, findings)
+
+
+def _look_at_labels(
+    entry: Entry, boxes: np.ndarray, labelled_us: np.ndarray, findings: Findings, split: SplitFacts, classes: int
+) -> None:
+    """What labels say by themselves, whatever became of their recording."""
+    split.labelled += len(labelled_us)
+    split.empty += len(np.setdiff1d(labelled_us, boxes["t"]))
+    split.boxes.update(Counter(boxes["class_id"].tolist()))
+    if entry.labels is None:
         findings.add("no_labels", [Case(entry, entry.name)])
         return
     times = np.zeros(0) if entry.is_rvt else raw_times(entry.labels)
@@ -151,11 +165,6 @@ def _look(
         findings.add("unsorted", [Case(entry, entry.name, value=back, text=f"{back:,} times")])
     is_unknown = boxes["class_id"] >= (classes or np.iinfo(np.uint32).max)
     findings.add_boxes("unknown_class", entry, boxes, is_unknown, values=boxes["class_id"], text="class {:.0f}")
-    if watched.span_us is None:
-        findings.add("silent", [Case(entry, entry.name)])
-    else:
-        is_within = check_times(entry, boxes, labelled_us, watched, limits, findings)
-        check_boxes(entry, boxes, watched, sensor_hw(source), is_within, limits, findings)
 
 
 def _classes(folder: Path, findings: Findings) -> tuple[str, ...]:

@@ -14,10 +14,9 @@ import numpy as np
 
 from ..checks import InputError
 from ..config import TensorConfig
-from ..events.array import Events
 from ..events.files import Window, open_recording
 from ..events.slicing import check_windows
-from ..events.tensors import find_representation
+from ..events.tensors import blank_frames, find_representation
 from ..files import make_folder
 from .store import Description, TensorFile
 from .store_writer import write_tensors
@@ -161,13 +160,8 @@ def empty_frame(tensor: TensorConfig, sensor_hw: tuple[int, int]) -> np.ndarray:
     Raises:
         InputError: if there is no such representation, or it does not take the parameters or that size.
     """
-    represent, to_hw = find_representation(tensor.representation), tensor.frame_hw(sensor_hw)
-    layout = {"size_hw": sensor_hw, "to_hw": to_hw, "start_us": 0, "duration_us": tensor.window_us}
-    try:
-        return represent(Events.empty(), **layout, **tensor.parameters)[0]
-    except TypeError as error:
-        reason = str(error).partition("() ")[2] or error
-        raise InputError(f"parameters must be arguments of {tensor.representation}; it {reason}.") from error
+    to_hw, window = tensor.frame_hw(sensor_hw), {"start_us": 0, "duration_us": tensor.window_us}
+    return blank_frames(tensor.representation, size_hw=sensor_hw, to_hw=to_hw, **window, **tensor.parameters)[0]
 
 
 def _runs(segments: list[Segment]) -> Iterator[list[Segment]]:

@@ -9,12 +9,12 @@ the largest value. All raise ``InputError`` for events outside the sensor and fo
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Unpack, get_args
+from typing import Any, Literal, Unpack, get_args
 
 import numpy as np
 
 from ..allowing import find_allowed
-from ..checks import check_choice
+from ..checks import InputError, check_choice
 from . import kernels
 from .array import Events
 from .windows import Canvas, Windows, draw, positive, whole
@@ -212,3 +212,39 @@ def find_representation(name: str) -> Callable[..., np.ndarray]:
         return find_allowed(name)
     check_choice(name, REPRESENTATIONS, "the representation")
     return REPRESENTATIONS[name]
+
+
+def blank_frames(name: str, *, size_hw: tuple[int, int], **asked: Any) -> np.ndarray:
+    """The frame (1, C, H, W) that a representation makes of a window without events, in a new array.
+
+    It says which channels and which dtype there are; of a function of yours it shows first whether it keeps to what
+    representations promise.
+
+    Args:
+        name: as of ``find_representation``.
+        size_hw: as of ``Windows``.
+        asked: the others of ``Windows``, but for ``windows`` and ``out``, and the function's own.
+
+    Raises:
+        InputError: if there is no such representation, it does not take these arguments, or, one of yours, it returns
+            anything else than such a frame, or does not fill ``out``.
+    """
+    represent = find_representation(name)
+    try:
+        frames = represent(Events.empty(), size_hw=size_hw, **asked)
+        if ":" not in name:
+            return frames
+        height, width = asked.get("to_hw") or size_hw
+        wanted = f"an array of frames (1, C, {height}, {width})"
+        if not isinstance(frames, np.ndarray):
+            raise InputError(f"{name} must return {wanted}, got a {type(frames).__name__}.")
+        if frames.ndim != 4 or (frames.shape[0], *frames.shape[2:]) != (1, height, width):
+            raise InputError(f"{name} must return {wanted}, got {frames.shape}.")
+        given = np.ones_like(frames)
+        represent(Events.empty(), size_hw=size_hw, **asked, out=given)
+    except TypeError as error:
+        reason = str(error).partition("() ")[2] or error
+        raise InputError(f"parameters must be arguments of {name}; it {reason}.") from error
+    if not np.array_equal(given, frames):
+        raise InputError(f"{name} must fill the array out, where it is given one, and left there what was before.")
+    return frames

@@ -13,13 +13,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import torch
 from torch import distributed
 
 from ..checks import InputError
 from ..evaluation.coco import CocoEvaluator
+from ..locks import kept_from_forks
 from ..runs import RunFolder
 from ..structures import State
 
@@ -66,8 +67,12 @@ def beside(folder: RunFolder, processes: int, precision: str) -> Iterator[None]:
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0", "WORLD_SIZE": str(processes)}
     os.environ.update(place)
     started: list[subprocess.Popen[str]] = []
+    pipes = ExitStack()
     try:
-        started.extend(_start(folder, number, precision) for number in range(1, processes))
+        for number in range(1, processes):
+            started.append(process := _start(folder, number, precision))
+            assert process.stdin is not None
+            pipes.enter_context(kept_from_forks(process.stdin.fileno()))
         for number, process in enumerate(started, 1):
             assert process.stdout is not None
             if not any(line.strip() == READY for line in process.stdout):
@@ -85,6 +90,7 @@ def beside(folder: RunFolder, processes: int, precision: str) -> Iterator[None]:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(PATIENCE_S)
     finally:
+        pipes.close()
         for process in started:
             process.kill()
             process.communicate()

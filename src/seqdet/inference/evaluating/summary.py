@@ -16,21 +16,19 @@ HELD_OUT = {
 """What is scored, by split."""
 
 
-def summary(metrics: dict[str, Any], run: Path | str) -> str:
+def summary(metrics: dict[str, Any], run: Path | str) -> list[str]:
     """The main numbers of ``evaluate`` and where its files are."""
     folder = RunFolder(Path(run))
     numbers = "  ".join(f"{name} {figure(metrics[name])}" for name in FIGURES)
     protocol = f"  [{metrics['protocol']} {metrics['digest']}]" if metrics.get("protocol") else ""
-    return "\n".join(
-        [
-            f"{metrics['frames']} {HELD_OUT[metrics['split']]}: {numbers}{protocol}",
-            *still_lines(metrics),
-            *metrics.get("by_protocol", {}).get("lines", []),
-            f"trained on {metrics['training_frames']} frames in {metrics['training_seconds']:.0f} s "
-            f"({metrics['training_frames_per_second']:.0f} frames/s, {metrics['precision']})",
-            *(f"{path}" for path in (folder.report, folder.video, folder.metrics, folder.detector)),
-        ]
-    )
+    return [
+        f"{metrics['frames']} {HELD_OUT[metrics['split']]}: {numbers}{protocol}",
+        *still_lines(metrics),
+        *metrics.get("by_protocol", {}).get("lines", []),
+        f"trained on {metrics['training_frames']} frames in {metrics['training_seconds']:.0f} s "
+        f"({metrics['training_frames_per_second']:.0f} frames/s, {metrics['precision']})",
+        *(f"{path}" for path in (folder.report, folder.video, folder.metrics, folder.detector)),
+    ]
 
 
 def still_lines(metrics: dict[str, Any]) -> list[str]:

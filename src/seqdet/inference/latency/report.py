@@ -87,7 +87,7 @@ def figures(
     }
 
 
-def table(report: Mapping[str, Any]) -> str:
+def table(report: Mapping[str, Any]) -> list[str]:
     """What ``benchmark`` measured, in lines."""
     height, width = report["sensor_hw"]
     versions = ", ".join(f"{name} {each}" for name, each in report["versions"].items())
@@ -123,7 +123,8 @@ def table(report: Mapping[str, Any]) -> str:
         )
     memory = report["peak_memory_bytes"]
     told = "not known here" if memory is None else f"{memory / 2**20:,.0f} MiB, all of the process"
-    return "\n".join([*lines, f"peak memory: {told}", "", LEGEND.format(lateness_ms=report["lateness_us"] / 1e3)])
+    legend = LEGEND.format(lateness_ms=report["lateness_us"] / 1e3)
+    return [*lines, f"peak memory: {told}", "", *legend.split("\n")]
 
 
 def _processor() -> str:

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import chain, repeat
+from itertools import chain, repeat, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +114,7 @@ def _predict(
             panes, target = Panes(step.classes, has_tracks=config.track), out / "videos" / place.parent
             images = (
                 panes.picture(moment.picture(), moment.boxes, tracks, caption=_caption(moment))
-                for moment, tracks in _in_real_time(chain([first], shown), source.fps)
+                for moment, tracks in _in_real_time(chain([first], shown), source.fps, is_stopped)
             )
             try:
                 make_folder(target)
@@ -131,13 +131,18 @@ def _predict(
     return work.ended_us
 
 
-def _in_real_time(moments: Iterable[tuple[Moment, np.ndarray]], fps: float) -> Iterator[tuple[Moment, np.ndarray]]:
-    """For each picture of a video the moment that it shows: the last that has begun, up to a quarter of a picture."""
+def _in_real_time(
+    moments: Iterable[tuple[Moment, np.ndarray]], fps: float, is_stopped: Callable[[], bool]
+) -> Iterator[tuple[Moment, np.ndarray]]:
+    """For each picture of a video the moment that it shows: the last that has begun, up to a quarter of a picture.
+
+    Once the work is stopped the video ends: between two moments there may be hours.
+    """
     held, begin_us, count = None, 0, 0
     for each in moments:
         begin_us = begin_us if held else each[0].start_us
         due = math.ceil((each[0].start_us - begin_us) / 1e6 * fps - 0.25)
-        yield from repeat(held, due - count) if held else ()
+        yield from takewhile(lambda _: not is_stopped(), repeat(held, due - count)) if held else ()
         held, count = each, max(due, count)
     if held:
         start, end = ((time_us - begin_us) / 1e6 * fps for time_us in (held[0].start_us, held[0].end_us))

@@ -10,7 +10,7 @@ from ...checks import InputError
 from ...config import InputConfig
 from ...events.array import Events
 from ...events.slicing import Window
-from ...events.tensors import find_representation
+from ...events.tensors import blank_frames, find_representation
 from ..steps.step import Step
 
 
@@ -48,10 +48,8 @@ class Framing:
             )
         self._represent = find_representation(self.shown.representation)
         self._layout: dict[str, Any] = {"size_hw": seen_hw, "to_hw": frame_hw, **self.shown.parameters}
-        try:
-            self._buffer = self._represent(Events.empty(), start_us=0, duration_us=self.shown.window_us, **self._layout)
-        except TypeError as error:
-            raise InputError(f"{self.shown.representation} must take {self.shown.parameters}: {error}.") from error
+        window = {"start_us": 0, "duration_us": self.shown.window_us}
+        self._buffer = blank_frames(self.shown.representation, **window, **self._layout)
         made = self._buffer.shape[1], self._buffer.dtype
         if made != (step.channels, step.dtype):
             raise InputError(
