@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..checks import InputError
+from ..files import check_output
 from ..progress import log_lines
 
 log = logging.getLogger("seqdet")
@@ -75,6 +76,7 @@ def audit_dataset(
     gap_s: float = 2.0,
     worst: int = 6,
     size_hw: tuple[int, int] | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Find what ruins trainings in a dataset: a summary, and a page with pictures of the worst cases.
 
@@ -88,10 +90,13 @@ def audit_dataset(
         gap_s: a recording may be without labels for so long.
         worst: cases of each kind that are shown.
         size_hw: height and width of the sensor, for recordings that do not say.
+        overwrite: replace a page of that name that is there already; audit.html in the folder is replaced anyway.
     """
     from ..data.audit import Limits, audit
     from ..viz.audit_page import write_audit_page
 
+    if page is not None:
+        check_output(page, overwrite=overwrite)
     limits = Limits(window_us, tolerance_us, few_events, frozen_s, gap_s)
     found = audit(folder, limits, worst=worst, size_hw=size_hw)
     log_lines(log, found.lines())

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ..checks import InputError
 from ..config import EventDigitsConfig, TensorConfig
 from ..events.sensor import USUAL, Sensor
+from ..files import check_output
 from ..progress import log_lines
 
 log = logging.getLogger("seqdet")
@@ -23,6 +24,7 @@ def inspect_recording(
     palette: Literal["dark", "light", "grey", "cool_warm", "colour_blind"] = "dark",
     speed: float = 1.0,
     window_us: int | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Say what is in a recording: format, sensor, events, rates, hot pixels, gaps, triggers, faults; draw and play it.
 
@@ -35,7 +37,10 @@ def inspect_recording(
         palette: colours of the video.
         speed: of the video; 1 plays in real time, 0.1 ten times slower.
         window_us: how far a picture of the video looks back; to the one before if not given.
+        overwrite: replace a plot or a video that is there already.
     """
+    for each in filter(None, (plot, video)):
+        check_output(each, inputs=[recording], overwrite=overwrite)
     if plot and plot.suffix != ".png":
         raise InputError(f"--plot must name a .png file, got {plot}.")
     from ..events.files import open_recording
@@ -68,6 +73,7 @@ def convert_recording(
     compression: Literal["none", "blosc"] | None = None,
     size_hw: tuple[int, int] | None = None,
     strict: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Write a recording, or a part of it, in another format.
 
@@ -83,15 +89,16 @@ def convert_recording(
         compression: of HDF5; blosc needs the package hdf5plugin to be read.
         size_hw: height and width of the sensor, for recordings that do not say.
         strict: stop at the first fault instead of leaving it out and counting it.
+        overwrite: replace a file that is there already.
     """
     from ..events.convert import convert
     from ..events.files import open_recording
     from ..events.filters import find_filters
 
     with open_recording(recording, size_hw=size_hw, strict=strict) as opened:
-        part: Any = {"start_us": start_us, "duration_us": duration_us, "roi": roi, "compression": compression}
-        part["filters"] = find_filters(filter)
-        log.info("%s: %s", target, convert(opened, target, encoding=encoding, **part))
+        part: Any = {"start_us": start_us, "duration_us": duration_us, "roi": roi, "filters": find_filters(filter)}
+        how: Any = {"encoding": encoding, "compression": compression, "overwrite": overwrite}
+        log.info("%s: %s", target, convert(opened, target, **part, **how))
 
 
 def precompute_tensors(
@@ -146,6 +153,7 @@ def simulate_frames(
     fps: float | None = None,
     sensor: Sensor = USUAL,
     seed: int = 0,
+    overwrite: bool = False,
 ) -> None:
     """Write what an event camera would have recorded of a video or a folder of images.
 
@@ -155,11 +163,13 @@ def simulate_frames(
         fps: frames per second; a folder needs it, and a video is replayed at it, as one in slow motion.
         sensor: the camera.
         seed: of its noise.
+        overwrite: replace a file that is there already.
     """
     from ..events.frames import write_simulated
 
     if out is None:
         raise InputError("--out must name the recording, and is not given.")
+    check_output(out, inputs=[source], overwrite=overwrite)
     write_simulated(source, out, fps=fps, sensor=sensor, seed=seed)
     log.info("Written. Next: seqdet inspect %s", out)
 

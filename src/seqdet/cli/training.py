@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ..checks import InputError, Stopped, check_at_least
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from ..files import check_output, is_free
 from ..progress import log_lines
 from ..runs import RunFolder
 
@@ -63,6 +64,7 @@ def evaluate_results(
     figures: Path | None = None,
     detections: Path | None = None,
     tracks: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Score a trained run on held-out recordings, with video and report; or files of detections by a protocol.
 
@@ -78,7 +80,12 @@ def evaluate_results(
         detections: new folder for the detections of a run as files.
         tracks: the files are of tracks: score whether they keep their objects, by IDF1, MOTA and HOTA; needs the extra
             track.
+        overwrite: replace figures and detections that are there already; what lies in a run is replaced anyway.
     """
+    if figures is not None:
+        check_output(figures, inputs=[path, dataset], overwrite=overwrite)
+    if detections is not None and not (overwrite or is_free(detections)):
+        raise InputError(f"{detections} must be a new or an empty folder. Give --overwrite to replace what is there.")
     check_at_least(bootstrap, 0, "--bootstrap")
     if tracks:
         from ..evaluation.track_report import evaluate_tracks

@@ -16,6 +16,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 
+from ..allowing import source_digest
 from ..checks import InputError, check_at_least
 from ..config import TensorConfig
 from ..config_files import to_dict
@@ -24,8 +25,8 @@ from ..events.slicing import Window, check_windows
 from ..files import write_text
 from ..json_files import read_json
 from .disk_cache import DiskCache
-from .segments import empty_frame, extent, frames
-from .store import Description, frames_to_fill
+from .segments import described, empty_frame, extent, frames
+from .store import frames_to_fill
 from .store_writer import COMPRESSIONS
 
 VERSION = 2
@@ -37,7 +38,7 @@ SAMPLED_WINDOWS = 8
 def facts_file(path: Path, tensor: TensorConfig, folder: Path) -> Path:
     """Where the facts about a recording are kept: in a folder that is named by it and by the settings.
 
-    By its path, size and the time of its last change.
+    By its path, size and the time of its last change, and the source of a function outside of seqdet.
 
     Raises:
         InputError: if there is no such recording.
@@ -47,6 +48,8 @@ def facts_file(path: Path, tensor: TensorConfig, folder: Path) -> Path:
     except OSError as error:
         raise InputError(f"{path} must be a recording, and cannot be found: {error.strerror}.") from error
     origin = [VERSION, str(path.resolve()), facts.st_size, facts.st_mtime_ns, to_dict(tensor)]
+    if made_by := source_digest(tensor.representation):
+        origin.append(made_by)
     digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
     return folder / f"{path.stem}-{digest}" / "windows.json"
 
@@ -123,14 +126,7 @@ class FrameMaker:
         check_windows(self.path, start_us, start_us + (windows - 1) * self.tensor.window_us, self.tensor.window_us)
         frame = empty_frame(self.tensor, sensor_hw)
         self.shape, self.dtype = (windows, *frame.shape), frame.dtype
-        self.description = Description(
-            representation=self.tensor.representation,
-            parameters=self.tensor.parameters,
-            sensor_hw=sensor_hw,
-            duration_us=self.tensor.window_us,
-            start_us=start_us,
-            source=self.path.name,
-        )
+        self.description = described(self.path, self.tensor, start_us, sensor_hw)
 
     def _look(self) -> None:
         first, windows, can_seek = extent(self.path, self.tensor)

@@ -92,7 +92,7 @@ def prepare(config: DatasetConfig) -> None:
     if target != config.folder and config.cache_gb is not None:
         _look(config.folder, config.tensor, cache_folder(config), config.cache_gb, workers)
     elif target != config.folder:
-        outcome = precompute([config.folder], Options(target, config.tensor), workers=workers)
+        outcome = precompute([config.folder], Options(target, config.tensor, replace_labels=True), workers=workers)
         if outcome.failed:
             raise InputError(outcome.failed[0])
 
@@ -145,9 +145,7 @@ def tensor_folder(config: DatasetConfig) -> Path:
     parts = [part for part in sorted(config.folder.iterdir()) if part.is_dir()]
     if any(path.is_dir() or has_frames(path) for part in parts for path in tensor_files(part)[:1]):
         return config.folder
-    settings = json.dumps(to_dict(config.tensor), sort_keys=True)
-    if ":" in config.tensor.representation:
-        settings += source_digest(config.tensor.representation)
+    settings = json.dumps(to_dict(config.tensor), sort_keys=True) + source_digest(config.tensor.representation)
     suffix = f"-{config.tensor.representation}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
     return config.tensors or _beside(config.folder, suffix.replace(":", "-"))
 
