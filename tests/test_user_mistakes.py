@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -20,6 +21,7 @@ from seqdet.data.store import TensorFile
 from seqdet.events.array import Events
 from seqdet.events.files import open_recording
 from seqdet.events.writers import write_dat
+from seqdet.models.weights import load_detector
 
 HISTOGRAM = TensorConfig("histogram")
 MAP = "label_map_dictionary.json"
@@ -332,8 +334,8 @@ MISTAKES = {
     "pickled labels": (saved(np.array([{}])), "drive0_bbox.npy must be a label file, an npy file of boxes: "),
     "a recording of zeros": (zeroed, "drive0_td.dat must "),
     "a detector for other frames": (
-        given("--model.in_channels", "3"),
-        "model.in_channels must be the 2 of the data, got 3.",
+        given("--model.in_channels", "4"),
+        "model.in_channels must be the 2 of the data, got 4.",
     ),
     "a detector for other classes": (
         given("--model.classes", "[pedestrian, car]"),
@@ -353,7 +355,10 @@ MISTAKES = {
         ),
         "polarity_dropout must be 0 for this representation: its channels are not known to have one polarity each.",
     ),
-    "a frame that is larger than the sensor": (given("--data.dataset.tensor.to_hw", "[480, 640]"), "to_hw must "),
+    "a frame that is larger than the sensor": (
+        given("--data.dataset.tensor.to_hw", "[480, 640]"),
+        "to_hw must be from 1 to size_hw, and that at most 65536 each, got (480, 640) of (48, 64)",
+    ),
 }
 
 
@@ -363,6 +368,54 @@ def test_what_cannot_be_trained_on_is_told_before_training(folder, mistake):
     text = told(arguments(folder), folder.parent)
     assert sentence in text
     assert not (folder.parent / "run").exists()
+
+
+def test_classes_and_channels_come_from_the_data_and_are_refused_before_any_tensor_is_made(folder, tmp_path, caplog):
+    small = "--model.base 1 --model.channels 8 --model.levels 1 --data.lanes 1 --data.clip_length 2 --train.max_steps 1"
+    words = ["train", "--data.dataset.folder", str(folder), *small.split(), "--data.dataset.tensor.to_hw", "[24, 32]"]
+    for option, value, told_ in (
+        ("in_channels", "7", "must be the 20 of the data"),
+        ("classes", "[a]", "must be those"),
+    ):
+        with pytest.raises(SystemExit, match=told_):
+            main([*words, f"--model.{option}", value, "--out", str(tmp_path / "run")])
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    with caplog.at_level("INFO"):
+        main([*words, "--out", str(tmp_path / "run")])
+    assert "From the data: 20 channels, and the classes car, pedestrian." in caplog.messages
+    detector = load_detector(tmp_path / "run" / "detector.safetensors")
+    assert (detector.config.in_channels, detector.config.classes) == (20, ("car", "pedestrian"))
+    assert detector.input.frame_hw == (24, 32)
+
+
+def test_windows_may_end_with_the_labels(folder, caplog):
+    """A label every 40 ms, 7 ms beside the multiples: each is at the end of a window that has all of its events."""
+    times_us = range(47_000, LAST_US, 40_000)
+    for split in ("train", "val", "test"):
+        (labels,) = (folder / split).glob("*_bbox.npy")
+        write_labels(labels, boxes(times_us))
+    config = DatasetConfig(folder, tensor=TensorConfig("histogram", window_us=50_000), tolerance_us=1000)
+    prepare(config)
+    advice = "Windows of 40000 us that end with labels may have them: tensor.window_us and tensor.align: labels."
+    with pytest.raises(InputError, match=advice):
+        RecordedClips(config, "train", clip_length=2)
+    with caplog.at_level("WARNING"):
+        RecordedClips(replace(config, tolerance_us=8000), "train", clip_length=2)
+    assert advice in caplog.text
+    tensor = TensorConfig("histogram", window_us=40_000, align="labels")
+    for config in (DatasetConfig(folder, tensor=tensor), DatasetConfig(folder, tensor=tensor, cache_gb=1)):
+        prepare(config)
+        (recording,) = RecordedClips(replace(config, tolerance_us=0), "train", clip_length=2).recordings
+        assert (recording.shown >= 0).sum() == len(times_us)
+        assert recording.ends_us[recording.shown >= 0].tolist() == list(times_us)
+
+
+def test_windows_cannot_end_with_labels_that_are_not_there(folder):
+    (folder / "train" / "drive0_bbox.npy").unlink()
+    shutil.copy(folder / "val" / "drive1_td.dat", folder / "train" / "other_td.dat")
+    shutil.copy(folder / "val" / "drive1_bbox.npy", folder / "train" / "other_bbox.npy")
+    with pytest.raises(InputError, match=r"drive0_td\.dat must have labels beside it for windows that end with them"):
+        prepare(DatasetConfig(folder, tensor=TensorConfig("histogram", align="labels")))
 
 
 # What trains and should not: an audit says so.

@@ -109,6 +109,7 @@ def precompute_tensors(
     window_us: int = 50_000,
     downscale: int = 1,
     to_hw: tuple[int, int] | None = None,
+    align: Literal["windows", "labels"] = "windows",
     max_duration_us: int | None = None,
     size_hw: tuple[int, int] | None = None,
     layout: Literal["seqdet", "rvt"] = "seqdet",
@@ -126,6 +127,7 @@ def precompute_tensors(
         window_us: time that a frame shows, and from one frame to the next.
         downscale: whole factor by which frames are smaller than the sensor.
         to_hw: height and width of the frames instead.
+        align: windows begin at multiples of their length, or so that one ends with the first label of each recording.
         max_duration_us: longest stretch of a recording in one file; longer recordings become several files.
         size_hw: height and width of the sensor, for recordings that do not say.
         layout: of the files: ours, or folders of RVT.
@@ -137,7 +139,7 @@ def precompute_tensors(
 
     if out is None:
         raise InputError("--out must name the folder of the tensor files, and is not given.")
-    shape = TensorConfig(tensor, parameters or {}, window_us, downscale, to_hw)
+    shape = TensorConfig(tensor, parameters or {}, window_us, downscale, to_hw, align)
     options = precompute.Options(out, shape, max_duration_us, size_hw, layout, compression or "")
     work = precompute.estimate if dry_run else precompute.precompute
     report = work([Path(path) for path in paths], options, workers=workers)

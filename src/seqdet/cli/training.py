@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,8 @@ def train(
     resume: Path | None = None,
 ) -> None:
     """Train a detector; weights, configuration and TensorBoard logs go to one folder.
+
+    Of recordings, its classes and channels are those of the data if not given.
 
     Args:
         data: the clips.
@@ -53,13 +56,31 @@ def train(
         if resume:
             fit.resume(resume, max_steps=longer)
         else:
-            fit.fit(build_detector(model, seed=train.seed), data, train, folder.root)
+            fit.fit(build_detector(_fitted(model, data), seed=train.seed), data, train, folder.root)
     except KeyboardInterrupt as error:  # before the run asks whether to stop
         has_begun = folder.config.is_file()
         onward = f"Go on with: seqdet train --resume {folder.root}" if has_begun else "Nothing was begun."
         raise Stopped(f"Stopped before the first step. {onward}") from error
     if folder.training.read_bytes() != finished_before:
         log.info("Trained: %s. Next, for scores, video and report: seqdet evaluate %s", folder.detector, folder.root)
+
+
+def _fitted(model: ModelConfig, data: DataConfig) -> ModelConfig:
+    """The configuration with the classes and channels of a dataset, where it leaves them as they usually are."""
+    from ..data.sources import classes_and_channels
+
+    if data.dataset.folder is None:
+        return model
+    with suppress(InputError):  # which the training says, after what is wrong with the folder as a whole
+        classes, channels = classes_and_channels(data.dataset)
+        usual, given = ModelConfig(), model
+        if given.classes == usual.classes:
+            model = replace(model, classes=classes)
+        if given.in_channels == usual.in_channels:
+            model = replace(model, in_channels=channels)
+        if model != given:
+            log.info("From the data: %d channels, and the classes %s.", model.in_channels, ", ".join(model.classes))
+    return model
 
 
 def evaluate_results(

@@ -24,6 +24,8 @@ class TensorConfig:
     """Whole factor by which frames are smaller than the sensor."""
     to_hw: tuple[int, int] | None = None
     """Height and width of the frames instead, at most the sensor's."""
+    align: Literal["windows", "labels"] = "windows"
+    """Windows begin at multiples of their length, or so that one ends with the first label of each recording."""
 
     def __post_init__(self) -> None:
         fit_fields(self)

@@ -48,3 +48,11 @@ def window_of(labelled_us: np.ndarray, ends_us: np.ndarray, *, policy: Policy, t
     else:
         windows = before
     return np.where((windows >= 0) & (np.abs(labelled_us - ends_us[windows]) <= tolerance_us), windows, -1)
+
+
+def length_between(labelled_us: np.ndarray, window_us: int) -> int:
+    """The length nearest to ``window_us`` of which a whole number lies between two of the times (M,) int64, rising."""
+    if len(labelled_us) < 2:
+        return window_us
+    period_us = float(np.median(np.diff(labelled_us)))
+    return max(1, round(period_us / max(1, round(period_us / window_us))))

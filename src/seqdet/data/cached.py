@@ -16,16 +16,15 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from ..allowing import source_digest
 from ..checks import InputError, check_at_least
 from ..config import TensorConfig
-from ..config_files import to_dict
 from ..events.files import Recording, open_recording
 from ..events.slicing import Window, check_windows
 from ..files import write_text
 from ..json_files import read_json
 from .disk_cache import DiskCache
-from .segments import described, empty_frame, extent, frames
+from .labels import labels_beside
+from .segments import described, empty_frame, extent, frames, identity
 from .store import frames_to_fill
 from .store_writer import COMPRESSIONS
 
@@ -38,7 +37,7 @@ SAMPLED_WINDOWS = 8
 def facts_file(path: Path, tensor: TensorConfig, folder: Path) -> Path:
     """Where the facts about a recording are kept: in a folder that is named by it and by the settings.
 
-    By its path, size and the time of its last change, and the source of a function outside of seqdet.
+    By its path, size and the time of its last change; where windows end with labels, by that of the labels too.
 
     Raises:
         InputError: if there is no such recording.
@@ -47,9 +46,9 @@ def facts_file(path: Path, tensor: TensorConfig, folder: Path) -> Path:
         facts = path.stat()
     except OSError as error:
         raise InputError(f"{path} must be a recording, and cannot be found: {error.strerror}.") from error
-    origin = [VERSION, str(path.resolve()), facts.st_size, facts.st_mtime_ns, to_dict(tensor)]
-    if made_by := source_digest(tensor.representation):
-        origin.append(made_by)
+    origin = [VERSION, str(path.resolve()), facts.st_size, facts.st_mtime_ns, *identity(tensor)]
+    if tensor.align == "labels" and (labels := labels_beside(path)) is not None:
+        origin.append(labels.stat().st_mtime_ns)
     digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
     return folder / f"{path.stem}-{digest}" / "windows.json"
 

@@ -6,7 +6,6 @@ import re
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import partial
 from glob import escape
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -21,12 +20,13 @@ from .labels import LABEL_SUFFIX, labels_beside, read_labelled_us, read_labels, 
 from .layouts import Found
 from .processes import Report
 from .rvt import REPRESENTATIONS, RVT_NAMES, write_rvt
-from .segments import SEGMENT_WINDOWS, Segment, Stretch, digest, empty_frame, extent, is_made
+from .segments import SEGMENT_WINDOWS, Segment, Stretch, digest, extent, is_made, smallest_frame
 from .store import Description, TensorFile
 from .store_writer import COMPRESSIONS, join_tensors
 
 Layout = Literal["seqdet", "rvt"]
 FIRST_RVT_LABEL_US = 100_000
+"""Labels before this have too few events before them."""
 UNFINISHED = ".unfinished"
 """In the folder of results: what is not complete yet."""
 
@@ -63,7 +63,7 @@ class Options:
         if self.max_duration_us is not None:
             check_at_least(self.max_duration_us, self.tensor.window_us, "max_duration_us")
         check_choice(self.packing, COMPRESSIONS, "compression")
-        empty_frame(self.tensor, self.tensor.to_hw or (self.tensor.downscale, self.tensor.downscale))
+        smallest_frame(self.tensor)
 
     @property
     def packing(self) -> str:
@@ -106,10 +106,10 @@ def plan(found: Found, report: Report, *, options: Options) -> Job:
         InputError: if the recording cannot be read or has no events, or there are other tensors in its place.
     """
     tensor = options.tensor
-    labels, origin_us = labels_beside(found.path), None
+    labels, first_label_us = labels_beside(found.path), 0
     if options.layout == "rvt":
-        origin_us = partial(_rvt_origin_us, labels=labels, window_us=tensor.window_us, recording=found.path)
-    window, windows, can_seek = extent(found.path, tensor, size_hw=options.size_hw, origin_us=origin_us)
+        tensor, first_label_us = replace(tensor, align="labels"), FIRST_RVT_LABEL_US
+    window, windows, can_seek = extent(found.path, tensor, size_hw=options.size_hw, first_label_us=first_label_us)
     window = replace(window, source_digest=digest(found.path))
     if labels is not None:
         boxes = read_labels(labels)
@@ -130,15 +130,6 @@ def plan(found: Found, report: Report, *, options: Options) -> Job:
     job = replace(job, parts=tuple(part for part in parts if not _is_finished(part, job, options)))
     report(1)
     return job
-
-
-def _rvt_origin_us(first_us: int, *, labels: Path | None, window_us: int, recording: Path) -> int:
-    """Where windows begin so that one ends with the first label that has events enough before it."""
-    times_us = np.zeros(0, np.int64) if labels is None else read_labels(labels)["t"]
-    usable = times_us[times_us >= FIRST_RVT_LABEL_US]
-    if not len(usable):
-        raise InputError(f"{recording} must have labels beside it for RVT's layout, whose windows end with them.")
-    return int(usable[0]) - -(-max(int(usable[0]) - first_us, 0) // window_us) * window_us
 
 
 def _check_lengths(found: Found, names: set[str], options: Options) -> None:

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from ..checks import InputError
 from ..config import DatasetConfig, InputConfig
 from ..structures import Boxes, Clip
+from .alignment import length_between
 from .augment import draw
 from .channels import channel_order, check_frame_type
 from .classes import map_classes, read_classes
@@ -63,7 +64,7 @@ class RecordedClips(Dataset[Clip]):
         if not any((each.shown >= 0).any() for each in self.recordings):
             raise InputError(
                 f"labels in {folder / FOLDERS[split]} must be within tolerance_us = {config.tolerance_us} of the ends "
-                "of windows, and none is. Compare their times with those of the recordings."
+                f"of windows, and none is. Compare their times with those of the recordings. {self._advice()}"
             )
         self._tell_of_lost_labels(FOLDERS[split])
         check_frame_type(self.dtype, self.description.representation)
@@ -76,9 +77,16 @@ class RecordedClips(Dataset[Clip]):
         if lost := found - sum(int((each.shown >= 0).sum()) for each in self.recordings):
             log.warning(
                 "%s: %d of %d labelled times belong to no window: they are farther than tolerance_us = %d from the end "
-                "of one, or share it with a nearer.",
-                *(part, lost, found, self.config.tolerance_us),
+                "of one, or share it with a nearer. %s",
+                *(part, lost, found, self.config.tolerance_us, self._advice()),
             )
+
+    def _advice(self) -> str:
+        """Which windows would suit the labels."""
+        length_us = length_between(np.unique(self.recordings[0].boxes["t"]), self.description.duration_us)
+        return (
+            f"Windows of {length_us} us that end with labels may have them: tensor.window_us and tensor.align: labels."
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -8,17 +8,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..allowing import source_digest
 from ..checks import InputError
 from ..config import TensorConfig
+from ..config_files import to_dict
 from ..events.files import Window, open_recording
 from ..events.slicing import check_windows
 from ..events.tensors import blank_frames, find_representation
 from ..files import make_folder
+from .labels import labels_beside, read_labelled_us, read_labels
 from .store import Description, TensorFile
 from .store_writer import write_tensors
 
@@ -68,18 +70,21 @@ def extent(
     tensor: TensorConfig,
     *,
     size_hw: tuple[int, int] | None = None,
-    origin_us: Callable[[int], int] | None = None,
+    first_label_us: int = 0,
 ) -> Extent:
     """The windows from that of the first event to that of the last; cheap where reading can begin anywhere.
+
+    They begin at multiples of their length, or, with ``align`` of labels, so that one ends with the first label.
 
     Args:
         path: of the recording.
         tensor: the windows, and their frames.
         size_hw: of the sensor, for formats that do not say.
-        origin_us: where windows begin, from the time of the first event; at multiples of their length if not given.
+        first_label_us: labels before this do not count.
 
     Raises:
-        InputError: if the recording cannot be read, has no events or too many windows, or frames cannot be made of it.
+        InputError: if the recording cannot be read, has no events or too many windows, or frames cannot be made of it;
+            or if windows shall end with its labels, and it has none.
     """
     with open_recording(path, size_hw=size_hw) as recording:
         span_us = recording.span_us()
@@ -88,9 +93,22 @@ def extent(
         sensor_hw, can_seek = recording.size_hw, recording.is_indexed
     empty_frame(tensor, sensor_hw)
     first_us, last_us = span_us
-    start_us = origin_us(first_us) if origin_us else first_us // tensor.window_us * tensor.window_us
+    start_us = first_us // tensor.window_us * tensor.window_us
+    if tensor.align == "labels":
+        label_us = _first_label_us(path, first_label_us)
+        start_us = label_us - -(-max(label_us - first_us, 0) // tensor.window_us) * tensor.window_us
     windows = check_windows(path, start_us, last_us, tensor.window_us)
     return Extent(described(path, tensor, start_us, sensor_hw), windows, can_seek)
+
+
+def _first_label_us(recording: Path, least_us: int) -> int:
+    """The first time from ``least_us`` on at which a recording is labelled."""
+    if (labels := labels_beside(recording)) is None:
+        raise InputError(f"{recording} must have labels beside it for windows that end with them.")
+    times_us = read_labelled_us(labels, read_labels(labels))
+    if not (usable := times_us[times_us >= least_us]).size:
+        raise InputError(f"{labels} must have a label for windows to end with, and has none after {least_us} us.")
+    return int(usable[0])
 
 
 def described(path: Path, tensor: TensorConfig, start_us: int, sensor_hw: tuple[int, int]) -> Description:
@@ -168,6 +186,27 @@ def empty_frame(tensor: TensorConfig, sensor_hw: tuple[int, int]) -> np.ndarray:
     """
     to_hw, window = tensor.frame_hw(sensor_hw), {"start_us": 0, "duration_us": tensor.window_us}
     return blank_frames(tensor.representation, size_hw=sensor_hw, to_hw=to_hw, **window, **tensor.parameters)[0]
+
+
+def smallest_frame(tensor: TensorConfig) -> np.ndarray:
+    """The frame (C, H, W) of no events of the smallest sensor that has such: for the channels and the dtype.
+
+    Raises:
+        InputError: as ``empty_frame``.
+    """
+    return empty_frame(tensor, tensor.to_hw or (tensor.downscale, tensor.downscale))
+
+
+def identity(tensor: TensorConfig) -> list[Any]:
+    """What decides about the tensors of a recording, as plain values.
+
+    A setting that came later, and is not used, is not among them: tensors of before are found.
+    """
+    settings = to_dict(tensor)
+    if tensor.align == "windows":
+        del settings["align"]
+    digest = source_digest(tensor.representation)
+    return [settings, digest] if digest else [settings]
 
 
 def _runs(segments: list[Segment]) -> Iterator[list[Segment]]:

@@ -6,26 +6,27 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ..allowing import source_digest
 from ..checks import InputError
 from ..config import DatasetConfig, TensorConfig
-from ..config_files import to_dict
 from ..progress import Progress
 from .cached import CachedRecording, FrameMaker, facts_file
 from .channels import check_frame_type
 from .checking import check_folder
+from .classes import map_classes, read_classes
 from .disk_cache import DiskCache
 from .event_digits_folder import FOLDERS, write_event_digits
 from .jobs import Options
-from .labels import recording_name
+from .labels import CLASSES_FILE, recording_name
 from .layouts import recording_files
+from .moving_digits import MovingDigits
 from .precompute import precompute
 from .processes import Report, each
 from .rvt import REPRESENTATIONS, open_rvt
-from .segments import empty_frame
+from .segments import identity, smallest_frame
 from .store import Frames, TensorFile, has_frames
 
 log = logging.getLogger(__name__)
@@ -73,10 +74,32 @@ class FrameSource:
         return open_rvt(path)[0] if path.is_dir() else TensorFile(path)
 
 
-def prepare(config: DatasetConfig) -> None:
+def classes_and_channels(config: DatasetConfig) -> tuple[tuple[str, ...], int]:
+    """The names of the classes and the channels of the frames that a detector of these data has. No tensor is made.
+
+    Raises:
+        InputError: if they cannot be known, as there is no such folder, it names no classes, or its files are damaged.
+    """
+    assert config.folder is not None
+    will_be_simulated = config.simulate and not (config.folder / CLASSES_FILE).is_file()
+    found = MovingDigits.classes if will_be_simulated else read_classes(config.folder)
+    names = map_classes(found, config.classes, others=config.other_classes).names
+    for part in () if will_be_simulated or tensor_folder(config) != config.folder else FOLDERS.values():
+        for path in tensor_files(config.folder / part)[:1]:
+            with open_rvt(path)[0] if path.is_dir() else TensorFile(path) as file:
+                return names, file.shape[1]
+    return names, len(smallest_frame(config.tensor))
+
+
+def prepare(config: DatasetConfig, *, check: Callable[[tuple[str, ...], int], None] = lambda *_: None) -> None:
     """Simulate what is to be simulated, and make recordings into tensors; what is there stays.
 
     With ``cache_gb`` recordings are only looked at, and the log says how large their tensors would be.
+
+    Args:
+        config: the dataset.
+        check: called with ``classes_and_channels`` before tensors are made, which may take hours; raises ``InputError``
+            if these are not wanted.
 
     Raises:
         InputError: if a recording cannot be read, or the folder holds something else.
@@ -84,11 +107,13 @@ def prepare(config: DatasetConfig) -> None:
     assert config.folder is not None
     workers = os.cpu_count() or 1
     if config.simulate:
+        check(*classes_and_channels(config))
         write_event_digits(config.folder, config.scene, workers=workers)
     check_folder(config.folder, config.classes, config.other_classes)
+    check(*classes_and_channels(config))
     target = tensor_folder(config)
     if target != config.folder:
-        check_frame_type(empty_frame(config.tensor, (1, 1)).dtype, config.tensor.representation)
+        check_frame_type(smallest_frame(config.tensor).dtype, config.tensor.representation)
     if target != config.folder and config.cache_gb is not None:
         _look(config.folder, config.tensor, cache_folder(config), config.cache_gb, workers)
     elif target != config.folder:
@@ -145,7 +170,8 @@ def tensor_folder(config: DatasetConfig) -> Path:
     parts = [part for part in sorted(config.folder.iterdir()) if part.is_dir()]
     if any(path.is_dir() or has_frames(path) for part in parts for path in tensor_files(part)[:1]):
         return config.folder
-    settings = json.dumps(to_dict(config.tensor), sort_keys=True) + source_digest(config.tensor.representation)
+    settings, *made_by = identity(config.tensor)
+    settings = json.dumps(settings, sort_keys=True) + "".join(made_by)
     suffix = f"-{config.tensor.representation}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
     return config.tensors or _beside(config.folder, suffix.replace(":", "-"))
 

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from ..allowing import recall, remember
 from ..checks import InputError, Stopped
-from ..config import DataConfig, RunConfig, TrainConfig
+from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from ..config_files import from_dict, read_config, to_dict, write_config
 from ..data.sources import prepare
 from ..devices import choose_device, choose_precision
@@ -189,18 +190,20 @@ def _clips(config: RunConfig) -> ClipDataModule:
     if device == "cuda" and processes > torch.cuda.device_count():
         raise InputError(f"train.processes must be at most the {torch.cuda.device_count()} GPUs, got {processes}.")
     if config.data.dataset.folder is not None and not rank():  # the first process has done it for all
-        prepare(config.data.dataset)
+        prepare(config.data.dataset, check=partial(_check_fits, config.model))
     clips = ClipDataModule(config.data, batches=config.train.max_steps * config.train.accumulate)
-    if clips.dataset.channels != config.model.in_channels:
-        raise InputError(
-            f"model.in_channels must be the {clips.dataset.channels} of the data, got {config.model.in_channels}."
-        )
-    if clips.dataset.classes != config.model.classes:
-        raise InputError(
-            f"model.classes must be those of the data, {', '.join(clips.dataset.classes)}; "
-            f"got {', '.join(config.model.classes)}."
-        )
+    _check_fits(config.model, clips.dataset.classes, clips.dataset.channels)
     return clips
+
+
+def _check_fits(model: ModelConfig, classes: tuple[str, ...], channels: int) -> None:
+    """Raise unless a detector is one for data of these classes and channels."""
+    if channels != model.in_channels:
+        raise InputError(f"model.in_channels must be the {channels} of the data, got {model.in_channels}.")
+    if classes != model.classes:
+        raise InputError(
+            f"model.classes must be those of the data, {', '.join(classes)}; got {', '.join(model.classes)}."
+        )
 
 
 def _run(
