@@ -7,7 +7,9 @@ import runpy
 import subprocess
 import sys
 import zipfile
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -35,6 +37,35 @@ def test_help_waits_for_no_large_library(args):
     answer = subprocess.run([sys.executable, "-c", HELP.format(args=args)], capture_output=True, text=True, check=True)
     assert answer.stdout.startswith("usage: seqdet")
     assert answer.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_the_public_names_are_shown_before_they_are_loaded():
+    script = "import sys, seqdet; print(*dir(seqdet)); print('torch' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    names, has_loaded = answer.stdout.splitlines()
+    assert set(seqdet.__all__) <= set(names.split())
+    assert has_loaded == "False"
+    assert {name: getattr(seqdet, name).__name__ for name in seqdet.__all__} == {name: name for name in seqdet.__all__}
+
+
+def parts(kind: type) -> set[type]:
+    """A configuration and all that it is made of."""
+    inner = [hint for hint in get_type_hints(kind).values() if is_dataclass(hint) and isinstance(hint, type)]
+    return {kind}.union(*map(parts, inner))
+
+
+def test_whatever_a_public_configuration_is_made_of_is_public():
+    assert {kind.__name__ for kind in parts(seqdet.DataConfig)} <= set(seqdet.__all__)
+
+
+@pytest.mark.parametrize("module", ["seqdet", "seqdet.cli"])
+def test_the_command_runs_as_a_module(module):
+    def answer(*words: str) -> tuple[int, str, str]:
+        done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    assert answer("-m", module, "--version") == (0, f"seqdet {seqdet.__version__}\n", "")
+    assert answer("-m", module, "tran")[0] == 2
 
 
 class Parsed(Exception):
