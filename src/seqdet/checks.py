@@ -6,7 +6,7 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
@@ -78,7 +78,7 @@ def fitted(hint: Any, value: Any, name: str) -> Any:
         return value
     if get_origin(hint) is tuple:
         return _fitted_tuple(get_args(hint), value, name)
-    if isinstance(hint, UnionType):
+    if isinstance(hint, UnionType) or get_origin(hint) is Union:  # the second where a Literal is in it
         return _fitted_union(get_args(hint), value, name)
     if get_origin(hint) is dict:
         return _fitted_table(get_args(hint), value, name)

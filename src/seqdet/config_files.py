@@ -73,10 +73,7 @@ def check_setting(name: str, text: str) -> None:
     Raises:
         InputError: as ``from_dict``.
     """
-    try:
-        value = read_yaml(text)
-    except (ValueError, yaml.YAMLError):
-        value = text
+    value = read_value(text)
     part, *keys = name.split(".")
     for key in reversed(keys):
         value = {key: value}
@@ -129,6 +126,14 @@ def read_config(path: Path) -> RunConfig:
 def read_yaml(text: str) -> Any:
     """Plain values alone. Raises ``yaml.YAMLError``, ValueError or RecursionError if it is none, or far too many."""
     return yaml.load(text, _Bounded)
+
+
+def read_value(text: str) -> Any:
+    """What ``text`` is as YAML, or itself if it is none."""
+    try:
+        return read_yaml(text)
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return text
 
 
 class _Bounded(yaml.SafeLoader):

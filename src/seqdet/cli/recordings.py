@@ -79,7 +79,7 @@ def convert_recording(
         duration_us: leave out the events from so long after the start on.
         filter: leave out noise: activity:10000, trail, stc or stc_keep_trail, with microseconds; or several between
             commas.
-        roi: [x1, y1, x2, y2]; leave out the events outside.
+        roi: x1,y1,x2,y2; leave out the events outside.
         compression: of HDF5; blosc needs the package hdf5plugin to be read.
         size_hw: height and width of the sensor, for recordings that do not say.
         strict: stop at the first fault instead of leaving it out and counting it.
