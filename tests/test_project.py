@@ -14,6 +14,7 @@ from typing import get_type_hints
 import pytest
 
 import seqdet
+from seqdet.config_files import recipes
 
 ROOT = Path(__file__).parents[1]
 
@@ -102,6 +103,16 @@ def test_the_wheel_holds_the_digits_with_their_notice_and_the_type_marker(wheel)
     names = set(zipfile.ZipFile(wheel).namelist())
     packaged = {f"seqdet/data/packaged/{name}" for name in ("mnist_subset.npz", "README.md")}
     assert {"seqdet/py.typed", *packaged} <= names
+
+
+def test_the_wheel_holds_the_recipes(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"seqdet/recipes/{name}.yaml" for name in recipes()} <= names
+    assert len(recipes()) == len([name for name in names if name.endswith(".yaml")]) > 0
+
+
+def test_recipes_are_found_where_they_were_before():
+    assert {path.resolve() for path in (ROOT / "recipes").iterdir()} == {*recipes().values()}
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):

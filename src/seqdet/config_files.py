@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config", bound="DataclassInstance")
+RECIPES = Path(__file__).parent / "recipes"
 FORMAT = "# seqdet run "
 VERSION = "1"
 """Together the first line of a written configuration; a comment, so that the file is a recipe as well."""
@@ -93,6 +94,11 @@ def _parsed(hint: Any, value: Any, name: str) -> Any:
         with suppress(ValueError):
             value = float(value)
     return fitted(hint, value, name)
+
+
+def recipes() -> dict[str, Path]:
+    """The recipes that come with seqdet, by name."""
+    return {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
 
 
 def write_config(config: RunConfig, path: Path) -> None:

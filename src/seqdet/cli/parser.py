@@ -6,16 +6,16 @@ import json
 import re
 from argparse import Action
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from ..allowing import allow
-from ..checks import InputError, fitted
+from ..checks import InputError, check_choice, fitted
 from ..config import EventDigitsConfig, RunConfig
-from ..config_files import check_setting, from_dict, read_config, read_value, suggestion
+from ..config_files import check_setting, from_dict, read_config, read_value, recipes, suggestion
 from ..events.sensor import Sensor
 from . import UsageError
 from .benchmarking import benchmark_model
@@ -38,6 +38,12 @@ functions of your own:
   --allow ALLOW         Call this function where a file names it to make the frames:
                         module:function, or path/to/file.py:function. It is taken from
                         the command line alone. (type: str)
+"""
+RECIPE = "--recipe"
+RECIPE_HELP = """
+recipes:
+  --recipe NAME         Begin with the settings of a recipe that comes with seqdet, which
+                        all other options override: {}.
 """
 ALLOWING = ("train", "evaluate", "predict", "export", "benchmark")
 """Commands that may call such functions."""
@@ -96,6 +102,7 @@ class Parser(ArgumentParser):
                 if entries := list_entries(options.get(option)):
                     action.metavar = ",".join(getattr(entry, "__name__", "...") for entry in entries).upper()
         text = super().format_help(*args, **kwargs) + (ALLOW_HELP if command in ALLOWING else "")
+        text += RECIPE_HELP.format(", ".join(recipes())) if command == "train" else ""
         return re.sub(r"--[a-z]+(?:_[a-z]+)+(?![\w.])", lambda found: users_name(found[0]), text)
 
     def instantiate(self, namespace: Namespace, *args: Any, **kwargs: Any) -> Namespace:
@@ -147,7 +154,7 @@ def spelt(args: Sequence[str]) -> list[str]:
 
     Functions that they name are allowed, and named as files name them; ``--allow`` does nothing else and goes.
     """
-    words = _allowed([SHORT.get(word, word) for word in args])
+    words = _files_first(_allowed([SHORT.get(word, word) for word in args]))
     options = options_of(functions(words[0])) if words else {}
     for n, word in enumerate(words):
         if not word.startswith("--"):
@@ -181,6 +188,26 @@ def spelt(args: Sequence[str]) -> list[str]:
         rest = (word for n, word in enumerate(words) if n and n not in places)
         words = [words[0], *first, json.dumps([words[n] for n in several]), *rest]
     return words
+
+
+def _files_first(args: list[str]) -> list[str]:
+    """The arguments with configurations before the options, which win over them; a recipe is one that seqdet brings."""
+    begin = 2 if args[:1] == ["simulate"] and {*args[1:2]} & {*COMMANDS["simulate"]} else 1
+    words = iter(args[begin:])
+    known = recipes()
+    files = []
+    others = []
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option == RECIPE and args[0] == "train":
+            name = value if equals else next(words, "")
+            check_choice(name, known, RECIPE)
+            files += ["--config", str(known[name])]
+        elif word == "--config":
+            files += [word, *islice(words, 1)]
+        else:
+            (files if option == "--config" else others).append(word)
+    return [*args[:begin], *files, *others]
 
 
 def _allowed(args: list[str]) -> list[str]:
