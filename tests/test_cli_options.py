@@ -54,12 +54,14 @@ def test_names_of_classes_that_look_like_numbers_are_names(capsys):
         ("import a b --from csv2", "source must be one of csv; got 'csv2'.", "--from must be one of csv; got 'csv2'."),
         ("import a b --keep bus --classes car", "classes must be among car; got 'bus'.",
          "classes must be among car; got 'bus'."),
-        ("import a b --classes bus,car", "classes must be among x; got 'bus'.", "--classes must be among x; got 'bus'."),
+        ("import a b --classes bus,car", "classes must be among x; got 'bus'.",
+         "--classes must be among x; got 'bus'."),
         ("train --train.lr 1e400", "train.lr must be finite, got inf.", "--train.lr must be finite, got 1e400."),
         ("train --train.lr 1e-9", "lr must be larger, got 1e-09.", "--train.lr must be larger, got 1e-9."),
         ("train --data.dataset.classes a --model.classes b", "classes must be among b, c; got 'a'.",
          "--data.dataset.classes must be among b, c; got 'a'."),
-        ("train --config c.yaml", "c.yaml.train.lr must be positive, got 0.", "c.yaml.train.lr must be positive, got 0."),
+        ("train --config c.yaml", "c.yaml.train.lr must be positive, got 0.",
+         "c.yaml.train.lr must be positive, got 0."),
         ("train --config c.yaml", "to_hw must be at most the sensor.", "to_hw must be at most the sensor."),
     ],
 )  # fmt: skip
@@ -100,5 +102,5 @@ def test_an_error_of_the_library_speaks_of_its_own_arguments(tmp_path):
 
     path = tmp_path / "a.csv"
     path.write_text("t,x,y,p\n1,1,1,1\n")
-    with pytest.raises(InputError, match="^size_hw must be from 1"):
+    with pytest.raises(InputError, match=r"^size_hw must be from 1"):
         open_recording(path, size_hw=(0, 640))
