@@ -121,7 +121,8 @@ def evaluate(
 def _show(scored: Scored, data: HeldOut, metrics: dict[str, Any], folder: RunFolder) -> None:
     """Write the video and the page."""
     paint = painter(data.source.input)
-    look: Any = {"classes": data.config.model.classes, "columns": VIDEO_COLUMNS, "paint": paint}
+    look: Any = {"classes": data.config.model.classes, "columns": VIDEO_COLUMNS, "paint": paint, "names": data.titles}
+    look["lanes"] = sorted({lane for clip, _ in scored.shown for lane in (~clip.is_blank).nonzero().flatten().tolist()})
     images = (image for clip, boxes in scored.shown for image in play(clip, boxes, **look))
     write_video(folder.video, images, fps=VIDEO_FPS)
     write_report(folder.report, page(scored, data, metrics, folder, paint=paint))

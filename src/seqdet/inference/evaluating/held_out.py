@@ -63,6 +63,11 @@ class HeldOut:
             return [str(number) for number in range(len(self.source.clip_counts))]
         return [name_of(_labels(each.path) or each.path) for each in self.source.recordings]
 
+    @property
+    def titles(self) -> list[str]:
+        """What the recordings are called in pictures."""
+        return self.names if isinstance(self.source, RecordedClips) else [f"video {name}" for name in self.names]
+
     @cached_property
     def truth(self) -> Truth | None:
         """The labels in the files of the split, with the classes of the detector; None for moving digits as frames."""
