@@ -197,6 +197,7 @@ def _run(
             keep_steps=train.keep_epochs * steps_per_epoch,
             is_stopped=is_stopped,
         )
+        curves = Curves(folder.logs, name="", version="", purge_step=begun and begun["global_step"])
         demo = DemoClips(train.demo_epochs, validate_every=train.validate_epochs, steps_per_epoch=steps_per_epoch)
         shown = TrainingProgress(frames_per_step=frames_per_step, validate_steps=validate_steps)
         trainer = Trainer(
@@ -211,7 +212,7 @@ def _run(
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             accumulate_grad_batches=train.accumulate,
-            logger=Curves(folder.logs, name="", version="", purge_step=begun and begun["global_step"]),
+            logger=curves,
             callbacks=[checkpoints, shown, demo],
             plugins=[WholeFiles(), *([LightningEnvironment()] if train.processes > 1 else [])],
             enable_checkpointing=False,
@@ -227,9 +228,12 @@ def _run(
             *(train.max_steps, frames_per_step, device, precision, folder.root),
         )
         with beside(folder, train.processes, precision), quiet_writer(), _telling_of_loaders(folder, is_stopped):
+            curves.log_configuration(config)
             trainer.fit(module, clips, ckpt_path=last if begun else None, weights_only=True)
             if checkpoints.validated_step != trainer.global_step:
                 trainer.validate(module, clips, verbose=False)
+            if checkpoints.best_score is not None:
+                curves.log_final_score(checkpoints.best_score, train.max_steps)
     if rank():
         return folder.root
     _finish(
