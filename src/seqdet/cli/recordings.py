@@ -105,7 +105,7 @@ def precompute_tensors(
     max_duration_us: int | None = None,
     size_hw: tuple[int, int] | None = None,
     layout: Literal["seqdet", "rvt"] = "seqdet",
-    compression: Literal["lz4", "zstd", "blosc", "none"] | None = None,
+    compression: Literal["lz4", "zstd", "gzip", "blosc", "none"] | None = None,
     workers: int = 1,
     dry_run: bool = False,
 ) -> None:
@@ -122,7 +122,8 @@ def precompute_tensors(
         max_duration_us: longest stretch of a recording in one file; longer recordings become several files.
         size_hw: height and width of the sensor, for recordings that do not say.
         layout: of the files: ours, or folders of RVT.
-        compression: lz4 is the fastest to read, zstd takes half of the disk; RVT reads blosc.
+        compression: lz4, if not given, is the fastest to read, zstd takes half of the disk; RVT reads blosc. Any HDF5
+            library reads gzip and none, the others need plugins, as of the package hdf5plugin.
         workers: processes.
         dry_run: only say how many bytes and how long.
     """

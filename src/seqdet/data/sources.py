@@ -92,7 +92,8 @@ def prepare(config: DatasetConfig) -> None:
     if target != config.folder and config.cache_gb is not None:
         _look(config.folder, config.tensor, cache_folder(config), config.cache_gb, workers)
     elif target != config.folder:
-        outcome = precompute([config.folder], Options(target, config.tensor), workers=workers)
+        options = Options(target, config.tensor, compression=config.compression or "")
+        outcome = precompute([config.folder], options, workers=workers)
         if outcome.failed:
             raise InputError(outcome.failed[0])
 

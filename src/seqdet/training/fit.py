@@ -43,6 +43,7 @@ CONTENT = {"global_step", "recurrent_state", "random_state", "state_dict", "opti
 FREE = {
     "data.workers",
     "data.dataset.cache_gb",
+    "data.dataset.compression",
     "data.dataset.tensors",
     *(f"train.{name}" for name in ("device", "processes", "checkpoint_steps", "keep_epochs", "demo_epochs")),
 }
