@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -34,6 +35,11 @@ def visible(text: str, *, but: str = "") -> str:
 def one_line(error: object) -> str:
     """The words of an error, or others, in one line that is safe on a terminal."""
     return visible(" ".join(str(error).split()))
+
+
+def proposed(*words: object) -> str:
+    """A command of seqdet for a message: it can be typed as it stands, with quotes where a shell needs them."""
+    return shlex.join(["seqdet", *map(str, words)])
 
 
 def check_shape(array: Any, pattern: str, name: str, **sizes: int) -> None:

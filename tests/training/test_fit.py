@@ -375,7 +375,9 @@ def test_a_finished_run_is_left_as_it_is(whole):
 
 def test_a_folder_with_another_run_is_refused_and_untouched(whole):
     before = (whole / "config.yaml").read_text()
-    with pytest.raises(InputError, match=r"holds a run already. Continue it with --resume"):
+    with pytest.raises(
+        InputError, match=r"holds a run already. Name another folder, or go on with: seqdet train --resume"
+    ):
         run(whole, train=replace(TRAIN, lr=1.0))
     assert (whole / "config.yaml").read_text() == before
 

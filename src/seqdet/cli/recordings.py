@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any, Literal
 
-from ..checks import InputError
+from ..checks import InputError, proposed
 from ..config import EventDigitsConfig, TensorConfig
 from ..events.sensor import USUAL, Sensor
 from ..progress import log_lines
@@ -162,7 +162,7 @@ def simulate_frames(
     if out is None:
         raise InputError("--out must name the recording, and is not given.")
     write_simulated(source, out, fps=fps, sensor=sensor, seed=seed)
-    log.info("Written. Next: seqdet inspect %s", out)
+    log.info("Written. Next: %s", proposed("inspect", out))
 
 
 def simulate_digits(

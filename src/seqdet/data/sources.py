@@ -16,7 +16,7 @@ from ..config_files import to_dict
 from ..progress import Progress
 from .cached import CachedRecording, FrameMaker, facts_file
 from .channels import check_frame_type
-from .checking import check_folder
+from .checking import check_folder, instead_of_split
 from .disk_cache import DiskCache
 from .event_digits_folder import FOLDERS, write_event_digits
 from .jobs import Options
@@ -62,7 +62,7 @@ class FrameSource:
         if paths := tensor_files(folder) if self._made is None else recordings(folder):
             return paths
         kind = "tensor files" if self._made is None else "recordings"
-        raise InputError(f"{folder} must hold {kind}, and has none. Is the split empty?")
+        raise InputError(f"{folder} must hold {kind}, and has none. Is the split empty?{instead_of_split(self.folder)}")
 
     def open(self, path: Path) -> Frames:
         """The frames of one of them. Raises ``InputError`` as ``TensorFile``, ``open_rvt`` and ``CachedRecording``."""

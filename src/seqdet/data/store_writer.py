@@ -25,8 +25,8 @@ COMPRESSIONS: dict[str, dict[str, Any]] = {
     "gzip": {"compression": "gzip", "compression_opts": 1},
     "none": {},
 }
-"""``lz4`` is the fastest to read, ``zstd`` takes half of the disk, and ``blosc`` is what RVT writes. HDF5 alone, without
-a plugin, reads ``gzip`` and ``none``."""
+"""``lz4`` is the fastest to read, ``zstd`` takes half of the disk, and ``blosc`` is what RVT writes. HDF5 alone,
+without a plugin, reads ``gzip`` and ``none``."""
 FILTERS = {1: "gzip", 32001: "blosc", 32004: "lz4", 32015: "zstd"}
 """Their numbers in a file."""
 LAYOUT = ("v110", "v110")

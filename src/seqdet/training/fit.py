@@ -17,7 +17,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from ..allowing import recall, remember
-from ..checks import InputError, Stopped
+from ..checks import InputError, Stopped, proposed
 from ..config import DataConfig, RunConfig, TrainConfig
 from ..config_files import read_config, to_dict, write_config
 from ..data.sources import prepare
@@ -106,6 +106,7 @@ def resume(out: Path | str) -> Path:
     with alone_in(folder.root):
         if folder.is_finished():
             return _mended(folder)
+        _check_place(config, folder)
         remember(folder.config)  # whose free settings may have changed
         if folder.last_checkpoint.is_file():
             detector = build_detector(config.model, seed=config.train.seed)
@@ -115,6 +116,16 @@ def resume(out: Path | str) -> Path:
             raise InputError(f"{folder.root} must have {folder.last_checkpoint.name} to go on from, and has none.")
         with _telling_how_to_go_on(folder):
             return _run(detector, _clips(config), config, folder)
+
+
+def _check_place(config: RunConfig, folder: RunFolder) -> None:
+    """Raise if the data of a run are not found from here."""
+    data = config.data.dataset
+    if data.folder is not None and not (data.simulate or data.folder.is_absolute() or data.folder.is_dir()):
+        raise InputError(
+            f"data.dataset.folder of {folder.config} must be a folder, and there is no {data.folder} here. It is meant "
+            "from the folder in which the training was started: go on from there."
+        )
 
 
 def _damage(detector: Path) -> str:
@@ -251,6 +262,7 @@ def _run(
             "device": device,
             "processes": train.processes,
             "precision": precision,
+            "dataset": config.data.dataset.folder and str(config.data.dataset.folder.resolve()),
             "versions": versions(),
         },
     )
@@ -260,7 +272,7 @@ def _run(
 @contextmanager
 def _telling_how_to_go_on(folder: RunFolder) -> Iterator[None]:
     """Where a run is cut short, by a full disk or by a second signal, say what then."""
-    command = f"seqdet train --resume {folder.root}"
+    command = proposed("train", "--resume", folder.root)
     try:
         yield
     except (OSError, InputError) as error:
@@ -279,7 +291,7 @@ def _telling_how_to_go_on(folder: RunFolder) -> Iterator[None]:
 @contextmanager
 def _telling_of_loaders(folder: RunFolder, is_stopped: Callable[[], bool]) -> Iterator[None]:
     """Where a loader process ends a run, say why and what then."""
-    command = f"seqdet train --resume {folder.root}"
+    command = proposed("train", "--resume", folder.root)
     try:
         yield
     except RuntimeError as error:
