@@ -83,7 +83,7 @@ def test_no_command_is_put_together_by_hand():
 def test_options_that_messages_mention_exist():
     known = {name: None for command in COMMANDS for name in options_of(functions(command))}
     for place, text in TEXTS:
-        for option in re.findall(r"(?<![\w(-])--[a-z][\w.-]*\w(?!:)", text):  # not of a style sheet
+        for option in re.findall(r"(?<![\w-])(?<!var\()--[a-z][\w.-]*\w(?![\w:-])", text):  # not of a style sheet
             name = parsers_name(option, known)
             assert name in {*known, *EVERYWHERE, *SHORT, ALLOW, RECIPE}, f"{place}: {option} in {text}"
 
@@ -184,7 +184,9 @@ def test_a_run_that_does_not_find_its_dataset_goes_on_from_where_it_was_started(
     (tmp_path / "my run" / "training.json").unlink()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    with pytest.raises(SystemExit, match="there is no my data here. It is meant from the folder in which the training"):
+    with pytest.raises(
+        SystemExit, match=r"there is no my data here\. It is meant from the folder in which the training"
+    ):
         main(["train", "--resume", str(tmp_path / "my run")])
     monkeypatch.chdir(tmp_path)
     assert "Trained: " in printed(["train", "--resume", str(tmp_path / "my run")], caplog)
