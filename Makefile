@@ -28,7 +28,7 @@ demo: .venv/.installed  ## train on moving digits, evaluate, write a video and a
 	    echo "$(DEMO) is there already: going on with it. Remove the folder to start afresh."; \
 	    $(BIN)/seqdet train --resume $(DEMO); \
 	else \
-	    $(BIN)/seqdet train --config recipes/demo.yaml --out $(DEMO); \
+	    $(BIN)/seqdet train --recipe demo --out $(DEMO); \
 	fi && $(BIN)/seqdet evaluate $(DEMO) || { \
 	    status=$$?; [ $$status = 130 ] || exit $$status; \
 	    echo "'make demo' goes on from there."; kill -INT $$PPID; \

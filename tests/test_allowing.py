@@ -328,7 +328,9 @@ STANDARD = ("selectors", "pickle", "tempfile")  # which new processes import
 PLANTED = "from pathlib import Path; Path(__file__).with_suffix('.ran').touch()\nraise ImportError\n"
 
 
-@pytest.mark.parametrize("start", [["-m", "seqdet.cli"], [str(Path(sys.executable).with_name("seqdet"))]], ids=len)
+@pytest.mark.parametrize(
+    "start", [["-m", "seqdet"], ["-m", "seqdet.cli"], [str(Path(sys.executable).with_name("seqdet"))]], ids=" ".join
+)
 @pytest.mark.parametrize(
     "command", ["inspect test/a.raw", "precompute test -o tensors --workers 2", "train --config recipe.yaml --out run"]
 )
@@ -340,7 +342,7 @@ def test_no_module_is_taken_from_the_current_folder(start, command, recordings, 
         (tmp_path / f"{name}.py").write_text(PLANTED)
     (tmp_path / ".numba_config.yaml").write_text("cache_dir: compiled\n")
     run = [sys.executable, *start, *command.split()]
-    path = {"PYTHONPATH": f"{os.pathsep}/nowhere"}  # whose empty part is the current folder
+    path = {"PYTHONPATH": f"{os.pathsep}{Path(seqdet.__file__).parents[1]}"}  # whose empty part is the current folder
     answer = subprocess.run(run, cwd=tmp_path, env=os.environ | path, capture_output=True, text=True, check=False)
     assert not sorted(path.name for path in tmp_path.glob("*.ran")), answer.stdout + answer.stderr
     assert answer.returncode == 0, answer.stdout + answer.stderr

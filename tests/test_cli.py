@@ -11,12 +11,12 @@ from seqdet import __version__
 from seqdet.cli import main
 from seqdet.cli.parser import COMMANDS, spelt
 from seqdet.config import ModelConfig, RunConfig
-from seqdet.config_files import read_config, to_yaml
+from seqdet.config_files import read_config, recipes, to_dict, to_yaml
 from seqdet.models.weights import save_detector
 from seqdet.models.zoo import build_detector
 from seqdet.runs import TRAINING_FORMAT
 
-RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+RECIPES = sorted(recipes().values())
 
 
 def refusal(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -37,14 +37,17 @@ def refusal(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["train", "--data.digits.heigth=64"], "--data.digits.heigth. Did you mean --data.digits.height?"),
         (["train", "--lr", "1"], "unknown argument --lr. Did you mean --train.lr?"),
         (["train", "--frobnicate", "3"], "unknown argument --frobnicate."),
-        (["train", "--train.lr", "fast"], "train.lr must be a number, got 'fast'."),
+        (["train", "--train.lr", "fast"], "--train.lr must be a number, got 'fast'."),
         (["train", "--train.lr=1", "--train.lr=[fast"], "train.lr must be a number, got '[fast'."),
-        (["train", "--train.lr", ".inf"], "train.lr must be a finite number, got inf."),
+        (["train", "--train.lr", ".inf"], "--train.lr must be a finite number, got .inf."),
         (["train", "--train.max_steps", "1.5"], "train.max_steps must be a whole number, got 1.5."),
         (["train", "--train.max_steps", "0"], "train.max_steps must be at least 1, got 0."),
         (["train", "--train.max_steps"], "--train.max_steps: expected one argument"),
         (["train", "--train.channels_last", "maybe"], "train.channels_last must be true or false, got 'maybe'."),
-        (["train", "--data.clip_length", "5"], "data.digits.frames_per_video must be a multiple of clip_length"),
+        (
+            ["train", "--data.clip_length", "5"],
+            "data.digits.frames_per_video must be a multiple of --data.clip_length, got ",
+        ),
         (["train", "--data.digits.width", "1000000"], "data.digits.width must be at most 8192, got 1000000."),
         (["train", "--data.digits.digit_heights", "[1, b]"], "data.digits.digit_heights must be a number, got 'b'."),
         (["train", "--data", "nothing"], "data must be a table of settings, got 'nothing'."),
@@ -72,7 +75,7 @@ def refusal(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["precompute", "{tmp}/none.raw", "-o", "{tmp}/out"], "none.raw must be a recording or a folder of recordings"),
         (["precompute", "a", "-o", "b", "--tensor", "cube"], "the representation must be one of difference, "),
         (["precompute", "a", "-o", "b", "--parameters", "{{bin: 3}}"], "unexpected keyword argument 'bin'"),
-        (["precompute", "a", "-o", "b", "--window-us", "0"], "window_us must be at least 1, got 0."),
+        (["precompute", "a", "-o", "b", "--window-us", "0"], "--window-us must be at least 1, got 0."),
         (["precompute", "a", "-o", "b", "--dry-run", "--worker", "2"], "unknown argument --worker."),
         (["import", "{tmp}", "{tmp}", "-o", "{tmp}/out"], "--from must name the format of the labels"),
         (["import", "{tmp}/a", "{tmp}", "--from", "voc", "-o", "{tmp}/out"], "must "),
@@ -131,6 +134,32 @@ def test_an_option_wins_over_the_file_and_the_file_over_the_defaults(tmp_path, c
     args = ["train", "--config", str(recipe), "--train.max_steps", "9", "--print_config"]
     settings = yaml.safe_load(printed(args, capsys))["train"]
     assert (settings["max_steps"], settings["lr"], settings["log_steps"]) == (9, 1e-3, RunConfig().train.log_steps)
+
+
+def test_options_win_over_files_in_any_order(tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("train: {max_steps: 7, lr: 1e-3}")
+    for args in (
+        ["--train.max_steps", "9", "--config", str(recipe)],
+        ["--train.max_steps=9", "--config", str(recipe), "--out", "x"],
+        ["--out", "x", f"--config={recipe}", "--train.max_steps=9"],
+        ["--train.max_steps=9", "--recipe", "demo", "--config", str(recipe)],
+    ):
+        settings = yaml.safe_load(printed(["train", *args, "--print_config"], capsys))["train"]
+        assert (settings["max_steps"], settings["lr"]) == (9, 1e-3)
+
+
+def test_recipes_come_with_the_package_and_wrong_names_are_told_which_there_are(capsys):
+    for name, path in recipes().items():
+        settings = yaml.safe_load(printed(["train", "--recipe", name, "--print_config"], capsys))
+        assert settings["train"] == to_dict(read_config(path).train)
+    args = ["train", "--model.base", "5", "--recipe=moving_digits", "--data.clip_length", "4", "--print-config"]
+    settings = yaml.safe_load(printed(args, capsys))
+    assert (settings["model"]["base"], settings["model"]["channels"], settings["data"]["clip_length"]) == (5, 96, 4)
+    known = "1mpx, demo, digits_events, gen1, moving_digits, own_data, rvt_gen1"
+    assert refusal(["train", "--recipe", "digits"], capsys) == f"--recipe must be one of {known}; got 'digits'."
+    assert refusal(["train", "--out", "x", "--recipe"], capsys) == f"--recipe must be one of {known}; got ''."
+    assert all(name in printed(["train", "--help"], capsys) for name in recipes())
 
 
 def test_the_printed_configuration_is_a_recipe(tmp_path, capsys):
@@ -309,7 +338,7 @@ def test_another_error_of_torch_keeps_its_traceback(monkeypatch):
 def test_a_recipe_is_a_configuration_that_states_its_score_its_time_and_its_command(recipe):
     assert isinstance(read_config(recipe), RunConfig)
     head = " ".join(line[1:] for line in recipe.read_text().splitlines() if line.startswith("#"))
-    for words in ("AP", "minutes", f"seqdet train --config recipes/{recipe.name}"):
+    for words in ("AP", "minutes", f"seqdet train --recipe {recipe.stem} "):
         assert words in head
 
 

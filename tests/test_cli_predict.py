@@ -91,17 +91,17 @@ def test_a_pipe_is_read(folder, tmp_path, monkeypatch):
         (["detector.safetensors", "a.raw", "-o", "out", "--filter", "noise"], "filter must be one of activity, stc"),
         (
             ["detector.safetensors", "a.raw", "-o", "out", "--classes", "tram"],
-            "error: classes must be among car, person",
+            "error: --classes must be among car, person",
         ),
-        (["detector.safetensors", "a.raw", "-o", "out", "--step-us", "60000"], "error: step_us must be from 1"),
-        (["detector.safetensors", "a.raw", "-o", "out", "--roi", "[9,9,0,0]"], "roi must be x1, y1, x2, y2 with x1"),
+        (["detector.safetensors", "a.raw", "-o", "out", "--step-us", "60000"], "error: --step-us must be from 1"),
+        (["detector.safetensors", "a.raw", "-o", "out", "--roi", "9,9,0,0"], "--roi must be x1, y1, x2, y2 with x1"),
         (
             ["detector.safetensors", "a.raw", "-o", "out", "--track-score", "0.9"],
             "--track must be given where --tracker",
         ),
         (
             ["detector.safetensors", "a.raw", "-o", "out", "--track", "--tracker", "sort", "--track-score", "0.9"],
-            "tracker, to have a track_score, must be one of association; got 'sort'",
+            "tracker, to have a --track-score, must be one of association; got 'sort'",
         ),
         (["detector.safetensors", "a.raw", "-o", "out", "--score", "3"], "a score must be a number from 0 to 1, got 3"),
         (["detector.safetensors", "a.raw", "-o", "a.raw"], "must be a folder that can be made"),

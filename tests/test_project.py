@@ -7,11 +7,14 @@ import runpy
 import subprocess
 import sys
 import zipfile
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 import seqdet
+from seqdet.config_files import recipes
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,6 +38,35 @@ def test_help_waits_for_no_large_library(args):
     answer = subprocess.run([sys.executable, "-c", HELP.format(args=args)], capture_output=True, text=True, check=True)
     assert answer.stdout.startswith("usage: seqdet")
     assert answer.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_the_public_names_are_shown_before_they_are_loaded():
+    script = "import sys, seqdet; print(*dir(seqdet)); print('torch' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    names, has_loaded = answer.stdout.splitlines()
+    assert set(seqdet.__all__) <= set(names.split())
+    assert has_loaded == "False"
+    assert {name: getattr(seqdet, name).__name__ for name in seqdet.__all__} == {name: name for name in seqdet.__all__}
+
+
+def parts(kind: type) -> set[type]:
+    """A configuration and all that it is made of."""
+    inner = [hint for hint in get_type_hints(kind).values() if is_dataclass(hint) and isinstance(hint, type)]
+    return {kind}.union(*map(parts, inner))
+
+
+def test_whatever_a_public_configuration_is_made_of_is_public():
+    assert {kind.__name__ for kind in parts(seqdet.DataConfig)} <= set(seqdet.__all__)
+
+
+@pytest.mark.parametrize("module", ["seqdet", "seqdet.cli"])
+def test_the_command_runs_as_a_module(module):
+    def answer(*words: str) -> tuple[int, str, str]:
+        done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    assert answer("-m", module, "--version") == (0, f"seqdet {seqdet.__version__}\n", "")
+    assert answer("-m", module, "tran")[0] == 2
 
 
 class Parsed(Exception):
@@ -71,6 +103,16 @@ def test_the_wheel_holds_the_digits_with_their_notice_and_the_type_marker(wheel)
     names = set(zipfile.ZipFile(wheel).namelist())
     packaged = {f"seqdet/data/packaged/{name}" for name in ("mnist_subset.npz", "README.md")}
     assert {"seqdet/py.typed", *packaged} <= names
+
+
+def test_the_wheel_holds_the_recipes(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"seqdet/recipes/{name}.yaml" for name in recipes()} <= names
+    assert len(recipes()) == len([name for name in names if name.endswith(".yaml")]) > 0
+
+
+def test_recipes_are_found_where_they_were_before():
+    assert {path.resolve() for path in (ROOT / "recipes").iterdir()} == {*recipes().values()}
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):

@@ -1,7 +1,6 @@
 """The recipes for recordings, each on a small folder of its layout: from files as they come to a score."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from seqdet.evaluation.protocols import GEN1_CLASSES, ONE_MEGAPIXEL_CLASSES
 from seqdet.events.array import Events
 from seqdet.events.writers import write_dat, write_evt3
 
-RECIPES = Path(__file__).parents[1] / "recipes"
 LEGACY = np.dtype(
     {
         "names": [{"t": "ts", "class_confidence": "confidence"}.get(name, name) for name in EVENT_BBOX.fields],
@@ -50,7 +48,7 @@ def write_folder(folder, size_hw, classes, *, write=write_dat, ending="_td.dat",
 
 def train_and_score(recipe, folder, tmp_path, *scoring):
     small = "--data.lanes 2 --data.workers 0 --data.clip_length 6 --model.base 1 --model.channels 8 --train.max_steps 1"
-    command = ["--config", str(RECIPES / recipe), "--data.dataset.folder", str(folder), "--out", str(tmp_path / "run")]
+    command = ["--recipe", recipe, "--data.dataset.folder", str(folder), "--out", str(tmp_path / "run")]
     main(["train", *command, *small.split()])
     main(["evaluate", str(tmp_path / "run"), *scoring])
     return json.loads((tmp_path / "run" / "metrics.json").read_text())
@@ -58,7 +56,7 @@ def train_and_score(recipe, folder, tmp_path, *scoring):
 
 def test_gen1_is_trained_on_and_scored_as_it_is_unpacked(tmp_path):
     folder = write_folder(tmp_path / "gen1", (240, 304), GEN1_CLASSES, labels=LEGACY)
-    metrics = train_and_score("gen1.yaml", folder, tmp_path, "--protocol", "psee-gen1")
+    metrics = train_and_score("gen1", folder, tmp_path, "--protocol", "psee-gen1")
     assert metrics["frames"] == 3
     assert list(metrics["per_class"]) == ["car", "pedestrian"]
     assert "psee-gen1@1" in json.dumps(metrics)
@@ -66,7 +64,7 @@ def test_gen1_is_trained_on_and_scored_as_it_is_unpacked(tmp_path):
 
 def test_three_of_the_seven_classes_of_1mpx_are_found_at_half_resolution(tmp_path):
     folder = write_folder(tmp_path / "1mpx", (720, 1280), ONE_MEGAPIXEL_CLASSES)
-    metrics = train_and_score("1mpx.yaml", folder, tmp_path, "--protocol", "psee-1mpx")
+    metrics = train_and_score("1mpx", folder, tmp_path, "--protocol", "psee-1mpx")
     assert list(metrics["per_class"]) == ["pedestrian", "two wheeler", "car"]
     assert metrics["truth_boxes"] == 3 * 2 * 3
     assert "psee-1mpx@1" in json.dumps(metrics)
@@ -78,7 +76,7 @@ def test_folders_that_rvt_preprocessed_are_trained_on_as_they_are(tmp_path):
     precompute([recordings], Options(tmp_path / "rvt", tensor, layout="rvt"))
     (tmp_path / "rvt" / "label_map_dictionary.json").unlink(missing_ok=True)
     (recordings / "label_map_dictionary.json").rename(tmp_path / "rvt" / "label_map_dictionary.json")
-    metrics = train_and_score("rvt_gen1.yaml", tmp_path / "rvt", tmp_path, "--protocol", "rvt")
+    metrics = train_and_score("rvt_gen1", tmp_path / "rvt", tmp_path, "--protocol", "rvt")
     assert metrics["truth_boxes"] == 3 * 2 * 2
     assert "rvt@1" in json.dumps(metrics)
 
@@ -86,4 +84,4 @@ def test_folders_that_rvt_preprocessed_are_trained_on_as_they_are(tmp_path):
 @pytest.mark.parametrize("ending", [".raw", ".RAW"])
 def test_recordings_of_ones_own_are_trained_on(tmp_path, ending):
     folder = write_folder(tmp_path / "own", (240, 304), GEN1_CLASSES, write=write_evt3, ending=ending)
-    assert train_and_score("own_data.yaml", folder, tmp_path)["frames"] == 4
+    assert train_and_score("own_data", folder, tmp_path)["frames"] == 4

@@ -27,7 +27,10 @@ def test_a_new_run_overwrites_nothing(tmp_path):
     file.touch()
     other.mkdir()
     (other / "thesis.tex").touch()
-    with pytest.raises(InputError, match=rf"^{run} holds a run already\. Continue it with --resume {run}, or name"):
+    with pytest.raises(
+        InputError,
+        match=rf"^{run} holds a run already\. Name another folder, or go on with: seqdet train --resume {run}",
+    ):
         RunFolder(run).check_free()
     for place in (file, other):
         with pytest.raises(InputError, match=f"^{place} must be a new or an empty folder"):

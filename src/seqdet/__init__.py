@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .allowing import allow
     from .checks import InputError
-    from .config import DataConfig, DigitsConfig, EventDigitsConfig, ModelConfig, TrainConfig
+    from .config import (
+        AugmentConfig,
+        DataConfig,
+        DatasetConfig,
+        DigitsConfig,
+        EventDigitsConfig,
+        ModelConfig,
+        TensorConfig,
+        TrainConfig,
+    )
     from .events.array import Events
     from .events.files import open_recording
     from .inference.evaluating.evaluate import evaluate
@@ -29,9 +38,11 @@ if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
 
 __version__ = "0.1.0"
 __all__ = [
+    "AugmentConfig",
     "Boxes",
     "Clip",
     "DataConfig",
+    "DatasetConfig",
     "Detector",
     "DigitsConfig",
     "EventDigitsConfig",
@@ -40,6 +51,7 @@ __all__ = [
     "ModelConfig",
     "StreamConfig",
     "StreamingDetector",
+    "TensorConfig",
     "TrainConfig",
     "allow",
     "build_detector",
@@ -53,9 +65,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AugmentConfig": "config",
     "Boxes": "structures",
     "Clip": "structures",
     "DataConfig": "config",
+    "DatasetConfig": "config",
     "Detector": "models.detector",
     "DigitsConfig": "config",
     "EventDigitsConfig": "config",
@@ -64,6 +78,7 @@ _HOMES = {
     "ModelConfig": "config",
     "StreamConfig": "inference.streaming.config",
     "StreamingDetector": "inference.streaming.detector",
+    "TensorConfig": "config",
     "TrainConfig": "config",
     "allow": "allowing",
     "build_detector": "models.zoo",
@@ -82,3 +97,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'seqdet' has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    """What can be asked for, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Collection
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
@@ -34,6 +35,11 @@ def visible(text: str, *, but: str = "") -> str:
 def one_line(error: object) -> str:
     """The words of an error, or others, in one line that is safe on a terminal."""
     return visible(" ".join(str(error).split()))
+
+
+def proposed(*words: object) -> str:
+    """A command of seqdet for a message: it can be typed as it stands, with quotes where a shell needs them."""
+    return shlex.join(["seqdet", *map(str, words)])
 
 
 def check_shape(array: Any, pattern: str, name: str, **sizes: int) -> None:
@@ -78,7 +84,7 @@ def fitted(hint: Any, value: Any, name: str) -> Any:
         return value
     if get_origin(hint) is tuple:
         return _fitted_tuple(get_args(hint), value, name)
-    if isinstance(hint, UnionType):
+    if isinstance(hint, UnionType) or get_origin(hint) is Union:  # the second where a Literal is in it
         return _fitted_union(get_args(hint), value, name)
     if get_origin(hint) is dict:
         return _fitted_table(get_args(hint), value, name)

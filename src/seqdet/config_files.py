@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config", bound="DataclassInstance")
+RECIPES = Path(__file__).parent / "recipes"
 FORMAT = "# seqdet run "
 VERSION = "1"
 """Together the first line of a written configuration; a comment, so that the file is a recipe as well."""
@@ -73,10 +74,7 @@ def check_setting(name: str, text: str) -> None:
     Raises:
         InputError: as ``from_dict``.
     """
-    try:
-        value = read_yaml(text)
-    except (ValueError, yaml.YAMLError):
-        value = text
+    value = read_value(text)
     part, *keys = name.split(".")
     for key in reversed(keys):
         value = {key: value}
@@ -96,6 +94,11 @@ def _parsed(hint: Any, value: Any, name: str) -> Any:
         with suppress(ValueError):
             value = float(value)
     return fitted(hint, value, name)
+
+
+def recipes() -> dict[str, Path]:
+    """The recipes that come with seqdet, by name."""
+    return {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
 
 
 def write_config(config: RunConfig, path: Path) -> None:
@@ -129,6 +132,14 @@ def read_config(path: Path) -> RunConfig:
 def read_yaml(text: str) -> Any:
     """Plain values alone. Raises ``yaml.YAMLError``, ValueError or RecursionError if it is none, or far too many."""
     return yaml.load(text, _Bounded)
+
+
+def read_value(text: str) -> Any:
+    """What ``text`` is as YAML, or itself if it is none."""
+    try:
+        return read_yaml(text)
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return text
 
 
 class _Bounded(yaml.SafeLoader):

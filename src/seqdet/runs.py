@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .checks import InputError
+from .checks import InputError, proposed
 from .files import is_free
 from .json_files import read_json
 from .locks import LOCK
@@ -97,7 +97,8 @@ class RunFolder:
         """Raise unless a new run may be written here."""
         if self.config.exists():
             raise InputError(
-                f"{self.root} holds a run already. Continue it with --resume {self.root}, or name another folder."
+                f"{self.root} holds a run already. Name another folder, or go on with: "
+                f"{proposed('train', '--resume', self.root)}"
             )
         if not is_free(self.root, besides=(LOCK, self.start.name)):
             raise InputError(f"{self.root} must be a new or an empty folder, and there is something else.")

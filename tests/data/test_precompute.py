@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -18,12 +19,13 @@ import pytest
 from numpy.lib import recfunctions
 
 from seqdet.checks import InputError, Stopped
-from seqdet.config import TensorConfig
+from seqdet.config import DatasetConfig, TensorConfig
 from seqdet.data import jobs, processes, segments
 from seqdet.data import precompute as work
 from seqdet.data.labels import EVENT_BBOX, read_labels, write_labels
 from seqdet.data.precompute import Options, estimate, precompute
 from seqdet.data.rvt import open_rvt
+from seqdet.data.sources import prepare
 from seqdet.data.store import TensorFile
 from seqdet.events.array import Events
 from seqdet.events.files import open_recording
@@ -444,6 +446,33 @@ def test_work_begun_with_another_compression_is_not_mixed_in(recordings, tmp_pat
     precompute([recordings / "val"], options(tmp_path / "other"))
     (one, other) = (next((tmp_path / name).rglob("*.h5")).read_bytes() for name in ("out", "other"))
     assert one == other
+
+
+def test_tensors_of_another_compression_than_the_one_asked_for_are_refused(recordings, tmp_path):
+    out = tmp_path / "out"
+    assert precompute([recordings / "val"], options(out, compression="gzip")).made == 1
+    assert precompute([recordings / "val"], options(out, compression="gzip")).found == 1
+    assert precompute([recordings / "val"], options(out)).found == 1  # nothing was asked for
+    (failed,) = precompute([recordings / "val"], options(out, compression="zstd")).failed
+    assert "b.h5 must have the compression zstd, which is asked for, and has gzip. Delete it, or" in failed
+
+
+def test_a_training_makes_tensors_in_the_compression_that_its_configuration_names(recordings, tmp_path):
+    tensor = TensorConfig(window_us=WINDOW_US, downscale=2)
+    config = DatasetConfig(recordings, tensor=tensor, tensors=tmp_path / "tensors", compression="gzip")
+    (recordings / "test").mkdir()
+    write_evt3(recordings / "test" / "c.raw", [some_events(2)], size_hw=SIZE)
+    write_labels(recordings / "test" / "c_bbox.npy", some_labels(np.arange(100_000, 1_600_001, 100_000)))
+    write_labels(recordings / "val" / "b_bbox.npy", some_labels(np.arange(100_000, 300_001, 100_000)))
+    prepare(config)
+    for path in (tmp_path / "tensors").rglob("*.h5"):
+        with h5py.File(path) as file:
+            assert file["data"].compression == "gzip"
+    with pytest.raises(InputError, match="must have the compression none, which is asked for, and has gzip"):
+        prepare(replace(config, compression="none"))
+    prepare(replace(config, compression=None))
+    with pytest.raises(InputError, match="cache_gb and compression must not both be given"):
+        replace(config, cache_gb=1)
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(recordings, tmp_path):

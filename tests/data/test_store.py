@@ -1,6 +1,9 @@
 """Tensor files: what goes in comes out, whole or in slices; what cannot be is one sentence."""
 
 import json
+import os
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
 
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.data.store import Description, TensorFile, has_frames
-from seqdet.data.store_writer import COMPRESSIONS, append_tensors, join_tensors, write_tensors
+from seqdet.data.store_writer import COMPRESSIONS, append_tensors, compression_of, join_tensors, write_tensors
 
 WINDOW = Description("event_cube", (24, 32), 50_000, start_us=150_000, parameters={"bins": 2}, source="a.raw")
 
@@ -32,6 +35,35 @@ def test_frames_and_their_description_come_back(tmp_path, compression, dtype):
         assert file.dtype == dtype
         np.testing.assert_array_equal(file.read(0, 5), frames)
         assert file.ends_us.tolist() == [200_000, 250_000, 300_000, 350_000, 400_000]
+
+
+PLAIN = """
+import sys
+sys.modules["hdf5plugin"] = None  # importing it is an error
+import h5py
+with h5py.File(sys.argv[1]) as file:
+    print(file["data"][:].sum())
+"""
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_h5py_alone_reads_what_needs_no_plugin(tmp_path, compression, dtype):
+    frames = some_frames(5, dtype)
+    parts = [tmp_path / "a.h5", tmp_path / "b.h5"]
+    write_tensors(parts[0], [frames[:2]], WINDOW, compression=compression)
+    later = replace(WINDOW, start_us=WINDOW.start_us + 2 * WINDOW.duration_us)
+    write_tensors(parts[1], [frames[2:]], later, compression=compression)
+    join_tensors(tmp_path / "joined.h5", parts)
+    with TensorFile(tmp_path / "joined.h5") as file:
+        assert compression_of(file.data) == compression
+    environment = os.environ | {"HDF5_PLUGIN_PATH": str(tmp_path)}
+    command = [sys.executable, "-c", PLAIN, tmp_path / "joined.h5"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if compression in ("gzip", "none"):
+        assert float(done.stdout) == frames.sum(), done.stderr
+    else:
+        assert "OSError: Can't synchronously read data" in done.stderr
 
 
 @given(st.integers(0, 9), st.integers(0, 9))

@@ -64,6 +64,14 @@ def test_the_command_says_it_on_standard_output(path):
     assert "1 hot (7,5)" in "\n".join(lines)
 
 
+def test_the_command_says_which_files_it_wrote(path, tmp_path, caplog):
+    plot, video = tmp_path / "plot.png", tmp_path / "play.mp4"
+    with caplog.at_level("INFO", "seqdet"):
+        main(["inspect", str(path), "--plot", str(plot), "--video", str(video)])
+    assert caplog.messages[-2:] == [f"The plot is in {plot}.", f"The video is in {video}."]
+    assert min(plot.stat().st_size, video.stat().st_size) > 0
+
+
 def test_an_empty_recording_has_nothing_to_say(tmp_path):
     write_npz(tmp_path / "empty.npz", [], size_hw=SIZE)
     found = inspect(open_recording(tmp_path / "empty.npz"))

@@ -1,13 +1,18 @@
 """A run on event recordings, from simulated digits to the page."""
 
 import json
+import shutil
+from dataclasses import replace
 
+import av
 import pytest
 
 from seqdet import DataConfig, DigitsConfig, EventDigitsConfig, ModelConfig, TrainConfig, build_detector, evaluate, fit
 from seqdet.checks import InputError
 from seqdet.config import AugmentConfig, DatasetConfig, TensorConfig
+from seqdet.config_files import read_config, write_config
 from seqdet.training.fit import resume
+from seqdet.viz.tiles import play
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +43,26 @@ def test_a_run_on_recordings_says_what_it_keeps_of_what_stands_still(run):
     assert "Still for 0.3 s or more: AP" in page
     assert (run / "demo.mp4").stat().st_size > 0
     assert resume(run) == run
+
+
+def test_the_film_names_the_recordings_and_leaves_out_lanes_on_which_nothing_plays(run, tmp_path, monkeypatch):
+    copy = shutil.copytree(run, tmp_path / "run")
+    config = read_config(copy / "config.yaml")
+    write_config(replace(config, data=replace(config.data, lanes=4)), copy / "config.yaml")
+    played = []
+
+    def remembering(clip, boxes, **look):
+        played.append(look)
+        return play(clip, boxes, **look)
+
+    monkeypatch.setattr("seqdet.inference.evaluating.evaluate.play", remembering)
+    evaluate(copy)
+    assert {(*look["names"], *look["lanes"]) for look in played} == {("digits_00000", "digits_00001", 0, 1)}
+    assert "digits_00000" in (copy / "report.html").read_text()
+    with av.open(str(copy / "demo.mp4")) as film:
+        width = film.streams.video[0].width
+    with av.open(str(run / "demo.mp4")) as film:
+        assert width == film.streams.video[0].width
 
 
 def test_a_detector_for_other_frames_or_classes_is_refused_before_training(run, tmp_path):

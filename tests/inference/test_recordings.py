@@ -261,7 +261,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
     ("step", "config", "name", "words"),
     [
         (HullStep(), PredictConfig(), "none.raw", "must be a recording or a folder of recordings, and does not exist"),
-        (HullStep(), PredictConfig(), "a.mp4", "must be a recording of events; make one of a video: seqdet simulate"),
+        (HullStep(), PredictConfig(), "a.mp4", "must be a recording of events. Make one of a video: seqdet simulate"),
         (HullStep(None, 3), PredictConfig(), "none.mp4", "must be a video or a folder of images, and there is no such"),
         (HullStep(None, 3), PredictConfig(stream=StreamConfig(count=9)), "a.mp4", "are for events: leave them out"),
         (HullStep(None, 3), PredictConfig(size_hw=(9, 9)), "a.mp4", "are for events: leave them out"),

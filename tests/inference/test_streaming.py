@@ -254,7 +254,7 @@ def test_a_saved_stream_goes_on_elsewhere(lengths):
 def test_a_detector_for_one_size_of_frames_says_which_size_to_export_before_any_event(any_size):
     step = HullStep()
     step.size_hw = SENSOR_HW
-    with pytest.raises(InputError, match=r'for which it was exported, got 64x48\. .* --size-hw "\[48, 64\]"'):
+    with pytest.raises(InputError, match=r"for which it was exported, got 64x48\. .* --size-hw 48,64\."):
         StreamingDetector(step, StreamConfig(any_size=any_size), sensor_hw=(48, 64))
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from seqdet import devices
@@ -58,6 +60,25 @@ def assert_equal_weights(one, other):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     return run(tmp_path_factory.mktemp("whole") / "run")
+
+
+def test_tensorboard_has_the_configuration_of_a_run_and_its_final_score(whole):
+    logs = EventAccumulator(str(whole / "logs"), size_guidance={SCALARS: 0})
+    logs.Reload()
+    parts = [HParamsPluginData.FromString(content) for content in logs.PluginTagToContent("hparams").values()]
+    (started,) = (part.session_start_info for part in parts if part.HasField("session_start_info"))
+    (experiment,) = (part.experiment for part in parts if part.HasField("experiment"))
+    shown = {name: value.string_value or value.number_value for name, value in started.hparams.items()}
+    assert shown["train.max_steps"] == 10
+    assert shown["train.optimizer"] == "adamw"
+    assert shown["train.channels_last"] == "true"
+    assert shown["model.classes"] == "0,1,2,3,4,5,6,7,8,9"
+    assert shown["data.digits.digit_heights"] == "24.0,60.0"
+    assert set(shown) >= {f"train.{name}" for name in TrainConfig.__dataclass_fields__}
+    (metric,) = experiment.metric_infos
+    (point,) = logs.Scalars(metric.name.tag)
+    assert point.value == pytest.approx(json.loads((whole / "training.json").read_text())["validation_AP"])
+    assert point.step == 10
 
 
 def test_a_run_folder_holds_config_weights_checkpoints_curves_and_facts(whole):
@@ -354,7 +375,9 @@ def test_a_finished_run_is_left_as_it_is(whole):
 
 def test_a_folder_with_another_run_is_refused_and_untouched(whole):
     before = (whole / "config.yaml").read_text()
-    with pytest.raises(InputError, match=r"holds a run already. Continue it with --resume"):
+    with pytest.raises(
+        InputError, match=r"holds a run already. Name another folder, or go on with: seqdet train --resume"
+    ):
         run(whole, train=replace(TRAIN, lr=1.0))
     assert (whole / "config.yaml").read_text() == before
 

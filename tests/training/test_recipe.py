@@ -1,24 +1,22 @@
 """The recipe of the demo, cut short: minutes, so `make slow` runs it."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import psutil
 import pytest
 
-from seqdet.config_files import read_config
+from seqdet.config_files import read_config, recipes
 from seqdet.inference.evaluating.evaluate import evaluate
 from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit
 from seqdet.training.module import TrainingModule
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "demo.yaml"
 MEBIBYTE = 2**20
 
 
 @pytest.mark.slow
 def test_the_recipe_learns_to_find_digits_in_flat_and_little_memory(tmp_path, monkeypatch):
-    config = read_config(RECIPE)
+    config = read_config(recipes()["demo"])
     frames_per_step = config.data.clip_length * config.data.lanes
     train = replace(config.train, max_steps=12_000 // frames_per_step)
     resident = []

@@ -109,6 +109,40 @@ def test_every_time_bin_shows_its_own_frame_and_truth(clip):
             assert (tile == 1 + 2 * t + lane).all() == ((t, lane) != (2, 1))
 
 
+def test_lanes_that_are_not_asked_for_are_left_out(clip):
+    both = next(play(clip, found_at(0, 0), classes=["x"], columns=2, scale=8))
+    first = next(play(clip, found_at(0, 0), classes=["x"], columns=2, scale=8, lanes=[0]))
+    assert first.shape[1] == 128 + 2 * GAP < both.shape[1]
+    np.testing.assert_array_equal(first[-128 - GAP - 20 :, GAP:-GAP], both[-128 - GAP - 20 :, GAP : GAP + 128])
+
+
+def test_the_caption_is_the_name_of_the_recording(clip):
+    def caption(names):
+        picture = next(play(clip, found_at(0, 0), classes=["x"], columns=2, scale=8, names=names))
+        return picture[-128 - GAP - 20 : -128 - GAP, : GAP + 128]
+
+    plain = caption(())
+    np.testing.assert_array_equal(caption(["a", "b", "c", "d", "video 4"]), plain)
+    assert (caption(["a", "b", "c", "d", "drive2"]) != plain).any()
+
+
+def test_a_caption_that_is_too_long_keeps_its_ends():
+    image = np.full((20, 200, 3), 100, np.uint8)
+
+    def caption(text):
+        return grid([image], columns=1, captions=[text])[GAP : -20 - GAP, GAP:-GAP]
+
+    long = caption("drive-" + 40 * "x" + ", 1.20 s")
+    assert (long[:, :30] == caption("drive-")[:, :30]).all()
+    assert (long[:, -40:] != BACKGROUND).any()
+    assert (long[:, -40:] != caption("drive-" + 40 * "x" + ", 3.45 s")[:, -40:]).any()
+
+
+def test_a_title_takes_the_lines_that_it_needs():
+    narrow, wide = (grid([np.zeros((20, width, 3), np.uint8)], columns=1, title="one two three") for width in (60, 300))
+    assert narrow.shape[0] > wide.shape[0]
+
+
 def test_a_blank_lane_has_no_caption(clip):
     picture = next(play(clip, found_at(0, 0), classes=["x"], columns=2, scale=4))
     strip = picture[-64 - GAP - 20 : -64 - GAP]

@@ -28,6 +28,10 @@ LESS = {
 """What takes less memory, by command."""
 
 
+class UsageError(InputError):
+    """The command line cannot be understood."""
+
+
 def main(args: list[str] | None = None) -> None:
     """Entry point; ``args`` defaults to the command line."""
     owns_process = args is None  # and so its signals
@@ -43,6 +47,9 @@ def main(args: list[str] | None = None) -> None:
         if owns_process:  # what is done is done, though Python takes a second to end
             for number in SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
+    except UsageError as error:
+        sys.stderr.write(f"seqdet: error: {one_line(error)}\n")
+        sys.exit(2)
     except InputError as error:
         sys.exit(f"seqdet: error: {one_line(error)}")
     except (Stopped, KeyboardInterrupt) as stop:
@@ -85,18 +92,24 @@ def _run(words: list[str]) -> None:
 
     from .. import __version__
     from ..progress import AboveBars
-    from .parser import COMMANDS, Parser, spelt
+    from .options import options_of, quoting
+    from .parser import COMMANDS, HelpFormatter, Parser, functions, spelt
 
     logging.basicConfig(format="%(message)s", handlers=[AboveBars(sys.stdout)])
     log.setLevel(logging.INFO)
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     # Lightning 2.6 with torch 2.15: nothing that a user of the command line can do anything about.
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
-    auto_cli(
-        COMMANDS,
-        spelt(words),
-        prog="seqdet",
-        parser_class=Parser,
-        version=__version__,
-        allow_abbrev=False,
-    )
+    try:
+        auto_cli(
+            COMMANDS,
+            spelt(words),
+            prog="seqdet",
+            parser_class=Parser,
+            formatter_class=HelpFormatter,
+            version=__version__,
+            allow_abbrev=False,
+        )
+    except InputError as error:
+        options = options_of(functions(words[0])) if words else {}
+        raise type(error)(quoting(str(error), words, options)) from error

@@ -1,10 +1,6 @@
-"""``python -m seqdet.cli``."""
+"""``python -m seqdet.cli``: the same as ``python -m seqdet``."""
 
-import sys
-
-from . import main
+from runpy import run_module
 
 if __name__ == "__main__":
-    if not sys.flags.safe_path:
-        sys.path.pop(0)  # the current folder, whose files are data
-    main()
+    run_module("seqdet", run_name="__main__")

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from ..checks import InputError
+from ..checks import InputError, proposed
 from ..files import check_output
 from ..progress import log_lines
 
@@ -59,7 +59,7 @@ def import_dataset(
     )
     done = import_labels(source, labels, recordings, out, options)
     log_lines(log, done.lines())
-    log.info("The dataset is in %s. Next: seqdet audit %s", out, out)
+    log.info("The dataset is in %s. Next: %s", out, proposed("audit", out))
     for failure in done.failed[:-1]:
         log.warning("%s", failure)
     if done.failed:

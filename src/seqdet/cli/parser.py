@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from itertools import pairwise
+from argparse import Action
+from collections.abc import Callable, Sequence
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from ..allowing import allow
-from ..checks import InputError, one_line
+from ..checks import InputError, check_choice, fitted
 from ..config import EventDigitsConfig, RunConfig
-from ..config_files import check_setting, from_dict, read_config, suggestion
+from ..config_files import check_setting, from_dict, read_config, read_value, recipes, suggestion
 from ..events.sensor import Sensor
+from . import UsageError
 from .benchmarking import benchmark_model
 from .datasets import audit_dataset, import_dataset
 from .exporting import export_model
+from .options import SHORT, as_list, list_entries, options_of, parsers_name, users_name
 from .prediction import predict_recording
 from .recordings import convert_recording, inspect_recording, precompute_tensors, simulate_digits, simulate_frames
 from .training import evaluate_results, train
@@ -28,12 +31,19 @@ GROUPS = {**PARTS, "scene": EventDigitsConfig, "sensor": Sensor}
 """Options that are dataclasses."""
 REPRESENTATIONS = ("--tensor", "--data.dataset.tensor.representation")
 """Options that name what makes the frames. Whoever types a function of their own here allows it."""
+LIST_TYPE = re.compile(r"(?:Optional\[)?tuple\[([^\]]*)\]\]?(?: \| null)?")
 ALLOW = "--allow"
 ALLOW_HELP = """
 functions of your own:
   --allow ALLOW         Call this function where a file names it to make the frames:
                         module:function, or path/to/file.py:function. It is taken from
                         the command line alone. (type: str)
+"""
+RECIPE = "--recipe"
+RECIPE_HELP = """
+recipes:
+  --recipe NAME         Begin with the settings of a recipe that comes with seqdet, which
+                        all other options override: {}.
 """
 ALLOWING = ("train", "evaluate", "predict", "export", "benchmark")
 """Commands that may call such functions."""
@@ -56,6 +66,18 @@ COMMANDS: dict[str, Any] = {
 }
 
 
+class HelpFormatter(DefaultHelpFormatter):
+    """Writes lists as the command line takes them."""
+
+    def _expand_help(self, action: Action) -> str:
+        text = LIST_TYPE.sub(lambda found: found[1].replace(", ", ","), super()._expand_help(action))
+        if isinstance(action.default, tuple):
+            text = text.replace(
+                f"default: {action.default}", f"default: {','.join(map(str, action.default)) or 'none'}"
+            )
+        return text
+
+
 class Parser(ArgumentParser):
     """Checks settings as those in a file are checked, and says in one line what does not fit."""
 
@@ -71,7 +93,17 @@ class Parser(ArgumentParser):
         return super().parse_path(path, *args, **kwargs)
 
     def format_help(self, *args: Any, **kwargs: Any) -> str:
-        return super().format_help(*args, **kwargs) + (ALLOW_HELP if self.prog.split()[-1] in ALLOWING else "")
+        command = self.prog.split()[-1]
+        options = options_of(functions(command))
+        for action in self._actions:
+            if not action.option_strings and action.metavar:  # a list of paths
+                action.metavar = f"{action.dest} ..."
+            for option in action.option_strings:
+                if entries := list_entries(options.get(option)):
+                    action.metavar = ",".join(getattr(entry, "__name__", "...") for entry in entries).upper()
+        text = super().format_help(*args, **kwargs) + (ALLOW_HELP if command in ALLOWING else "")
+        text += RECIPE_HELP.format(", ".join(recipes())) if command == "train" else ""
+        return re.sub(r"--[a-z]+(?:_[a-z]+)+(?![\w.])", lambda found: users_name(found[0]), text)
 
     def instantiate(self, namespace: Namespace, *args: Any, **kwargs: Any) -> Namespace:
         namespace = namespace.clone()
@@ -85,47 +117,56 @@ class Parser(ArgumentParser):
         return super().dump(Namespace({name: namespace[name] for name in PARTS if name in namespace}), *args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        self.exit(2, f"seqdet: error: {one_line(self.sentence(message))}\n")
+        raise UsageError(self.sentence(message)) from ex
 
     def sentence(self, message: str) -> str:
         """What is wrong, in the words of the configuration where it is about a setting."""
         if unknown := re.match(r"unrecognized arguments: ([^\s=]+)", message):
             options = [option for action in self._actions for option in action.option_strings]
-            return f"unknown argument {unknown[1]}.{suggestion(unknown[1], options)}"
+            like_options = re.sub(r"(?<=\w)-", "_", unknown[1])
+            return f"unknown argument {unknown[1]}.{suggestion(like_options, options)}"
         if not (named := re.match(r'Parser key "([\w.]+)":', message)):
             return message
         words = [word for arg in self.args for word in (arg.split("=", 1) if arg.startswith("--") else [arg])]
-        if "Does not validate against" in message:  # what the parser tried, at length
-            given = "".join(value for option, value in pairwise(words) if option == f"--{named[1]}")
-            return f"--{named[1]} cannot be {given!r}; --help says what it can be."
+        given = [value for option, value in pairwise(words) if option == f"--{named[1]}"]
+        options = options_of(functions(self.prog.split()[-1]))
         try:
-            for option, value in pairwise(words):
-                if option == f"--{named[1]}" and option[2:].partition(".")[0] in PARTS:
+            for value in given:
+                if named[1].partition(".")[0] in PARTS:
                     check_setting(named[1], value)
+                elif f"--{named[1]}" in options:
+                    fitted(options[f"--{named[1]}"], read_value(value), named[1])
         except InputError as error:
             return str(error)
+        if "Does not validate against" in message:  # what the parser tried, at length
+            return f"--{named[1]} cannot be {''.join(given)!r}; --help says what it can be."
         return f"--{named[1]}: {message[named.end() :]}"
 
 
+def functions(command: str) -> list[Callable[..., Any]]:
+    """The functions behind a command: several where one more word tells which."""
+    found = COMMANDS.get(command) or COMMANDS["simulate"].get(command)
+    return [found] if callable(found) else [each for each in (found or {}).values() if callable(each)]
+
+
 def spelt(args: Sequence[str]) -> list[str]:
-    """The arguments as the parser takes them: ``--dry-run`` as ``--dry_run=true``, ``-o``, many paths as one list.
+    """The arguments as the parser takes them: ``--dry-run`` as ``--dry_run=true``, ``480,640`` and many paths as lists.
 
     Functions that they name are allowed, and named as files name them; ``--allow`` does nothing else and goes.
     """
-    short = {"-o": "--out", "--from": "--source"}
-    words = _allowed([short.get(word, word) for word in args])
-    named = COMMANDS.get(words[0] if words else "", {})
-    functions = [named] if callable(named) else [each for each in named.values() if callable(each)]
-    options = {f"--{name}": kind for each in functions for name, kind in get_type_hints(each).items()}
+    words = _files_first(_allowed([SHORT.get(word, word) for word in args]))
+    options = options_of(functions(words[0])) if words else {}
     for n, word in enumerate(words):
-        if word.startswith("--"):
-            name, equals, value = word.partition("=")
-            name = "--" + name[2:].replace("-", "_")
-            if name not in options and f"{name}_us" in options:  # the unit of all times
-                name += "_us"
-            words[n] = name + equals + value
-            if options.get(words[n]) is bool and (words[n + 1 :] or [""])[0] not in ("true", "false"):
-                words[n] += "=true"
+        if not word.startswith("--"):
+            continue
+        option, equals, value = word.partition("=")
+        name = parsers_name(option, options)
+        words[n] = name + equals + (as_list(options.get(name), value) if equals else "")
+        after = "" if equals or n + 1 == len(words) else words[n + 1]
+        if "." not in name and options.get(name) is bool and not equals and after not in ("true", "false"):
+            words[n] += "=true"
+        elif after and list_entries(options.get(name)):
+            words[n + 1] = as_list(options[name], after)
     for n, (before, word) in enumerate(pairwise(words), 1):
         option, equals, value = word.partition("=") if word.startswith("--") else (before, "", word)
         if option in REPRESENTATIONS and ":" in value:
@@ -147,6 +188,26 @@ def spelt(args: Sequence[str]) -> list[str]:
         rest = (word for n, word in enumerate(words) if n and n not in places)
         words = [words[0], *first, json.dumps([words[n] for n in several]), *rest]
     return words
+
+
+def _files_first(args: list[str]) -> list[str]:
+    """The arguments with configurations before the options, which win over them; a recipe is one that seqdet brings."""
+    begin = 2 if args[:1] == ["simulate"] and {*args[1:2]} & {*COMMANDS["simulate"]} else 1
+    words = iter(args[begin:])
+    known = recipes()
+    files = []
+    others = []
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option == RECIPE and args[0] == "train":
+            name = value if equals else next(words, "")
+            check_choice(name, known, RECIPE)
+            files += ["--config", str(known[name])]
+        elif word == "--config":
+            files += [word, *islice(words, 1)]
+        else:
+            (files if option == "--config" else others).append(word)
+    return [*args[:begin], *files, *others]
 
 
 def _allowed(args: list[str]) -> list[str]:

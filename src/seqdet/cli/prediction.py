@@ -51,7 +51,7 @@ def predict_recording(
         classes: names of those wanted, with a least score of their own if wanted: car,person:0.5.
         filter: leave out noise before all else: activity:10000, trail, stc or stc_keep_trail, with microseconds; or
             several between commas.
-        roi: [x1, y1, x2, y2]; leave out the events outside.
+        roi: x1,y1,x2,y2; leave out the events outside.
         step_us: time from a window to the next, at most its length; windows then overlap.
         count: events of a window, in place of its length.
         transpose: x and y change places before the detector sees the events.

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any, Literal
 
-from ..checks import InputError
+from ..checks import InputError, proposed
 from ..config import EventDigitsConfig, TensorConfig
 from ..events.sensor import USUAL, Sensor
 from ..files import check_output
@@ -85,7 +85,7 @@ def convert_recording(
         duration_us: leave out the events from so long after the start on.
         filter: leave out noise: activity:10000, trail, stc or stc_keep_trail, with microseconds; or several between
             commas.
-        roi: [x1, y1, x2, y2]; leave out the events outside.
+        roi: x1,y1,x2,y2; leave out the events outside.
         compression: of HDF5; blosc needs the package hdf5plugin to be read.
         size_hw: height and width of the sensor, for recordings that do not say.
         strict: stop at the first fault instead of leaving it out and counting it.
@@ -113,7 +113,7 @@ def precompute_tensors(
     max_duration_us: int | None = None,
     size_hw: tuple[int, int] | None = None,
     layout: Literal["seqdet", "rvt"] = "seqdet",
-    compression: Literal["lz4", "zstd", "blosc", "none"] | None = None,
+    compression: Literal["lz4", "zstd", "gzip", "blosc", "none"] | None = None,
     workers: int = 1,
     dry_run: bool = False,
 ) -> None:
@@ -131,7 +131,8 @@ def precompute_tensors(
         max_duration_us: longest stretch of a recording in one file; longer recordings become several files.
         size_hw: height and width of the sensor, for recordings that do not say.
         layout: of the files: ours, or folders of RVT.
-        compression: lz4 is the fastest to read, zstd takes half of the disk; RVT reads blosc.
+        compression: lz4, if not given, is the fastest to read, zstd takes half of the disk; RVT reads blosc. Any HDF5
+            library reads gzip and none, the others need plugins, as of the package hdf5plugin.
         workers: processes.
         dry_run: only say how many bytes and how long.
     """
@@ -173,7 +174,7 @@ def simulate_frames(
         raise InputError("--out must name the recording, and is not given.")
     check_output(out, inputs=[source], overwrite=overwrite)
     write_simulated(source, out, fps=fps, sensor=sensor, seed=seed)
-    log.info("Written. Next: seqdet inspect %s", out)
+    log.info("Written. Next: %s", proposed("inspect", out))
 
 
 def simulate_digits(

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..checks import InputError, Stopped, check_at_least
+from ..checks import InputError, Stopped, check_at_least, proposed
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from ..config_files import read_config
 from ..files import check_output, is_free
 from ..progress import log_lines
 from ..runs import RunFolder
@@ -59,10 +60,20 @@ def train(
             fit.fit(build_detector(_fitted(model, data), seed=train.seed), data, train, folder.root)
     except KeyboardInterrupt as error:  # before the run asks whether to stop
         has_begun = folder.config.is_file()
-        onward = f"Go on with: seqdet train --resume {folder.root}" if has_begun else "Nothing was begun."
+        onward = f"Go on with: {proposed('train', '--resume', folder.root)}" if has_begun else "Nothing was begun."
         raise Stopped(f"Stopped before the first step. {onward}") from error
     if folder.training.read_bytes() != finished_before:
-        log.info("Trained: %s. Next, for scores, video and report: seqdet evaluate %s", folder.detector, folder.root)
+        next_command = proposed("evaluate", folder.root, *_other_split(folder))
+        log.info("Trained: %s. Next, for scores, video and report: %s", folder.detector, next_command)
+
+
+def _other_split(folder: RunFolder) -> list[str]:
+    """The words that ``seqdet evaluate`` needs where the dataset of a run has no test split."""
+    from ..data.checking import scored_splits
+
+    dataset = read_config(folder.config).data.dataset.folder
+    splits = [] if dataset is None else scored_splits(dataset)
+    return ["--split", splits[0]] if splits and splits[0] != "test" else []
 
 
 def _fitted(model: ModelConfig, data: DataConfig) -> ModelConfig:

@@ -120,6 +120,8 @@ class DatasetConfig:
     """What recordings are made into; tensor files are taken as they are."""
     tensors: Path | None = None
     """Folder of the tensors of recordings; beside theirs, named by the settings, if not given."""
+    compression: Literal["lz4", "zstd", "gzip", "none"] | None = None
+    """Of the tensors of recordings: lz4 if they are made and it is not given. Any HDF5 library reads gzip and none."""
     cache_gb: float | None = None
     """Make nothing beforehand: read recordings as they play, and keep at most so many GB of tensors in that folder."""
     classes: tuple[str, ...] = ()
@@ -145,5 +147,10 @@ class DatasetConfig:
         check_range(self, 0, 10**6, "least_diagonal")
         if self.cache_gb is not None and self.cache_gb <= 0:
             raise InputError(f"cache_gb must be above 0, got {self.cache_gb}. Leave it out to make all tensors first.")
+        if self.cache_gb is not None and self.compression is not None:
+            raise InputError(
+                f"cache_gb and compression must not both be given, got {self.cache_gb} and {self.compression}: what is "
+                "kept in a cache is for seqdet alone."
+            )
         if self.simulate and self.folder is None:
             raise InputError("folder must be given for simulate to write to.")

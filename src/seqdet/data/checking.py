@@ -49,6 +49,18 @@ def check_folder(folder: Path, classes: Sequence[str] = (), others: Others = "di
             )
 
 
+def scored_splits(folder: Path) -> list[str]:
+    """Of test, val and train, in the order in which one would be scored, those that hold labels."""
+    labels = f"*{LABEL_SUFFIX}", "*/labels_v2"
+    return [split for split in reversed(SPLITS) if any(any((folder / split).glob(each)) for each in labels)]
+
+
+def instead_of_split(folder: Path) -> str:
+    """The end of a message that a split has nothing to score: which there are."""
+    found = scored_splits(folder)
+    return f" Labels are in {' and '.join(found)}: --split {found[0]}." if found else ""
+
+
 def check_labels(
     path: Path, boxes: np.ndarray, labelled_us: np.ndarray, *, span_us: tuple[int, int], sensor_hw: tuple[int, int]
 ) -> None:

@@ -22,7 +22,7 @@ from .processes import Report
 from .rvt import REPRESENTATIONS, RVT_NAMES, write_rvt
 from .segments import SEGMENT_WINDOWS, Segment, Stretch, digest, extent, is_made, smallest_frame
 from .store import Description, TensorFile
-from .store_writer import COMPRESSIONS, join_tensors
+from .store_writer import COMPRESSIONS, compression_of, join_tensors
 
 Layout = Literal["seqdet", "rvt"]
 FIRST_RVT_LABEL_US = 100_000
@@ -172,7 +172,7 @@ def _label_file(part: Part, options: Options) -> Path:
 
 
 def _is_finished(part: Part, job: Job, options: Options) -> bool:
-    """Whether the file of a part is there; other tensors in its place are an error."""
+    """Whether the file of a part is there; other tensors in its place, or packed otherwise, are an error."""
     target = options.out / part.place
     pattern = f"{REPRESENTATIONS}/*/*.h5" if options.layout == "rvt" else f"{escape(target.name)}.h5"
     for path in (target if options.layout == "rvt" else target.parent).glob(pattern):
@@ -180,6 +180,13 @@ def _is_finished(part: Part, job: Job, options: Options) -> bool:
             TensorFile(path).close()  # which says what is wrong with a damaged one
             raise InputError(
                 f"{path} must hold the tensors that are asked for, and holds others. Delete it, or name another folder."
+            )
+        with TensorFile(path) as file:
+            packed = compression_of(file.data)
+        if options.compression not in ("", packed):
+            raise InputError(
+                f"{path} must have the compression {options.compression}, which is asked for, and has {packed}. Delete "
+                "it, or name another folder."
             )
         return True
     return False

@@ -15,7 +15,7 @@ from ..config import DatasetConfig, TensorConfig
 from ..progress import Progress
 from .cached import CachedRecording, FrameMaker, facts_file
 from .channels import check_frame_type
-from .checking import check_folder
+from .checking import check_folder, instead_of_split
 from .classes import map_classes, read_classes
 from .disk_cache import DiskCache
 from .event_digits_folder import FOLDERS, write_event_digits
@@ -63,7 +63,7 @@ class FrameSource:
         if paths := tensor_files(folder) if self._made is None else recordings(folder):
             return paths
         kind = "tensor files" if self._made is None else "recordings"
-        raise InputError(f"{folder} must hold {kind}, and has none. Is the split empty?")
+        raise InputError(f"{folder} must hold {kind}, and has none. Is the split empty?{instead_of_split(self.folder)}")
 
     def open(self, path: Path) -> Frames:
         """The frames of one of them. Raises ``InputError`` as ``TensorFile``, ``open_rvt`` and ``CachedRecording``."""
@@ -117,7 +117,8 @@ def prepare(config: DatasetConfig, *, check: Callable[[tuple[str, ...], int], No
     if target != config.folder and config.cache_gb is not None:
         _look(config.folder, config.tensor, cache_folder(config), config.cache_gb, workers)
     elif target != config.folder:
-        outcome = precompute([config.folder], Options(target, config.tensor, replace_labels=True), workers=workers)
+        options = Options(target, config.tensor, compression=config.compression or "", replace_labels=True)
+        outcome = precompute([config.folder], options, workers=workers)
         if outcome.failed:
             raise InputError(outcome.failed[0])
 

@@ -14,6 +14,7 @@ import hdf5plugin
 import numpy as np
 
 from ..checks import InputError, check_at_least, check_choice, check_shape
+from ..events.hdf5_files import filters
 from ..files import patient, replacing
 from .store import Description, TensorFile, find_dataset
 
@@ -21,9 +22,13 @@ COMPRESSIONS: dict[str, dict[str, Any]] = {
     "lz4": dict(hdf5plugin.LZ4()),
     "zstd": dict(hdf5plugin.Zstd(clevel=1)),
     "blosc": dict(hdf5plugin.Blosc(cname="zstd", clevel=1, shuffle=hdf5plugin.Blosc.SHUFFLE)),
+    "gzip": {"compression": "gzip", "compression_opts": 1},
     "none": {},
 }
-"""``lz4`` is the fastest to read, ``zstd`` takes half of the disk, and ``blosc`` is what RVT writes."""
+"""``lz4`` is the fastest to read, ``zstd`` takes half of the disk, and ``blosc`` is what RVT writes. HDF5 alone,
+without a plugin, reads ``gzip`` and ``none``."""
+FILTERS = {1: "gzip", 32001: "blosc", 32004: "lz4", 32015: "zstd"}
+"""Their numbers in a file."""
 LAYOUT = ("v110", "v110")
 """Oldest and newest release of HDF5 whose structures are written: the oldest with checksums in all of them."""
 
@@ -102,16 +107,21 @@ def join_tensors(path: Path, parts: Sequence[Path]) -> None:
                     data.id.write_direct_chunk((done + n, 0, 0, 0), content, mask)
 
 
+def compression_of(data: h5py.Dataset) -> str:
+    """The key of ``COMPRESSIONS`` by which frames were written."""
+    return next((FILTERS[number] for number, _ in filters(data) if number in FILTERS), "none")
+
+
 def packing(data: h5py.Dataset) -> list[tuple[int, tuple[int, ...]]]:
     """How the frames are compressed and checked: number and settings of each filter."""
     plan = data.id.get_create_plist()
     return [(number, values) for number, _, values, _ in map(plan.get_filter, range(plan.get_nfilters()))]
 
 
-def _dataset(file: h5py.File, frames: np.ndarray, filters: dict[str, Any], description: Description) -> h5py.Dataset:
+def _dataset(file: h5py.File, frames: np.ndarray, packed: dict[str, Any], description: Description) -> h5py.Dataset:
     """An empty dataset for frames such as these."""
     frame = frames.shape[1:]
-    shuffles = frames.itemsize > 1 and filters is not COMPRESSIONS["blosc"]  # which shuffles itself
+    shuffles = frames.itemsize > 1 and packed is not COMPRESSIONS["blosc"]  # which shuffles itself
     data = file.create_dataset(
         "data",
         (0, *frame),
@@ -120,7 +130,7 @@ def _dataset(file: h5py.File, frames: np.ndarray, filters: dict[str, Any], descr
         chunks=(1, *frame),
         shuffle=shuffles,
         fletcher32=True,
-        **filters,
+        **packed,
     )
     data.attrs.update(description.attributes(frame))
     return data

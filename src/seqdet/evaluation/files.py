@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import InputError
+from ..data.checking import instead_of_split
 from ..data.classes import ClassMap, map_classes, read_classes
 from ..data.labels import (
     CLASSES_FILE,
@@ -65,7 +66,9 @@ def read_truth(folder: Path, *, split: str = "test", classes: tuple[str, ...] = 
     paths = _by_name([path for path in below(inside) if path.name.endswith(LABEL_SUFFIX)])
     paths |= {name_of(path.parent): path.parent for path in sorted(inside.glob("*/labels_v2"))}
     if not paths:
-        raise InputError(f"{inside} must hold label files, which end in {LABEL_SUFFIX}, and holds none.")
+        raise InputError(
+            f"{inside} must hold label files, which end in {LABEL_SUFFIX}, and holds none.{instead_of_split(folder)}"
+        )
     listed = [each for each in (folder, folder.resolve().parent) if (each / CLASSES_FILE).is_file()]
     if not listed and not classes:
         raise InputError(f"{folder} must hold a {CLASSES_FILE} with the names of the classes, and holds none.")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 
-from ..checks import InputError
+from ..checks import InputError, check_choice
 
 COLUMNS = {"t": np.dtype(np.int64), "x": np.dtype(np.uint16), "y": np.dtype(np.uint16), "p": np.dtype(np.uint8)}
 
@@ -39,8 +39,23 @@ class Events:
     def __len__(self) -> int:
         return len(self.t)
 
-    def __getitem__(self, index: slice | np.ndarray) -> Events:
-        """The events that a slice, a mask or an array of indices chooses; of a slice, views."""
+    @overload
+    def __getitem__(self, index: str) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice | np.ndarray) -> Events: ...
+
+    def __getitem__(self, index: str | slice | np.ndarray) -> np.ndarray | Events:
+        """A column by its name, as of an array with fields; or the events that a slice, a mask or indices choose.
+
+        Columns and what a slice chooses are views.
+
+        Raises:
+            InputError: if there is no such column.
+        """
+        if isinstance(index, str):
+            check_choice(index, COLUMNS, "column")
+            return getattr(self, index)
         return Events(self.t[index], self.x[index], self.y[index], self.p[index])
 
     @classmethod

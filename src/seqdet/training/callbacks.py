@@ -12,7 +12,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from ..checks import Stopped
+from ..checks import Stopped, proposed
 from ..files import write_bytes
 from ..models.weights import save_detector
 from ..runs import RunFolder, training_facts
@@ -104,7 +104,7 @@ class Checkpoints(Callback):
         if step % self.every_steps == 0 or step == trainer.max_steps or shall_stop:
             trainer.save_checkpoint(self.run.last_checkpoint)
         if shall_stop:
-            raise Stopped(f"Stopped after step {step}. Go on with: seqdet train --resume {self.run.root}")
+            raise Stopped(f"Stopped after step {step}. Go on with: {proposed('train', '--resume', self.run.root)}")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint |= self.facts

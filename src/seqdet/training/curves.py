@@ -6,10 +6,20 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch.utils.tensorboard.summary import hparams
+
+from ..config import RunConfig
+from ..config_files import to_dict
 
 log = logging.getLogger(__name__)
+
+
+FINAL_SCORE = "final/validation_AP"
+"""The curve of one point by which the tab HParams compares runs: of the detector that is handed out."""
 
 
 class Curves(TensorBoardLogger):
@@ -23,6 +33,17 @@ class Curves(TensorBoardLogger):
                 raise error.__cause__ from None
             raise
 
+    @rank_zero_only
+    def log_configuration(self, config: RunConfig) -> None:
+        """Show the settings in the tab HParams, beside the final score once there is one."""
+        for part in hparams(flat(to_dict(config)), {FINAL_SCORE: 0.0}):  # the name alone is written
+            self.experiment._get_file_writer().add_summary(part)
+
+    def log_final_score(self, score: float, step: int) -> None:
+        """Show the score of the finished run in the tab HParams."""
+        self.log_metrics({FINAL_SCORE: score}, step)
+        self.finalize("success")
+
     def save(self) -> None:
         """Without a file of settings: ``config.yaml`` has them, and a run of others could have a link there."""
         self.experiment.flush()
@@ -33,6 +54,21 @@ class Curves(TensorBoardLogger):
         except OSError as error:
             if status == "success":  # otherwise the training ends in this or another error, which is told
                 log.warning("%s cannot be written to the end: %s.", self.log_dir, error.strerror)
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, float | str]:
+    """Settings with dots in their names, as the command line spells them: lists with commas, true, nothing for None."""
+    found: dict[str, float | str] = {}
+    for name, value in table.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{name}.")
+        elif isinstance(value, bool):
+            found[prefix + name] = str(value).lower()
+        elif isinstance(value, list):
+            found[prefix + name] = ",".join(map(str, value))
+        else:
+            found[prefix + name] = "" if value is None else value
+    return found
 
 
 @contextmanager

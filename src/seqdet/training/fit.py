@@ -19,7 +19,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from ..allowing import recall, remember
-from ..checks import InputError, Stopped
+from ..checks import InputError, Stopped, proposed
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from ..config_files import from_dict, read_config, to_dict, write_config
 from ..data.sources import prepare
@@ -46,6 +46,7 @@ CONTENT = {"global_step", "recurrent_state", "random_state", "state_dict", "opti
 FREE = {
     "data.workers",
     "data.dataset.cache_gb",
+    "data.dataset.compression",
     "data.dataset.tensors",
     *(f"train.{name}" for name in ("device", "processes", "checkpoint_steps", "keep_epochs", "demo_epochs")),
 }
@@ -118,6 +119,7 @@ def resume(out: Path | str, *, max_steps: int | None = None) -> Path:
     with alone_in(folder.root):
         if _is_finished(folder, config):
             return _mended(folder)
+        _check_place(config, folder)
         if max_steps is not None:
             write_config(config, folder.config)
         remember(folder.config)  # whose free settings may have changed
@@ -151,6 +153,16 @@ def _is_finished(folder: RunFolder, config: RunConfig) -> bool:
     if not folder.is_finished():
         return False
     return training_facts(folder.training).get("steps", 0) >= config.train.max_steps
+
+
+def _check_place(config: RunConfig, folder: RunFolder) -> None:
+    """Raise if the data of a run are not found from here."""
+    data = config.data.dataset
+    if data.folder is not None and not (data.simulate or data.folder.is_absolute() or data.folder.is_dir()):
+        raise InputError(
+            f"data.dataset.folder of {folder.config} must be a folder, and there is no {data.folder} here. It is meant "
+            "from the folder in which the training was started: go on from there."
+        )
 
 
 def _damage(detector: Path) -> str:
@@ -237,6 +249,7 @@ def _run(
             keep_steps=train.keep_epochs * steps_per_epoch,
             is_stopped=is_stopped,
         )
+        curves = Curves(folder.logs, name="", version="", purge_step=begun and begun["global_step"])
         demo = DemoClips(train.demo_epochs, validate_every=train.validate_epochs, steps_per_epoch=steps_per_epoch)
         shown = TrainingProgress(frames_per_step=frames_per_step, validate_steps=validate_steps)
         trainer = Trainer(
@@ -251,7 +264,7 @@ def _run(
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             accumulate_grad_batches=train.accumulate,
-            logger=Curves(folder.logs, name="", version="", purge_step=begun and begun["global_step"]),
+            logger=curves,
             callbacks=[checkpoints, shown, demo],
             plugins=[WholeFiles(), *([LightningEnvironment()] if train.processes > 1 else [])],
             enable_checkpointing=False,
@@ -267,9 +280,12 @@ def _run(
             *(train.max_steps, frames_per_step, device, precision, folder.root),
         )
         with beside(folder, train.processes, precision), quiet_writer(), _telling_of_loaders(folder, is_stopped):
+            curves.log_configuration(config)
             trainer.fit(module, clips, ckpt_path=last if begun else None, weights_only=True)
             if checkpoints.validated_step != trainer.global_step:
                 trainer.validate(module, clips, verbose=False)
+            if checkpoints.best_score is not None:
+                curves.log_final_score(checkpoints.best_score, train.max_steps)
     if rank():
         return folder.root
     _finish(
@@ -286,6 +302,7 @@ def _run(
             "device": device,
             "processes": train.processes,
             "precision": precision,
+            "dataset": config.data.dataset.folder and str(config.data.dataset.folder.resolve()),
             "versions": versions(),
         },
     )
@@ -295,7 +312,7 @@ def _run(
 @contextmanager
 def _telling_how_to_go_on(folder: RunFolder) -> Iterator[None]:
     """Where a run is cut short, by a full disk or by a second signal, say what then."""
-    command = f"seqdet train --resume {folder.root}"
+    command = proposed("train", "--resume", folder.root)
     try:
         yield
     except (OSError, InputError) as error:
@@ -314,7 +331,7 @@ def _telling_how_to_go_on(folder: RunFolder) -> Iterator[None]:
 @contextmanager
 def _telling_of_loaders(folder: RunFolder, is_stopped: Callable[[], bool]) -> Iterator[None]:
     """Where a loader process ends a run, say why and what then."""
-    command = f"seqdet train --resume {folder.root}"
+    command = proposed("train", "--resume", folder.root)
     try:
         yield
     except RuntimeError as error:

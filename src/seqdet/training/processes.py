@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import torch
 from torch import distributed
 
-from ..checks import InputError
+from ..checks import InputError, proposed
 from ..evaluation.coco import CocoEvaluator
 from ..locks import kept_from_forks
 from ..runs import RunFolder
@@ -170,9 +170,8 @@ def _start(folder: RunFolder, number: int, precision: str) -> subprocess.Popen[s
 def _ended(folder: RunFolder, number: int, process: subprocess.Popen[str]) -> Exception:
     """Why another process ended."""
     if (code := process.wait()) < 0:
-        return InputError(
-            f"Process {number} was killed by signal {-code}. Go on with: seqdet train --resume {folder.root}"
-        )
+        onward = proposed("train", "--resume", folder.root)
+        return InputError(f"Process {number} was killed by signal {-code}. Go on with: {onward}")
     path = folder.logs / f"process-{number}.log"
     said = path.read_text(encoding="utf-8", errors="replace").strip()
     if (last := said.rpartition("\n")[2]).startswith(ERROR):

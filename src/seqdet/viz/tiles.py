@@ -22,6 +22,7 @@ BACKGROUND, CAPTION_INK = (24, 26, 31), (225, 228, 232)
 GAP = 6
 """Pixels between tiles and around them."""
 CAPTION_SIZE = 15
+TITLE_STEP = CAPTION_SIZE + 8
 LEGEND = "Solid: detections and their scores. Dashed: truth. Dotted: neither a target nor an error."
 
 
@@ -54,8 +55,8 @@ def grid(images: Sequence[np.ndarray], *, columns: int, captions: Sequence[str] 
     Args:
         images: (H, W, 3) uint8 each.
         columns: tiles per row; a last, shorter row is filled with background.
-        captions: one line per image, cut at its width; none leaves no room for them.
-        title: one line above all.
+        captions: one line per image, shortened to its width in the middle; none leaves no room for them.
+        title: above all, in as many lines as it needs.
 
     Raises:
         InputError: if there are no images, or they differ in size.
@@ -65,12 +66,13 @@ def grid(images: Sequence[np.ndarray], *, columns: int, captions: Sequence[str] 
         raise InputError(f"images must be at least one, all of one size, got {[image.shape for image in images]}.")
     height, width, _ = images[0].shape
     strip = CAPTION_SIZE + 8 if captions else 0
-    head = CAPTION_SIZE + 12 if title else 0
     columns, rows = min(columns, len(images)), -(-len(images) // columns)
-    size = columns * (width + GAP) + GAP, head + rows * (height + strip + GAP) + GAP
-    picture = Image.new("RGB", size, BACKGROUND)
-    if title:
-        picture.paste(_line(title, size[0] - 2 * GAP, head), (GAP, GAP))
+    across = columns * (width + GAP) + GAP
+    lines = _wrapped(title, across - 2 * GAP)
+    head = len(lines) * TITLE_STEP + 4 if lines else 0
+    picture = Image.new("RGB", (across, head + rows * (height + strip + GAP) + GAP), BACKGROUND)
+    for i, line in enumerate(lines):
+        picture.paste(_line(line, across - 2 * GAP, TITLE_STEP), (GAP, GAP + i * TITLE_STEP))
     for i, image in enumerate(images):
         x, y = GAP + i % columns * (width + GAP), head + GAP + i // columns * (height + strip + GAP)
         if captions:
@@ -85,6 +87,8 @@ def play(
     *,
     classes: Sequence[str],
     columns: int,
+    lanes: Sequence[int] | None = None,
+    names: Sequence[str] = (),
     scale: int | None = None,
     paint: Paint = frame_image,
 ) -> Iterator[np.ndarray]:
@@ -95,17 +99,24 @@ def play(
         predictions: T * B entries in (t, b) order, as ``Detector.decode`` returns them.
         classes: name of every class index.
         columns: lanes per row.
+        lanes: those that are shown; all if not given.
+        names: of the recordings, by their numbers; the number of a video if not given.
         scale: whole factor of the enlargement; ``readable_scale`` if not given.
         paint: makes a picture of a frame.
     """
-    lanes = range(clip.frames.shape[1])
+    shown = range(clip.frames.shape[1]) if lanes is None else lanes
     for t in range(clip.frames.shape[0]):
-        tiles = [_tile(clip, predictions, t, lane, classes, scale, paint) for lane in lanes]
-        captions = [
-            f"video {clip.recordings[lane].item()}, {_seconds(clip, t, lane)}" if not clip.is_blank[lane] else ""
-            for lane in lanes
-        ]
+        tiles = [_tile(clip, predictions, t, lane, classes, scale, paint) for lane in shown]
+        captions = [_caption(clip, t, lane, names) for lane in shown]
         yield grid(tiles, columns=columns, captions=captions, title=LEGEND)
+
+
+def _caption(clip: Clip, t: int, lane: int, names: Sequence[str]) -> str:
+    """The recording and the time in it; nothing where nothing plays."""
+    if clip.is_blank[lane]:
+        return ""
+    number = int(clip.recordings[lane])
+    return f"{names[number] if names else f'video {number}'}, {_seconds(clip, t, lane)}"
 
 
 def film_strip(
@@ -152,7 +163,28 @@ def _seconds(clip: Clip, t: int, lane: int) -> str:
 
 
 def _line(text: str, width: int, height: int) -> Image.Image:
-    """One line of text on the background."""
+    """One line of text on the background; without its middle if it is too long."""
     strip = Image.new("RGB", (width, height), BACKGROUND)
-    ImageDraw.Draw(strip).text((2, 1), text, fill=CAPTION_INK, font=load_font(CAPTION_SIZE))
+    kept = text
+    for left_out in range(1, len(text)):
+        if _fits(kept, width):
+            break
+        begin = (len(text) - left_out) // 2
+        kept = f"{text[:begin]}…{text[begin + left_out :]}"
+    ImageDraw.Draw(strip).text((2, 1), kept, fill=CAPTION_INK, font=load_font(CAPTION_SIZE))
     return strip
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The words in lines that fit a width, unless one alone does not."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and _fits(f"{lines[-1]} {word}", width):
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _fits(text: str, width: int) -> bool:
+    return load_font(CAPTION_SIZE).getlength(text) <= width - 4

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...allowing import recall
-from ...checks import InputError, check_at_least
+from ...checks import InputError, check_at_least, proposed
 from ...config_files import read_config
 from ...data.digits import Split
 from ...devices import choose_device
@@ -24,7 +24,7 @@ from ...viz.tensor_images import painter
 from ...viz.tiles import play
 from ...viz.video import write_video
 from .answers import write_detections
-from .held_out import HeldOut
+from .held_out import HeldOut, place_of_dataset
 from .page import page
 from .scoring import Scored, bins, score
 
@@ -66,16 +66,16 @@ def evaluate(
     folder = RunFolder(Path(run))
     folder.check_holds_run()
     if not folder.training.is_file():
-        raise InputError(
-            f"{folder.root} must hold a finished training. Go on with: seqdet train --resume {folder.root}"
-        )
+        onward = proposed("train", "--resume", folder.root)
+        raise InputError(f"{folder.root} must hold a finished training. Go on with: {onward}")
     if (other or samples) and not protocol:
         raise InputError("--protocol must be given to compare it with another or to resample its figures.")
     rules, second = find_protocol(protocol or "coco"), find_protocol(other) if other else None
     config, training = read_config(folder.config), training_facts(folder.training)
     recall(folder.config)
     detector = load_detector(folder.detector, device=choose_device(config.train.device))
-    data = HeldOut(config, split, dataset=Path(dataset) if dataset else None)
+    place = Path(dataset) if dataset else place_of_dataset(config, training, folder.root)
+    data = HeldOut(config, split, dataset=place)
     for each in (rules, second or rules):
         labels_of(each, detector.config.classes)  # which may refuse, and should before minutes have passed
     if samples:
@@ -121,7 +121,8 @@ def evaluate(
 def _show(scored: Scored, data: HeldOut, metrics: dict[str, Any], folder: RunFolder) -> None:
     """Write the video and the page."""
     paint = painter(data.source.input)
-    look: Any = {"classes": data.config.model.classes, "columns": VIDEO_COLUMNS, "paint": paint}
+    look: Any = {"classes": data.config.model.classes, "columns": VIDEO_COLUMNS, "paint": paint, "names": data.titles}
+    look["lanes"] = sorted({lane for clip, _ in scored.shown for lane in (~clip.is_blank).nonzero().flatten().tolist()})
     images = (image for clip, boxes in scored.shown for image in play(clip, boxes, **look))
     write_video(folder.video, images, fps=VIDEO_FPS)
     write_report(folder.report, page(scored, data, metrics, folder, paint=paint))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ...checks import InputError
+from ...checks import InputError, proposed
 from ...config import AugmentConfig, DataConfig, RunConfig
 from ...data.classes import read_classes
 from ...data.digits import Split
@@ -20,6 +22,8 @@ from ...data.recorded import RecordedClips
 from ...data.sources import prepare
 from ...evaluation.box_events import events_in_boxes
 from ...evaluation.files import Truth, name_of, split_folder, truth_of
+
+log = logging.getLogger(__name__)
 
 
 class HeldOut:
@@ -63,6 +67,11 @@ class HeldOut:
             return [str(number) for number in range(len(self.source.clip_counts))]
         return [name_of(_labels(each.path) or each.path) for each in self.source.recordings]
 
+    @property
+    def titles(self) -> list[str]:
+        """What the recordings are called in pictures."""
+        return self.names if isinstance(self.source, RecordedClips) else [f"video {name}" for name in self.names]
+
     @cached_property
     def truth(self) -> Truth | None:
         """The labels in the files of the split, with the classes of the detector; None for moving digits as frames."""
@@ -76,6 +85,34 @@ class HeldOut:
         """How many events boxes had inside, as ``events_in_boxes``; None where there are no recordings."""
         folder = self.config.data.dataset.folder
         return None if folder is None else events_in_boxes(split_folder(folder, FOLDERS[self.split]), truth)
+
+
+def place_of_dataset(config: RunConfig, training: Mapping[str, Any], root: Path) -> Path | None:
+    """Where the dataset of a run is if not where its configuration says: that may be meant from another folder.
+
+    Args:
+        config: of the run.
+        training: what ``fit`` wrote about it, with the whole path of the dataset.
+        root: the folder of the run.
+
+    Raises:
+        InputError: if there is no such folder any more.
+    """
+    mine, recorded = config.data.dataset.folder, training.get("dataset")
+    if mine is None or (recorded is None and config.data.dataset.simulate):
+        return None
+    whole = Path(recorded) if isinstance(recorded, str) else mine
+    if whole.is_dir():
+        if whole.resolve() == mine.resolve():
+            return None
+        log.info("The dataset is that of the training, %s.", whole)
+        return whole
+    if mine.is_dir() or config.data.dataset.simulate:
+        return None
+    raise InputError(
+        f"{mine} must be the folder of the dataset of {root}, and is not there"
+        f"{'' if whole == mine else f', nor is {whole}'}. Name where it is now: {proposed('evaluate', root, 'DATASET')}"
+    )
 
 
 def _labels(recording: Path) -> Path | None:

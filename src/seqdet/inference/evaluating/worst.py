@@ -74,7 +74,7 @@ def _picture(
     moved = [replace(boxes, xyxy=boxes.xyxy.cpu() - torch.tensor([x, y, x, y])) for boxes in (truth, predictions)]
     part = np.ascontiguousarray(image[y : y + height, x : x + width])
     shown = draw_boxes(part, classes=scored.frames.classes, truth=moved[0], predictions=moved[1])
-    return f"{data.names[moment.recording]}, {clip.end_us[t, 0].item() / 1e6:.2f} s", shown
+    return f"{data.titles[moment.recording]}, {clip.end_us[t, 0].item() / 1e6:.2f} s", shown
 
 
 def _around(xyxy: np.ndarray, size_hw: tuple[int, ...]) -> list[int]:

@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from ...checks import InputError, check_choice, check_range, fit_fields
+from ...checks import InputError, check_choice, check_range, fit_fields, proposed
 from ...data.layouts import SUFFIXES, find_recordings, outside
 from ...events.files import open_recording
 from ...events.frames import IMAGE_SUFFIXES, read_frames
@@ -102,7 +102,9 @@ def find_inputs(step: Step, paths: Sequence[Path], config: PredictConfig, out: P
     if STDIN in paths and len(paths) > 1:
         raise InputError("the standard input, -, must be named alone, and others are named.")
     if STDIN in paths and sys.stdin.isatty():
-        raise InputError("the standard input must be a recording, as in: cat x.raw | seqdet predict RUN - -o out")
+        raise InputError(
+            f"the standard input must be a recording, as in: cat x.raw | {proposed('predict', 'RUN', '-', '-o', 'out')}"
+        )
     if step.input is None:
         for path in paths:
             if step.channels != 3 or path == STDIN or path.suffix.lower() in SUFFIXES:
@@ -118,7 +120,8 @@ def find_inputs(step: Step, paths: Sequence[Path], config: PredictConfig, out: P
         raise InputError("fps and frame_hw are for pictures, and this detector takes events: leave them out.")
     for path in paths:
         if path.suffix.lower() in VIDEO_SUFFIXES:
-            raise InputError(f"{path} must be a recording of events; make one of a video: seqdet simulate {path} x.raw")
+            made = proposed("simulate", path, "-o", f"{path.stem}.raw")
+            raise InputError(f"{path} must be a recording of events. Make one of a video: {made}")
     if STDIN in paths:
         return [(STDIN, Path("stdin"))]
     return [(each.path, each.place) for each in find_recordings(paths, besides=_results(out))]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...allowing import allow as allow_functions
 from ...allowing import recall
-from ...checks import InputError
+from ...checks import InputError, proposed
 from ...runs import RunFolder
 from .step import Step
 
@@ -47,6 +47,7 @@ def load_step(path: Path | str, *, score: float = 0.05, device: str = "auto", al
     if path.is_dir():
         folder.check_holds_run()
         if not folder.detector.is_file():
-            raise InputError(f"{path} must hold a finished training. Go on with: seqdet train --resume {path}")
+            onward = proposed("train", "--resume", path)
+            raise InputError(f"{path} must hold a finished training. Go on with: {onward}")
     detector = load_detector(folder.detector if path.is_dir() else path, device=choose_device(device))
     return EagerStep(detector, score)

@@ -39,12 +39,12 @@ class Framing:
         if step.size_hw not in (None, frame_hw):
             raise InputError(
                 f"the detector must see {_size(trained_hw)} pixels, for which it was exported, got {_size(seen_hw)}. "
-                f'Export it again, with --size-hw "{list(frame_hw)}".'
+                f"Export it again, with --size-hw {frame_hw[0]},{frame_hw[1]}."
             )
         if seen_hw != trained_hw and not any_size:
             raise InputError(
                 f"the detector must see {_size(trained_hw)} pixels, as in training, got {_size(seen_hw)}. To try it on "
-                "another sensor give any_size (--any-size): boxes are as good as objects are alike in pixels."
+                "another sensor give any_size: boxes are as good as objects are alike in pixels."
             )
         self._represent = find_representation(self.shown.representation)
         self._layout: dict[str, Any] = {"size_hw": seen_hw, "to_hw": frame_hw, **self.shown.parameters}
