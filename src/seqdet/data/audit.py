@@ -17,7 +17,7 @@ from .audit_events import damaged_frames, watch_recording, watch_tensors
 from .audit_findings import Case, Finding, Findings
 from .audit_labels import Limits, check_boxes, check_times
 from .classes import read_classes
-from .labels import CLASSES_FILE
+from .labels import CLASSES_FILE, has_odd_score
 from .store import TensorFile
 
 HOT_SIDE = 12.0
@@ -163,6 +163,8 @@ def _look_at_labels(
     times = np.zeros(0) if entry.is_rvt else raw_times(entry.labels)
     if back := int((times[1:] < times[:-1]).sum()):
         findings.add("unsorted", [Case(entry, entry.name, value=back, text=f"{back:,} times")])
+    scores = boxes["class_confidence"]
+    findings.add_boxes("odd_score", entry, boxes, has_odd_score(boxes), values=scores, text="score {:g}")
     is_unknown = boxes["class_id"] >= (classes or np.iinfo(np.uint32).max)
     findings.add_boxes("unknown_class", entry, boxes, is_unknown, values=boxes["class_id"], text="class {:.0f}")
 

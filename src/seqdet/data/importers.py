@@ -89,7 +89,7 @@ def import_labels(source: str, labels: Path, recordings: Path, out: Path, option
         except InputError as error:
             done.failed.append(str(error))
             continue
-        boxes, at_us = placed_labels(drafts.recordings[each.place.name], recording, span_us, clock, done.dropped)
+        boxes, at_us = placed_labels(drafts.recordings[each.place.name], recording, span_us, clock, done)
         _check_free(target, classes.boxes(boxes), at_us)
         work.append((each, target, boxes, at_us))
     if not work:

@@ -55,13 +55,15 @@ class ImportOptions:
 @dataclass
 class Imported:
     """What ``import_labels`` did. recordings: by split. boxes: by class. labelled, empty: frames, and those of them
-    without a box. dropped: what was left out, by reason. failed: for each recording that could not be read, why."""
+    without a box. dropped: what was left out, by reason. told: what was understood in one way of several, and how often.
+    failed: for each recording that could not be read, why."""
 
     recordings: Counter[str] = field(default_factory=Counter)
     boxes: Counter[str] = field(default_factory=Counter)
     labelled: int = 0
     empty: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -70,4 +72,5 @@ class Imported:
         text = [f"{self.recordings.total():,} recordings ({splits}), {self.boxes.total():,} boxes"]
         text.append(f"{self.labelled:,} labelled frames, {self.empty:,} of them without a box")
         text.append("classes: " + ", ".join(f"{name} {count:,}" for name, count in self.boxes.items()))
+        text += [f"{count:,} {what}" for what, count in self.told.items()]
         return text + [f"left out: {count:,} {reason}" for reason, count in self.dropped.items()]

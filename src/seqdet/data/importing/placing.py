@@ -12,11 +12,13 @@ from ...events.files import Recording
 from ..checking import check_clock
 from ..labels import EVENT_BBOX
 from .drafts import RELATIVE, Draft
+from .options import Imported
 
 FAR_ASPECT = 0.02
 """Frames whose shape differs by this part from the sensor's show something else."""
 LATEST_US = 1 << 53
 MOST_TRACKS = 1 << 32
+NOT_STATED = "boxes with a score below 0, as the -1 of MOT: it is not stated, and becomes 1"
 
 
 class Clock(NamedTuple):
@@ -27,7 +29,7 @@ class Clock(NamedTuple):
 
 
 def placed_labels(
-    draft: Draft, recording: Recording, span_us: tuple[int, int], clock: Clock, dropped: Counter[str]
+    draft: Draft, recording: Recording, span_us: tuple[int, int], clock: Clock, done: Imported
 ) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (N,) ``EVENT_BBOX``, sorted by time, and the times (M,) int64 at which the recording is labelled.
 
@@ -36,7 +38,7 @@ def placed_labels(
         recording: to which they belong, and the size of whose sensor is asked for.
         span_us: times of its first and of its last event.
         clock: for labels with numbers of frames.
-        dropped: what is left out is added.
+        done: what is left out, or understood in one way of several, is added.
 
     Raises:
         InputError: if the times or the size of the frames cannot be known, or do not fit the recording.
@@ -59,8 +61,11 @@ def placed_labels(
     is_inside = (sides[:, :2] + sides[:, 2:] > 0).all(axis=1)
     if size_hw := recording.stated_size_hw:
         is_inside &= (sides[:, 0] < size_hw[1]) & (sides[:, 1] < size_hw[0])
-    dropped += Counter({"boxes of no size": int((~has_size).sum())})
-    dropped += Counter({"boxes outside the sensor": int((has_size & ~is_inside).sum())})
+    is_unstated = boxes["class_confidence"] < 0
+    boxes["class_confidence"][is_unstated] = 1
+    done.told += Counter({NOT_STATED: int(is_unstated.sum())})
+    done.dropped += Counter({"boxes of no size": int((~has_size).sum())})
+    done.dropped += Counter({"boxes outside the sensor": int((has_size & ~is_inside).sum())})
     boxes = boxes[has_size & is_inside]
     return boxes[np.argsort(boxes["t"], kind="stable")], times
 
