@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from seqdet.config import DatasetConfig
 from seqdet.data.audit import audit
 from seqdet.data.importers import import_labels

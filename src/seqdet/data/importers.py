@@ -18,10 +18,11 @@ from ..progress import progress
 from .classes import ClassMap, map_classes, read_classes, write_classes
 from .importing.coco import read_coco
 from .importing.drafts import Drafts
-from .importing.frames import read_voc, read_yolo
+from .importing.frames import read_voc
 from .importing.options import SPLITS, Imported, ImportOptions
 from .importing.placing import Clock, placed_labels
 from .importing.tables import read_csv, read_mot, read_psee_txt
+from .importing.yolo import read_yolo
 from .labels import (
     CLASSES_FILE,
     LABEL_SUFFIX,
@@ -70,7 +71,7 @@ def import_labels(source: str, labels: Path, recordings: Path, out: Path, option
     found = _recordings(recordings, labels)
     drafts = Drafts(labels, [each.place.name for each in found], options.classes)
     READERS[source](drafts)
-    done = Imported()
+    done = Imported(told=+drafts.told)
     found = _paired(found, drafts, options.leave_out, done.dropped)
     classes = _classes(drafts, out, options)
     targets = [out / split / each.path.name for each, split in zip(found, _splits(found, options), strict=True)]

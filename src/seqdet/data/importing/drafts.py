@@ -51,6 +51,7 @@ class Drafts:
     """The labels of all recordings.
 
     recordings: by name. classes: names of the classes, by index. unpaired: files whose recording is not there.
+    told: what was understood in one way of several, and how often.
 
     Args:
         root: file or folder of the labels.
@@ -60,6 +61,7 @@ class Drafts:
 
     def __init__(self, root: Path, names: Sequence[str], classes: Sequence[str] = ()) -> None:
         self.root, self.recordings, self.unpaired = root, dict[str, Draft](), list[str]()
+        self.told = Counter[str]()
         self.classes, self._is_closed = list(classes), bool(classes)
         self._names = {name.removesuffix("_td"): name for name in names} | {name: name for name in names}
 

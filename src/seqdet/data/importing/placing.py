@@ -10,7 +10,7 @@ import numpy as np
 from ...checks import InputError
 from ...events.files import Recording
 from ..checking import check_clock
-from ..labels import EVENT_BBOX
+from ..labels import EVENT_BBOX, is_ignored
 from .drafts import RELATIVE, Draft
 from .options import Imported
 
@@ -19,6 +19,7 @@ FAR_ASPECT = 0.02
 LATEST_US = 1 << 53
 MOST_TRACKS = 1 << 32
 NOT_STATED = "boxes with a score below 0, as the -1 of MOT: it is not stated, and becomes 1"
+IGNORED_TOLD = "boxes that are ignored, neither targets nor errors: of a score of 0, difficult, or a crowd"
 
 
 class Clock(NamedTuple):
@@ -63,7 +64,7 @@ def placed_labels(
         is_inside &= (sides[:, 0] < size_hw[1]) & (sides[:, 1] < size_hw[0])
     is_unstated = boxes["class_confidence"] < 0
     boxes["class_confidence"][is_unstated] = 1
-    done.told += Counter({NOT_STATED: int(is_unstated.sum())})
+    done.told += Counter({NOT_STATED: int(is_unstated.sum()), IGNORED_TOLD: int(is_ignored(boxes).sum())})
     done.dropped += Counter({"boxes of no size": int((~has_size).sum())})
     done.dropped += Counter({"boxes outside the sensor": int((has_size & ~is_inside).sum())})
     boxes = boxes[has_size & is_inside]
