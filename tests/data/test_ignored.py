@@ -19,7 +19,7 @@ from seqdet.evaluation.tracks import score_tracks
 from seqdet.events.array import columns
 from seqdet.events.npy import write_npz
 
-SCORES = {0.0: True, -0.0: True, -1.0: False, -0.5: False, 0.01: False, 1.0: False, 90.0: False, np.nan: False}
+SCORES = {0.0: True, -1.0: False, -0.5: False, 0.01: False, 1.0: False, 90.0: False, np.nan: False}
 """Score of a label, and whether it is ignored."""
 cases = pytest.mark.parametrize(("value", "ignored"), SCORES.items(), ids=map(str, SCORES))
 

@@ -52,7 +52,7 @@ def test_a_sixth_column_of_shares_is_a_confidence_also_where_single_files_have_o
 
 @pytest.mark.parametrize("texts", [("0 .5 .5 .2 .2 1\n", "0 .5 .5 .2 .2 0\n"), ("0 .5 .5 .2 .2 0\n",)])
 def test_zeros_and_ones_can_be_either_and_are_refused_with_a_way_out(imported, texts):
-    with pytest.raises(InputError, match="only 0 and 1, which can be either. Write seven columns"):
+    with pytest.raises(InputError, match=r"only 0 and 1, which can be either\. Write seven columns"):
         imported(*texts)
 
 
@@ -124,7 +124,7 @@ def test_masks_of_coco_without_a_box_are_refused_by_name(imported):
         "categories": [{"id": 1, "name": "car"}],
         "annotations": [{"id": 5, "image_id": 1, "category_id": 1, "segmentation": {"counts": "abc", "size": [9, 9]}}],
     }
-    with pytest.raises(InputError, match="annotation 5 of .* must have a bbox, or polygons"):
+    with pytest.raises(InputError, match=r"annotation 5 of .* must have a bbox, or polygons"):
         imported(json.dumps(content), source="coco", suffix="json")
 
 

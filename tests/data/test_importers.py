@@ -422,3 +422,50 @@ def test_an_unknown_class_names_the_one_that_was_meant(tmp_path):
 def test_options_that_contradict_are_refused(options):
     with pytest.raises(InputError):
         ImportOptions(**options)
+
+
+SHARES = [(t, 0.1, 0.2, 0.3, 0.25) for t in range(100_000, 200_000, 10_000)]
+"""Ten boxes: time, x, y, w, h."""
+
+
+def write_shares(folder, source, boxes):
+    folder.mkdir()
+    if source == "csv":
+        (folder / "drive.csv").write_text("".join(f"{t} 0 1 {x} {y} {w} {h} 1\n" for t, x, y, w, h in boxes))
+    elif source == "mot":
+        (folder / "drive.txt").write_text(
+            "".join(f"{n},1,{x},{y},{w},{h},1\n" for n, (_, x, y, w, h) in enumerate(boxes, 1))
+        )
+    elif source == "psee-txt":
+        (folder / "drive.txt").write_text("".join(f"{t} 1 BB_MOVE 0 {x} {y} {w} {h} 1\n" for t, x, y, w, h in boxes))
+    else:
+        images = [{"id": n, "timestamp_us": box[0], "width": 800, "height": 600} for n, box in enumerate(boxes)]
+        annotations = [{"image_id": n, "category_id": 1, "bbox": box[1:]} for n, box in enumerate(boxes)]
+        content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "car"}]}
+        write_json(folder / "drive.json", content)
+
+
+@pytest.mark.parametrize("source", ["csv", "mot", "psee-txt", "coco"])
+@pytest.mark.parametrize("count", [1, 10])
+def test_boxes_in_shares_of_the_frame_are_refused_from_every_source(tmp_path, source, count):
+    record(tmp_path / "drive.npz")
+    write_shares(tmp_path / "labels", source, SHARES[:count])
+    options = ImportOptions(label_rate=30, classes=("car",))
+    with pytest.raises(InputError, match=rf"its {count} are shares of the frame\. Multiply x and w by"):
+        import_labels(source, tmp_path / "labels", tmp_path / "drive.npz", tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_boxes_that_are_all_outside_the_sensor_are_refused(tmp_path):
+    record(tmp_path / "drive.npz")
+    write_shares(tmp_path / "labels", "csv", [(t, 300, 20, 10, 10) for t, *_ in SHARES])
+    with pytest.raises(InputError, match=r"none of its 10 is\. Are x and y swapped"):
+        import_labels("csv", tmp_path / "labels", tmp_path / "drive.npz", tmp_path / "o", ImportOptions(classes=("a",)))
+
+
+def test_a_box_on_the_first_pixel_is_no_share(tmp_path):
+    record(tmp_path / "drive.npz")
+    (tmp_path / "drive.csv").write_text("100000 0 1 0 0 1 1 1\n")
+    options = ImportOptions(classes=("car",))
+    done = import_labels("csv", tmp_path / "drive.csv", tmp_path / "drive.npz", tmp_path / "out", options)
+    assert done.boxes == {"car": 1}

@@ -22,6 +22,8 @@ SHORT, DENSE_US = 0.01, 1000
 """Labels in less than this part of a recording, and closer than this, are in another unit than microseconds."""
 SEVERAL = 10
 """Boxes that are all wrong in the same way are no accident."""
+SHARE = 1.5
+"""Boxes that all end before this are shares of a frame: they may be partly outside."""
 
 
 def check_folder(folder: Path, classes: Sequence[str] = (), others: Others = "discard") -> None:
@@ -65,8 +67,9 @@ def check_labels(
             is in the sensor, or all are shares of the frame.
     """
     check_clock(labelled_us, span_us, path)
-    if len(boxes) >= SEVERAL:
-        _check_places(boxes, sensor_hw, path)
+    check_inside(boxes, sensor_hw, path)
+    sides = np.stack([boxes[name] for name in "xywh"], axis=1)
+    check_pixels(sides, sensor_hw, path, ", or import them with seqdet import --from yolo")
 
 
 def check_clock(labelled_us: np.ndarray, span_us: tuple[int, int], labels: Path, advice: str = "") -> None:
@@ -95,19 +98,36 @@ def check_clock(labelled_us: np.ndarray, span_us: tuple[int, int], labels: Path,
         raise InputError(f"{told} Are they {unit}, to be multiplied by {factor}, or numbers of frames?{advice}")
 
 
-def _check_places(boxes: np.ndarray, sensor_hw: tuple[int, int], labels: Path) -> None:
-    """Raise if all boxes are outside the sensor or shares of the frame."""
+def check_inside(boxes: np.ndarray, sensor_hw: tuple[int, int], labels: Path) -> None:
+    """Raise ``InputError`` if there are several boxes, (N,) with x, y, w, h in pixels, and none is in the sensor."""
     height, width = sensor_hw
     x, y, right, bottom = boxes["x"], boxes["y"], boxes["x"] + boxes["w"], boxes["y"] + boxes["h"]
-    if ((x >= width) | (y >= height) | (right <= 0) | (bottom <= 0)).all():
+    if len(boxes) >= SEVERAL and ((x >= width) | (y >= height) | (right <= 0) | (bottom <= 0)).all():
         raise InputError(
             f"{labels} must have boxes within the {width}x{height} pixels of the sensor, and none of its {len(boxes)} "
             "is. Are x and y swapped, or are they of another sensor?"
         )
-    if max(right.max(), bottom.max()) <= 1.5:
+
+
+def check_pixels(sides: np.ndarray, frame_hw: tuple[int, int] | None, labels: Path, advice: str = "") -> None:
+    """Raise unless boxes are in pixels.
+
+    Args:
+        sides: x, y, w, h of all, (N, 4).
+        frame_hw: height and width of what they are about, for the message, if it is known.
+        labels: their file, for the message.
+        advice: what else to do, at the end of the message.
+
+    Raises:
+        InputError: if no box reaches beyond the first pixel, and there are several or some are not of whole pixels.
+    """
+    if not len(sides) or (sides[:, :2] + sides[:, 2:]).max() > SHARE:
+        return
+    if len(sides) >= SEVERAL or (sides != np.rint(sides)).any():
+        factors = f"{frame_hw[1]}, y and h by {frame_hw[0]}" if frame_hw else "the width, y and h by the height"
         raise InputError(
-            f"{labels} must have boxes in pixels of the sensor, and its {len(boxes)} are shares of the frame. "
-            f"Multiply x and w by {width}, y and h by {height}, or import them with seqdet import --from yolo."
+            f"{labels} must have boxes in pixels of the sensor, and its {len(sides)} are shares of the frame. "
+            f"Multiply x and w by {factors}{advice}."
         )
 
 

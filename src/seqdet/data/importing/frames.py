@@ -20,8 +20,8 @@ def read_voc(drafts: Drafts) -> None:
     """One XML file for each frame; one without objects is a frame without.
 
     The corners are edges of the box, as tools write them today: its width is ``xmax - xmin``. Difficult objects are
-    ignored. Turned boxes (``robndbox``: cx, cy, w, h, angle in radians) and polygons become their upright boxes. Source:
-    http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html
+    ignored. Turned boxes (``robndbox``: cx, cy, w, h, angle in radians) and polygons become their upright boxes.
+    Source: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html
     """
     for path in drafts.files(".xml"):
         text = read_text(path)

@@ -54,9 +54,12 @@ class ImportOptions:
 
 @dataclass
 class Imported:
-    """What ``import_labels`` did. recordings: by split. boxes: by class. labelled, empty: frames, and those of them
-    without a box. dropped: what was left out, by reason. told: what was understood in one way of several, and how often.
-    failed: for each recording that could not be read, why."""
+    """What ``import_labels`` did.
+
+    recordings: by split. boxes: by class. labelled, empty: frames, and those of them without a box. dropped: what was
+    left out, by reason. told: what was understood in one way of several, and how often. failed: for each recording that
+    could not be read, why.
+    """
 
     recordings: Counter[str] = field(default_factory=Counter)
     boxes: Counter[str] = field(default_factory=Counter)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...checks import InputError
 from ...events.files import Recording
-from ..checking import check_clock
+from ..checking import check_clock, check_inside, check_pixels
 from ..labels import EVENT_BBOX, is_ignored
 from .drafts import RELATIVE, Draft
 from .options import Imported
@@ -49,9 +49,13 @@ def placed_labels(
     check_clock(times, span_us, draft.source, " Give --start-us, and --label-rate where they number frames.")
     boxes = np.zeros(len(draft.rows), EVENT_BBOX)
     rows = np.array([row[1:] for row in draft.rows], np.float64).reshape(-1, 7)
+    if draft.frame_hw != RELATIVE:
+        check_pixels(rows[:, :4], draft.frame_hw or recording.stated_size_hw, draft.source)
     sides = rows[:, :4] * np.tile(_scale(draft, recording), 2)
     for name, column in zip(("x", "y", "w", "h"), sides.T, strict=True):
         boxes[name] = column
+    if size_hw := recording.stated_size_hw:
+        check_inside(boxes, size_hw, draft.source)
     if len(rows) and rows[:, 5].max() >= MOST_TRACKS:
         raise InputError(
             f"{draft.source} must have numbers of objects below {MOST_TRACKS}, got {rows[:, 5].max():.0f}."
@@ -60,7 +64,7 @@ def placed_labels(
     boxes["class_id"], boxes["track_id"], boxes["class_confidence"] = rows[:, 4:].T
     has_size = (sides[:, 2] > 0) & (sides[:, 3] > 0)
     is_inside = (sides[:, :2] + sides[:, 2:] > 0).all(axis=1)
-    if size_hw := recording.stated_size_hw:
+    if size_hw:
         is_inside &= (sides[:, 0] < size_hw[1]) & (sides[:, 1] < size_hw[0])
     is_unstated = boxes["class_confidence"] < 0
     boxes["class_confidence"][is_unstated] = 1
