@@ -15,7 +15,7 @@ log = logging.getLogger("seqdet")
 def import_dataset(
     labels: Path,
     recordings: Path,
-    source: Literal["coco", "mot", "yolo", "voc", "csv", "psee-txt"] | None = None,
+    source: Literal["coco", "cvat", "csv", "labelstudio", "mot", "psee-txt", "voc", "yolo"] | None = None,
     out: Path | None = None,
     label_rate: float | None = None,
     frame_us: float | None = None,
@@ -32,7 +32,7 @@ def import_dataset(
     """Bring recordings and labels of another tool into the layout that is trained on.
 
     Args:
-        labels: file or folder.
+        labels: file, folder or zip.
         recordings: file or folder; labels and recordings belong together by their names.
         source: format of the labels; --from is the same.
         out: folder of the dataset; recordings are linked there, or copied.

@@ -16,9 +16,12 @@ from ..events.files import open_recording
 from ..files import replacing
 from ..progress import progress
 from .classes import ClassMap, map_classes, read_classes, write_classes
+from .importing.archives import unpacked
 from .importing.coco import read_coco
+from .importing.cvat import read_cvat
 from .importing.drafts import Drafts
 from .importing.frames import read_voc
+from .importing.label_studio import read_label_studio
 from .importing.options import SPLITS, Imported, ImportOptions
 from .importing.placing import Clock, placed_labels
 from .importing.tables import read_csv, read_mot, read_psee_txt
@@ -41,6 +44,8 @@ READERS: dict[str, Callable[[Drafts], None]] = {
     "yolo": read_yolo,
     "voc": read_voc,
     "csv": read_csv,
+    "cvat": read_cvat,
+    "labelstudio": read_label_studio,
     "psee-txt": read_psee_txt,
 }
 TEXTS = (".csv", ".txt")
@@ -69,9 +74,15 @@ def import_labels(source: str, labels: Path, recordings: Path, out: Path, option
     if not labels.exists():
         raise InputError(f"{labels} must be a file or a folder of labels, and does not exist.")
     found = _recordings(recordings, labels)
-    drafts = Drafts(labels, [each.place.name for each in found], options.classes)
-    READERS[source](drafts)
-    done = Imported(told=+drafts.told)
+    with unpacked(labels) as folders:
+        drafts = Drafts(labels, [each.place.name for each in found], options.classes, folders)
+        READERS[source](drafts)
+        return _write(drafts, found, out, options)
+
+
+def _write(drafts: Drafts, found: list[Found], out: Path, options: ImportOptions) -> Imported:
+    """Write what was read."""
+    done = Imported(told=+drafts.told, dropped=+drafts.dropped)
     found = _paired(found, drafts, options.leave_out, done.dropped)
     classes = _classes(drafts, out, options)
     targets = [out / split / each.path.name for each, split in zip(found, _splits(found, options), strict=True)]

@@ -8,7 +8,7 @@ from typing import Any
 from ...checks import InputError
 from ..labels import CLASSES_FILE
 from .drafts import Drafts, Owner, When
-from .reading import last_number, parsed_json, real, whole
+from .reading import parsed_json, real, whole
 from .shapes import Box, corners, hull
 
 TIMES = ("timestamp_us", "time_us", "t")
@@ -39,7 +39,7 @@ def _read(drafts: Drafts, path: Path, found: dict[str, Any]) -> None:
     for image in found["images"]:
         video = videos.get(image.get("video_id"), {})
         if (owner := _owner(drafts, path, image, video)) is None:
-            drafts.unpaired.append(f"{path}: {image.get('file_name', image['id'])}")
+            drafts.leave_unpaired(f"{path}: {image.get('file_name', image['id'])}")
             continue
         at, when = _when(image, owner, path)
         size = [whole(image.get(side) or video.get(side) or 0, str(path)) for side in ("height", "width")]
@@ -80,12 +80,9 @@ def _box(drafts: Drafts, annotation: dict[str, Any], place: str) -> Box:
 def _owner(drafts: Drafts, path: Path, image: dict[str, Any], video: dict[str, Any]) -> Owner | None:
     """The recording of an image, and the number in its name."""
     name = PurePosixPath(str(image.get("file_name", "")).replace("\\", "/"))
-    own = drafts.owner(name)
     title = PurePosixPath(str(video.get("name") or video.get("file_name") or "").replace("\\", "/"))
-    for place in (title, PurePosixPath(title.name) / "x", PurePosixPath(path.stem) / "x"):
-        if (owner := drafts.owner(place)) and place.name:
-            return Owner(owner.recording, own.number if own else last_number(name.stem), False)
-    return own
+    before = [title, PurePosixPath(title.name) / "x"] if title.name else []
+    return drafts.owner_of_frame(name, before=[*before, PurePosixPath(path.stem) / "x"], after=[drafts.near(path)])
 
 
 def _when(image: dict[str, Any], owner: Owner, path: Path) -> tuple[int, When]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from math import degrees
 from pathlib import Path
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from ...checks import InputError
 from ..labels import CLASSES_FILE
 from .drafts import Draft, Drafts
-from .reading import read_text, real, whole
+from .reading import real, whole
 from .shapes import Box, hull, turned_box
+from .xml_files import whole_xml
 
 CLASS_FILES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names", CLASSES_FILE)
 
@@ -24,15 +24,7 @@ def read_voc(drafts: Drafts) -> None:
     Source: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html
     """
     for path in drafts.files(".xml"):
-        text = read_text(path)
-        if "<!DOCTYPE" in text or "<!ENTITY" in text:
-            raise InputError(f"{path} must be a Pascal VOC annotation, without entities of its own.")
-        try:
-            root = ElementTree.fromstring(text)
-        except (ElementTree.ParseError, ValueError) as error:
-            raise InputError(f"{path} must be a sound XML file: {error}.") from error
-        if root.tag != "annotation":
-            raise InputError(f"{path} must be a Pascal VOC annotation, got <{root.tag[:40]}>.")
+        root = whole_xml(path, "annotation", "a Pascal VOC annotation")
         size = [whole(root.findtext(f"size/{side}") or 0, str(path)) for side in ("height", "width")]
         draft, at = frame_draft(drafts, path, (size[0], size[1]) if min(size) > 0 else None)
         if draft is None:
