@@ -469,3 +469,16 @@ def test_a_box_on_the_first_pixel_is_no_share(tmp_path):
     options = ImportOptions(classes=("car",))
     done = import_labels("csv", tmp_path / "drive.csv", tmp_path / "drive.npz", tmp_path / "out", options)
     assert done.boxes == {"car": 1}
+
+
+@pytest.mark.parametrize(("rate", "is_warned"), [(10, False), (20, True), (5, True)])
+def test_a_rate_at_which_labels_end_at_half_or_twice_the_recording_is_warned_of(tmp_path, rate, is_warned):
+    t = np.arange(0, 3_000_000, 500)
+    record(tmp_path / "drive.npz", events=columns(t=t, x=t % 80, y=t % 60, p=t % 2))
+    (tmp_path / "drive.txt").write_text("".join(f"{n},1,10,20,30,16,1\n" for n in range(1, 31)))
+    options = ImportOptions(label_rate=rate, classes=("car",))
+    done = import_labels("mot", tmp_path / "drive.txt", tmp_path / "drive.npz", tmp_path / "out", options)
+    assert len(done.warnings) == is_warned
+    if is_warned:
+        assert "10 would fit" in done.warnings[0]
+        assert "--label-rate" in done.warnings[0]

@@ -59,6 +59,8 @@ def import_dataset(
     done = import_labels(source, labels, recordings, out, options)
     log_lines(log, done.lines())
     log.info("The dataset is in %s. Next: seqdet audit %s", out, out)
+    for warning in done.warnings:
+        log.warning("%s", warning)
     for failure in done.failed[:-1]:
         log.warning("%s", failure)
     if done.failed:
@@ -77,6 +79,8 @@ def audit_dataset(
     size_hw: tuple[int, int] | None = None,
 ) -> None:
     """Find what ruins trainings in a dataset: a summary, and a page with pictures of the worst cases.
+
+    The exit status is 1 if something was found that is an error, for scripts; warnings and notes alone leave it 0.
 
     Args:
         folder: with train, val and test.
@@ -97,3 +101,5 @@ def audit_dataset(
     log_lines(log, found.lines())
     write_audit_page(page or folder / "audit.html", found)
     log.info("Pictures of the worst cases: %s", page or folder / "audit.html")
+    if errors := [each.sentence for each in found.findings if each.severity == "error"]:
+        raise InputError(f"{folder} must be free of errors to be trained on, and has {'; '.join(errors)}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,12 @@ SHORT, DENSE_US = 0.01, 1000
 """Labels in less than this part of a recording, and closer than this, are in another unit than microseconds."""
 SEVERAL = 10
 """Boxes that are all wrong in the same way are no accident."""
+FACTORS = (1 / 2, 2, 1 / 3, 3, 1 / 4, 4)
+"""By which rates are mistaken: 60 for 30, 30 for 60, 90 for 30, and so on."""
+NEAR, FARTHEST = 0.03, 0.1
+"""How near to such a part the labels must end, and one step more; at most so far."""
+LEAST_STEPS, EVEN, MOST_EVEN, LATE = 5, 0.1, 0.7, 0.1
+"""Of labels that tell their rate: how many steps, how even, how many of them so even, and how late the first."""
 SHARE = 1.5
 """Boxes that all end before this are shares of a frame: they may be partly outside."""
 
@@ -96,6 +103,43 @@ def check_clock(labelled_us: np.ndarray, span_us: tuple[int, int], labels: Path,
     if len(steps) > 1 and is_short and np.median(steps) < DENSE_US:
         unit, factor = ("seconds", 1_000_000) if last * 1_000_000 <= span_us[1] + SLACK_US else ("milliseconds", 1000)
         raise InputError(f"{told} Are they {unit}, to be multiplied by {factor}, or numbers of frames?{advice}")
+
+
+class Misfit(NamedTuple):
+    """Labels whose rate looks wrong.
+
+    reach: up to which part of the recording they come. rate: labels a second. fitting: the rate at which they would
+    come to its end.
+    """
+
+    reach: float
+    rate: float
+    fitting: float
+
+    def __str__(self) -> str:
+        return f"{self.rate:.4g} labels a second reach {self.reach:.2f} of its time; {self.fitting:.4g} would fit"
+
+
+def rate_misfit(labelled_us: np.ndarray, span_us: tuple[int, int]) -> Misfit | None:
+    """Whether labels at even steps end at a simple part or multiple of the recording's time, as at a wrong rate.
+
+    Args:
+        labelled_us: (M,) int64, rising.
+        span_us: the first and the last time that the recording shows.
+    """
+    duration_us, steps = span_us[1] - span_us[0], np.diff(labelled_us)
+    if len(steps) < LEAST_STEPS or duration_us <= 0:
+        return None
+    step_us = float(np.median(steps))
+    last_us, is_even = int(labelled_us[-1]) - span_us[0], np.abs(steps - step_us) <= EVEN * step_us + 1
+    begins_late = abs(int(labelled_us[0]) - span_us[0]) > LATE * last_us + 2 * step_us
+    if begins_late or is_even.mean() < MOST_EVEN:
+        return None
+    reach = last_us / duration_us
+    for factor in FACTORS:
+        if abs(reach / factor - 1) <= min(NEAR + step_us / (factor * duration_us), FARTHEST):
+            return Misfit(reach, 1e6 / step_us, 1e6 / step_us * factor)
+    return None
 
 
 def check_inside(boxes: np.ndarray, sensor_hw: tuple[int, int], labels: Path) -> None:

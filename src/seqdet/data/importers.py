@@ -15,6 +15,7 @@ from ..checks import InputError, check_choice
 from ..events.files import open_recording
 from ..files import replacing
 from ..progress import progress
+from .checking import rate_misfit
 from .classes import ClassMap, map_classes, read_classes, write_classes
 from .importing.archives import unpacked
 from .importing.coco import read_coco
@@ -90,6 +91,7 @@ def _write(drafts: Drafts, found: list[Found], out: Path, options: ImportOptions
         if target.exists() and not _is_same(each.path, target):
             raise InputError(THERE.format(target))
     clock = Clock(options.frame_us or (1e6 / options.label_rate if options.label_rate else None), options.start_us)
+    misfits: list[str] = []
     work: list[tuple[Found, Path, np.ndarray, np.ndarray]] = []
     for each, target in zip(progress(found, "reading", unit="recording"), targets, strict=True):
         try:
@@ -101,9 +103,17 @@ def _write(drafts: Drafts, found: list[Found], out: Path, options: ImportOptions
         except InputError as error:
             done.failed.append(str(error))
             continue
-        boxes, at_us = placed_labels(drafts.recordings[each.place.name], recording, span_us, clock, done)
+        labels = drafts.recordings[each.place.name]
+        boxes, at_us = placed_labels(labels, recording, span_us, clock, done)
+        if misfit := rate_misfit(at_us, span_us):
+            misfits.append(f"{each.path.name}: {misfit}")
         _check_free(target, classes.boxes(boxes), at_us)
         work.append((each, target, boxes, at_us))
+    if 2 * len(misfits) >= max(len(work), 1):
+        done.warnings.append(
+            f"Warning: the labels of {len(misfits)} of {len(work)} recordings end at a simple part or multiple of "
+            f"their time ({misfits[0]}). Was another --label-rate meant?"
+        )
     if not work:
         raise InputError(done.failed[0])
     for each, target, boxes, at_us in work:

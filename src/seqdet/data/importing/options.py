@@ -57,8 +57,8 @@ class Imported:
     """What ``import_labels`` did.
 
     recordings: by split. boxes: by class. labelled, empty: frames, and those of them without a box. dropped: what was
-    left out, by reason. told: what was understood in one way of several, and how often. failed: for each recording that
-    could not be read, why.
+    left out, by reason. told: what was understood in one way of several, and how often. warnings: what
+    looks wrong. failed: for each recording that could not be read, why.
     """
 
     recordings: Counter[str] = field(default_factory=Counter)
@@ -67,6 +67,7 @@ class Imported:
     empty: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
+    warnings: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
