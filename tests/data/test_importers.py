@@ -2,18 +2,25 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from seqdet.checks import InputError
+from seqdet.config import DatasetConfig, TensorConfig
 from seqdet.data import importers
+from seqdet.data.audit import audit
 from seqdet.data.classes import read_classes
 from seqdet.data.importers import import_labels
 from seqdet.data.importing.options import ImportOptions
 from seqdet.data.labels import read_labelled_us, read_labels, write_labels
+from seqdet.data.precompute import Options, precompute
+from seqdet.data.recorded import RecordedClips
+from seqdet.data.sources import prepare
 from seqdet.events.array import Events, columns
+from seqdet.events.dataset_facts import read_facts
 from seqdet.events.files import open_recording
 from seqdet.events.npy import write_npz
 
@@ -482,3 +489,50 @@ def test_a_rate_at_which_labels_end_at_half_or_twice_the_recording_is_warned_of(
     if is_warned:
         assert "10 would fit" in done.warnings[0]
         assert "--label-rate" in done.warnings[0]
+
+
+def unsized(folder, name="drive"):
+    """A recording that does not state its size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    t = np.arange(0, 500_000, 500)
+    rows = np.zeros(len(t), [("t", "<i8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
+    rows["t"], rows["x"], rows["y"], rows["p"] = t, t % 80, t % 60, t % 2
+    np.save(folder / f"{name}.npy", rows)
+
+
+def test_the_size_of_the_sensor_is_kept_with_the_dataset_and_known_to_all_that_open_it(tmp_path):
+    options = ImportOptions(label_rate=10, size_hw=SIZE_HW, split="train")
+    for split, name in (("train", "drive"), ("val", "night")):
+        write_yolo(tmp_path / f"labels_{split}", name)
+        unsized(tmp_path / "in" / split, name)
+        out, recordings = tmp_path / "out", tmp_path / "in" / split
+        import_labels("yolo", tmp_path / f"labels_{split}", recordings, out, replace(options, split=split))
+        options = replace(options, size_hw=None)  # a dataset that grows knows it already
+    assert read_facts(out).size_hw == SIZE_HW
+    assert not audit(out).kinds() & {"unreadable", "outside_sensor"}
+    tensor = TensorConfig("histogram")
+    assert not precompute([out], Options(tmp_path / "tensors", tensor)).failed
+    for cache_gb in (None, 1):
+        config = DatasetConfig(folder=out, tensor=tensor, tolerance_us=50_000, cache_gb=cache_gb)
+        prepare(config)
+        clips = RecordedClips(config, "train", clip_length=2)
+        assert clips.description.sensor_hw == SIZE_HW
+    (out / "dataset.json").unlink()
+    with pytest.raises(InputError, match=r"data\.dataset\.size_hw"):
+        prepare(DatasetConfig(folder=out, tensor=TensorConfig("event_cube")))
+    for cache_gb in (None, 1):
+        config = DatasetConfig(folder=out, tensor=tensor, tolerance_us=50_000, cache_gb=cache_gb, size_hw=(64, 96))
+        prepare(config)
+        assert RecordedClips(config, "train", clip_length=2).description.sensor_hw == (64, 96)
+
+
+def test_another_size_for_a_dataset_that_is_there_is_refused_before_anything_is_written(tmp_path):
+    write_yolo(tmp_path / "labels")
+    unsized(tmp_path / "in")
+    options = ImportOptions(label_rate=10, size_hw=SIZE_HW)
+    import_labels("yolo", tmp_path / "labels", tmp_path / "in", tmp_path / "out", options)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")}
+    options = replace(options, size_hw=(480, 640), split="val")
+    with pytest.raises(InputError, match=r"size_hw must be \[60, 80\]"):
+        import_labels("yolo", tmp_path / "labels", tmp_path / "in", tmp_path / "out", options)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")} == before

@@ -45,7 +45,7 @@ def import_dataset(
         split: where recordings go; as the folder in which they are says, or else train, if not given.
         ratios: instead, shares of train, val and test, drawn by seed.
         seed: of that draw.
-        size_hw: height and width of the sensor, for recordings that do not say.
+        size_hw: height and width of the sensor, for recordings that do not say; kept in the dataset's dataset.json.
         leave_out: import what pairs, where otherwise a recording or labels alone are an error.
     """
     from ..data.importers import import_labels

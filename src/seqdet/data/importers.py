@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import InputError, check_choice
+from ..events.dataset_facts import DatasetFacts, check_facts, keep_facts, read_facts
 from ..events.files import open_recording
 from ..files import replacing
 from ..progress import progress
@@ -56,7 +57,8 @@ THERE = "{} must not be there yet, and is another one. Name another folder, or d
 def import_labels(source: str, labels: Path, recordings: Path, out: Path, options: ImportOptions) -> Imported:
     """Write recordings, hard-linked where that can be, and their labels as a dataset.
 
-    ``out/{train,val,test}/<name>.<ending>``, ``<name>_bbox.npy``, ``<name>_labelled.npy`` and the names of the classes.
+    ``out/{train,val,test}/<name>.<ending>``, ``<name>_bbox.npy``, ``<name>_labelled.npy``, the names of the classes,
+    and the size of the sensor if it is given, see ``events.dataset_facts``.
     A dataset that is there grows: its classes keep their numbers. What was interrupted goes on: a file that is there
     already must be just what would be written. One recording that cannot be read does not stop the others. Boxes of no
     size, or outside the sensor, are left out; those partly outside stay as they are.
@@ -90,12 +92,14 @@ def _write(drafts: Drafts, found: list[Found], out: Path, options: ImportOptions
     for each, target in zip(found, targets, strict=True):
         if target.exists() and not _is_same(each.path, target):
             raise InputError(THERE.format(target))
+    facts = DatasetFacts(options.size_hw or read_facts(out).size_hw)
+    check_facts(out, facts)
     clock = Clock(options.frame_us or (1e6 / options.label_rate if options.label_rate else None), options.start_us)
     misfits: list[str] = []
     work: list[tuple[Found, Path, np.ndarray, np.ndarray]] = []
     for each, target in zip(progress(found, "reading", unit="recording"), targets, strict=True):
         try:
-            recording = open_recording(each.path, size_hw=options.size_hw)
+            recording = open_recording(each.path, size_hw=facts.size_hw)
             with recording:
                 span_us = recording.span_us()
             if span_us is None:
@@ -134,6 +138,7 @@ def _write(drafts: Drafts, found: list[Found], out: Path, options: ImportOptions
         gone = sum(classes.indices[n] < 0 for n in boxes["class_id"].tolist())
         done.dropped += Counter({"boxes of classes that are not kept": gone})
     write_classes(out, classes.names)
+    keep_facts(out, facts)
     return done
 
 

@@ -24,7 +24,7 @@ class ImportOptions:
     keep, others: see ``classes.map_classes``.
     split: where recordings go; if not given, as the folder in which they are says, or else "train".
     ratios: instead, shares of train, val and test, drawn by ``seed``.
-    size_hw: height and width of the sensor, for recordings that do not say.
+    size_hw: height and width of the sensor, for recordings that do not say; kept with the dataset.
     leave_out: import what pairs, where otherwise a recording without labels, or labels without, are an error.
     """
 
