@@ -65,7 +65,8 @@ class Recording:
         """
         if self.stated_size_hw is None:
             raise InputError(
-                f"{self.path} must state the size of its sensor, and does not. Give size_hw; for a training, data.dataset.size_hw."
+                f"{self.path} must state the size of its sensor, and does not. Give size_hw; for a training, "
+                "data.dataset.size_hw."
             )
         return self.stated_size_hw
 
