@@ -50,7 +50,8 @@ def whole_xml(path: Path, tag: str, what: str) -> Element:
 def _complete(
     parser: XMLPullParser, open_elements: list[Element], path: Path, tag: str, what: str
 ) -> Iterator[Element]:
-    for event, *_, element in parser.read_events():
+    for found in parser.read_events():
+        event, element = found[0], found[-1]
         assert isinstance(element, Element)
         if event == "start":
             if not open_elements and element.tag != tag:
