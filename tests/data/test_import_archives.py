@@ -75,6 +75,14 @@ def test_zips_that_number_their_classes_otherwise_are_refused(folder):
         import_labels("mot", folder, folder.parent, folder.parent / "out", AT_10_HZ)
 
 
+def test_names_of_classes_in_the_folder_of_the_labels_are_those_of_all(folder):
+    (folder / "labels.txt").write_text("car\nbus\n")
+    write_zip(folder / "drive.zip", MOT)
+    write_zip(folder / "night.zip", MOT | {"gt/labels.txt": "bus\ncar\n"})
+    import_labels("mot", folder, folder.parent, folder.parent / "out", AT_10_HZ)
+    assert read_classes(folder.parent / "out") == ("car", "bus")
+
+
 def coco(*names):
     images = [{"id": n, "file_name": name, "width": 100, "height": 50} for n, name in enumerate(names)]
     annotations = [

@@ -88,6 +88,14 @@ def test_all_frames_of_a_task_are_labelled_but_those_that_were_deleted(folder):
     assert labelled == [0, 1, 2, 3, 5, 6, 7, 8]
 
 
+def test_a_frame_that_one_track_leaves_out_is_labelled_where_another_has_it(folder):
+    tracks = track(0, shape(2, 10), shape(4, 13, key=0)), track(1, shape(3, 50))
+    (folder / "drive.xml").write_text(cvat(*tracks, meta=f"<meta>{task(last=5)}</meta>"))
+    _, (rows, labelled, _) = imported(folder, "cvat", "drive")
+    assert [row[:2] for row in rows] == [[2, 10], [3, 50], [4, 13]]
+    assert labelled == [0, 1, 2, 3, 4, 5]
+
+
 def test_frames_that_a_task_skips_are_neither_labelled_nor_filled(folder):
     meta = f"<meta>{task(last=8, step='step=2')}</meta>"
     (folder / "drive.xml").write_text(cvat(track(0, shape(2, 10), shape(6, 18)), meta=meta))
@@ -242,6 +250,13 @@ def test_images_of_label_studio_have_boxes_in_percent(folder):
     assert night[:2] == ([[4, -10, 10, 20, 30, 0]], [4, 5])  # 60x40 of 200x100, turned about its corner at 20,20
     assert "left out: 2 tasks without an annotation" in said
     assert "1 turned boxes" in said
+
+
+def test_what_label_studio_puts_before_names_is_no_number(folder):
+    (folder / "export.json").write_text(studio(of_image("/data/upload/1/0a1b2c31-drive.png", rectangle())))
+    _, (rows, _, boxes) = imported(folder, "labelstudio", "drive")
+    assert boxes["t"].tolist() == [999_000]  # a recording that is one sample is labelled at its end
+    assert rows[0][1:5] == [10, 10, 30, 20]
 
 
 def of_video(name, *tracks, count=8, duration=0.8):

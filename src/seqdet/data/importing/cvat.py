@@ -116,7 +116,7 @@ def _note_labelled(drafts: Drafts, task: Task, path: Path, head: Head) -> None:
     if draft is None:
         return
     if task.seen <= set(task.frames):
-        draft.at |= set(task.frames) - task.gone
+        draft.at |= (set(task.frames) - task.gone) | task.seen  # what one track leaves out, another may have
         return
     draft.at |= task.seen
     if task.frames:

@@ -209,7 +209,8 @@ class Drafts:
         if not found:
             return
         self.classes, self._is_closed = read_names(found[0]), True
-        for other in found[1:]:
+        others = [] if found[0].parent == self.root else found[1:]  # there it is the one for all
+        for other in others:
             if other.name == found[0].name and read_names(other) != self.classes:
                 raise InputError(
                     f"files of classes must have the same names in the same order, and {other} and {found[0]} differ. "

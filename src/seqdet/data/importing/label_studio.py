@@ -6,7 +6,7 @@ Sources: https://labelstud.io/guide/export, https://labelstud.io/tags/rectanglel
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -103,7 +103,7 @@ def _file(text: str) -> PurePosixPath:
 
 def _read_image(drafts: Drafts, task: dict[str, Any], result: list[dict[str, Any]], path: Path, place: str) -> None:
     """Add the boxes of an image."""
-    name, uploaded = _media(task, path)
+    uploaded, name = _media(task, path)
     owner = drafts.owner_of_frame(name, after=[uploaded, drafts.near(path)])
     if owner is None:
         drafts.leave_unpaired(f"{path}: {name}")
@@ -217,7 +217,7 @@ def _read_track(
     drafts: Drafts, draft: Draft, track: dict[str, Any], label: int, number: int, last: int, place: str
 ) -> None:
     """Add the boxes of one object."""
-    found: dict[int, tuple[Keyframe, bool]] = defaultdict()
+    found: dict[int, tuple[Keyframe, bool]] = {}
     for each in track["value"]["sequence"]:
         frame = frame_number(each["frame"], place)
         key = Keyframe(frame, _sides(each, place), real(each.get("rotation") or 0, place))
