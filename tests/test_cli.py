@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -12,6 +13,9 @@ from seqdet.cli import main
 from seqdet.cli.parser import COMMANDS, spelt
 from seqdet.config import ModelConfig, RunConfig
 from seqdet.config_files import read_config, recipes, to_dict, to_yaml
+from seqdet.data.labels import EVENT_BBOX, write_labels
+from seqdet.events.array import columns
+from seqdet.events.npy import write_npz
 from seqdet.models.weights import save_detector
 from seqdet.models.zoo import build_detector
 from seqdet.runs import TRAINING_FORMAT
@@ -350,3 +354,24 @@ def test_a_written_configuration_is_a_recipe(tmp_path, capsys):
     assert stop.value.code == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert {name: printed[name] for name in ("data", "model", "train")} == yaml.safe_load(recipe.read_text())
+
+
+@pytest.mark.parametrize(("damage", "code"), [("none", 0), ("warning", 0), ("error", 1)])
+def test_an_audit_exits_with_one_where_it_finds_an_error_and_only_there(tmp_path, damage, code):
+    t = np.arange(0, 1_000_000, 500)
+    for n, split in enumerate(("train", "val", "test")):
+        (tmp_path / split).mkdir()
+        write_npz(
+            tmp_path / split / f"{split}.npz", [columns(t=t, x=t % 80, y=(t + n) % 60, p=t % 2)], size_hw=(60, 80)
+        )
+        boxes = np.zeros(20, EVENT_BBOX)
+        boxes["t"], boxes["w"], boxes["h"], boxes["class_confidence"] = np.arange(1, 21) * 50_000, 60, 50, 1
+        boxes["w"][0] *= damage != "error"
+        boxes["class_confidence"][0] = -1 if damage == "warning" else 1
+        write_labels(tmp_path / split / f"{split}_bbox.npy", boxes)
+    (tmp_path / "label_map_dictionary.json").write_text('{"0": "car"}')
+    command = [sys.executable, "-m", "seqdet.cli", "audit", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert (tmp_path / "audit.html").is_file()
+    assert ("free of errors" in done.stderr) == bool(code)

@@ -15,7 +15,7 @@ from seqdet.cli import main
 from seqdet.cli.parser import spelt
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("README.md", "docs/recordings.md", "docs/datasets.md", "docs/running.md")
+NAMES = ("README.md", "docs/recordings.md", "docs/datasets.md", "docs/labels.md", "docs/running.md")
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
 LANGUAGES = {"python", "bash", "text", "yaml", ""}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

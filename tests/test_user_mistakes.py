@@ -472,7 +472,15 @@ AUDITS = {
 def test_an_audit_says_what_would_ruin_a_training(folder, mistake, caplog):
     make, sentence = AUDITS[mistake]
     make(folder)
-    assert sentence in printed(["audit", folder, "--frozen_s", "0.5"], caplog)
+    status = None
+    try:
+        printed(["audit", folder, "--frozen_s", "0.5"], caplog)
+    except SystemExit as stop:
+        status = stop.code
+    said = [record.getMessage() for record in caplog.records]
+    assert sentence in "\n".join(said)
+    assert (status is not None) == any(line.startswith("error") for line in said)
+    assert "Pictures of the worst cases" in caplog.text
 
 
 # Folders of RVT, from anywhere.

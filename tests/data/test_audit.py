@@ -10,6 +10,7 @@ import pytest
 from seqdet.checks import InputError
 from seqdet.config import DigitsConfig, EventDigitsConfig, TensorConfig
 from seqdet.data.audit import Limits, audit
+from seqdet.data.checking import rate_misfit
 from seqdet.data.event_digits_folder import write_event_digits
 from seqdet.data.labels import CLASSES_FILE, EVENT_BBOX, read_labels, write_labelled_us, write_labels
 from seqdet.data.precompute import Options, precompute
@@ -118,11 +119,11 @@ def off_grid(boxes):
     return boxes
 
 
-def with_gap(folder, last_us=750_000):
+def with_gap(folder, last_us=850_000):
     path = folder / "train" / "digits_00000_bbox.npy"
     boxes = read_labels(path)
     write_labels(path, boxes[boxes["t"] <= last_us])
-    write_labelled_us(path, np.arange(1, 16) * 50_000)
+    write_labelled_us(path, np.arange(1, 18) * 50_000)
 
 
 def hot_pixel(events):
@@ -147,6 +148,15 @@ def cut(folder):
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 400] = b"\xff\x27" * 200
     path.write_bytes(content)
+
+
+def at_rate(folder, factor):
+    """Labels as if their rate had been taken for that multiple of the right one."""
+    for path in folder.rglob("*_bbox.npy"):
+        boxes = read_labels(path)
+        boxes["t"] = boxes["t"] // factor
+        write_labels(path, boxes)
+        write_labelled_us(path, np.union1d((np.arange(1, 31) * 50_000 / factor).astype(int), boxes["t"]))
 
 
 LIMITS = Limits(frozen_s=1.0, gap_s=0.6)
@@ -330,3 +340,38 @@ def test_tensors_without_checksums_are_a_note(tensor_folder, tmp_path):
         file["data"] = frames
         file["data"].attrs.update(attributes)
     assert found(folder) == {"no_checksums"}
+
+
+@pytest.mark.parametrize(("factor", "words"), [(2, "40 labels a second reach 0.50"), (0.5, "10 labels a second reach")])
+def test_a_wrong_rate_of_labels_is_an_error_with_the_rate_that_fits(folder, factor, words):
+    at_rate(folder, factor)
+    (finding,) = (each for each in audit(folder).findings if each.kind == "label_rate")
+    assert (finding.severity, finding.count, finding.recordings) == ("error", 4, 4)
+    assert words in str(finding.cases[0])
+    assert str(finding.cases[0]).endswith("20 would fit")
+
+
+def test_one_recording_of_several_whose_first_half_is_labelled_is_a_warning(folder):
+    with_gap(folder, 750_000)
+    path = folder / "train" / "digits_00000_bbox.npy"
+    write_labelled_us(path, np.arange(1, 16) * 50_000)
+    assert "label_rate" in audit(folder).kinds("warning")
+
+
+@pytest.mark.parametrize(
+    ("labelled", "span", "fitting"),
+    [
+        (np.arange(30) * 16_667, (0, 1_000_000), 30),
+        (np.arange(30) * 66_667, (0, 1_000_000), 30),
+        (np.arange(30) * 11_111, (0, 1_000_000), 30),
+        (np.arange(300) * 16_667 + 7_000_000, (7_000_000, 17_000_000), 30),
+        (np.arange(30) * 33_333, (0, 1_000_000), None),
+        (np.arange(30) * 20_000, (0, 1_000_000), None),
+        (np.arange(30) * 16_667 + 500_000, (0, 1_000_000), None),
+        (np.arange(4) * 150_000, (0, 1_000_000), None),
+        (np.cumsum(np.arange(1, 31)) * 1_075, (0, 1_000_000), None),
+    ],
+)
+def test_a_rate_is_wrong_where_even_labels_end_at_a_simple_part_or_multiple_of_the_time(labelled, span, fitting):
+    misfit = rate_misfit(labelled, span)
+    assert (misfit and round(misfit.fitting)) == fitting

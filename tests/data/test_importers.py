@@ -2,18 +2,25 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from seqdet.checks import InputError
+from seqdet.config import DatasetConfig, TensorConfig
 from seqdet.data import importers
+from seqdet.data.audit import audit
 from seqdet.data.classes import read_classes
 from seqdet.data.importers import import_labels
 from seqdet.data.importing.options import ImportOptions
 from seqdet.data.labels import read_labelled_us, read_labels, write_labels
+from seqdet.data.precompute import Options, precompute
+from seqdet.data.recorded import RecordedClips
+from seqdet.data.sources import prepare
 from seqdet.events.array import Events, columns
+from seqdet.events.dataset_facts import read_facts
 from seqdet.events.files import open_recording
 from seqdet.events.npy import write_npz
 
@@ -422,3 +429,110 @@ def test_an_unknown_class_names_the_one_that_was_meant(tmp_path):
 def test_options_that_contradict_are_refused(options):
     with pytest.raises(InputError):
         ImportOptions(**options)
+
+
+SHARES = [(t, 0.1, 0.2, 0.3, 0.25) for t in range(100_000, 200_000, 10_000)]
+"""Ten boxes: time, x, y, w, h."""
+
+
+def write_shares(folder, source, boxes):
+    folder.mkdir()
+    if source == "csv":
+        (folder / "drive.csv").write_text("".join(f"{t} 0 1 {x} {y} {w} {h} 1\n" for t, x, y, w, h in boxes))
+    elif source == "mot":
+        (folder / "drive.txt").write_text(
+            "".join(f"{n},1,{x},{y},{w},{h},1\n" for n, (_, x, y, w, h) in enumerate(boxes, 1))
+        )
+    elif source == "psee-txt":
+        (folder / "drive.txt").write_text("".join(f"{t} 1 BB_MOVE 0 {x} {y} {w} {h} 1\n" for t, x, y, w, h in boxes))
+    else:
+        images = [{"id": n, "timestamp_us": box[0], "width": 800, "height": 600} for n, box in enumerate(boxes)]
+        annotations = [{"image_id": n, "category_id": 1, "bbox": box[1:]} for n, box in enumerate(boxes)]
+        content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "car"}]}
+        write_json(folder / "drive.json", content)
+
+
+@pytest.mark.parametrize("source", ["csv", "mot", "psee-txt", "coco"])
+@pytest.mark.parametrize("count", [1, 10])
+def test_boxes_in_shares_of_the_frame_are_refused_from_every_source(tmp_path, source, count):
+    record(tmp_path / "drive.npz")
+    write_shares(tmp_path / "labels", source, SHARES[:count])
+    options = ImportOptions(label_rate=30, classes=("car",))
+    with pytest.raises(InputError, match=rf"its {count} are shares of the frame\. Multiply x and w by"):
+        import_labels(source, tmp_path / "labels", tmp_path / "drive.npz", tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_boxes_that_are_all_outside_the_sensor_are_refused(tmp_path):
+    record(tmp_path / "drive.npz")
+    write_shares(tmp_path / "labels", "csv", [(t, 300, 20, 10, 10) for t, *_ in SHARES])
+    with pytest.raises(InputError, match=r"none of its 10 is\. Are x and y swapped"):
+        import_labels("csv", tmp_path / "labels", tmp_path / "drive.npz", tmp_path / "o", ImportOptions(classes=("a",)))
+
+
+def test_a_box_on_the_first_pixel_is_no_share(tmp_path):
+    record(tmp_path / "drive.npz")
+    (tmp_path / "drive.csv").write_text("100000 0 1 0 0 1 1 1\n")
+    options = ImportOptions(classes=("car",))
+    done = import_labels("csv", tmp_path / "drive.csv", tmp_path / "drive.npz", tmp_path / "out", options)
+    assert done.boxes == {"car": 1}
+
+
+@pytest.mark.parametrize(("rate", "is_warned"), [(10, False), (20, True), (5, True)])
+def test_a_rate_at_which_labels_end_at_half_or_twice_the_recording_is_warned_of(tmp_path, rate, is_warned):
+    t = np.arange(0, 3_000_000, 500)
+    record(tmp_path / "drive.npz", events=columns(t=t, x=t % 80, y=t % 60, p=t % 2))
+    (tmp_path / "drive.txt").write_text("".join(f"{n},1,10,20,30,16,1\n" for n in range(1, 31)))
+    options = ImportOptions(label_rate=rate, classes=("car",))
+    done = import_labels("mot", tmp_path / "drive.txt", tmp_path / "drive.npz", tmp_path / "out", options)
+    assert len(done.warnings) == is_warned
+    if is_warned:
+        assert "10 would fit" in done.warnings[0]
+        assert "--label-rate" in done.warnings[0]
+
+
+def unsized(folder, name="drive"):
+    """A recording that does not state its size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    t = np.arange(0, 500_000, 500)
+    rows = np.zeros(len(t), [("t", "<i8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])
+    rows["t"], rows["x"], rows["y"], rows["p"] = t, t % 80, t % 60, t % 2
+    np.save(folder / f"{name}.npy", rows)
+
+
+def test_the_size_of_the_sensor_is_kept_with_the_dataset_and_known_to_all_that_open_it(tmp_path):
+    options = ImportOptions(label_rate=10, size_hw=SIZE_HW, split="train")
+    for split, name in (("train", "drive"), ("val", "night")):
+        write_yolo(tmp_path / f"labels_{split}", name)
+        unsized(tmp_path / "in" / split, name)
+        out, recordings = tmp_path / "out", tmp_path / "in" / split
+        import_labels("yolo", tmp_path / f"labels_{split}", recordings, out, replace(options, split=split))
+        options = replace(options, size_hw=None)  # a dataset that grows knows it already
+    assert read_facts(out).size_hw == SIZE_HW
+    assert not audit(out).kinds() & {"unreadable", "outside_sensor"}
+    tensor = TensorConfig("histogram")
+    assert not precompute([out], Options(tmp_path / "tensors", tensor)).failed
+    for cache_gb in (None, 1):
+        config = DatasetConfig(folder=out, tensor=tensor, tolerance_us=50_000, cache_gb=cache_gb)
+        prepare(config)
+        clips = RecordedClips(config, "train", clip_length=2)
+        assert clips.description.sensor_hw == SIZE_HW
+    (out / "dataset.json").unlink()
+    with pytest.raises(InputError, match=r"data\.dataset\.size_hw"):
+        prepare(DatasetConfig(folder=out, tensor=TensorConfig("event_cube")))
+    for cache_gb in (None, 1):
+        config = DatasetConfig(folder=out, tensor=tensor, tolerance_us=50_000, cache_gb=cache_gb, size_hw=(64, 96))
+        prepare(config)
+        assert RecordedClips(config, "train", clip_length=2).description.sensor_hw == (64, 96)
+
+
+def test_another_size_for_a_dataset_that_is_there_is_refused_before_anything_is_written(tmp_path):
+    write_yolo(tmp_path / "labels")
+    unsized(tmp_path / "in")
+    options = ImportOptions(label_rate=10, size_hw=SIZE_HW)
+    import_labels("yolo", tmp_path / "labels", tmp_path / "in", tmp_path / "out", options)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")}
+    options = replace(options, size_hw=(480, 640), split="val")
+    with pytest.raises(InputError, match=r"size_hw must be \[60, 80\]"):
+        import_labels("yolo", tmp_path / "labels", tmp_path / "in", tmp_path / "out", options)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")} == before

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from seqdet.checks import InputError
 from seqdet.data.labels import EVENT_BBOX, write_labelled_us, write_labels
+from seqdet.data.tracks import TRACKED_BOX
 from seqdet.evaluation.files import COLUMNS, name_of, read_boxes, read_detections, read_truth
 from seqdet.evaluation.protocols import find_protocol
 from seqdet.evaluation.report import evaluate_files
+from seqdet.inference.prediction.outputs import Outputs
 
 
 @pytest.fixture
@@ -207,3 +210,43 @@ def test_gen1_as_it_is_downloaded_needs_no_list_of_classes(dataset):
     assert "car 1.000" in " ".join(evaluate_files(dataset / "test", dataset, protocol="psee-gen1"))
     with pytest.raises(InputError, match="label_map_dictionary"):
         evaluate_files(dataset / "test", dataset, protocol="coco")
+
+
+@pytest.fixture
+def predicted(dataset, table, tmp_path):
+    """The folder of a prediction with tracks, of a detector that knows pedestrians alone: others are found twice."""
+    found = tmp_path / "found"
+    rows = table[table["class_id"] == 1].copy()
+    rows["class_id"] = 0
+    tracks = np.zeros(len(rows), TRACKED_BOX)
+    for name in rows.dtype.names:
+        tracks[name] = rows[name]
+    tracks["x"] += 1000  # nothing is there, so that it shows which of the two were scored
+    for name in ("a", "b"):
+        with Outputs(found, Path(name), has_tracks=True) as outputs:
+            outputs.add(rows, tracks)
+    for kind in ("detections", "tracks"):
+        (found / kind / "label_map_dictionary.json").write_text('{"0": "pedestrian"}')
+    return found
+
+
+@pytest.mark.parametrize("place", ["csv", ".", "detections"])
+def test_detections_beside_tracks_are_scored_from_every_folder_of_a_prediction(predicted, dataset, place, caplog):
+    caplog.set_level("INFO", "seqdet")
+    said = evaluate_files(predicted / place, dataset)
+    assert said[0].startswith("AP 1.000")
+    assert any(line.startswith("AP by class: pedestrian 1.000 (4 boxes)") for line in said)
+    assert ("2 files of tracks beside those of detections are not scored" in caplog.text) == (place == "csv")
+
+
+@pytest.mark.parametrize("place", ["csv", ".", "tracks"])
+def test_tracks_beside_detections_are_those_that_are_scored_as_tracks(predicted, place):
+    found = read_detections(predicted / place, kind="tracks")
+    assert list(found) == ["a", "b"]
+    assert (found["a"]["x"] >= 1000).all()
+
+
+def test_a_folder_of_texts_of_tracks_alone_is_read_as_it_is(predicted):
+    for path in (predicted / "csv").glob("*_detections.csv"):
+        path.unlink()
+    assert list(read_detections(predicted / "csv")) == ["a", "b"]

@@ -16,7 +16,7 @@ log = logging.getLogger("seqdet")
 def import_dataset(
     labels: Path,
     recordings: Path,
-    source: Literal["coco", "mot", "yolo", "voc", "csv", "psee-txt"] | None = None,
+    source: Literal["coco", "cvat", "csv", "labelstudio", "mot", "psee-txt", "voc", "yolo"] | None = None,
     out: Path | None = None,
     label_rate: float | None = None,
     frame_us: float | None = None,
@@ -33,7 +33,7 @@ def import_dataset(
     """Bring recordings and labels of another tool into the layout that is trained on.
 
     Args:
-        labels: file or folder.
+        labels: file, folder or zip.
         recordings: file or folder; labels and recordings belong together by their names.
         source: format of the labels; --from is the same.
         out: folder of the dataset; recordings are linked there, or copied.
@@ -46,7 +46,7 @@ def import_dataset(
         split: where recordings go; as the folder in which they are says, or else train, if not given.
         ratios: instead, shares of train, val and test, drawn by seed.
         seed: of that draw.
-        size_hw: height and width of the sensor, for recordings that do not say.
+        size_hw: height and width of the sensor, for recordings that do not say; kept in the dataset's dataset.json.
         leave_out: import what pairs, where otherwise a recording or labels alone are an error.
     """
     from ..data.importers import import_labels
@@ -60,6 +60,8 @@ def import_dataset(
     done = import_labels(source, labels, recordings, out, options)
     log_lines(log, done.lines())
     log.info("The dataset is in %s. Next: %s", out, proposed("audit", out))
+    for warning in done.warnings:
+        log.warning("%s", warning)
     for failure in done.failed[:-1]:
         log.warning("%s", failure)
     if done.failed:
@@ -79,6 +81,8 @@ def audit_dataset(
     overwrite: bool = False,
 ) -> None:
     """Find what ruins trainings in a dataset: a summary, and a page with pictures of the worst cases.
+
+    The exit status is 1 if something was found that is an error, for scripts; warnings and notes alone leave it 0.
 
     Args:
         folder: with train, val and test.
@@ -102,3 +106,5 @@ def audit_dataset(
     log_lines(log, found.lines())
     write_audit_page(page or folder / "audit.html", found)
     log.info("Pictures of the worst cases: %s", page or folder / "audit.html")
+    if errors := [each.sentence for each in found.findings if each.severity == "error"]:
+        raise InputError(f"{folder} must be free of errors to be trained on, and has {'; '.join(errors)}.")

@@ -124,6 +124,8 @@ class DatasetConfig:
     """Of the tensors of recordings: lz4 if they are made and it is not given. Any HDF5 library reads gzip and none."""
     cache_gb: float | None = None
     """Make nothing beforehand: read recordings as they play, and keep at most so many GB of tensors in that folder."""
+    size_hw: tuple[int, int] | None = None
+    """Height and width of the sensor, for recordings that do not say; dataset.json in the folder says it otherwise."""
     classes: tuple[str, ...] = ()
     """Classes to find: names, new=old to rename, new=old+old to merge; all of the folder if none."""
     other_classes: Literal["discard", "ignore"] = "discard"
@@ -145,6 +147,8 @@ class DatasetConfig:
         fit_fields(self)
         check_range(self, 0, MOST_US, "tolerance_us", "skip_us")
         check_range(self, 0, 10**6, "least_diagonal")
+        if self.size_hw is not None and not 1 <= min(self.size_hw) <= max(self.size_hw) <= 65536:
+            raise InputError(f"size_hw must be two numbers of 1 to 65536, got {self.size_hw}.")
         if self.cache_gb is not None and self.cache_gb <= 0:
             raise InputError(f"cache_gb must be above 0, got {self.cache_gb}. Leave it out to make all tensors first.")
         if self.cache_gb is not None and self.compression is not None:

@@ -16,8 +16,9 @@ from .audit_entries import SPLITS, Entry, content_digest, contents, labels_of, o
 from .audit_events import damaged_frames, watch_recording, watch_tensors
 from .audit_findings import Case, Finding, Findings
 from .audit_labels import Limits, check_boxes, check_times
+from .checking import rate_misfit
 from .classes import read_classes
-from .labels import CLASSES_FILE
+from .labels import CLASSES_FILE, has_odd_score
 from .store import TensorFile
 
 HOT_SIDE = 12.0
@@ -27,13 +28,19 @@ __all__ = ["Audit", "Limits", "SplitFacts", "audit"]
 
 @dataclass
 class SplitFacts:
-    """What a split holds. boxes: by class index. labelled, empty: frames, and those of them without a box."""
+    """What a split holds.
+
+    boxes: by class index. labelled, empty: frames, and those of them without a box. timed: recordings whose labels were
+    compared with their time. misfits: those of them whose rate of labels looks wrong.
+    """
 
     recordings: int = 0
     seconds: float = 0
     labelled: int = 0
     empty: int = 0
     boxes: Counter[int] = field(default_factory=Counter)
+    timed: int = 0
+    misfits: list[Case] = field(default_factory=list)
 
 
 @dataclass
@@ -109,6 +116,7 @@ def audit(
             findings.add("unreadable", [Case(entry, entry.name, text=str(error))])
     _compare(found.entries, digests, findings)
     _balance(splits, classes, findings)
+    _compare_rates(list(splits.values()), findings)
     return Audit(folder, limits, size_hw, classes, splits, findings.sorted())
 
 
@@ -147,6 +155,9 @@ def _look(
         findings.add("silent", [Case(entry, entry.name)])
     else:
         is_within = check_times(entry, boxes, labelled_us, watched, limits, findings)
+        split.timed += 1
+        if misfit := rate_misfit(labelled_us, watched.span_us):
+            split.misfits.append(Case(entry, entry.name, value=abs(misfit.reach - 1), text=str(misfit)))
         check_boxes(entry, boxes, watched, sensor_hw(source), is_within, limits, findings)
 
 
@@ -163,6 +174,8 @@ def _look_at_labels(
     times = np.zeros(0) if entry.is_rvt else raw_times(entry.labels)
     if back := int((times[1:] < times[:-1]).sum()):
         findings.add("unsorted", [Case(entry, entry.name, value=back, text=f"{back:,} times")])
+    scores = boxes["class_confidence"]
+    findings.add_boxes("odd_score", entry, boxes, has_odd_score(boxes), values=scores, text="score {:g}")
     is_unknown = boxes["class_id"] >= (classes or np.iinfo(np.uint32).max)
     findings.add_boxes("unknown_class", entry, boxes, is_unknown, values=boxes["class_id"], text="class {:.0f}")
 
@@ -191,6 +204,14 @@ def _compare(entries: list[Entry], digests: dict[str, list[Entry]], findings: Fi
         other = first.setdefault(name, entry)
         if other.split != entry.split and copies.get(entry, entry) != copies.get(other, other):
             findings.add("same_name", [Case(None, entry.name, text=f"as {other.name}")])
+
+
+def _compare_rates(splits: list[SplitFacts], findings: Findings) -> None:
+    """Recordings whose labels seem to have a wrong rate: an error where they are half of all, as one rate is of all."""
+    cases = [case for split in splits for case in split.misfits]
+    is_error = 2 * len(cases) >= sum(split.timed for split in splits)
+    for case in cases:
+        findings.add("label_rate", [case], severity="error" if is_error else None)
 
 
 def _balance(splits: dict[str, SplitFacts], classes: tuple[str, ...], findings: Findings) -> None:

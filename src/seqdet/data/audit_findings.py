@@ -69,9 +69,20 @@ KINDS: dict[str, Kind] = {
         "tracks that stand still without events for long",
         "The object may have gone while its box stayed.",
     ),
+    "label_rate": Kind(
+        "warning",
+        "recordings whose labels end at half of their time, or another simple part or multiple of it",
+        "Labels drift away from their objects. Was the label rate another, such as 30 for 60? Import them again.",
+    ),
     "outside_time": Kind("warning", "label times outside the recording", "No window shows them. Is the clock another?"),
     "off_grid": Kind("warning", "label times between ends of windows", "The nearest window shows more or less."),
     "unsorted": Kind("warning", "label files that run back in time", "Other readers take the wrong boxes."),
+    "odd_score": Kind(
+        "warning",
+        "boxes with a score that is no share from 0 to 1",
+        "They count as labels like any other, also those of -1: only a score of exactly 0 makes a box neither a target "
+        "nor an error.",
+    ),
     "gap": Kind("warning", "long stretches without labels", "Objects in them are neither learnt nor scored."),
     "tensors_only": Kind(
         "note",

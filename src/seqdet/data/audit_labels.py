@@ -10,6 +10,7 @@ from ..checks import check_at_least
 from .audit_entries import Entry
 from .audit_events import Watched, duplicates, nearest
 from .audit_findings import Case, Findings
+from .labels import is_ignored
 
 FAR_US = 1_000_000
 """Labels this far outside a recording are an error: its last events may be a little earlier than the last label."""
@@ -107,7 +108,7 @@ def check_boxes(
     height, width = size_hw or watched.counts.shape
     x1, y1 = boxes["x"].astype(np.float64), boxes["y"].astype(np.float64)
     edges = np.stack([x1, y1, x1 + boxes["w"], y1 + boxes["h"]], axis=1)
-    counts = boxes["class_confidence"] > 0  # others are ignored
+    counts = ~is_ignored(boxes)
     has_size = (boxes["w"] > 0) & (boxes["h"] > 0)
     over = np.stack([-edges[:, 0], -edges[:, 1], edges[:, 2] - width, edges[:, 3] - height]).max(axis=0, initial=0)
     is_out = has_size & ((edges[:, :2] >= [width, height]) | (edges[:, 2:] <= 0)).any(axis=1)

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..checks import InputError, check_at_least
 from ..config import TensorConfig
+from ..events.dataset_facts import facts_about
 from ..events.files import Recording, open_recording
 from ..events.slicing import Window, check_windows
 from ..files import write_text
@@ -34,10 +35,11 @@ LEAST_WINDOWS = 4
 SAMPLED_WINDOWS = 8
 
 
-def facts_file(path: Path, tensor: TensorConfig, folder: Path) -> Path:
+def facts_file(path: Path, tensor: TensorConfig, folder: Path, *, size_hw: tuple[int, int] | None = None) -> Path:
     """Where the facts about a recording are kept: in a folder that is named by it and by the settings.
 
-    By its path, size and the time of its last change; where windows end with labels, by that of the labels too.
+    By its path, size and the time of its last change, and by ``size_hw``, or what its dataset says in place of it; by
+    the last change of its labels too, where windows end with them.
 
     Raises:
         InputError: if there is no such recording.
@@ -49,6 +51,8 @@ def facts_file(path: Path, tensor: TensorConfig, folder: Path) -> Path:
     origin = [VERSION, str(path.resolve()), facts.st_size, facts.st_mtime_ns, *identity(tensor)]
     if tensor.align == "labels" and (labels := labels_beside(path)) is not None:
         origin.append(labels.stat().st_mtime_ns)
+    if size_hw := size_hw or facts_about(path).size_hw:
+        origin.append(size_hw)
     digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
     return folder / f"{path.stem}-{digest}" / "windows.json"
 
@@ -63,14 +67,17 @@ class FrameMaker:
         path: of the recording.
         tensor: the frames.
         folder: for that file.
+        size_hw: of the sensor, for formats that do not say.
 
     Raises:
         InputError: as ``extent`` does.
     """
 
-    def __init__(self, path: Path, tensor: TensorConfig, folder: Path) -> None:
-        self.path, self.tensor = path, tensor
-        self.facts = facts_file(path, tensor, folder)
+    def __init__(
+        self, path: Path, tensor: TensorConfig, folder: Path, *, size_hw: tuple[int, int] | None = None
+    ) -> None:
+        self.path, self.tensor, self._size_hw = path, tensor, size_hw
+        self.facts = facts_file(path, tensor, folder, size_hw=size_hw)
         self._recording: Recording | None = None
         self._reading: tuple[int, Iterator[Window]] | None = None
         try:
@@ -110,7 +117,7 @@ class FrameMaker:
     def _windows(self, first: int) -> Iterator[Window]:
         """The windows from ``first`` on."""
         if self._recording is None:
-            self._recording = open_recording(self.path)
+            self._recording = open_recording(self.path, size_hw=self._size_hw)
         reading, self._reading = self._reading, None  # which a failure ends
         if reading is not None and (reading[0] == first or (reading[0] < first and not self._recording.is_indexed)):
             deque(islice(reading[1], first - reading[0]), maxlen=0)
@@ -128,7 +135,7 @@ class FrameMaker:
         self.description = described(self.path, self.tensor, start_us, sensor_hw)
 
     def _look(self) -> None:
-        first, windows, can_seek = extent(self.path, self.tensor)
+        first, windows, can_seek = extent(self.path, self.tensor, size_hw=self._size_hw)
         self._describe(windows, first.start_us, first.sensor_hw)
         sampled = min(SAMPLED_WINDOWS, windows)
         self.disk_bytes = len(self.packed((windows - sampled) // 2 if can_seek else 0, sampled)) * windows // sampled
@@ -148,14 +155,23 @@ class CachedRecording:
         cache: of this dataset.
         clip_length: frames that are usually read at once, from a multiple of them on: so many, or more if they are
             few, are a file.
+        size_hw: of the sensor, for formats that do not say.
 
     Raises:
         InputError: as ``FrameMaker`` does, or if the cache is too small for a file.
     """
 
-    def __init__(self, path: Path, tensor: TensorConfig, cache: DiskCache, *, clip_length: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        tensor: TensorConfig,
+        cache: DiskCache,
+        *,
+        clip_length: int,
+        size_hw: tuple[int, int] | None = None,
+    ) -> None:
         hdf5plugin.register(force=False)
-        self._maker, self._cache = FrameMaker(path, tensor, cache.folder), cache
+        self._maker, self._cache = FrameMaker(path, tensor, cache.folder, size_hw=size_hw), cache
         self._windows = clip_length * -(-LEAST_WINDOWS // clip_length)
         self.path, self.description = path, self._maker.description
         self.shape, self.dtype = self._maker.shape, self._maker.dtype

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,14 @@ SHORT, DENSE_US = 0.01, 1000
 """Labels in less than this part of a recording, and closer than this, are in another unit than microseconds."""
 SEVERAL = 10
 """Boxes that are all wrong in the same way are no accident."""
+FACTORS = (1 / 2, 2, 1 / 3, 3, 1 / 4, 4)
+"""By which rates are mistaken: 60 for 30, 30 for 60, 90 for 30, and so on."""
+NEAR, FARTHEST = 0.03, 0.1
+"""How near to such a part the labels must end, and one step more; at most so far."""
+LEAST_STEPS, EVEN, MOST_EVEN, LATE = 5, 0.1, 0.7, 0.1
+"""Of labels that tell their rate: how many steps, how even, how many of them so even, and how late the first."""
+SHARE = 1.5
+"""Boxes that all end before this are shares of a frame: they may be partly outside."""
 
 
 def check_folder(folder: Path, classes: Sequence[str] = (), others: Others = "discard") -> None:
@@ -78,8 +87,9 @@ def check_labels(
             is in the sensor, or all are shares of the frame.
     """
     check_clock(labelled_us, span_us, path)
-    if len(boxes) >= SEVERAL:
-        _check_places(boxes, sensor_hw, path)
+    check_inside(boxes, sensor_hw, path)
+    sides = np.stack([boxes[name] for name in "xywh"], axis=1)
+    check_pixels(sides, sensor_hw, path, ", or import them with seqdet import --from yolo")
 
 
 def check_clock(labelled_us: np.ndarray, span_us: tuple[int, int], labels: Path, advice: str = "") -> None:
@@ -108,19 +118,73 @@ def check_clock(labelled_us: np.ndarray, span_us: tuple[int, int], labels: Path,
         raise InputError(f"{told} Are they {unit}, to be multiplied by {factor}, or numbers of frames?{advice}")
 
 
-def _check_places(boxes: np.ndarray, sensor_hw: tuple[int, int], labels: Path) -> None:
-    """Raise if all boxes are outside the sensor or shares of the frame."""
+class Misfit(NamedTuple):
+    """Labels whose rate looks wrong.
+
+    reach: up to which part of the recording they come. rate: labels a second. fitting: the rate at which they would
+    come to its end.
+    """
+
+    reach: float
+    rate: float
+    fitting: float
+
+    def __str__(self) -> str:
+        return f"{self.rate:.4g} labels a second reach {self.reach:.2f} of its time; {self.fitting:.4g} would fit"
+
+
+def rate_misfit(labelled_us: np.ndarray, span_us: tuple[int, int]) -> Misfit | None:
+    """Whether labels at even steps end at a simple part or multiple of the recording's time, as at a wrong rate.
+
+    Args:
+        labelled_us: (M,) int64, rising.
+        span_us: the first and the last time that the recording shows.
+    """
+    duration_us, steps = span_us[1] - span_us[0], np.diff(labelled_us)
+    if len(steps) < LEAST_STEPS or duration_us <= 0:
+        return None
+    step_us = float(np.median(steps))
+    last_us, is_even = int(labelled_us[-1]) - span_us[0], np.abs(steps - step_us) <= EVEN * step_us + 1
+    begins_late = abs(int(labelled_us[0]) - span_us[0]) > LATE * last_us + 2 * step_us
+    if begins_late or is_even.mean() < MOST_EVEN:
+        return None
+    reach = last_us / duration_us
+    for factor in FACTORS:
+        if abs(reach / factor - 1) <= min(NEAR + step_us / (factor * duration_us), FARTHEST):
+            return Misfit(reach, 1e6 / step_us, 1e6 / step_us * factor)
+    return None
+
+
+def check_inside(boxes: np.ndarray, sensor_hw: tuple[int, int], labels: Path) -> None:
+    """Raise ``InputError`` if there are several boxes, (N,) with x, y, w, h in pixels, and none is in the sensor."""
     height, width = sensor_hw
     x, y, right, bottom = boxes["x"], boxes["y"], boxes["x"] + boxes["w"], boxes["y"] + boxes["h"]
-    if ((x >= width) | (y >= height) | (right <= 0) | (bottom <= 0)).all():
+    if len(boxes) >= SEVERAL and ((x >= width) | (y >= height) | (right <= 0) | (bottom <= 0)).all():
         raise InputError(
             f"{labels} must have boxes within the {width}x{height} pixels of the sensor, and none of its {len(boxes)} "
             "is. Are x and y swapped, or are they of another sensor?"
         )
-    if max(right.max(), bottom.max()) <= 1.5:
+
+
+def check_pixels(sides: np.ndarray, frame_hw: tuple[int, int] | None, labels: Path, advice: str = "") -> None:
+    """Raise unless boxes are in pixels.
+
+    Args:
+        sides: x, y, w, h of all, (N, 4).
+        frame_hw: height and width of what they are about, for the message, if it is known.
+        labels: their file, for the message.
+        advice: what else to do, at the end of the message.
+
+    Raises:
+        InputError: if no box reaches beyond the first pixel, and there are several or some are not of whole pixels.
+    """
+    if not len(sides) or (sides[:, :2] + sides[:, 2:]).max() > SHARE:
+        return
+    if len(sides) >= SEVERAL or (sides != np.rint(sides)).any():
+        factors = f"{frame_hw[1]}, y and h by {frame_hw[0]}" if frame_hw else "the width, y and h by the height"
         raise InputError(
-            f"{labels} must have boxes in pixels of the sensor, and its {len(boxes)} are shares of the frame. "
-            f"Multiply x and w by {width}, y and h by {height}, or import them with seqdet import --from yolo."
+            f"{labels} must have boxes in pixels of the sensor, and its {len(sides)} are shares of the frame. "
+            f"Multiply x and w by {factors}{advice}."
         )
 
 

@@ -14,7 +14,7 @@ from ..checks import InputError, check_choice
 from ..config_files import suggestion
 from ..files import write_text
 from ..json_files import read_json
-from .labels import CLASSES_FILE
+from .labels import CLASSES_FILE, IGNORED
 
 Others = Literal["discard", "ignore"]
 DISCARDED = -1
@@ -85,7 +85,7 @@ class ClassMap:
             return kept
         ignored = np.repeat(boxes[classes == DISCARDED], len(self.names))
         ignored["class_id"] = np.tile(np.arange(len(self.names)), int((classes == DISCARDED).sum()))
-        ignored["class_confidence"] = 0
+        ignored["class_confidence"] = IGNORED
         both = np.concatenate([kept, ignored])
         return both[np.argsort(both["t"], kind="stable")]
 

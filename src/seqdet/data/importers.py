@@ -12,16 +12,22 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import InputError, check_choice
+from ..events.dataset_facts import DatasetFacts, check_facts, keep_facts, read_facts
 from ..events.files import open_recording
 from ..files import replacing
 from ..progress import progress
+from .checking import rate_misfit
 from .classes import ClassMap, map_classes, read_classes, write_classes
+from .importing.archives import unpacked
 from .importing.coco import read_coco
+from .importing.cvat import read_cvat
 from .importing.drafts import Drafts
-from .importing.frames import read_voc, read_yolo
+from .importing.frames import read_voc
+from .importing.label_studio import read_label_studio
 from .importing.options import SPLITS, Imported, ImportOptions
 from .importing.placing import Clock, placed_labels
 from .importing.tables import read_csv, read_mot, read_psee_txt
+from .importing.yolo import read_yolo
 from .labels import (
     CLASSES_FILE,
     LABEL_SUFFIX,
@@ -40,6 +46,8 @@ READERS: dict[str, Callable[[Drafts], None]] = {
     "yolo": read_yolo,
     "voc": read_voc,
     "csv": read_csv,
+    "cvat": read_cvat,
+    "labelstudio": read_label_studio,
     "psee-txt": read_psee_txt,
 }
 TEXTS = (".csv", ".txt")
@@ -49,7 +57,8 @@ THERE = "{} must not be there yet, and is another one. Name another folder, or d
 def import_labels(source: str, labels: Path, recordings: Path, out: Path, options: ImportOptions) -> Imported:
     """Write recordings, hard-linked where that can be, and their labels as a dataset.
 
-    ``out/{train,val,test}/<name>.<ending>``, ``<name>_bbox.npy``, ``<name>_labelled.npy`` and the names of the classes.
+    ``out/{train,val,test}/<name>.<ending>``, ``<name>_bbox.npy``, ``<name>_labelled.npy``, the names of the classes,
+    and the size of the sensor if it is given, see ``events.dataset_facts``.
     A dataset that is there grows: its classes keep their numbers. What was interrupted goes on: a file that is there
     already must be just what would be written. One recording that cannot be read does not stop the others. Boxes of no
     size, or outside the sensor, are left out; those partly outside stay as they are.
@@ -68,20 +77,29 @@ def import_labels(source: str, labels: Path, recordings: Path, out: Path, option
     if not labels.exists():
         raise InputError(f"{labels} must be a file or a folder of labels, and does not exist.")
     found = _recordings(recordings, labels)
-    drafts = Drafts(labels, [each.place.name for each in found], options.classes)
-    READERS[source](drafts)
-    done = Imported()
+    with unpacked(labels) as folders:
+        drafts = Drafts(labels, [each.place.name for each in found], options.classes, folders)
+        READERS[source](drafts)
+        return _write(drafts, found, out, options)
+
+
+def _write(drafts: Drafts, found: list[Found], out: Path, options: ImportOptions) -> Imported:
+    """Write what was read."""
+    done = Imported(told=+drafts.told, dropped=+drafts.dropped)
     found = _paired(found, drafts, options.leave_out, done.dropped)
     classes = _classes(drafts, out, options)
     targets = [out / split / each.path.name for each, split in zip(found, _splits(found, options), strict=True)]
     for each, target in zip(found, targets, strict=True):
         if target.exists() and not _is_same(each.path, target):
             raise InputError(THERE.format(target))
+    facts = DatasetFacts(options.size_hw or read_facts(out).size_hw)
+    check_facts(out, facts)
     clock = Clock(options.frame_us or (1e6 / options.label_rate if options.label_rate else None), options.start_us)
+    misfits: list[str] = []
     work: list[tuple[Found, Path, np.ndarray, np.ndarray]] = []
     for each, target in zip(progress(found, "reading", unit="recording"), targets, strict=True):
         try:
-            recording = open_recording(each.path, size_hw=options.size_hw)
+            recording = open_recording(each.path, size_hw=facts.size_hw)
             with recording:
                 span_us = recording.span_us()
             if span_us is None:
@@ -89,9 +107,17 @@ def import_labels(source: str, labels: Path, recordings: Path, out: Path, option
         except InputError as error:
             done.failed.append(str(error))
             continue
-        boxes, at_us = placed_labels(drafts.recordings[each.place.name], recording, span_us, clock, done.dropped)
+        labels = drafts.recordings[each.place.name]
+        boxes, at_us = placed_labels(labels, recording, span_us, clock, done)
+        if misfit := rate_misfit(at_us, span_us):
+            misfits.append(f"{each.path.name}: {misfit}")
         _check_free(target, classes.boxes(boxes), at_us)
         work.append((each, target, boxes, at_us))
+    if 2 * len(misfits) >= max(len(work), 1):
+        done.warnings.append(
+            f"Warning: the labels of {len(misfits)} of {len(work)} recordings end at a simple part or multiple of "
+            f"their time ({misfits[0]}). Was another --label-rate meant?"
+        )
     if not work:
         raise InputError(done.failed[0])
     for each, target, boxes, at_us in work:
@@ -112,6 +138,7 @@ def import_labels(source: str, labels: Path, recordings: Path, out: Path, option
         gone = sum(classes.indices[n] < 0 for n in boxes["class_id"].tolist())
         done.dropped += Counter({"boxes of classes that are not kept": gone})
     write_classes(out, classes.names)
+    keep_facts(out, facts)
     return done
 
 

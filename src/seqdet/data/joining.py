@@ -12,7 +12,7 @@ from ..config import DatasetConfig
 from .alignment import align
 from .checking import check_labels
 from .classes import ClassMap
-from .labels import EVENT_BBOX, labels_beside, read_labelled_us, read_labels
+from .labels import EVENT_BBOX, IGNORED, labels_beside, read_labelled_us, read_labels
 from .rvt import read_rvt_labels
 from .store import Frames
 
@@ -72,7 +72,7 @@ def join_labels(path: Path, frames: Frames, config: DatasetConfig, class_map: Cl
     boxes = class_map.boxes(boxes)
     labelled_us = labelled_us[labelled_us >= start_us + config.skip_us]
     boxes = boxes[boxes["t"] >= start_us + config.skip_us]
-    boxes["class_confidence"][np.hypot(boxes["w"], boxes["h"]) < config.least_diagonal] = 0
+    boxes["class_confidence"][np.hypot(boxes["w"], boxes["h"]) < config.least_diagonal] = IGNORED
     shown = align(labelled_us, ends_us, policy=config.policy, tolerance_us=config.tolerance_us)
     firsts = np.searchsorted(boxes["t"], np.append(labelled_us, np.iinfo(np.int64).max))
     return Labelled(path, ends_us, shown, boxes, firsts)

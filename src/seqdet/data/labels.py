@@ -24,8 +24,9 @@ EVENT_BBOX = np.dtype(
     align=True,
 )
 """One box of a label file, 40 bytes: microseconds, the top left corner and the size in pixels of the sensor, class,
-track, score. A label with a score of 0 is neither a target nor an error. Layout of the Prophesee automotive dataset
-toolbox (Apache-2.0)."""
+track, score. Layout of the Prophesee automotive dataset toolbox (Apache-2.0)."""
+IGNORED = 0
+"""The score of a label that ``is_ignored``."""
 LEGACY_NAMES = {"ts": "t", "confidence": "class_confidence"}
 DEFAULTS = {"track_id": 0, "class_confidence": 1}
 LABEL_SUFFIX = "_bbox.npy"
@@ -33,6 +34,23 @@ LABELLED_SUFFIX = "_labelled.npy"
 """Beside a label file: (M,) int64, the times in microseconds at which somebody looked, with and without a box."""
 CLASSES_FILE = "label_map_dictionary.json"
 """In the folder of a dataset: a JSON object from the class index, as text, to the name of the class."""
+
+
+def is_ignored(boxes: np.ndarray) -> np.ndarray:
+    """Which labels are neither targets nor errors, (N,) bool: those of a score of exactly 0, and no others.
+
+    The one rule, for training, scores and audits. A negative score, as the -1 of MOT, or none that is a number says
+    that no score is there: such a label counts like any other, and so do all of other scores.
+
+    Args:
+        boxes: labels (N,) with the field ``class_confidence``.
+    """
+    return boxes["class_confidence"] == IGNORED
+
+
+def has_odd_score(boxes: np.ndarray) -> np.ndarray:
+    """Which labels have a score that is no share from 0 to 1, (N,) bool: a -1 of MOT, a percentage, no number."""
+    return ~((boxes["class_confidence"] >= 0) & (boxes["class_confidence"] <= 1))
 
 
 def read_labels(path: Path) -> np.ndarray:

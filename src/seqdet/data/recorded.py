@@ -21,7 +21,7 @@ from .classes import map_classes, read_classes
 from .digits import Split
 from .event_digits_folder import FOLDERS
 from .joining import Labelled, join_labels
-from .labels import recording_name
+from .labels import is_ignored, recording_name
 from .schedule import BLANK, Cue
 from .sources import FrameSource
 from .store import Frames, TensorFile
@@ -180,7 +180,7 @@ class RecordedClips(Dataset[Clip]):
             torch.from_numpy(corners[seen]),
             torch.from_numpy(rows["class_id"].astype(np.int64)),
             track_ids=torch.from_numpy(rows["track_id"].astype(np.int64)),
-            is_ignored=torch.from_numpy(rows["class_confidence"] == 0),
+            is_ignored=torch.from_numpy(is_ignored(rows)),
         )
 
     def __getstate__(self) -> dict[str, Any]:

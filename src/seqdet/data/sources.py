@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..checks import InputError
 from ..config import DatasetConfig, TensorConfig
@@ -48,6 +49,7 @@ class FrameSource:
     def __init__(self, config: DatasetConfig, *, clip_length: int) -> None:
         assert config.folder is not None
         self.folder, self._tensor, self._clip_length = config.folder, config.tensor, clip_length
+        self._size_hw = config.size_hw
         made = tensor_folder(config)
         self._made = None if made == config.folder else made
         is_cached = self._made is not None and config.cache_gb is not None
@@ -68,7 +70,8 @@ class FrameSource:
     def open(self, path: Path) -> Frames:
         """The frames of one of them. Raises ``InputError`` as ``TensorFile``, ``open_rvt`` and ``CachedRecording``."""
         if self._cache is not None:
-            return CachedRecording(path, self._tensor, self._cache, clip_length=self._clip_length)
+            how: Any = {"clip_length": self._clip_length, "size_hw": self._size_hw}
+            return CachedRecording(path, self._tensor, self._cache, **how)
         if self._made is not None:
             return TensorFile(self._made / path.parent.name / f"{recording_name(path)}.h5")
         return open_rvt(path)[0] if path.is_dir() else TensorFile(path)
@@ -115,24 +118,31 @@ def prepare(config: DatasetConfig, *, check: Callable[[tuple[str, ...], int], No
     if target != config.folder:
         check_frame_type(smallest_frame(config.tensor).dtype, config.tensor.representation)
     if target != config.folder and config.cache_gb is not None:
-        _look(config.folder, config.tensor, cache_folder(config), config.cache_gb, workers)
+        _look(config.folder, config, cache_folder(config), config.cache_gb, workers)
     elif target != config.folder:
-        options = Options(target, config.tensor, compression=config.compression or "", replace_labels=True)
+        options = Options(
+            target,
+            config.tensor,
+            size_hw=config.size_hw,
+            compression=config.compression or "",
+            replace_labels=True,
+        )
         outcome = precompute([config.folder], options, workers=workers)
         if outcome.failed:
             raise InputError(outcome.failed[0])
 
 
-def _look(folder: Path, tensor: TensorConfig, cache: Path, cache_gb: float, workers: int) -> None:
+def _look(folder: Path, config: DatasetConfig, cache: Path, cache_gb: float, workers: int) -> None:
     """Look at all recordings, which may take a pass over each the first time."""
     paths = [path for part in FOLDERS.values() for path in recordings(folder / part)]
-    unknown = [path for path in paths if not facts_file(path, tensor, cache).is_file()]
-    examine = partial(_examine, tensor=tensor, cache=cache)
+    tensor, size_hw = config.tensor, config.size_hw
+    unknown = [path for path in paths if not facts_file(path, tensor, cache, size_hw=size_hw).is_file()]
+    examine = partial(_examine, tensor=tensor, cache=cache, size_hw=size_hw)
     with Progress("looking", unit="recording", total=len(unknown)) as shown:
         for _, result in each(examine, unknown, workers=max(min(workers, len(unknown)), 1), shown=shown):
             if isinstance(result, InputError):
                 raise result
-    total_gb = sum(FrameMaker(path, tensor, cache).disk_bytes for path in paths) / 1e9
+    total_gb = sum(FrameMaker(path, tensor, cache, size_hw=size_hw).disk_bytes for path in paths) / 1e9
     share = "all of them" if total_gb <= cache_gb else f"{cache_gb / total_gb:.0%}; the others are made in every epoch"
     log.info(
         "All tensors of %s take about %.3g GB; %s may keep up to %.3g GB, %s.",
@@ -140,8 +150,8 @@ def _look(folder: Path, tensor: TensorConfig, cache: Path, cache_gb: float, work
     )
 
 
-def _examine(path: Path, report: Report, *, tensor: TensorConfig, cache: Path) -> None:
-    FrameMaker(path, tensor, cache)
+def _examine(path: Path, report: Report, *, tensor: TensorConfig, cache: Path, size_hw: tuple[int, int] | None) -> None:
+    FrameMaker(path, tensor, cache, size_hw=size_hw)
     report(1)
 
 
@@ -173,6 +183,8 @@ def tensor_folder(config: DatasetConfig) -> Path:
         return config.folder
     settings, *made_by = identity(config.tensor)
     settings = json.dumps(settings, sort_keys=True) + "".join(made_by)
+    if config.size_hw is not None:
+        settings += json.dumps(config.size_hw)
     suffix = f"-{config.tensor.representation}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
     return config.tensors or _beside(config.folder, suffix.replace(":", "-"))
 

@@ -16,7 +16,9 @@ from .files import name_of
 from .rows import Recordings
 
 
-def events_in_boxes(folder: Path, truth: Recordings) -> dict[str, np.ndarray] | None:
+def events_in_boxes(
+    folder: Path, truth: Recordings, *, size_hw: tuple[int, int] | None = None
+) -> dict[str, np.ndarray] | None:
     """By recording (N,), how many events were in the box of every label since the labels before; 0 for noise alone.
 
     Labels of another time count as those before, and at most 2 s of events. Noise is what the quiet parts of the
@@ -25,6 +27,7 @@ def events_in_boxes(folder: Path, truth: Recordings) -> dict[str, np.ndarray] | 
     Args:
         folder: with recordings beside their labels, also in folders below.
         truth: the labels.
+        size_hw: of the sensor, for recordings that do not say.
 
     Returns:
         None unless there is a recording for all labels.
@@ -37,11 +40,11 @@ def events_in_boxes(folder: Path, truth: Recordings) -> dict[str, np.ndarray] | 
     if not truth.keys() <= paths.keys() or any(path.suffix == ".h5" and has_frames(path) for path in paths.values()):
         return None
     shown = progress(truth.items(), "events in boxes", unit="recording")
-    return {name: _counted(paths[name], boxes) for name, boxes in shown}
+    return {name: _counted(paths[name], boxes, size_hw) for name, boxes in shown}
 
 
-def _counted(path: Path, boxes: np.ndarray) -> np.ndarray:
-    with open_recording(path) as recording:
+def _counted(path: Path, boxes: np.ndarray, size_hw: tuple[int, int] | None) -> np.ndarray:
+    with open_recording(path, size_hw=size_hw) as recording:
         watched = watch_recording(recording, boxes, window_us=1)
         areas = boxes["w"].astype(np.float64) * boxes["h"]
         noise = watched.few(areas * watched.reach, recording.stated_size_hw or watched.counts.shape)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -29,6 +31,12 @@ COLUMNS: tuple[str, ...] = ("t", "class_id", "track_id", "x", "y", "w", "h", "cl
 """Of a text file without a line of names, as the Metavision SDK writes it; further columns are ignored."""
 ENDINGS = ("_bbox", "_detections", "_detection", "_tracks", ".dat", "_td")
 SPLITS = ("train", "val", "test")
+Kind = Literal["detections", "tracks"]
+TEXTS = "csv"
+"""Folder of the texts that ``seqdet predict`` writes."""
+KIND_ENDINGS: dict[Kind, str] = {"detections": "_detections", "tracks": "_tracks"}
+"""Of these texts, which are side by side."""
+log = logging.getLogger(__name__)
 _SEPARATORS = str.maketrans(",;\t", "   ")
 
 
@@ -92,33 +100,51 @@ def truth_of(paths: Mapping[str, Path], class_names: tuple[str, ...]) -> Truth:
     return Truth(boxes, labelled_us, class_names)
 
 
-def of_classes(truth: Truth, detections: Path) -> Truth:
+def of_classes(truth: Truth, detections: Path, *, kind: Kind = "detections") -> Truth:
     """The truth by the class indices of detections, where their folder has a ``label_map_dictionary.json``.
+
+    So has that of the kind beside the texts of ``seqdet predict``.
 
     Raises:
         InputError: if that names a class that the data set does not have.
     """
     folder = detections if detections.is_dir() else detections.parent
-    if not (folder / CLASSES_FILE).is_file():
-        return truth
-    return truth.mapped(map_classes(truth.class_names, read_classes(folder)))
+    places = [folder, folder / kind, *([folder.parent / kind] if folder.resolve().name == TEXTS else [])]
+    listed = [place for place in places if (place / CLASSES_FILE).is_file()]
+    return truth.mapped(map_classes(truth.class_names, read_classes(listed[0]))) if listed else truth
 
 
-def read_detections(path: Path) -> dict[str, np.ndarray]:
+def read_detections(path: Path, *, kind: Kind = "detections") -> dict[str, np.ndarray]:
     """Boxes (N,) ``EVENT_BBOX`` by the name of the recording, which is that of the file without its endings.
 
     Args:
         path: a file or a folder of files: npy as label files are, csv or txt with lines of ``COLUMNS`` between spaces,
-            commas, semicolons or tabs, and a first line of names if their order is another one.
+            commas, semicolons or tabs, and a first line of names if their order is another one. Of what ``seqdet
+            predict`` writes, its folder or one of those in it, only the files of the kind, one for each recording.
+        kind: which of a recording's files are meant where there are some of both.
 
     Raises:
         InputError: if there are none, a file is damaged, has no scores, or two are of one recording.
     """
-    found = below(path) if path.is_dir() else [path]
+    inner = path / kind
+    if not (inner.is_dir() and (path / TEXTS).is_dir()):  # as in the folder of results of a prediction
+        inner = path
+    found = below(inner) if inner.is_dir() else [inner]
     chosen = [each for each in found if each.suffix in SUFFIXES and not each.name.endswith(LABELLED_SUFFIX)]
+    chosen = _of_kind(chosen, kind)
     if not path.exists() or not chosen:
         raise InputError(f"{path} must be a file of detections or a folder of them ({' '.join(SUFFIXES)}), got none.")
     return {name: read_boxes(each) for name, each in _by_name(chosen).items()}
+
+
+def _of_kind(paths: list[Path], kind: Kind) -> list[Path]:
+    """The files, without those of the other kind of recordings that have one of each."""
+    own, other = (KIND_ENDINGS[each] for each in (kind, "tracks" if kind == "detections" else "detections"))
+    mine = [each for each in paths if each.stem.endswith(own)]
+    twins = {each.with_name(each.stem.removesuffix(own) + other + each.suffix) for each in mine}
+    if left := twins & set(paths):
+        log.info("%d files of %s beside those of %s are not scored.", len(left), other[1:], own[1:])
+    return [each for each in paths if each not in twins]
 
 
 def read_boxes(path: Path) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..checks import InputError
-from ..data.labels import EVENT_BBOX
+from ..data.labels import EVENT_BBOX, is_ignored
 from .coco import FRAME_BOX
 from .protocol import Protocol
 
@@ -53,6 +53,9 @@ def table(boxes: Recordings, names: Sequence[str], whose: str, label_of: Mapping
     rows["t"], rows["scores"] = found["t"], found["class_confidence"]
     corner, size = (np.stack([found[each] for each in pair], 1).astype(np.float64) for pair in ("xy", "wh"))
     rows["xyxy"] = np.hstack([corner, corner + size])
+    if whose == "truth":
+        rows["is_ignored"] = is_ignored(found)
+        rows["scores"] = ~rows["is_ignored"]  # what else labels have as scores says nothing
     numbers = np.column_stack([rows["xyxy"], rows["scores"]])
     is_sound = np.isfinite(numbers).all(1) & (size >= 0).all(1) & (abs(rows["t"]) < MOST_TIME_US)
     if not is_sound.all():
@@ -65,8 +68,6 @@ def table(boxes: Recordings, names: Sequence[str], whose: str, label_of: Mapping
             "Were they made with another class list?"
         )
     rows["labels"] = np.array([label_of[int(index)] for index in indices], np.int64)[inverse]
-    if whose == "truth":
-        np.equal(rows["scores"], 0, out=rows["is_ignored"])
     return rows[np.lexsort((rows["t"], rows["recording"]))]
 
 

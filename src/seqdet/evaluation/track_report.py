@@ -26,8 +26,8 @@ def evaluate_tracks(tracks: Path, dataset: Path, *, split: str = "test", target:
     Raises:
         InputError: if a file is missing, they do not belong together, or the extra ``track`` is not installed.
     """
-    truth = of_classes(read_truth(dataset, split=split), tracks)
-    found = read_detections(tracks)
+    truth = of_classes(read_truth(dataset, split=split), tracks, kind="tracks")
+    found = read_detections(tracks, kind="tracks")
     score = score_tracks(truth.boxes, found, labelled_us=truth.labelled_us, tolerance_us=TOLERANCE_US)
     if target:
         write_text(target, json.dumps(score, indent=2) + "\n")

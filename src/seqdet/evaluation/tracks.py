@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import InputError
+from ..data.labels import is_ignored
 from ..data.tracks import overlaps
 from .rows import Recordings, some
 
@@ -35,7 +36,7 @@ def score_tracks(
     ``misses``, ``false_alarms``, ``truth_boxes``, ``truth_tracks``, ``tracked_boxes``, ``tracks``, ``mostly_tracked``
     (at more than 0.8 of its times), ``mostly_lost`` (at less than 0.2) and ``frames``.
 
-    A truth box of confidence 0 is ignored: no target, and a tracked box of which at least half lies in it is no error
+    A truth box that ``is_ignored`` is no target, and a tracked box of which at least half lies in it is no error
     unless it follows a target.
 
     Args:
@@ -102,7 +103,7 @@ def _frames(
         here = slice(*np.searchsorted(truth["t"], [time, time + 1]))
         is_near = abs(int(moment) - int(time)) <= tolerance_us
         there = slice(*np.searchsorted(tracked["t"], [moment, moment + 1])) if is_near else slice(0, 0)
-        is_target = truth["class_confidence"][here] > 0
+        is_target = ~is_ignored(truth[here])
         targets, ignored, found = truth[here][is_target], truth[here][~is_target], tracked[there]
         overlap, inside = overlaps(targets, found), overlaps(found, ignored, of_first=True)
         if class_aware:

@@ -12,6 +12,7 @@ from ..checks import InputError, check_at_least
 from .aedat4 import SIGNATURE, open_aedat4
 from .array import Events, Source, Triggers
 from .dat import is_dat, open_dat
+from .dataset_facts import facts_about
 from .evt import is_evt, open_evt
 from .hdf5 import is_hdf5, open_hdf5
 from .sieve import LARGEST
@@ -63,7 +64,10 @@ class Recording:
             InputError: if the file does not say.
         """
         if self.stated_size_hw is None:
-            raise InputError(f"{self.path} must state the size of its sensor, and does not. Give size_hw.")
+            raise InputError(
+                f"{self.path} must state the size of its sensor, and does not. Give size_hw; for a training, "
+                "data.dataset.size_hw."
+            )
         return self.stated_size_hw
 
     @property
@@ -148,7 +152,8 @@ def open_recording(
 
     Args:
         path: the file.
-        size_hw: height and width of the sensor for formats that do not say.
+        size_hw: height and width of the sensor, where the file does not say; what its dataset says if not given, see
+            ``dataset_facts``.
         strict: raise where something would be dropped, while reading.
         time_shift: subtract from the times of EVT3 what the vendor's tools subtract.
 
@@ -160,6 +165,7 @@ def open_recording(
         raise InputError(f"{path} must be a recording, and there is no such file.")
     if size_hw is not None and not 1 <= min(size_hw) <= max(size_hw) <= LARGEST:
         raise InputError(f"size_hw must be from 1 to {LARGEST} each, got {size_hw}.")
+    size_hw = size_hw or facts_about(path).size_hw
     with _readable(path):
         if not path.stat().st_size:
             raise InputError(f"{path} must be a recording, and it is empty.")

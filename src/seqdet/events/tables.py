@@ -56,7 +56,7 @@ def open_table(path: Path, *, size_hw: tuple[int, int] | None = None, strict: bo
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} must be a readable table of events: {error}.") from error
-    return TableSource(path, form, size_hw or stored_hw, pieces, strict=strict)
+    return TableSource(path, form, stored_hw or size_hw, pieces, strict=strict)
 
 
 class TableSource:

@@ -8,7 +8,8 @@ from typing import Any
 from ...checks import InputError
 from ..labels import CLASSES_FILE
 from .drafts import Drafts, Owner, When
-from .reading import last_number, parsed_json, real, whole
+from .reading import parsed_json, real, whole
+from .shapes import Box, corners, hull
 
 TIMES = ("timestamp_us", "time_us", "t")
 NUMBERS = ("frame_id", "frame_index", "frame_number", "frame", "mot_frame_id")
@@ -20,7 +21,7 @@ def read_coco(drafts: Drafts) -> None:
     An image belongs to the recording of its video (``video_id`` of ``videos``, which has a ``name`` or ``file_name``)
     or else of its ``file_name``, or of the file itself. Its time is its ``timestamp_us``, its number one of
     ``NUMBERS``, or else the last number in its name. Images without annotations are frames without objects; crowds are
-    ignored.
+    ignored. Polygons without a bbox become their upright boxes.
     """
     files = {path: parsed_json(path) for path in drafts.files(".json") if path.name != CLASSES_FILE}
     for path, found in files.items():
@@ -38,7 +39,7 @@ def _read(drafts: Drafts, path: Path, found: dict[str, Any]) -> None:
     for image in found["images"]:
         video = videos.get(image.get("video_id"), {})
         if (owner := _owner(drafts, path, image, video)) is None:
-            drafts.unpaired.append(f"{path}: {image.get('file_name', image['id'])}")
+            drafts.leave_unpaired(f"{path}: {image.get('file_name', image['id'])}")
             continue
         at, when = _when(image, owner, path)
         size = [whole(image.get(side) or video.get(side) or 0, str(path)) for side in ("height", "width")]
@@ -54,9 +55,7 @@ def _read(drafts: Drafts, path: Path, found: dict[str, Any]) -> None:
         if each["image_id"] not in images:
             continue
         recording, at = images[each["image_id"]]
-        if len(each["bbox"]) != 4:
-            raise InputError(f"{place} must have a bbox of x, y, width, height.")
-        box = (real(value, place) for value in each["bbox"])
+        box = _box(drafts, each, place)
         extra = each.get("attributes") or {}
         track = next((n[key] for n in (each, extra) for key in ("track_id", "instance_id") if key in n), 0)
         score = 0.0 if each.get("iscrowd") or each.get("ignore") else 1.0
@@ -64,15 +63,26 @@ def _read(drafts: Drafts, path: Path, found: dict[str, Any]) -> None:
         drafts.recordings[recording].rows.append(row)
 
 
+def _box(drafts: Drafts, annotation: dict[str, Any], place: str) -> Box:
+    """The box of an annotation; of its polygons, where it has none itself."""
+    if bbox := annotation.get("bbox"):
+        if len(bbox) != 4:
+            raise InputError(f"{place} must have a bbox of x, y, width, height.")
+        x, y, w, h = (real(value, place) for value in bbox)
+        return x, y, w, h
+    polygons = annotation.get("segmentation")
+    if not isinstance(polygons, list) or not polygons:
+        raise InputError(f"{place} must have a bbox, or polygons as its segmentation, and has neither.")
+    drafts.told["polygons that became their upright boxes"] += 1
+    return hull(point for polygon in polygons for point in corners(polygon, place))
+
+
 def _owner(drafts: Drafts, path: Path, image: dict[str, Any], video: dict[str, Any]) -> Owner | None:
     """The recording of an image, and the number in its name."""
     name = PurePosixPath(str(image.get("file_name", "")).replace("\\", "/"))
-    own = drafts.owner(name)
     title = PurePosixPath(str(video.get("name") or video.get("file_name") or "").replace("\\", "/"))
-    for place in (title, PurePosixPath(title.name) / "x", PurePosixPath(path.stem) / "x"):
-        if (owner := drafts.owner(place)) and place.name:
-            return Owner(owner.recording, own.number if own else last_number(name.stem), False)
-    return own
+    before = [title, PurePosixPath(title.name) / "x"] if title.name else []
+    return drafts.owner_of_frame(name, before=[*before, PurePosixPath(path.stem) / "x"], after=[drafts.near(path)])
 
 
 def _when(image: dict[str, Any], owner: Owner, path: Path) -> tuple[int, When]:

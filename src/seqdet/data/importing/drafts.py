@@ -12,6 +12,7 @@ from ...checks import InputError
 from ...config_files import suggestion
 from ...files import below
 from ..labels import LABEL_SUFFIX, recording_name
+from .archives import is_zip
 from .reading import last_number, read_names
 
 When = Literal["us", "frame", "number", "end"]
@@ -52,15 +53,21 @@ class Drafts:
     """The labels of all recordings.
 
     recordings: by name. classes: names of the classes, by index. unpaired: files whose recording is not there.
+    told: what was understood in one way of several, and how often. dropped: what was left out, by reason.
 
     Args:
         root: file or folder of the labels.
         names: of the recordings.
         classes: names by index; looked for in files if not given.
+        more: folders of what was in zips.
     """
 
-    def __init__(self, root: Path, names: Sequence[str], classes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, root: Path, names: Sequence[str], classes: Sequence[str] = (), more: Sequence[Path] = ()
+    ) -> None:
         self.root, self.recordings, self.unpaired = root, dict[str, Draft](), list[str]()
+        self.told, self.dropped = Counter[str](), Counter[str]()
+        self._places = [place for place in (root, *more) if not is_zip(place)]
         self.classes, self._is_closed = list(classes), bool(classes)
         self._names = {name.removesuffix("_td"): name for name in names} | {name: name for name in names}
 
@@ -70,21 +77,47 @@ class Drafts:
         Raises:
             InputError: if there are none.
         """
-        found = (
-            [self.root]
-            if self.root.is_file()
-            else [
-                path
-                for path in below(self.root)
-                if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
-            ]
-        )
+        found = [
+            path
+            for place in self._places
+            for path in ([place] if place.is_file() else below(place))
+            if path == place or (path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith("."))
+        ]
         if not found:
             raise InputError(f"{self.root} must be or hold files of labels ({' '.join(suffixes)}), got none.")
         return iter(found)
 
     def owner(self, path: PurePath) -> Owner | None:
         """The recording of a file: by its name, that of a folder it is in, or how its name begins; or the only one."""
+        return self.first_owner([path])
+
+    def first_owner(self, paths: Sequence[PurePath], *, or_only: bool = True) -> Owner | None:
+        """The recording of the first of several files that has one, by the names; ``or_only``, or else the only one."""
+        if (found := next((owner for path in paths if (owner := self._match(path))), None)) or not or_only:
+            return found
+        only = set(self._names.values())
+        return Owner(only.pop(), last_number(paths[0].stem), False) if len(only) == 1 else None
+
+    def owner_of_frame(
+        self, name: PurePath, *, before: Sequence[PurePath] = (), after: Sequence[PurePath] = ()
+    ) -> Owner | None:
+        """The recording of an image by its name, and the number that it has there.
+
+        Args:
+            name: of the image, perhaps in folders.
+            before: what decides before it, such as the name of a video.
+            after: what decides after it, such as the file that names it.
+        """
+        own = self._match(name)
+        number = own.number if own else last_number(name.stem)
+        if found := self.first_owner(before, or_only=False):
+            return Owner(found.recording, number, False)
+        if own:
+            return own
+        found = self.first_owner([*after, name])
+        return found and Owner(found.recording, number, False)
+
+    def _match(self, path: PurePath) -> Owner | None:
         stem = path.name.removesuffix(LABEL_SUFFIX) if path.name.endswith(LABEL_SUFFIX) else path.stem
         stem = stem.removesuffix("_bbox")
         if name := self._names.get(stem):
@@ -97,16 +130,26 @@ class Drafts:
         if begins:
             longest = max(begins, key=len)
             return Owner(self._names[longest], last_number(stem[len(longest) :]), False)
-        only = set(self._names.values())
-        return Owner(only.pop(), last, False) if len(only) == 1 else None
+        return None
 
     def owner_of_file(self, path: Path) -> Owner | None:
         """As ``owner`` of a file on the disk; one without a recording is written down."""
-        resolved, root = path.resolve(), self.root.resolve()
-        near = PurePath(*resolved.parts[-3:]) if self.root.is_file() else resolved.relative_to(root.parent)
-        if (owner := self.owner(near)) is None:
-            self.unpaired.append(str(path))
+        if (owner := self.owner(self.near(path))) is None:
+            self.leave_unpaired(str(path))
         return owner
+
+    def near(self, path: Path) -> PurePath:
+        """The path of a file of labels from the folder that was named on; of one that was named itself, its end."""
+        resolved = path.resolve()
+        for place in (each.resolve() for each in self._places if each.is_dir()):
+            if resolved.is_relative_to(place):
+                return resolved.relative_to(place.parent)
+        return PurePath(*resolved.parts[-3:])
+
+    def leave_unpaired(self, what: str) -> None:
+        """Write down, once, a file or a part of one whose recording is not there."""
+        if what not in self.unpaired:
+            self.unpaired.append(what)
 
     def draft(self, recording: str, source: Path, when: When, frame_hw: tuple[int, int] | None = None) -> Draft:
         """The labels of a recording, to add to.
@@ -155,10 +198,22 @@ class Drafts:
         """Take the names of the classes from the first of such files in or beside the folder, unless they are given.
 
         Raises:
-            InputError: if it cannot be read.
+            InputError: if it cannot be read, or two differ.
         """
-        folder = self.root if self.root.is_dir() else self.root.parent
-        inner = sorted({path.parent for path in below(folder) if path.name in names})
-        for path in (place / name for place in (folder, *inner, folder.parent) for name in names):
-            if not self._is_closed and path.is_file():
-                self.classes, self._is_closed = read_names(path), True
+        if self._is_closed:
+            return
+        folders = [place if place.is_dir() else place.parent for place in self._places]
+        inner = sorted({path.parent for folder in folders for path in below(folder) if path.name in names})
+        places = dict.fromkeys([*folders, *inner])
+        found = [path for place in places for name in names if (path := place / name).is_file()]
+        found = found or [path for name in names if (path := folders[0].parent / name).is_file()]
+        if not found:
+            return
+        self.classes, self._is_closed = read_names(found[0]), True
+        others = [] if found[0].parent == self.root else found[1:]  # there it is the one for all
+        for other in others:
+            if other.name == found[0].name and read_names(other) != self.classes:
+                raise InputError(
+                    f"files of classes must have the same names in the same order, and {other} and {found[0]} differ. "
+                    "Import them one by one."
+                )

@@ -24,7 +24,7 @@ class ImportOptions:
     keep, others: see ``classes.map_classes``.
     split: where recordings go; if not given, as the folder in which they are says, or else "train".
     ratios: instead, shares of train, val and test, drawn by ``seed``.
-    size_hw: height and width of the sensor, for recordings that do not say.
+    size_hw: height and width of the sensor, for recordings that do not say; kept with the dataset.
     leave_out: import what pairs, where otherwise a recording without labels, or labels without, are an error.
     """
 
@@ -54,14 +54,20 @@ class ImportOptions:
 
 @dataclass
 class Imported:
-    """What ``import_labels`` did. recordings: by split. boxes: by class. labelled, empty: frames, and those of them
-    without a box. dropped: what was left out, by reason. failed: for each recording that could not be read, why."""
+    """What ``import_labels`` did.
+
+    recordings: by split. boxes: by class. labelled, empty: frames, and those of them without a box. dropped: what was
+    left out, by reason. told: what was understood in one way of several, and how often. warnings: what
+    looks wrong. failed: for each recording that could not be read, why.
+    """
 
     recordings: Counter[str] = field(default_factory=Counter)
     boxes: Counter[str] = field(default_factory=Counter)
     labelled: int = 0
     empty: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
+    warnings: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -70,4 +76,5 @@ class Imported:
         text = [f"{self.recordings.total():,} recordings ({splits}), {self.boxes.total():,} boxes"]
         text.append(f"{self.labelled:,} labelled frames, {self.empty:,} of them without a box")
         text.append("classes: " + ", ".join(f"{name} {count:,}" for name, count in self.boxes.items()))
+        text += [f"{count:,} {what}" for what, count in self.told.items()]
         return text + [f"left out: {count:,} {reason}" for reason, count in self.dropped.items()]

@@ -9,14 +9,17 @@ import numpy as np
 
 from ...checks import InputError
 from ...events.files import Recording
-from ..checking import check_clock
-from ..labels import EVENT_BBOX
+from ..checking import check_clock, check_inside, check_pixels
+from ..labels import EVENT_BBOX, is_ignored
 from .drafts import RELATIVE, Draft
+from .options import Imported
 
 FAR_ASPECT = 0.02
 """Frames whose shape differs by this part from the sensor's show something else."""
 LATEST_US = 1 << 53
 MOST_TRACKS = 1 << 32
+NOT_STATED = "boxes with a score below 0, as the -1 of MOT: it is not stated, and becomes 1"
+IGNORED_TOLD = "boxes that are ignored, neither targets nor errors: of a score of 0, difficult, or a crowd"
 
 
 class Clock(NamedTuple):
@@ -27,7 +30,7 @@ class Clock(NamedTuple):
 
 
 def placed_labels(
-    draft: Draft, recording: Recording, span_us: tuple[int, int], clock: Clock, dropped: Counter[str]
+    draft: Draft, recording: Recording, span_us: tuple[int, int], clock: Clock, done: Imported
 ) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (N,) ``EVENT_BBOX``, sorted by time, and the times (M,) int64 at which the recording is labelled.
 
@@ -36,7 +39,7 @@ def placed_labels(
         recording: to which they belong, and the size of whose sensor is asked for.
         span_us: times of its first and of its last event.
         clock: for labels with numbers of frames.
-        dropped: what is left out is added.
+        done: what is left out, or understood in one way of several, is added.
 
     Raises:
         InputError: if the times or the size of the frames cannot be known, or do not fit the recording.
@@ -46,9 +49,13 @@ def placed_labels(
     check_clock(times, span_us, draft.source, " Give --start-us, and --label-rate where they number frames.")
     boxes = np.zeros(len(draft.rows), EVENT_BBOX)
     rows = np.array([row[1:] for row in draft.rows], np.float64).reshape(-1, 7)
+    if draft.frame_hw != RELATIVE:
+        check_pixels(rows[:, :4], draft.frame_hw or recording.stated_size_hw, draft.source)
     sides = rows[:, :4] * np.tile(_scale(draft, recording), 2)
     for name, column in zip(("x", "y", "w", "h"), sides.T, strict=True):
         boxes[name] = column
+    if size_hw := recording.stated_size_hw:
+        check_inside(boxes, size_hw, draft.source)
     if len(rows) and rows[:, 5].max() >= MOST_TRACKS:
         raise InputError(
             f"{draft.source} must have numbers of objects below {MOST_TRACKS}, got {rows[:, 5].max():.0f}."
@@ -57,10 +64,13 @@ def placed_labels(
     boxes["class_id"], boxes["track_id"], boxes["class_confidence"] = rows[:, 4:].T
     has_size = (sides[:, 2] > 0) & (sides[:, 3] > 0)
     is_inside = (sides[:, :2] + sides[:, 2:] > 0).all(axis=1)
-    if size_hw := recording.stated_size_hw:
+    if size_hw:
         is_inside &= (sides[:, 0] < size_hw[1]) & (sides[:, 1] < size_hw[0])
-    dropped += Counter({"boxes of no size": int((~has_size).sum())})
-    dropped += Counter({"boxes outside the sensor": int((has_size & ~is_inside).sum())})
+    is_unstated = boxes["class_confidence"] < 0
+    boxes["class_confidence"][is_unstated] = 1
+    done.told += Counter({NOT_STATED: int(is_unstated.sum()), IGNORED_TOLD: int(is_ignored(boxes).sum())})
+    done.dropped += Counter({"boxes of no size": int((~has_size).sum())})
+    done.dropped += Counter({"boxes outside the sensor": int((has_size & ~is_inside).sum())})
     boxes = boxes[has_size & is_inside]
     return boxes[np.argsort(boxes["t"], kind="stable")], times
 

@@ -16,6 +16,8 @@ from ..classes import read_classes
 from ..labels import CLASSES_FILE
 
 MOST_BYTES = 1 << 31
+MOST_FRAMES = 4_000_000
+"""A day and a half at 30 frames a second: each is a labelled time."""
 
 
 def last_number(name: str) -> int | None:
@@ -56,6 +58,13 @@ def whole(text: object, place: str) -> int:
     return int(found[1])
 
 
+def frame_number(cell: str | int, place: str) -> int:
+    """The number of a frame. Raises ``InputError`` if it is none, or greater than any recording has."""
+    if (frame := whole(cell, place)) > MOST_FRAMES:
+        raise InputError(f"{place} must have a frame of at most {MOST_FRAMES:,}, got {frame:,}.")
+    return frame
+
+
 def read_names(path: Path) -> list[str]:
     """The names of classes in a file of YOLO, of CVAT or of ours."""
     if path.name == CLASSES_FILE:
@@ -72,12 +81,17 @@ def read_names(path: Path) -> list[str]:
 
 def parsed_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises ``InputError`` if it is none."""
+    found = any_json(path)
+    if not isinstance(found, dict):
+        raise InputError(f"{path} must hold a JSON object, got a {type(found).__name__}.")
+    return found
+
+
+def any_json(path: Path) -> Any:
+    """What a JSON file says. Raises ``InputError`` if it is none."""
     try:
-        found = read_json(read_text(path))
+        return read_json(read_text(path))
     except ValueError as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} must be sound JSON: {error}.") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path} must hold a JSON object, got a {type(found).__name__}.")
-    return found

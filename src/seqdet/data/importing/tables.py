@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...checks import InputError
-from .drafts import Draft, Drafts
+from .drafts import Draft, Drafts, When
 from .frames import CLASS_FILES
-from .reading import read_text, real, whole
+from .reading import frame_number, read_text, real, whole
 
 ORDER = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
 """Columns of a CSV file without a header."""
@@ -31,8 +31,6 @@ NAMES = {
 ACTIONS = ("BB_CREAT", "BB_MOVE", "BB_RESIZE", "BB_MOVE_AND_RESIZE", "BB_DELETE")
 MOT_FILES = ("labels.txt", "seqinfo.ini", "det.txt")
 MOT_COLUMNS = (6, 10)
-MOST_MOT_FRAMES = 4_000_000
-"""A day and a half at 30 frames a second: each is a labelled time."""
 
 
 def read_csv(drafts: Drafts) -> None:
@@ -67,27 +65,29 @@ def read_csv(drafts: Drafts) -> None:
 def read_mot(drafts: Drafts) -> None:
     """MOTChallenge: frame, id, left, top, width, height, confidence, class, visibility; frames and classes from 1.
 
-    A folder ``<recording>/gt/gt.txt``, with ``seqinfo.ini`` for the frame rate and ``labels.txt`` for the names, or one
-    file for each recording. Corners are taken as they are; a confidence of 0 is ignored. Every frame from 1 to the
-    last, which ``seqLength`` may say, is labelled. Source: https://motchallenge.net/instructions
+    A folder or zip ``<recording>/gt/gt.txt``, with ``seqinfo.ini`` for the rate and the size of the frames and
+    ``labels.txt`` for the names, or one file for each recording. Corners are taken as they are; a confidence of 0 is
+    ignored. Every frame from 1 to the last, which ``seqLength`` may say, is labelled.
+    Source: https://motchallenge.net/instructions
     """
     drafts.find_classes("labels.txt", *CLASS_FILES)
     for path, rows in _files(drafts, ".txt", ".csv"):
-        draft = _draft(drafts, path, "frame")
-        if draft is None:
-            continue
-        draft.first = 1
         info = next(
             (f for f in (path.with_name("seqinfo.ini"), path.parent.parent / "seqinfo.ini") if f.is_file()), None
         )
         facts = dict(re.findall(r"(?m)^\s*(\w+)\s*=\s*([\d.]+)\s*$", read_text(info))) if info else {}
+        height, width = (whole(facts.get(side, 0), str(info)) for side in ("imHeight", "imWidth"))
+        draft = _draft(drafts, path, "frame", (height, width) if min(height, width) > 0 else None)
+        if draft is None:
+            continue
+        draft.first = 1
         draft.rate = real(facts["frameRate"], str(info)) if "frameRate" in facts else None
-        last = _mot_frame(facts.get("seqLength", 0), str(info))
+        last = frame_number(facts.get("seqLength", 0), str(info))
         for number, row in rows:
             place = f"{path}, line {number},"
             if not MOT_COLUMNS[0] <= len(row) <= MOT_COLUMNS[1]:
                 raise InputError(f"{place} must be frame, id, left, top, width, height, ...; got {len(row)} columns.")
-            frame, track = _mot_frame(row[0], place), whole(row[1], place)
+            frame, track = frame_number(row[0], place), whole(row[1], place)
             x, y, w, h = (real(cell, place) for cell in row[2:6])
             score = 0.0 if len(row) > 6 and real(row[6], place) == 0 else 1.0
             number = whole(row[7], place) if len(row) in (8, 9) else -1
@@ -96,12 +96,6 @@ def read_mot(drafts: Drafts) -> None:
             last = max(last, frame)
             draft.at.add(frame)
         draft.at.update(range(1, last + 1))
-
-
-def _mot_frame(cell: str | int, place: str) -> int:
-    if (frame := whole(cell, place)) > MOST_MOT_FRAMES:
-        raise InputError(f"{place} must have a frame of at most {MOST_MOT_FRAMES:,}, got {frame:,}.")
-    return frame
 
 
 def read_psee_txt(drafts: Drafts) -> None:
@@ -147,9 +141,9 @@ def _files(drafts: Drafts, *suffixes: str) -> Iterator[tuple[Path, list[tuple[in
         yield path, rows
 
 
-def _draft(drafts: Drafts, path: Path, when: str) -> Draft | None:
+def _draft(drafts: Drafts, path: Path, when: When, frame_hw: tuple[int, int] | None = None) -> Draft | None:
     owner = drafts.owner_of_file(path)
-    return drafts.draft(owner.recording, path, "frame" if when == "frame" else "us") if owner else None
+    return drafts.draft(owner.recording, path, when, frame_hw) if owner else None
 
 
 def _columns(header: list[str], path: Path) -> dict[str, int]:

@@ -84,7 +84,10 @@ class HeldOut:
     def events(self, truth: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
         """How many events boxes had inside, as ``events_in_boxes``; None where there are no recordings."""
         folder = self.config.data.dataset.folder
-        return None if folder is None else events_in_boxes(split_folder(folder, FOLDERS[self.split]), truth)
+        if folder is None:
+            return None
+        part = split_folder(folder, FOLDERS[self.split])
+        return events_in_boxes(part, truth, size_hw=self.config.data.dataset.size_hw)
 
 
 def place_of_dataset(config: RunConfig, training: Mapping[str, Any], root: Path) -> Path | None:
