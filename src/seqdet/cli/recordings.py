@@ -23,6 +23,7 @@ def inspect_recording(
     palette: Literal["dark", "light", "grey", "cool_warm", "colour_blind"] = "dark",
     speed: float = 1.0,
     window_us: int | None = None,
+    place: str | None = None,
 ) -> None:
     """Say what is in a recording: format, sensor, events, rates, hot pixels, gaps, triggers, faults; draw and play it.
 
@@ -35,13 +36,14 @@ def inspect_recording(
         palette: colours of the video.
         speed: of the video; 1 plays in real time, 0.1 ten times slower.
         window_us: how far a picture of the video looks back; to the one before if not given.
+        place: the group or table of an HDF5 file that has the events, where there are several.
     """
     if plot and plot.suffix != ".png":
         raise InputError(f"--plot must name a .png file, got {plot}.")
     from ..events.files import open_recording
     from ..events.inspection import inspect
 
-    with open_recording(recording, size_hw=size_hw, strict=strict) as opened:
+    with open_recording(recording, size_hw=size_hw, strict=strict, place=place) as opened:
         found = inspect(opened)
         log_lines(log, found.lines())
         if plot:
@@ -68,6 +70,7 @@ def convert_recording(
     compression: Literal["none", "blosc"] | None = None,
     size_hw: tuple[int, int] | None = None,
     strict: bool = False,
+    place: str | None = None,
 ) -> None:
     """Write a recording, or a part of it, in another format.
 
@@ -83,12 +86,13 @@ def convert_recording(
         compression: of HDF5; blosc needs the package hdf5plugin to be read.
         size_hw: height and width of the sensor, for recordings that do not say.
         strict: stop at the first fault instead of leaving it out and counting it.
+        place: the group or table of an HDF5 file that has the events, where there are several.
     """
     from ..events.convert import convert
     from ..events.files import open_recording
     from ..events.filters import find_filters
 
-    with open_recording(recording, size_hw=size_hw, strict=strict) as opened:
+    with open_recording(recording, size_hw=size_hw, strict=strict, place=place) as opened:
         part: Any = {"start_us": start_us, "duration_us": duration_us, "roi": roi, "compression": compression}
         part["filters"] = find_filters(filter)
         log.info("%s: %s", target, convert(opened, target, encoding=encoding, **part))

@@ -139,18 +139,24 @@ class Recording:
 
 
 def open_recording(
-    path: Path | str, *, size_hw: tuple[int, int] | None = None, strict: bool = False, time_shift: bool = False
+    path: Path | str,
+    *,
+    size_hw: tuple[int, int] | None = None,
+    strict: bool = False,
+    time_shift: bool = False,
+    place: str | None = None,
 ) -> Recording:
     """Any recording that seqdet reads, told by its content first and its name second.
 
-    RAW (EVT2, EVT2.1, EVT3), DAT, HDF5 of events (the vendor's, also ECF-compressed; DSEC and RVT), AEDAT4 with the
-    extra of that name, npy, npz, text, and the .bin of N-MNIST.
+    RAW (EVT2, EVT2.1, EVT3), DAT, HDF5 of events (the vendor's, also ECF-compressed; DSEC, RVT and others), AEDAT4 with
+    the extra of that name, npy, npz, text, and the .bin of N-MNIST.
 
     Args:
         path: the file.
         size_hw: height and width of the sensor for formats that do not say.
         strict: raise where something would be dropped, while reading.
         time_shift: subtract from the times of EVT3 what the vendor's tools subtract.
+        place: the group, table or array of an HDF5 file that has the events, where there are several.
 
     Raises:
         InputError: if there is no such file, or it is no recording.
@@ -161,6 +167,8 @@ def open_recording(
     if size_hw is not None and not 1 <= min(size_hw) <= max(size_hw) <= LARGEST:
         raise InputError(f"size_hw must be from 1 to {LARGEST} each, got {size_hw}.")
     with _readable(path):
+        if place is not None and not is_hdf5(path):
+            raise InputError(f"a place in {path}, {place}, must be of an HDF5 file, and it is none.")
         if not path.stat().st_size:
             raise InputError(f"{path} must be a recording, and it is empty.")
         with path.open("rb") as file:
@@ -168,7 +176,7 @@ def open_recording(
         if start == SIGNATURE:
             source: Source = open_aedat4(path, strict=strict)
         elif is_hdf5(path):
-            source = open_hdf5(path, strict=strict)
+            source = open_hdf5(path, place=place, strict=strict)
         elif is_evt(path):
             source = open_evt(path, strict=strict, time_shift=time_shift)
         elif is_dat(path) or path.suffix == ".dat":

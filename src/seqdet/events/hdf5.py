@@ -1,9 +1,10 @@
-"""Read recordings in HDF5: the vendor's layout, and that of DSEC and RVT.
+"""Read recordings in HDF5: the vendor's layout, that of DSEC and RVT, and those of other tools.
 
 The vendor's: ``/CD/events`` and ``/EXT_TRIGGER/events`` are tables with fields x, y, p, t and p, t, id; the root
 attribute ``geometry`` is "<width>x<height>". The first table may be compressed with ECF (see ``ecf``). DSEC and RVT:
 columns ``/events/x``, ``y``, ``p``, ``t``, with an optional number ``/t_offset`` to add to t, and optional numbers
-``/events/height`` and ``/events/width``.
+``/events/height`` and ``/events/width``. Others have columns, a table or an array (N, 4) under other names and in
+other places, see ``hdf5_layouts``; names and units of time as in ``rows``.
 
 Sources: https://docs.prophesee.ai/stable/data/file_formats/hdf5.html, https://dsec.ifi.uzh.ch/data-format,
 https://github.com/uzh-rpg/RVT.
@@ -15,6 +16,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,14 @@ from ..checks import InputError
 from .array import Events, Triggers, columns
 from .gathering import gathered
 from .hdf5_files import DAMAGE, find, open_hdf5_file
-from .hdf5_rows import Rows
+from .hdf5_layouts import find_layout
+from .hdf5_rows import Column, Rows
+from .rows import sound_events, time_unit_us
 from .sieve import JITTER_US, LARGEST, NEVER, Sieve
 from .spans import end_span_us
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+VENDORS = "CD/events"
 
 
 def is_hdf5(path: Path) -> bool:
@@ -38,8 +43,13 @@ def is_hdf5(path: Path) -> bool:
         return file.read(len(SIGNATURE)) == SIGNATURE
 
 
-def open_hdf5(path: Path, *, strict: bool = False) -> Hdf5Source:
-    """A recording in the vendor's layout or in that of DSEC and RVT, found by content.
+def open_hdf5(path: Path, *, place: str | None = None, strict: bool = False) -> Hdf5Source:
+    """A recording in the vendor's layout or in one of ``hdf5_layouts``, found by content.
+
+    Args:
+        path: of the file.
+        place: the group, table or array that has the events, where there are several.
+        strict: raise where something would be left out.
 
     Raises:
         InputError: if ``path`` is no HDF5 file, is cut short, or holds no events in a layout that we know.
@@ -49,7 +59,7 @@ def open_hdf5(path: Path, *, strict: bool = False) -> Hdf5Source:
     except OSError as error:
         raise InputError(f"{path} must be a whole HDF5 file; it is cut short or damaged. Copy it again.") from error
     try:
-        return Hdf5Source(file, path, strict=strict)
+        return Hdf5Source(file, path, place=place, strict=strict)
     except DAMAGE as error:
         file.close()
         if isinstance(error, InputError):
@@ -62,19 +72,17 @@ class Hdf5Source:
 
     is_indexed = True
 
-    def __init__(self, file: h5py.File, path: Path, *, strict: bool) -> None:
+    def __init__(self, file: h5py.File, path: Path, *, place: str | None, strict: bool) -> None:
         self._file, self._path, self._strict = file, path, strict
-        is_vendor = find(file, "CD/events") is not None
-        group = None if is_vendor else find(file, "events")
+        self._is_vendor = is_vendor = place in (None, VENDORS) and find(file, VENDORS) is not None
         if is_vendor:
-            self._rows = Rows(path, file, "t x y p", table="CD/events")
-        elif isinstance(group, h5py.Group):
-            self._rows = Rows(path, group, "t x y p")
+            self._rows = Rows(path, file, {name: Column(VENDORS, name) for name in "txyp"})
         else:
-            found = ", ".join(list(file)[:9]) or "nothing"
-            raise InputError(f"{path} must hold /CD/events or /events/x, y, p, t to be a recording; it has {found}.")
+            layout = find_layout(file, path, place)
+            self._rows = Rows(path, file, layout.columns, kinds="iubf")
         self.format = "HDF5 ECF" if self._rows.is_ecf else "HDF5" if is_vendor else "HDF5 columns"
-        self._offset_us = 0 if is_vendor else _number(file, "t_offset") or 0
+        self._unit_us = 1 if is_vendor else self._find_unit()
+        self._offset_us = 0 if is_vendor else round((_number(file, "t_offset", "iuf") or 0) * self._unit_us)
         self.size_hw: tuple[int, int] | None = (
             _geometry(file) if is_vendor else _pair(_number(file, "events/height"), _number(file, "events/width"))
         )
@@ -111,7 +119,8 @@ class Hdf5Source:
         parts = {"t": [np.zeros(0, np.int64)], "id": [np.zeros(0, np.uint8)], "p": [np.zeros(0, np.uint8)]}
         try:
             if find(self._file, "EXT_TRIGGER/events") is not None:
-                rows = Rows(self._path, self._file, "t id p", table="EXT_TRIGGER/events")
+                columns = {name: Column("EXT_TRIGGER/events", name) for name in ("t", "id", "p")}
+                rows = Rows(self._path, self._file, columns)
                 for start, stop in rows.pieces():
                     for name, column in rows.read(start, stop).items():
                         parts[name].append(column.astype(parts[name][0].dtype))
@@ -126,42 +135,52 @@ class Hdf5Source:
     def _pieces(self, first: int, sieve: Sieve) -> Iterator[Events]:
         for start, stop in self._rows.pieces(first):
             try:
-                events = self._read(start, stop)
+                fields = self._rows.read(start, stop)
+                events = columns(**fields) if self._is_vendor else None
             except DAMAGE:
                 sieve.drop("events in damaged chunks", stop - start)
             else:
-                yield sieve.keep(events)
+                yield sieve.keep(events if events is not None else self._found(fields, sieve))
 
     def _new_sieve(self) -> Sieve:
         sieve = Sieve(self._path, self.size_hw, strict=self._strict)
         sieve.drop("events in missing chunks", self._rows.missing)
         return sieve
 
-    def _read(self, start: int, stop: int) -> Events:
-        events = columns(**self._rows.read(start, stop))
+    def _found(self, fields: dict[str, np.ndarray], sieve: Sieve) -> Events:
+        """The events of rows of others."""
+        events = sound_events(fields, self._unit_us, sieve)
         return Events(events.t + self._offset_us, events.x, events.y, events.p) if self._offset_us else events
+
+    def _find_unit(self) -> int:
+        """Microseconds in the unit of the times; of a file without a readable piece, one."""
+        for start, stop in self._rows.pieces():
+            with suppress(*DAMAGE):
+                return time_unit_us(self._rows.read(start, stop)["t"])
+        return 1
 
     def _first_time(self, piece: int) -> int:
         """Of an unreadable piece, a time after all others: the pass then begins before it."""
         start = int(self._rows.starts[piece])
         try:
-            return int(self._read(start, start + 1).t[0])
+            time = self._rows.read(start, start + 1)["t"][0] * self._unit_us
+            return int(time) + self._offset_us
         except DAMAGE:
             return -NEVER
 
 
-def _number(file: h5py.File, name: str) -> int | None:
+def _number(file: h5py.File, name: str, kinds: str = "iu") -> int | float | None:
     dataset = find(file, name)
-    if isinstance(dataset, h5py.Dataset) and dataset.size == 1 and dataset.dtype.kind in "iu":
-        return int(np.asarray(dataset[()]).reshape(()))
+    if isinstance(dataset, h5py.Dataset) and dataset.size == 1 and dataset.dtype.kind in kinds:
+        return np.asarray(dataset[()]).reshape(()).item()
     return None
 
 
-def _pair(height: int | None, width: int | None) -> tuple[int, int] | None:
+def _pair(height: float | None, width: float | None) -> tuple[int, int] | None:
     """Height and width if both are known and can be."""
     if height is None or width is None or not (0 < height <= LARGEST and 0 < width <= LARGEST):
         return None
-    return height, width
+    return int(height), int(width)
 
 
 def _geometry(file: h5py.File) -> tuple[int, int] | None:
