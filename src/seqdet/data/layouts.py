@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..checks import InputError
 from .labels import LABEL_SUFFIX, LABELLED_SUFFIX, recording_name
 
-SUFFIXES = (".raw", ".dat", ".hdf5", ".h5", ".aedat4", ".npz", ".npy", ".csv", ".txt", ".bin")
+SUFFIXES = (".raw", ".dat", ".hdf5", ".h5", ".aedat", ".aedat4", ".npz", ".npy", ".csv", ".txt", ".bin")
 """Endings of recordings in folders; a file that is named itself may have any."""
 
 

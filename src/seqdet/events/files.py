@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ..checks import InputError, check_at_least
-from .aedat4 import SIGNATURE, open_aedat4
+from .aedat import START, open_aedat
 from .array import Events, Source, Triggers
 from .dat import is_dat, open_dat
 from .evt import is_evt, open_evt
@@ -18,7 +18,7 @@ from .sieve import LARGEST
 from .slicing import Window, windows
 from .tables import open_table
 
-BINARY = (".raw", ".hdf5", ".h5", ".aedat4")
+BINARY = (".raw", ".hdf5", ".h5", ".aedat", ".aedat4")
 """Endings of formats that are known by how their files begin."""
 
 
@@ -148,8 +148,8 @@ def open_recording(
 ) -> Recording:
     """Any recording that seqdet reads, told by its content first and its name second.
 
-    RAW (EVT2, EVT2.1, EVT3), DAT, HDF5 of events (the vendor's, also ECF-compressed; DSEC, RVT and others), AEDAT4 with
-    the extra of that name, npy, npz, text, and the .bin of N-MNIST.
+    RAW (EVT2, EVT2.1, EVT3), DAT, HDF5 of events (the vendor's, also ECF-compressed; DSEC, RVT and others), AEDAT 2.0,
+    3.1 and, with the extra of that name, 4, npy, npz, text, and the .bin of N-MNIST.
 
     Args:
         path: the file.
@@ -172,9 +172,9 @@ def open_recording(
         if not path.stat().st_size:
             raise InputError(f"{path} must be a recording, and it is empty.")
         with path.open("rb") as file:
-            start = file.read(len(SIGNATURE))
-        if start == SIGNATURE:
-            source: Source = open_aedat4(path, strict=strict)
+            start = file.read(len(START))
+        if start == START:
+            source: Source = open_aedat(path, size_hw=size_hw, strict=strict)
         elif is_hdf5(path):
             source = open_hdf5(path, place=place, strict=strict)
         elif is_evt(path):
