@@ -62,7 +62,7 @@ def aedat2_pieces(path: Path, size_hw: tuple[int, int] | None) -> tuple[Pieces, 
         davis, known_hw = True, size_hw
         if size_hw is None:
             raise InputError(
-                f"{path} must name its camera, '# AEChip: ...', or its size must be given, as y counts from the bottom. "
+                f"{path} must name its camera, '# AEChip: ...', or its size be given, as y counts from the bottom. "
                 "Its addresses are those of a DAVIS: give size_hw 260, 346 for a DAVIS346, 180, 240 for a DAVIS240."
             )
     height, width = known_hw or (128, 128)
