@@ -1,43 +1,97 @@
-"""Which column of a table without names is which."""
+"""Which of four columns without names is the time, and which the polarity."""
 
 from __future__ import annotations
 
+from itertools import permutations
+from pathlib import Path
+
 import numpy as np
 
-from .sieve import LARGEST
+from ..checks import InputError
+from .polarities import find_polarities
 
-ORDERS = ("txyp", "xypt", "xytp")
-"""The usual one, that of the vendor's CSV, and that of MVSEC."""
-LEAST_ROWS = 4
-MOST = 0.9  # of the rows, for some may be damaged
+USUAL = "txyp"
+WANTED = (
+    "Columns without names are t x y p, x y t p or x y p t. For another order give text a first line that names these "
+    "columns in their order, and an array fields of these names."
+)
+LARGEST_POLARITY = 255
+LARGEST = 1 << 16
+NONE, OTHERS, USUAL_ONES = range(3)
+RISING = 0.99
+"""In the column of the time, so many steps at least do not go back."""
+DRIFT = 0.95
+"""Or else, its correlation with the number of the row is so large."""
 
 
-def column_order(rows: np.ndarray) -> str:
-    """The order of the columns, one of ``ORDERS``, by what the first rows of a table hold.
+def find_order(rows: np.ndarray, path: Path) -> str:
+    """The order of the columns, as "txyp": x comes before y, as nothing tells them apart.
 
-    It is the usual one unless that cannot be and another one is certain: one column alone rises, and is the time there.
+    The time is the only column that grows, the polarity the only one of two numbers, and the others could be places of
+    pixels. Where t x y p would do it is taken.
 
     Args:
-        rows: (N, 4) numbers.
+        rows: (N, 4) the first ones.
+        path: of the recording, for the message.
+
+    Raises:
+        InputError: if no order would do, or more than one.
     """
-    if len(rows) < LEAST_ROWS:
-        return ORDERS[0]
-    rising = [_share(np.diff(column) >= 0) for column in rows.T]
-    for order in ORDERS:
-        columns = dict(zip(order, rows.T, strict=True))
-        pixels_rise = max(rising[order.index(name)] for name in "xy") >= MOST
-        is_certain = order == ORDERS[0] or not pixels_rise
-        if is_certain and rising[order.index("t")] >= MOST and _can_be(columns):
-            return order
-    return ORDERS[0]
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    if not len(rows):
+        return USUAL
+    rising = [place for place in range(4) if _rises(rows[:, place])]
+    times = [place for place in rising if rows[-1, place] > rows[0, place]]
+    times = times or [place for place in range(4) if _drifts(rows[:, place])]
+    places = [place for place in range(4) if _is_place(rows[:, place])]
+    kinds = [_polarity_kind(rows[:, place], path) for place in range(4)]
+    polarities = [place for place in range(4) if kinds[place] == max(kinds) > NONE]
+    orders = [
+        _named(t, p)
+        for t, p in permutations(range(4), 2)
+        if t in times and p in polarities and all(n in places for n in range(4) if n not in (t, p))
+    ]
+    if USUAL in orders or (not orders and 0 in (*times, *rising)):
+        return USUAL
+    if len(orders) == 1:
+        return orders[0]
+    found = f"several orders, {', '.join(' '.join(order) for order in orders)}, would do" if orders else "none would do"
+    raise InputError(f"{path} must have four columns of which one alone can be the time, and {found}. {WANTED}")
 
 
-def _can_be(columns: dict[str, np.ndarray]) -> bool:
-    """Whether most rows have pixels and polarities where they should be."""
-    x, y, p = (columns[name] for name in "xyp")
-    are_pixels = (x >= 0) & (x < LARGEST) & (x == np.floor(x)) & (y >= 0) & (y < LARGEST) & (y == np.floor(y))
-    return _share(are_pixels & np.isin(p, (-1, 0, 1))) >= MOST
+def order_note(order: str) -> str:
+    """What is to be said about an order; nothing about the usual one."""
+    return "" if order == USUAL else f"columns are taken in the order {' '.join(order)}"
 
 
-def _share(are_so: np.ndarray) -> float:
-    return float(are_so.mean())
+def _named(t: int, p: int) -> str:
+    """The order that has time and polarity in these places."""
+    names = {t: "t", p: "p"}
+    rest = iter("xy")
+    return "".join(names[place] if place in names else next(rest) for place in range(4))
+
+
+def _rises(column: np.ndarray) -> bool:
+    return len(column) == 1 or bool((np.diff(column.astype(np.float64)) >= 0).mean() >= RISING)
+
+
+def _drifts(column: np.ndarray) -> bool:
+    """Whether it grows on the whole, as times do whose single events come late."""
+    if len(column) < 3 or column.min() == column.max():
+        return False
+    return bool(np.corrcoef(np.arange(len(column)), column.astype(np.float64))[0, 1] >= DRIFT)
+
+
+def _is_place(column: np.ndarray) -> bool:
+    return bool(((column >= 0) & (column < LARGEST) & (column == np.floor(column))).mean() >= RISING)
+
+
+def _polarity_kind(column: np.ndarray, path: Path) -> int:
+    """Whether a column can hold polarities, and the usual ones."""
+    try:
+        levels = find_polarities(column, path).levels
+    except InputError:
+        return NONE
+    if levels is None:
+        return USUAL_ONES
+    return OTHERS if min(levels) >= 0 and max(levels) <= LARGEST_POLARITY else NONE

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from ..checks import InputError, check_at_least
+from .accounts import Account, account
 from .aedat import START, open_aedat
 from .array import Events, Source, Triggers
 from .dat import is_dat, open_dat
@@ -17,6 +19,7 @@ from .hdf5 import is_hdf5, open_hdf5
 from .sieve import LARGEST
 from .slicing import Window, windows
 from .tables import open_table
+from .time_units import Unit
 
 BINARY = (".raw", ".hdf5", ".h5", ".aedat", ".aedat4")
 """Endings of formats that are known by how their files begin."""
@@ -38,6 +41,8 @@ class Recording:
         if source.size_hw is None:
             source.size_hw = size_hw
         self.stated_size_hw = source.size_hw
+        self._passed = 0
+        self._span_us: tuple[int, int] | None = None
 
     def __enter__(self) -> Recording:
         return self
@@ -54,6 +59,16 @@ class Recording:
     def dropped(self) -> Counter[str]:
         """How much of what was read so far was left out, by reason."""
         return self._source.dropped
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its numbers are taken for where they could mean something else, and what was noticed so far."""
+        return self._source.notes
+
+    @property
+    def account(self) -> Account:
+        """What became of the events that the latest pass over ``chunks``, or ``windows``, came by."""
+        return account(self._passed, self.dropped, self.notes, self._source.time_unit, self._span_us)
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -81,8 +96,14 @@ class Recording:
         Raises:
             InputError: if the file vanished; if strict, where something would be dropped.
         """
+        self._passed, self._span_us = 0, None
         with _readable(self.path):
-            yield from self._source.chunks(start_us)
+            for events in self._source.chunks(start_us):
+                if len(events):
+                    first_us, last_us = int(events.t.min()), int(events.t.max())
+                    self._span_us = min(first_us, (self._span_us or (first_us, 0))[0]), last_us
+                    self._passed += len(events)
+                yield events
 
     def span_us(self) -> tuple[int, int] | None:
         """The time of the first and of the last event; None without events.
@@ -145,6 +166,8 @@ def open_recording(
     strict: bool = False,
     time_shift: bool = False,
     place: str | None = None,
+    time_unit: Unit | None = None,
+    joins_clocks: bool = False,
 ) -> Recording:
     """Any recording that seqdet reads, told by its content first and its name second.
 
@@ -157,6 +180,8 @@ def open_recording(
         strict: raise where something would be dropped, while reading.
         time_shift: subtract from the times of EVT3 what the vendor's tools subtract.
         place: the group, table or array of an HDF5 file that has the events, where there are several.
+        time_unit: of the times, for tables and HDF5 columns that do not say.
+        joins_clocks: where the clock of the camera begins anew, go on from the time before; it is an error otherwise.
 
     Raises:
         InputError: if there is no such file, or it is no recording.
@@ -173,10 +198,11 @@ def open_recording(
             raise InputError(f"{path} must be a recording, and it is empty.")
         with path.open("rb") as file:
             start = file.read(len(START))
+        options: Any = {"strict": strict, "joins_clocks": joins_clocks}
         if start == START:
-            source: Source = open_aedat(path, size_hw=size_hw, strict=strict)
+            source: Source = open_aedat(path, size_hw=size_hw, **options)
         elif is_hdf5(path):
-            source = open_hdf5(path, place=place, strict=strict)
+            source = open_hdf5(path, place=place, time_unit=time_unit, **options)
         elif is_evt(path):
             source = open_evt(path, strict=strict, time_shift=time_shift)
         elif is_dat(path) or path.suffix == ".dat":
@@ -184,7 +210,7 @@ def open_recording(
         elif path.suffix in BINARY:
             raise InputError(f"{path} must begin as a {path.suffix} file does; it is damaged, or of another format.")
         else:
-            source = open_table(path, size_hw=size_hw, strict=strict)
+            source = open_table(path, size_hw=size_hw, time_unit=time_unit, **options)
     return Recording(path, source, size_hw=size_hw)
 
 

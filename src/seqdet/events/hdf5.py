@@ -16,7 +16,6 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,15 @@ import h5py
 import numpy as np
 
 from ..checks import InputError
-from .array import Events, Triggers, columns
+from .array import Events, Triggers
 from .gathering import gathered
 from .hdf5_files import DAMAGE, find, open_hdf5_file
-from .hdf5_layouts import find_layout
+from .hdf5_layouts import Layout, find_layout
 from .hdf5_rows import Column, Rows
-from .rows import sound_events, time_unit_us
+from .rows import Meaning, find_meaning, sound_events
 from .sieve import JITTER_US, LARGEST, NEVER, Sieve
 from .spans import end_span_us
+from .time_units import TimeUnit, Unit
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 VENDORS = "CD/events"
@@ -43,13 +43,21 @@ def is_hdf5(path: Path) -> bool:
         return file.read(len(SIGNATURE)) == SIGNATURE
 
 
-def open_hdf5(path: Path, *, place: str | None = None, strict: bool = False) -> Hdf5Source:
+def open_hdf5(
+    path: Path,
+    *,
+    place: str | None = None,
+    strict: bool = False,
+    joins_clocks: bool = False,
+    time_unit: Unit | None = None,
+) -> Hdf5Source:
     """A recording in the vendor's layout or in one of ``hdf5_layouts``, found by content.
 
     Args:
         path: of the file.
-        place: the group, table or array that has the events, where there are several.
         strict: raise where something would be left out.
+        joins_clocks: go on in time where the clock of the camera begins anew, see ``Sieve``.
+        time_unit: of the times of columns, where the file does not say.
 
     Raises:
         InputError: if ``path`` is no HDF5 file, is cut short, or holds no events in a layout that we know.
@@ -59,7 +67,7 @@ def open_hdf5(path: Path, *, place: str | None = None, strict: bool = False) -> 
     except OSError as error:
         raise InputError(f"{path} must be a whole HDF5 file; it is cut short or damaged. Copy it again.") from error
     try:
-        return Hdf5Source(file, path, place=place, strict=strict)
+        return Hdf5Source(file, path, place, strict=strict, joins_clocks=joins_clocks, time_unit=time_unit)
     except DAMAGE as error:
         file.close()
         if isinstance(error, InputError):
@@ -72,26 +80,45 @@ class Hdf5Source:
 
     is_indexed = True
 
-    def __init__(self, file: h5py.File, path: Path, *, place: str | None, strict: bool) -> None:
-        self._file, self._path, self._strict = file, path, strict
-        self._is_vendor = is_vendor = place in (None, VENDORS) and find(file, VENDORS) is not None
-        if is_vendor:
-            self._rows = Rows(path, file, {name: Column(VENDORS, name) for name in "txyp"})
-        else:
-            layout = find_layout(file, path, place)
+    def __init__(
+        self,
+        file: h5py.File,
+        path: Path,
+        place: str | None,
+        *,
+        strict: bool,
+        joins_clocks: bool = False,
+        time_unit: Unit | None = None,
+    ) -> None:
+        self._file, self._path, self._strict, self._joins_clocks = file, path, strict, joins_clocks
+        is_vendor = place in (None, VENDORS) and find(file, VENDORS) is not None
+        layout = None if is_vendor else find_layout(file, path, place)
+        if layout:
             self._rows = Rows(path, file, layout.columns, kinds="iubf")
+        else:
+            self._rows = Rows(path, file, {name: Column(VENDORS, name) for name in "txyp"})
         self.format = "HDF5 ECF" if self._rows.is_ecf else "HDF5" if is_vendor else "HDF5 columns"
-        self._unit_us = 1 if is_vendor else self._find_unit()
-        self._offset_us = 0 if is_vendor else round((_number(file, "t_offset", "iuf") or 0) * self._unit_us)
         self.size_hw: tuple[int, int] | None = (
             _geometry(file) if is_vendor else _pair(_number(file, "events/height"), _number(file, "events/width"))
         )
+        self._meaning = self._find_meaning(layout, time_unit) if layout else Meaning()
+        self._offset_us = 0 if is_vendor else _offset_us(file, self._meaning.unit)
         self._sieve = self._new_sieve()
 
     @property
     def dropped(self) -> Counter[str]:
         """What the latest pass over ``chunks`` left out."""
         return self._sieve.dropped
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its numbers are taken for, and what the latest pass noticed."""
+        return (*self._meaning.notes, *self._sieve.notes)
+
+    @property
+    def time_unit(self) -> TimeUnit:
+        """Of its times, and how that is known."""
+        return self._meaning.unit
 
     def chunks(self, start_us: int | None = None) -> Iterator[Events]:
         """The events in the order of the file, a few chunks of it at a time; see ``Source``."""
@@ -133,40 +160,52 @@ class Hdf5Source:
         self._file.close()
 
     def _pieces(self, first: int, sieve: Sieve) -> Iterator[Events]:
+        return sieve.passed(self._sound_pieces(first, sieve))
+
+    def _sound_pieces(self, first: int, sieve: Sieve) -> Iterator[Events]:
         for start, stop in self._rows.pieces(first):
             try:
                 fields = self._rows.read(start, stop)
-                events = columns(**fields) if self._is_vendor else None
             except DAMAGE:
                 sieve.drop("events in damaged chunks", stop - start)
             else:
-                yield sieve.keep(events if events is not None else self._found(fields, sieve))
+                yield self._later(sound_events(fields, self._meaning, sieve))
+
+    def _find_meaning(self, layout: Layout, time_unit: Unit | None) -> Meaning:
+        """By the first piece that can be read."""
+        known: Any = {"time_name": layout.time_name, "time_unit": time_unit, "note": layout.note}
+        for start, stop in self._rows.pieces():
+            try:
+                return find_meaning(self._rows.read(start, stop), self._path, **known)
+            except InputError:
+                raise
+            except DAMAGE:
+                continue
+        return Meaning()
 
     def _new_sieve(self) -> Sieve:
-        sieve = Sieve(self._path, self.size_hw, strict=self._strict)
+        sieve = Sieve(self._path, self.size_hw, strict=self._strict, joins_clocks=self._joins_clocks)
         sieve.drop("events in missing chunks", self._rows.missing)
         return sieve
 
-    def _found(self, fields: dict[str, np.ndarray], sieve: Sieve) -> Events:
-        """The events of rows of others."""
-        events = sound_events(fields, self._unit_us, sieve)
+    def _later(self, events: Events) -> Events:
+        """The events with the offset of the file added to their times."""
         return Events(events.t + self._offset_us, events.x, events.y, events.p) if self._offset_us else events
-
-    def _find_unit(self) -> int:
-        """Microseconds in the unit of the times; of a file without a readable piece, one."""
-        for start, stop in self._rows.pieces():
-            with suppress(*DAMAGE):
-                return time_unit_us(self._rows.read(start, stop)["t"])
-        return 1
 
     def _first_time(self, piece: int) -> int:
         """Of an unreadable piece, a time after all others: the pass then begins before it."""
-        start = int(self._rows.starts[piece])
+        start, unit = int(self._rows.starts[piece]), self._meaning.unit
         try:
-            time = self._rows.read(start, start + 1)["t"][0] * self._unit_us
-            return int(time) + self._offset_us
+            t = self._rows.read(start, start + 1)["t"]
         except DAMAGE:
             return -NEVER
+        return int(unit.to_us(t)[0]) + self._offset_us if -unit.limit <= t[0] <= unit.limit else -NEVER
+
+
+def _offset_us(file: h5py.File, unit: TimeUnit) -> int:
+    """What is to be added to all times; written in their unit."""
+    offset = _number(file, "t_offset", "iuf") or 0
+    return int(unit.to_us(np.array([offset]))[0]) if abs(offset) <= unit.limit else 0
 
 
 def _number(file: h5py.File, name: str, kinds: str = "iu") -> int | float | None:

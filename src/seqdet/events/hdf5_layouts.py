@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from ..checks import InputError
-from .column_order import column_order
+from .column_order import find_order, order_note
 from .hdf5_files import check_filters, find
 from .hdf5_rows import Column
 from .rows import column_names
@@ -24,10 +24,16 @@ LOOKED_AT = 1 << 12  # rows of an array that say which column is which
 
 
 class Layout(NamedTuple):
-    """Where events are. place: the name of their group, table or array; "/" for the root. columns: of t, x, y, p."""
+    """Where events are.
+
+    place: the name of their group, table or array; "/" for the root. columns: of t, x, y, p. time_name: what the file
+    calls the column of the times. note: what is to be said about the order of the columns.
+    """
 
     place: str
     columns: dict[str, Column]
+    time_name: str = ""
+    note: str = ""
 
 
 def find_layout(file: h5py.File, path: Path, place: str | None) -> Layout:
@@ -93,13 +99,14 @@ def _layout(file: h5py.File, path: Path, place: str) -> Layout | None:
         names = column_names(found.dtype.names or ())
         are_numbers = all(found.dtype[name].kind in "iufb" for name in names.values())
         columns = {ours: Column(place, name) for ours, name in names.items()}
-        return Layout(place, columns) if names and are_numbers else None
+        return Layout(place, columns, names["t"]) if names and are_numbers else None
     is_array = found.ndim == 2 and found.shape[1] == 4 and found.dtype.kind in "iuf"
     if not is_array or place.rpartition("/")[2].lower() != USUAL:
         return None  # boxes are such arrays too
     check_filters(found, path)
-    order = column_order(np.asarray(found[:LOOKED_AT]))
-    return Layout(place, {name: Column(place, order.index(name)) for name in "txyp"})
+    order = find_order(np.asarray(found[:LOOKED_AT]), path)
+    columns = {name: Column(place, order.index(name)) for name in "txyp"}
+    return Layout(place, columns, note=order_note(order))
 
 
 def _side_by_side(file: h5py.File, group: h5py.Group, place: str) -> Layout | None:
@@ -108,4 +115,4 @@ def _side_by_side(file: h5py.File, group: h5py.Group, place: str) -> Layout | No
     columns = {ours: Column(prefix + name) for ours, name in names.items()}
     parts = [find(file, column.dataset) for column in columns.values()]
     are_columns = all(isinstance(part, h5py.Dataset) and part.ndim == 1 and part.dtype.kind in "iufb" for part in parts)
-    return Layout(place, columns) if columns and are_columns else None
+    return Layout(place, columns, names["t"]) if columns and are_columns else None

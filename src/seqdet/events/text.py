@@ -1,7 +1,8 @@
 """Events in text: one line each, numbers between spaces, tabs, commas or semicolons.
 
-A first line of names (with or without # or % before it) says which column is which; without it they are t, x, y, p.
-Other columns are ignored, as are lines that begin with # or %. Times with a fraction are seconds, see ``rows``.
+A first line of names (with or without # or % before it) says which column is which; without it they are t, x, y, p,
+or another order that alone makes sense, see ``column_order``. Other columns are ignored, as are lines that begin with #
+or %. Times with a fraction are seconds, unless the name or the user says otherwise, see ``time_units``.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import numpy as np
 
 from ..checks import InputError
 from .array import Events
-from .rows import Pieces, column_names, sound_events, time_unit_us
+from .column_order import USUAL, find_order, order_note
+from .rows import Meaning, Pieces, column_names, find_meaning, sound_events
 from .sieve import Sieve
+from .time_units import Unit
 
 BLOCK_BYTES = 1 << 20
 LONGEST_LINE = 1 << 12  # bytes
@@ -22,22 +25,31 @@ COMMENT = ("#", "%")
 _SEPARATORS = str.maketrans(",;\t", "   ")
 
 
-def text_pieces(path: Path) -> Pieces:
-    """Reads a text file, a block of lines at a time.
+def text_pieces(path: Path, time_unit: Unit | None = None) -> tuple[Pieces, Meaning]:
+    """Reads a text file, a block of lines at a time; and what its numbers mean.
+
+    Args:
+        path: of the file.
+        time_unit: as the user states it.
 
     Raises:
-        InputError: if the first lines hold no events.
+        InputError: if the first lines hold no events, or the meaning of the columns cannot be told.
     """
     block = next(_blocks(path), "")
     first = next((line for line in block.split("\n") if line.strip()), "")
     words = [word.strip("\"'") for word in first.strip(" #%\r").split()]
     names = column_names(words)
-    order = [words.index(names[name]) for name in "txyp"] if names else [0, 1, 2, 3]
-    header = first if names else None
-    sample, _ = _numbers(block, order, header)
-    unit_us = time_unit_us(sample[:, 0])
-    is_known = names or first.startswith(COMMENT) or len(_numbers(first, order, None)[0])
-    if not is_known or not len(_events(sample, unit_us, Sieve(path, None, strict=False))):
+    places = [words.index(names[name]) for name in USUAL] if names else [0, 1, 2, 3]
+    header, note = first if names else None, ""
+    sample, _ = _numbers(block, places, header)
+    is_known = bool(names) or first.startswith(COMMENT) or len(_numbers(first, places, None)[0]) > 0
+    if is_known and not names:
+        order = find_order(sample, path)
+        places, note = [order.index(name) for name in USUAL], order_note(order)
+        sample = sample[:, places]
+    fields = dict(zip(USUAL, sample.T, strict=True))
+    meaning = find_meaning(fields, path, time_name=names.get("t", ""), time_unit=time_unit, note=note)
+    if not is_known or not len(sound_events(fields, meaning, Sieve(path, None, strict=False))):
         raise InputError(
             f"{path} must hold lines of numbers t x y p, or a first line that names these columns in their order, "
             f"got {first[:60]!r} first."
@@ -45,15 +57,11 @@ def text_pieces(path: Path) -> Pieces:
 
     def pieces(sieve: Sieve) -> Iterator[Events]:
         for block in _blocks(path):
-            rows, lines = _numbers(block, order, header)
+            rows, lines = _numbers(block, places, header)
             sieve.drop("rows that are no event", lines - len(rows))
-            yield _events(rows, unit_us, sieve)
+            yield sound_events(dict(zip(USUAL, rows.T, strict=True)), meaning, sieve)
 
-    return pieces
-
-
-def _events(rows: np.ndarray, unit_us: int, sieve: Sieve) -> Events:
-    return sound_events(dict(zip("txyp", rows.T, strict=True)), unit_us, sieve)
+    return pieces, meaning
 
 
 def _blocks(path: Path) -> Iterator[str]:

@@ -14,6 +14,7 @@ from .gathering import LATE_US, Piece, Room, decoded, new_columns
 from .headers import Header
 from .index import Index, Mark, Stamp, load_index, save_index, stamp_of
 from .sieve import JITTER_US, NEVER, Sieve
+from .time_units import MICROSECONDS
 
 BLOCK_BYTES = 1 << 20  # of the file at a time
 AHEAD = 1 << 13  # words of the next block that a kernel may look at
@@ -46,6 +47,8 @@ class WordSource:
         largest: how many columns and rows the format can address; a greater size in the header is not believed.
     """
 
+    time_unit = MICROSECONDS
+
     def __init__(
         self,
         path: Path,
@@ -73,6 +76,11 @@ class WordSource:
     def dropped(self) -> Counter[str]:
         """What the latest pass over ``chunks`` left out."""
         return self._sieve.dropped
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the latest pass noticed."""
+        return self._sieve.notes
 
     @property
     def is_indexed(self) -> bool:
