@@ -42,7 +42,7 @@ def open_table(
 
     Args:
         path: of the file.
-        size_hw: height and width of the sensor; of these formats only npz can say it.
+        size_hw: height and width of the sensor, where it is not that of the file; npz and text may say it.
         strict: raise where something would be left out.
         joins_clocks: go on in time where the clock of the camera begins anew, see ``Sieve``.
         time_unit: of the times, where the file does not say.
@@ -64,7 +64,7 @@ def open_table(
         elif path.suffix.lower() == ".bin":
             form, pieces, meaning = "N-MNIST", _record_pieces(path), Meaning()
         else:
-            form, (pieces, meaning) = "text", text_pieces(path, time_unit)
+            form, (pieces, meaning, stored_hw) = "text", text_pieces(path, time_unit)
     except (*ZIP_DAMAGE, ValueError, KeyError) as error:
         if isinstance(error, InputError):
             raise

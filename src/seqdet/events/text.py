@@ -2,11 +2,14 @@
 
 A first line of names (with or without # or % before it) says which column is which; without it they are t, x, y, p,
 or another order that alone makes sense, see ``column_order``. Other columns are ignored, as are lines that begin with #
-or %. Times with a fraction are seconds, unless the name or the user says otherwise, see ``time_units``.
+or %. Times with a fraction are seconds, unless the name or the user says otherwise, see ``time_units``. The size of the
+sensor may stand before the events: as a line ``%geometry:640,480`` of the vendor's tools, or as a first line of two
+numbers, as E2VID has it; in both, the width comes first.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,17 +19,19 @@ from ..checks import InputError
 from .array import Events
 from .column_order import USUAL, find_order, order_note
 from .rows import Meaning, Pieces, column_names, find_meaning, sound_events
-from .sieve import Sieve
+from .sieve import LARGEST, Sieve
 from .time_units import Unit
 
 BLOCK_BYTES = 1 << 20
 LONGEST_LINE = 1 << 12  # bytes
 COMMENT = ("#", "%")
 _SEPARATORS = str.maketrans(",;\t", "   ")
+_GEOMETRY = re.compile(r"[#%] *geometry *[: ] *(\d+)[ x]+(\d+) *", re.IGNORECASE)
+_SIZE = re.compile(r" *(\d+) +(\d+) *")
 
 
-def text_pieces(path: Path, time_unit: Unit | None = None) -> tuple[Pieces, Meaning]:
-    """Reads a text file, a block of lines at a time; and what its numbers mean.
+def text_pieces(path: Path, time_unit: Unit | None = None) -> tuple[Pieces, Meaning, tuple[int, int] | None]:
+    """Reads a text file, a block of lines at a time; what its numbers mean; and height and width, if it says them.
 
     Args:
         path: of the file.
@@ -40,9 +45,10 @@ def text_pieces(path: Path, time_unit: Unit | None = None) -> tuple[Pieces, Mean
     words = [word.strip("\"'") for word in first.strip(" #%\r").split()]
     names = column_names(words)
     places = [words.index(names[name]) for name in USUAL] if names else [0, 1, 2, 3]
-    header, note = first if names else None, ""
+    stated_hw, size_line = _stated_size(block)
+    header, note = first if names else size_line, ""
     sample, _ = _numbers(block, places, header)
-    is_known = bool(names) or first.startswith(COMMENT) or len(_numbers(first, places, None)[0]) > 0
+    is_known = bool(names or size_line) or first.startswith(COMMENT) or len(_numbers(first, places, None)[0]) > 0
     if is_known and not names:
         order = find_order(sample, path)
         places, note = [order.index(name) for name in USUAL], order_note(order)
@@ -55,13 +61,28 @@ def text_pieces(path: Path, time_unit: Unit | None = None) -> tuple[Pieces, Mean
             f"got {first[:60]!r} first."
         )
 
+    size_hw = stated_hw if stated_hw and 1 <= min(stated_hw) <= max(stated_hw) <= LARGEST else None
+
     def pieces(sieve: Sieve) -> Iterator[Events]:
+        sieve.drop("sensor sizes that cannot be, in the header", int(stated_hw != size_hw))
         for block in _blocks(path):
             rows, lines = _numbers(block, places, header)
             sieve.drop("rows that are no event", lines - len(rows))
             yield sound_events(dict(zip(USUAL, rows.T, strict=True)), meaning, sieve)
 
-    return pieces, meaning
+    return pieces, meaning, size_hw
+
+
+def _stated_size(block: str) -> tuple[tuple[int, int] | None, str | None]:
+    """Height and width that stand before the events, whatever they are; and the line, if it has nothing but them."""
+    lines = (line.rstrip("\r") for line in block.split("\n") if line.strip())
+    for line in lines:
+        if found := _GEOMETRY.fullmatch(line):
+            return (int(found[2]), int(found[1])), None
+        if not line.startswith(COMMENT):
+            found, following = _SIZE.fullmatch(line), next(lines, "").split()
+            return ((int(found[2]), int(found[1])), line) if found and len(following) >= 4 else (None, None)
+    return None, None
 
 
 def _blocks(path: Path) -> Iterator[str]:
@@ -72,8 +93,9 @@ def _blocks(path: Path) -> Iterator[str]:
 
 
 def _numbers(block: str, order: list[int], header: str | None) -> tuple[np.ndarray, int]:
-    """(N, 4) t, x, y, p of the lines that have them; and how many lines there are, without comments."""
-    lines = [line for line in block.split("\n") if line.strip() and not line.startswith(COMMENT) and line != header]
+    """(N, 4) t, x, y, p of the lines that have them; and how many lines there are, without comments and the header."""
+    lines = [line for line in block.split("\n") if line.strip() and not line.startswith(COMMENT)]
+    lines = [line for line in lines if header is None or line.rstrip("\r") != header.rstrip("\r")]
     try:
         return np.loadtxt(lines, comments=None, usecols=order, ndmin=2) if lines else np.zeros((0, 4)), len(lines)
     except ValueError:
