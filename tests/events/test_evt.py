@@ -202,7 +202,7 @@ def test_evt2_and_evt21_words_and_triggers_are_what_they_say(tmp_path, encoding)
 def test_evt21_in_another_order_than_its_header_says_is_refused_with_what_to_do(tmp_path, stated):
     truth = "legacy" if stated == "little" else "little"
     content = real(f"lens_640x480.evt21_{truth}.raw").read_bytes().partition(b"% end\n")[2]
-    path = write(tmp_path / "a.raw", "EVT21;endianness=little" if stated == "little" else "EVT21", content)
+    path = write(tmp_path / "a.raw", f"EVT21;endianness={stated}", content)
     with pytest.raises(InputError, match=f"{stated}, but time advances only when they are read as {truth}"):
         open_evt(path)
 
