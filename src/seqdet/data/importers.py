@@ -32,7 +32,7 @@ from .labels import (
     write_labelled_us,
     write_labels,
 )
-from .layouts import SUFFIXES, Found, find_recordings, recording_files
+from .layouts import SUFFIXES, TEXTS, Found, find_recordings, recording_files
 
 READERS: dict[str, Callable[[Drafts], None]] = {
     "coco": read_coco,
@@ -42,7 +42,6 @@ READERS: dict[str, Callable[[Drafts], None]] = {
     "csv": read_csv,
     "psee-txt": read_psee_txt,
 }
-TEXTS = (".csv", ".txt")
 THERE = "{} must not be there yet, and is another one. Name another folder, or delete it first."
 
 
@@ -119,14 +118,9 @@ def _recordings(path: Path, labels: Path) -> list[Found]:
     """The recordings of a file or a folder; in the folder of the labels, and beside others, texts are none."""
     if not path.is_dir():
         return find_recordings([path])
-    files = recording_files(path)
+    files = recording_files(path, labels=labels)
     sure = {each.stem for each in files if each.suffix not in TEXTS}
-    root = labels.resolve()
-    files = [
-        each
-        for each in files
-        if each.suffix not in TEXTS or not (each.stem in sure or root in (each.resolve(), *each.resolve().parents))
-    ]
+    files = [each for each in files if each.suffix not in TEXTS or each.stem not in sure]
     if not files:
         raise InputError(f"{path} must hold recordings ({' '.join(SUFFIXES)}), got none.")
     return find_recordings(files)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from .sieve import LARGEST, Sieve
 from .time_units import Unit
 
 BLOCK_BYTES = 1 << 20
-LONGEST_LINE = 1 << 12  # bytes
+LONGEST_LINE, LOOKED_AT = 1 << 12, 1 << 16  # bytes; the latter tell what a file is
 COMMENT = ("#", "%")
 _SEPARATORS = str.maketrans(",;\t", "   ")
 _GEOMETRY = re.compile(r"[#%] *geometry *[: ] *(\d+)[ x]+(\d+) *", re.IGNORECASE)
@@ -42,7 +43,7 @@ def text_pieces(path: Path, time_unit: Unit | None = None) -> tuple[Pieces, Mean
     """
     block = next(_blocks(path), "")
     first = next((line for line in block.split("\n") if line.strip()), "")
-    words = [word.strip("\"'") for word in first.strip(" #%\r").split()]
+    words = _words(first)
     names = column_names(words)
     places = [words.index(names[name]) for name in USUAL] if names else [0, 1, 2, 3]
     stated_hw, size_line = _stated_size(block)
@@ -71,6 +72,47 @@ def text_pieces(path: Path, time_unit: Unit | None = None) -> tuple[Pieces, Mean
             yield sound_events(dict(zip(USUAL, rows.T, strict=True)), meaning, sieve)
 
     return pieces, meaning, size_hw
+
+
+class Kind(Enum):
+    """What a text file holds."""
+
+    EVENTS = "events, as a line before them says"
+    LIKELY = "four columns that can be events"
+    OTHER = "something else"
+
+
+def text_kind(path: Path) -> Kind:
+    """What the first lines of a text file tell of it, whatever its name.
+
+    ``text_pieces`` takes more: also further columns that nothing names, and lines among which few are events.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    with path.open("rb") as file:
+        lines = (file.read(LOOKED_AT) + file.readline(LONGEST_LINE)).decode("latin-1").translate(_SEPARATORS)
+    block = "\n".join(line for line in lines.split("\n") if line.strip())
+    is_named = bool(column_names(_words(block.split("\n")[0])))
+    if is_named or _stated_size(block)[0]:
+        return Kind.EVENTS if "\n" in block else Kind.OTHER
+    rows, count = _numbers(block, [0, 1, 2, 3], None)
+    widths = [len(line.split()) for line in block.split("\n") if not line.startswith(COMMENT)]
+    if not count or len(rows) < count or set(widths) != {4}:
+        return Kind.OTHER
+    try:
+        order = find_order(rows, path)
+        fields = {name: rows[:, order.index(name)] for name in USUAL}
+        sieve = Sieve(path, None, strict=False)
+        events = sound_events(fields, find_meaning(fields, path), sieve)
+    except InputError:
+        return Kind.OTHER
+    return Kind.LIKELY if 2 * len(events) > count else Kind.OTHER
+
+
+def _words(line: str) -> list[str]:
+    """The names in a line, which may be a comment."""
+    return [word.strip("\"'") for word in line.strip(" #%\r").split()]
 
 
 def _stated_size(block: str) -> tuple[tuple[int, int] | None, str | None]:

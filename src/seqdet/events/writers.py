@@ -158,8 +158,8 @@ def _encode_evt2(t, x, y, p, state, words):
 def _encode_evt3(t, x, y, p, state, words):
     """As `_encode_evt2`; five events or more in 32 columns of a row, in order, become masks of 12, 12 and 8.
 
-    A low part of the time follows every high one, as from sensors: other readers keep the one before, where ours sets it
-    to zero.
+    A low part of the time follows every high one, as from sensors: other readers keep the one before, where ours sets
+    it to zero.
     """
     n, room = len(t), len(words) - MARGIN_WORDS
     high, low, row = state[HIGH], state[LOW], state[ROW]
