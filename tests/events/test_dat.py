@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, reject
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
@@ -83,15 +83,11 @@ def test_a_stretch_at_a_time_gives_what_record_by_record_gives(tmp_path_factory,
     path = tmp_path_factory.mktemp("dat") / "a.dat"
     path.write_bytes(HEADER + b"\x0c\x08" + records.tobytes())
     whole = open_dat(path)
-    try:
-        events = read(whole)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(words, "CHUNK_EVENTS", 100)  # less than a stretch
-            single = open_dat(path)
-            expected = read(single)
-    except InputError as error:  # a damaged time that nothing speaks against, and all after it behind
-        assert "begins anew" in str(error)
-        reject()
+    events = read(whole)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "CHUNK_EVENTS", 100)  # less than a stretch
+        single = open_dat(path)
+        expected = read(single)
     for name in ("t", "x", "y", "p"):
         assert getattr(events, name).tolist() == getattr(expected, name).tolist()
     assert whole.dropped == single.dropped
@@ -155,9 +151,8 @@ def test_what_cannot_be_is_dropped_and_counted_or_strictly_refused(tmp_path):
         read(open_dat(path, strict=True))
 
 
-@pytest.mark.parametrize("block", [800, 1 << 20])
-def test_a_clock_that_begins_anew_is_refused_or_goes_on_once_a_block_is_over(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(words, "BLOCK_BYTES", block)
+def test_a_clock_that_begins_anew_is_refused_or_goes_on_once_it_is_sure(tmp_path, monkeypatch):
+    monkeypatch.setattr(words, "BLOCK_BYTES", 800)
     monkeypatch.setattr(words, "AHEAD", 16)
     times = np.arange(5000) * 1000
     path = write(tmp_path / "a.dat", [(int(t), address(1, 1, 0)) for t in np.concatenate([times, times])])
@@ -169,7 +164,5 @@ def test_a_clock_that_begins_anew_is_refused_or_goes_on_once_a_block_is_over(tmp
     assert len(found) + lost == 10_000
     assert found.t[:5000].tolist() == times.tolist()
     assert (np.diff(found.t) >= 0).all()
-    if block == 800:
-        assert lost <= 200
-        assert found.t[-1] - 4_999_000 > 4_799_000
-        assert "the clock begins anew" in source.notes[0]
+    assert 1024 <= lost < 1400
+    assert "the clock begins anew" in source.notes[0]

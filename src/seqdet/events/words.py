@@ -14,7 +14,7 @@ from .array import Events, Triggers
 from .gathering import LATE_US, Piece, Room, decoded, new_columns
 from .headers import Header
 from .index import Index, Mark, Stamp, load_index, save_index, stamp_of
-from .sieve import BACK_US, JITTER_US, MOST_NOTES, NEVER, WITNESSES, Sieve
+from .sieve import BACK_US, JITTER_US, MOST_NOTES, MOST_WITNESSES, NEVER, Sieve
 from .time_units import MICROSECONDS
 
 BLOCK_BYTES = 1 << 20  # of the file at a time
@@ -190,7 +190,7 @@ class WordSource:
         item = self._word.itemsize
         block = np.empty((max(BLOCK_BYTES // item, 1) + AHEAD) * item, np.uint8)
         position, state, lost = mark.position, mark.state.copy(), np.zeros(len(REASONS), np.int64)
-        held, is_last, total, first_us = 0, False, 0, -NEVER
+        held, is_last, total, first_us, late = 0, False, 0, -NEVER, 0
         with self._path.open("rb") as file:
             file.seek(position)
             while not is_last:
@@ -210,14 +210,13 @@ class WordSource:
                     done, position, total = done + read, position + read * item, total + count
                     for reason, dropped in zip(REASONS, lost.tolist(), strict=True):
                         sieve.drop(reason, dropped)
-                    is_behind = lost[BACKWARDS] >= WITNESSES
+                    late += int(lost[BACKWARDS])
                     lost[:] = 0
                     if count and is_early:
                         first_us = min(first_us, int(events[0][:count].min()))
                     piece = Piece([column[:count] for column in events], before_us - LATE_US, int(state[NEWEST]))
                     yield piece, [edge[:edge_count] for edge in edges]
-                    if is_behind:
-                        self._check_clock(state, int(words[done - 1]), position)
+                    late = self._checked_clock(state, int(words[done - 1]), position, late) if late else 0
                 if is_last:
                     sieve.drop("bytes of a last word cut off", size % item)
                 else:
@@ -230,11 +229,16 @@ class WordSource:
             if self._stamp and self._stamp.size >= SAVED_BYTES and is_as_read:
                 save_index(self._path, self._stamp, self._index, limits_hw=self._limits_hw)
 
-    def _check_clock(self, state: np.ndarray, word: int, position: int) -> None:
-        """If time is far behind what it was its clock has begun anew: go on from there, or raise ``InputError``."""
+    def _checked_clock(self, state: np.ndarray, word: int, position: int, late: int) -> int:
+        """How many events have run back without an end.
+
+        Where they are many the clock has begun anew: time goes on from there, or ``InputError`` is raised.
+        """
         now_us, newest_us = self._now_us(state, word), int(state[NEWEST])
         if not NEVER < now_us < newest_us - BACK_US:
-            return
+            return 0
+        if late < MOST_WITNESSES:
+            return late
         told = f"before byte {position:,}: times up to {newest_us:,} us are followed by {now_us:,} us"
         if not self._joins_clocks:
             raise InputError(
@@ -243,6 +247,7 @@ class WordSource:
             )
         self._clocks.append(f"the clock begins anew {told}; times from there on are {newest_us - now_us:,} us later")
         self._go_on(state, newest_us - now_us)
+        return 0
 
 
 def _trigger_columns(length: int) -> list[np.ndarray]:
