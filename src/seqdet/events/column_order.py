@@ -16,6 +16,8 @@ WANTED = (
     "columns in their order, and an array fields of these names."
 )
 LARGEST_POLARITY = 255
+FEW_ROWS = 20
+"""Fewer can rise by chance: they are t x y p if they can be."""
 LARGEST = 1 << 16
 NONE, OTHERS, USUAL_ONES = range(3)
 RISING = 0.99
@@ -35,23 +37,21 @@ def find_order(rows: np.ndarray, path: Path) -> str:
         path: of the recording, for the message.
 
     Raises:
-        InputError: if no order would do, or more than one.
+        InputError: if no order would do, or several others.
     """
     rows = rows[np.isfinite(rows).all(axis=1)]
-    if not len(rows):
-        return USUAL
-    rising = [place for place in range(4) if _rises(rows[:, place])]
-    times = [place for place in rising if rows[-1, place] > rows[0, place]]
-    times = times or [place for place in range(4) if _drifts(rows[:, place])]
+    grow = [place for place in range(4) if _rises(rows[:, place])] or [n for n in range(4) if _drifts(rows[:, n])]
     places = [place for place in range(4) if _is_place(rows[:, place])]
     kinds = [_polarity_kind(rows[:, place], path) for place in range(4)]
-    polarities = [place for place in range(4) if kinds[place] == max(kinds) > NONE]
+    can_be_usual = {1, 2} <= set(places) and kinds[3] > NONE
+    if len(rows) < FEW_ROWS and (can_be_usual or not len(rows)):
+        return USUAL
     orders = [
         _named(t, p)
         for t, p in permutations(range(4), 2)
-        if t in times and p in polarities and all(n in places for n in range(4) if n not in (t, p))
+        if t in grow and kinds[p] == max(kinds) > NONE and all(n in places for n in range(4) if n not in (t, p))
     ]
-    if USUAL in orders or (not orders and 0 in (*times, *rising)):
+    if USUAL in orders or (can_be_usual and not orders):
         return USUAL
     if len(orders) == 1:
         return orders[0]
@@ -72,7 +72,9 @@ def _named(t: int, p: int) -> str:
 
 
 def _rises(column: np.ndarray) -> bool:
-    return len(column) == 1 or bool((np.diff(column.astype(np.float64)) >= 0).mean() >= RISING)
+    """Whether it hardly ever goes back, and ends after its begin."""
+    steps = np.diff(column.astype(np.float64))
+    return len(steps) > 0 and bool((steps >= 0).mean() >= RISING) and column[-1] > column[0]
 
 
 def _drifts(column: np.ndarray) -> bool:
@@ -83,7 +85,9 @@ def _drifts(column: np.ndarray) -> bool:
 
 
 def _is_place(column: np.ndarray) -> bool:
-    return bool(((column >= 0) & (column < LARGEST) & (column == np.floor(column))).mean() >= RISING)
+    """Whether most of its numbers can be those of rows or columns of pixels."""
+    can_be = (column >= 0) & (column < LARGEST) & (column == np.floor(column))
+    return 2 * int(can_be.sum()) > len(column)
 
 
 def _polarity_kind(column: np.ndarray, path: Path) -> int:
@@ -94,4 +98,4 @@ def _polarity_kind(column: np.ndarray, path: Path) -> int:
         return NONE
     if levels is None:
         return USUAL_ONES
-    return OTHERS if min(levels) >= 0 and max(levels) <= LARGEST_POLARITY else NONE
+    return OTHERS if -1 <= min(levels) and max(levels) <= LARGEST_POLARITY else NONE

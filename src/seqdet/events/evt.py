@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..checks import InputError
 from .evt3_kernels import decode_evt3
-from .evt_kernels import decode_evt2, decode_evt21, first_state
+from .evt_kernels import EPOCH, HIGH, UNSET, decode_evt2, decode_evt21, first_state
 from .headers import Header, read_header
+from .sieve import NEVER
 from .words import WordSource
 
 COORDINATES = 1 << 11  # eleven bits
@@ -43,13 +44,22 @@ class EvtSource(WordSource):
         """As of `WordSource`, after what was found out about the words."""
         return (*([self.coding_note] if self.coding_note else []), *super().notes)
 
+    def _now_us(self, state: np.ndarray, word: int) -> int:
+        high = int(state[HIGH])
+        return NEVER if high == UNSET else int(state[EPOCH]) + high * HIGH_PARTS[self.format][1]
+
+    def _go_on(self, state: np.ndarray, step_us: int) -> None:
+        state[EPOCH] += step_us
+
 
 def is_evt(path: Path) -> bool:
     """Whether the file begins with the header of a RAW recording. Raises InputError if it cannot be read."""
     return read_header(path).encoding is not None
 
 
-def open_evt(path: Path, *, strict: bool = False, time_shift: bool = False) -> EvtSource:
+def open_evt(
+    path: Path, *, strict: bool = False, time_shift: bool = False, joins_clocks: bool = False
+) -> EvtSource:
     """A RAW recording in EVT2, EVT2.1 or EVT3.
 
     Times are 64 bits: the loops of the sensor's counter are counted from the first word on. Events outside the sensor,
@@ -60,6 +70,7 @@ def open_evt(path: Path, *, strict: bool = False, time_shift: bool = False) -> E
         strict: raise, while reading, where something would be dropped.
         time_shift: for EVT3, subtract (first high part of the time - 1) * 4096 us, as the vendor's tools do: times then
             begin near zero, as in files that these tools converted.
+        joins_clocks: where the clock begins anew, go on from the time before; see `WordSource`.
 
     Raises:
         InputError: if the file is not a RAW recording, its encoding is unknown, or its words of EVT2.1 are in another
@@ -69,9 +80,9 @@ def open_evt(path: Path, *, strict: bool = False, time_shift: bool = False) -> E
     with path.open("rb") as file:
         file.seek(header.length)
         coding = find_coding(header, file.read(LOOKED_AT), name=str(path), time_shift=time_shift)
-    coded = coding._asdict()
+    coded: Any = {"strict": strict, "joins_clocks": joins_clocks, **coding._asdict()}
     note = coded.pop("note")
-    source = EvtSource(path, header, largest=COORDINATES, offset=header.length, strict=strict, **coded)
+    source = EvtSource(path, header, largest=COORDINATES, offset=header.length, **coded)
     source.coding_note = note
     return source
 

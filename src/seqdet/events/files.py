@@ -204,9 +204,9 @@ def open_recording(
         elif is_hdf5(path):
             source = open_hdf5(path, place=place, time_unit=time_unit, **options)
         elif is_evt(path):
-            source = open_evt(path, strict=strict, time_shift=time_shift)
+            source = open_evt(path, strict=strict, time_shift=time_shift, joins_clocks=joins_clocks)
         elif is_dat(path) or path.suffix == ".dat":
-            source = open_dat(path, strict=strict)
+            source = open_dat(path, strict=strict, joins_clocks=joins_clocks)
         elif path.suffix in BINARY:
             raise InputError(f"{path} must begin as a {path.suffix} file does; it is damaged, or of another format.")
         else:

@@ -16,6 +16,7 @@ from .time_units import LATEST_US
 JITTER_US = 1000  # an event that is older than another one before it by more than this is dropped
 NEVER = -(1 << 62)
 LEAP_US = 100_000  # a time further ahead than this is asked about: is it damaged?
+BACK_US = 2 * LEAP_US  # where time goes back by more than this it is asked about: has the clock begun anew?
 WITNESSES = 8  # events to ask
 MOST_WITNESSES = 1024  # events to ask whether the clock has begun anew, if there are so many
 LARGEST = 1 << 16  # rows and columns that uint16 can address
@@ -92,8 +93,8 @@ class Sieve:
         """The events that lie on the sensor and are at most ``JITTER_US`` older than one before them.
 
         An event more than ``LEAP_US`` ahead is left out if most of the next few are not: its time is damaged. Where time
-        goes back by more than that and stays there, the clock has begun anew. Events that nobody can judge before the
-        next ones are known wait for these.
+        goes back by more than ``BACK_US`` and stays there, the clock has begun anew. Events that nobody can judge before
+        the next ones are known wait for these.
 
         Raises:
             InputError: if the clock begins anew, unless clocks are joined; if the sieve is strict and events are left
@@ -111,7 +112,9 @@ class Sieve:
             )
             if verdict == NEW_CLOCK:
                 events = self._on_one_clock(events, stop)
-        self._held, events, kept = events[stop:], events[:stop], kept[:stop]
+        if stop < len(events):
+            self._held = Events.concatenate([events[stop:]])  # a copy, so that the others can go
+            events, kept = events[:stop], kept[:stop]
         outside, impossible, backwards = lost.tolist()
         self._seen += stop
         if outside:
@@ -168,7 +171,7 @@ def _sift(t, x, y, height, width, latest, kept, lost, start, is_last):
                 lost[1] += 1
                 continue
         elif t[index] < latest - JITTER_US:
-            if t[index] < latest - LEAP_US:
+            if t[index] < latest - BACK_US:
                 verdict = _begins_anew(t, index, latest, is_last)
                 if verdict != GO_ON:
                     return index, verdict, latest
