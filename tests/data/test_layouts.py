@@ -1,13 +1,18 @@
 """Which files of a folder are recordings, and where their results belong."""
 
 import logging
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from seqdet.checks import InputError
+from seqdet.config import DatasetConfig
+from seqdet.data.audit_entries import contents
+from seqdet.data.labels import labels_beside
 from seqdet.data.layouts import find_recordings, recording_files
+from seqdet.data.sources import dataset_folder, tensor_folder
 from seqdet.events.array import columns
 from seqdet.events.files import open_recording
 from seqdet.events.npy import write_npz
@@ -99,3 +104,20 @@ def test_texts_of_labels_are_none(tmp_path, caplog):
     (tmp_path / "b.txt").write_text(EVENTS)
     assert [path.name for path in recording_files(tmp_path, labels=tmp_path / "labels")] == ["b.txt"]
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(("there", "asked"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_names_composed_another_way_are_found_and_labels_beside_them(tmp_path, there, asked):
+    disk, user = (unicodedata.normalize(form, "größe") for form in (there, asked))
+    (tmp_path / disk / "train").mkdir(parents=True)
+    (tmp_path / disk / "train" / f"{disk}.csv").write_text("t,x,y,p\n1,2,3,1\n")
+    (tmp_path / disk / "train" / f"{user}_bbox.npy").touch()
+    for path in (tmp_path / user, tmp_path / user / "train" / f"{user}.csv"):
+        (found,) = find_recordings([path])
+        with open_recording(path if path.suffix else found.path) as recording:
+            assert sum(map(len, recording.chunks())) == 1
+        assert labels_beside(found.path) is not None
+    config = DatasetConfig(folder=tmp_path / user)
+    assert dataset_folder(config).is_dir()
+    assert tensor_folder(config).parent == tmp_path
+    assert len(contents(tmp_path / user).entries) == 1

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..checks import InputError
 from ..events.files import Recording, open_recording
+from ..files import as_on_disk
 from ..npy_files import read_array
 from .labels import EVENT_BBOX, LABEL_SUFFIX, labels_beside, read_labelled_us, read_labels
 from .layouts import recording_files
@@ -53,6 +54,7 @@ def contents(folder: Path) -> Contents:
     Raises:
         InputError: if it is no folder.
     """
+    folder = as_on_disk(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} must be the folder of a dataset, and there is none.")
     splits = [split for split in SPLITS if (folder / split).is_dir()] or [""]

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..checks import InputError
+from ..events.packed import bare_name
 from ..events.text import Kind, text_kind
+from ..files import as_on_disk
 from .labels import LABEL_SUFFIX, LABELLED_SUFFIX, labels_beside, recording_name
 
 SUFFIXES = (".raw", ".dat", ".hdf5", ".h5", ".aedat", ".aedat4", ".npz", ".npy", ".csv", ".txt", ".bin")
@@ -40,7 +42,7 @@ def find_recordings(paths: Sequence[Path], *, besides: Sequence[Path] = ()) -> l
         InputError: if there are none, a path does not exist, or two have one place.
     """
     found: list[Found] = []
-    for path in paths:
+    for path in map(as_on_disk, paths):
         if path.is_dir():
             places = [Found(each, each.relative_to(path)) for each in outside(recording_files(path), besides)]
             found += [Found(each, place.with_name(recording_name(each))) for each, place in places]
@@ -66,6 +68,11 @@ def outside(paths: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
     return [path for path in paths if not any(path.resolve().is_relative_to(folder) for folder in resolved)]
 
 
+def is_named_as_recording(path: Path) -> bool:
+    """Whether a file is named as recordings are, packed ones too, such as drive.raw.gz."""
+    return Path(bare_name(path.name)).suffix.lower() in SUFFIXES
+
+
 def recording_files(folder: Path, *, labels: Path | None = None) -> list[Path]:
     """The files in a folder, and below, that may be recordings; none that is hidden or has labels.
 
@@ -81,7 +88,7 @@ def recording_files(folder: Path, *, labels: Path | None = None) -> list[Path]:
     files = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
+        if is_named_as_recording(path)
         and path.is_file()
         and not path.name.endswith((LABEL_SUFFIX, LABELLED_SUFFIX))
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)

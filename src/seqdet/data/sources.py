@@ -13,6 +13,7 @@ from ..allowing import source_digest
 from ..checks import InputError
 from ..config import DatasetConfig, TensorConfig
 from ..config_files import to_dict
+from ..files import as_on_disk
 from ..progress import Progress
 from .cached import CachedRecording, FrameMaker, facts_file
 from .channels import check_frame_type
@@ -45,10 +46,9 @@ class FrameSource:
     """
 
     def __init__(self, config: DatasetConfig, *, clip_length: int) -> None:
-        assert config.folder is not None
-        self.folder, self._tensor, self._clip_length = config.folder, config.tensor, clip_length
+        self.folder, self._tensor, self._clip_length = dataset_folder(config), config.tensor, clip_length
         made = tensor_folder(config)
-        self._made = None if made == config.folder else made
+        self._made = None if made == self.folder else made
         is_cached = self._made is not None and config.cache_gb is not None
         self._cache = DiskCache(cache_folder(config), int((config.cache_gb or 0) * 1e9)) if is_cached else None
 
@@ -81,18 +81,18 @@ def prepare(config: DatasetConfig) -> None:
     Raises:
         InputError: if a recording cannot be read, or the folder holds something else.
     """
-    assert config.folder is not None
+    folder = dataset_folder(config)
     workers = os.cpu_count() or 1
     if config.simulate:
-        write_event_digits(config.folder, config.scene, workers=workers)
-    check_folder(config.folder, config.classes, config.other_classes)
+        write_event_digits(folder, config.scene, workers=workers)
+    check_folder(folder, config.classes, config.other_classes)
     target = tensor_folder(config)
-    if target != config.folder:
+    if target != folder:
         check_frame_type(empty_frame(config.tensor, (1, 1)).dtype, config.tensor.representation)
-    if target != config.folder and config.cache_gb is not None:
-        _look(config.folder, config.tensor, cache_folder(config), config.cache_gb, workers)
-    elif target != config.folder:
-        outcome = precompute([config.folder], Options(target, config.tensor), workers=workers)
+    if target != folder and config.cache_gb is not None:
+        _look(folder, config.tensor, cache_folder(config), config.cache_gb, workers)
+    elif target != folder:
+        outcome = precompute([folder], Options(target, config.tensor), workers=workers)
         if outcome.failed:
             raise InputError(outcome.failed[0])
 
@@ -133,23 +133,29 @@ def recordings(folder: Path) -> list[Path]:
     )
 
 
+def dataset_folder(config: DatasetConfig) -> Path:
+    """The folder of a dataset that has one, as it is spelt on the disk."""
+    assert config.folder is not None
+    return as_on_disk(config.folder)
+
+
 def tensor_folder(config: DatasetConfig) -> Path:
     """Where the tensor files of a dataset are: in its folder, or where those of its recordings go.
 
     Raises:
         InputError: if there is no such folder.
     """
-    assert config.folder is not None
-    if not config.folder.is_dir():
-        raise InputError(f"data.dataset.folder must be a folder with train, val and test, got {config.folder}.")
-    parts = [part for part in sorted(config.folder.iterdir()) if part.is_dir()]
+    folder = dataset_folder(config)
+    if not folder.is_dir():
+        raise InputError(f"data.dataset.folder must be a folder with train, val and test, got {folder}.")
+    parts = [part for part in sorted(folder.iterdir()) if part.is_dir()]
     if any(path.is_dir() or has_frames(path) for part in parts for path in tensor_files(part)[:1]):
-        return config.folder
+        return folder
     settings = json.dumps(to_dict(config.tensor), sort_keys=True)
     if ":" in config.tensor.representation:
         settings += source_digest(config.tensor.representation)
     suffix = f"-{config.tensor.representation}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
-    return config.tensors or _beside(config.folder, suffix.replace(":", "-"))
+    return config.tensors or _beside(folder, suffix.replace(":", "-"))
 
 
 def _beside(folder: Path, suffix: str) -> Path:

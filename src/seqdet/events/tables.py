@@ -27,6 +27,7 @@ from .time_units import Unit
 
 RECORDS = 1 << 17  # of a piece
 RECORD_BYTES = 5
+LOOKED_AT, MOST = 1 << 12, 0.9  # records that tell whether they are some, and the share of them that has to
 OVERFLOW_Y, OVERFLOW_US = 240, 1 << 13
 
 
@@ -138,9 +139,25 @@ class TableSource:
         return sieve.passed(pieces)
 
 
+def _are_records(records: np.ndarray) -> bool:
+    """Whether the first records have rows that sensors of that format have, and rising times."""
+    t = (records[:, 2] & 0x7F).astype(np.int64) << 16 | records[:, 3].astype(np.int64) << 8 | records[:, 4]
+    is_overflow = records[:, 1] == OVERFLOW_Y
+    t += OVERFLOW_US * np.cumsum(is_overflow)
+    steps = np.diff(t[~is_overflow])
+    return bool((records[:, 1] <= OVERFLOW_Y).mean() >= MOST and (not len(steps) or (steps >= 0).mean() >= MOST))
+
+
 def _record_pieces(path: Path) -> Pieces:
     if path.stat().st_size < RECORD_BYTES:
         raise InputError(f"{path} must hold records of {RECORD_BYTES} bytes, got {path.stat().st_size} bytes.")
+    with path.open("rb") as file:
+        rows = np.frombuffer(file.read(LOOKED_AT * RECORD_BYTES), np.uint8)
+    if not _are_records(rows[: len(rows) // RECORD_BYTES * RECORD_BYTES].reshape(-1, RECORD_BYTES)):
+        raise InputError(
+            f"{path} must hold records as N-MNIST has them, as its name ends in .bin: x, y and 3 bytes of polarity and "
+            "time, and its times do not rise. If it is of another format, name it by the ending of that."
+        )
 
     def pieces(sieve: Sieve) -> Iterator[Events]:
         overflow_us = 0

@@ -38,6 +38,8 @@ NEWEST = 0  # the place in a kernel's state of the greatest event time so far
 class WordSource:
     """A `Source` of a file that is a header and words.
 
+    keeps_index: whether the index of a large file goes to the cache folder; of a file that soon vanishes it should not.
+
     Args:
         decode: ``decode(words, stop, ahead, state, lost, height, width, *event_columns, *trigger_columns)`` decodes
             words up to ``stop`` or until a column is full and returns how many words, events and triggers those were.
@@ -50,6 +52,8 @@ class WordSource:
     """
 
     time_unit = MICROSECONDS
+
+    keeps_index = True
 
     def __init__(
         self,
@@ -226,7 +230,7 @@ class WordSource:
             last_us = int(state[NEWEST]) if total else 0
             self._index = Index(list(self._marks), total, first_us if total else 0, last_us)
             is_as_read = not self._clocks and self._stamp == stamp_of(self._path)
-            if self._stamp and self._stamp.size >= SAVED_BYTES and is_as_read:
+            if self.keeps_index and self._stamp and self._stamp.size >= SAVED_BYTES and is_as_read:
                 save_index(self._path, self._stamp, self._index, limits_hw=self._limits_hw)
 
     def _checked_clock(self, state: np.ndarray, word: int, position: int, late: int) -> int:

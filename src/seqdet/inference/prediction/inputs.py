@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from ...checks import InputError, check_choice, check_range, fit_fields
-from ...data.layouts import SUFFIXES, find_recordings, outside
+from ...data.layouts import find_recordings, is_named_as_recording, outside
 from ...events.files import open_recording
 from ...events.frames import IMAGE_SUFFIXES, read_frames
 from ...events.pipe import EvtPipe, Pipe
@@ -102,7 +102,7 @@ def find_inputs(step: Step, paths: Sequence[Path], config: PredictConfig, out: P
         raise InputError("the standard input must be a recording, as in: cat x.raw | seqdet predict RUN - -o out")
     if step.input is None:
         for path in paths:
-            if step.channels != 3 or path == STDIN or path.suffix.lower() in SUFFIXES:
+            if step.channels != 3 or path == STDIN or is_named_as_recording(path):
                 raise InputError(
                     f"the detector must say that its frames show events to see {path}, and does not: it takes pictures "
                     f"of {step.channels} channels."
