@@ -17,6 +17,7 @@ OF_EVENTS = ("events ", "rows ", "words ")
 """How reasons begin that count events, or what would have been events; others count bytes, sizes, labels."""
 NAMED = 3
 """So many recordings are named where several have the same to tell."""
+MOST_LINES = 10
 
 
 @dataclass(frozen=True)
@@ -105,12 +106,23 @@ def tell(log: logging.Logger, accounts: Mapping[str, Account]) -> None:
     """
     for note, names in _by_note(accounts).items():
         log.warning("%s: %s.", _named(names), note)
-    for name, found in accounts.items():
-        if found.dropped:
-            level = logging.WARNING if found.share > TOLD or found.is_too_little else logging.INFO
-            log.log(level, "%s: left out %s", name, found.reasons())
-    for name, found in accounts.items():
-        check(name, found)
+    large = {name: each for name, each in accounts.items() if each.share > TOLD or each.is_too_little}
+    small = {name: each for name, each in accounts.items() if each.dropped and name not in large}
+    worst = sorted(large, key=lambda name: -large[name].share)
+    for name in worst[:MOST_LINES]:
+        log.warning("%s: left out %s", name, large[name].reasons())
+    if more := worst[MOST_LINES:]:
+        log.warning("%s: left out up to %s of the events", _named(more), _percent(large[more[0]].share))
+    if small:
+        log.info("%s: left out %s", _named(list(small)), total(small.values()).reasons())
+    for name in worst:
+        check(name, accounts[name])
+
+
+def total(accounts: Iterable[Account]) -> Account:
+    """That of several recordings together, without notes."""
+    found = list(accounts)
+    return Account(sum(each.events for each in found), sum((each.dropped for each in found), Counter()))
 
 
 def _by_note(accounts: Mapping[str, Account]) -> dict[str, list[str]]:

@@ -48,9 +48,7 @@ def is_evt(path: Path) -> bool:
     return read_header(path).encoding is not None
 
 
-def open_evt(
-    path: Path, *, strict: bool = False, time_shift: bool = False, joins_clocks: bool = False
-) -> EvtSource:
+def open_evt(path: Path, *, strict: bool = False, time_shift: bool = False, joins_clocks: bool = False) -> EvtSource:
     """A RAW recording in EVT2, EVT2.1 or EVT3.
 
     Times are 64 bits: the loops of the sensor's counter are counted from the first word on. Events outside the sensor,

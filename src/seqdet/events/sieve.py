@@ -92,9 +92,9 @@ class Sieve:
     def keep(self, events: Events, *, is_last: bool = False) -> Events:
         """The events that lie on the sensor and are at most ``JITTER_US`` older than one before them.
 
-        An event more than ``LEAP_US`` ahead is left out if most of the next few are not: its time is damaged. Where time
-        goes back by more than ``BACK_US`` and stays there, the clock has begun anew. Events that nobody can judge before
-        the next ones are known wait for these.
+        An event more than ``LEAP_US`` ahead is left out if most of the next few are not: its time is damaged. Where
+        time goes back by more than ``BACK_US`` and stays there, the clock has begun anew. Events that nobody can judge
+        before the next ones are known wait for these.
 
         Raises:
             InputError: if the clock begins anew, unless clocks are joined; if the sieve is strict and events are left

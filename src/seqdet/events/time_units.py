@@ -15,10 +15,12 @@ Unit = Literal["s", "ms", "us", "ns"]
 IN_US: Mapping[Unit, tuple[int, int]] = {"s": (1_000_000, 1), "ms": (1000, 1), "us": (1, 1), "ns": (1, 1000)}
 """Microseconds of a unit, as numerator and denominator."""
 SPELT: Mapping[Unit, str] = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+COARSER: Mapping[Unit, Unit] = {"ns": "us", "us": "ms", "ms": "s"}
+FINER: Mapping[Unit, Unit] = {"s": "ms", "ms": "us", "us": "ns"}
 LATEST_US = 1 << 53
 """285 years; a time beyond that is damage."""
 SINCE_1970_NS = 9e17, 4e18
-"""Times between these, 1998 and 2096, are nanoseconds since 1970: as microseconds they would be 28,000 years or more."""
+"""Times between these, 1998 and 2096, are nanoseconds since 1970: as microseconds they would be 28,000 years."""
 WEEK_US = 7 * 86_400_000_000
 SHORT_US, SLOW_HZ, MANY = 1000, 10, 20
 """A recording of so many events is hardly ever this short, or this slow."""
@@ -112,10 +114,10 @@ def doubt(events: int, span_us: tuple[int, int], unit: Unit) -> str:
     if events < MANY:
         return ""
     if length_us <= SHORT_US:
-        likely: Unit = {"ns": "us", "us": "ms"}.get(unit, "s")  # type: ignore[assignment]
+        likely = COARSER.get(unit, unit)
         told = f"all {events:,} events are within {length_us / 1000:g} ms"
     elif length_us >= WEEK_US or events / length_us * 1e6 < SLOW_HZ:
-        likely = {"s": "ms", "ms": "us"}.get(unit, "ns")  # type: ignore[assignment]
+        likely = FINER.get(unit, unit)
         told = f"{events:,} events in {length_us / 1e6:,.0f} s are few"
     else:
         return ""
