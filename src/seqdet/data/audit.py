@@ -160,7 +160,7 @@ def _look(
 def _look_at_losses(entry: Entry, account: Account, findings: Findings) -> None:
     """What the reader left out, and what it took numbers for."""
     if account.dropped:
-        case = Case(entry, entry.name, value=account.share, text=account.reasons())
+        case = Case(entry, entry.name, value=account.share, text=", ".join(account.reasons()))
         kind = "mostly_lost" if account.is_too_little else "damage"
         findings.add(kind, [case], count=account.dropped.total())
     findings.add("taken", [Case(entry, entry.name, text=note) for note in account.notes])

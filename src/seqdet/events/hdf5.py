@@ -162,11 +162,10 @@ class Hdf5Source:
         """By the first piece that can be read."""
         for start, stop in self._rows.pieces():
             try:
-                return find_meaning(self._rows.read(start, stop), self._path, time_name="t", time_unit=time_unit)
-            except InputError:
-                raise
+                fields = self._rows.read(start, stop)
             except DAMAGE:
                 continue
+            return find_meaning(fields, self._path, time_name="t", time_unit=time_unit)
         return Meaning()
 
     def _new_sieve(self) -> Sieve:

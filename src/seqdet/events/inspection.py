@@ -69,8 +69,7 @@ class Inspection:
 
     def lines(self) -> list[str]:
         """The facts in words, and what is to be said of how they were found."""
-        text = [*self.facts(), *self.account.notes]
-        return [*text, f"left out: {self.account.reasons()}"] if self.account.dropped else text
+        return [*self.facts(), *self.account.notes, *(f"left out: {each}" for each in self.account.reasons())]
 
     def facts(self) -> list[str]:
         """The facts in words."""

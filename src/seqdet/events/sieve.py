@@ -128,7 +128,7 @@ class Sieve:
     def _on_one_clock(self, events: Events, place: int) -> Events:
         """The same, with those from a place on as much later as they have to be to go on from the ones before."""
         time_us, number = int(events.t[place]) - self._later_us, self._seen + place
-        told = f"after {number:,} events, {self._latest_us:,} us, at {time_us:,} us"
+        told = f"after {number:,} events: {self._latest_us:,} us are followed by {time_us:,} us"
         if not self._joins_clocks:
             raise InputError(
                 f"{self.path} must have one clock, and it begins anew {told}. Write it with times that go on, and give "
@@ -136,7 +136,9 @@ class Sieve:
             )
         step_us = self._latest_us - int(events.t[place])
         self._later_us += step_us
-        self._clocks.append(f"the clock begins anew {told}: times from there on are {self._later_us:,} us later")
+        self._clocks.append(
+            f"the clock begins anew {told}, and times from there on are made {self._later_us:,} us later"
+        )
         t = events.t.copy()
         t[place:] += step_us
         return Events(t, events.x, events.y, events.p)

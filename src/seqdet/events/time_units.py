@@ -55,7 +55,8 @@ class TimeUnit(NamedTuple):
         us, parts = IN_US[self.unit]
         if t.dtype.kind == "f":
             return np.rint(t.astype(np.float64) * us / parts).astype(np.int64)
-        return (t // parts).astype(np.int64) * us
+        whole = (t if parts == 1 else t // parts).astype(np.int64)
+        return whole if us == 1 else whole * us
 
 
 MICROSECONDS = TimeUnit("us", True)
@@ -126,5 +127,5 @@ def doubt(events: int, span_us: tuple[int, int], unit: Unit) -> str:
     factor = (IN_US[likely][0] * IN_US[unit][1]) / (IN_US[likely][1] * IN_US[unit][0])
     return (
         f"{told}. Are its times in {SPELT[likely]}, and not in {SPELT[unit]}? Then it lasts "
-        f"{length_us * factor / 1e6:,.6g} s: state that by --time-unit {likely}"
+        f"{length_us * factor / 1e6:,.6g} s: state that by --time-unit {likely}, or data.dataset.time_unit"
     )

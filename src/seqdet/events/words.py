@@ -245,7 +245,9 @@ class WordSource:
                 f"{self._path} must have one clock, and it begins anew {told}. seqdet convert writes it with times "
                 "that go on, by --join-clocks, or what comes before, by --duration-us."
             )
-        self._clocks.append(f"the clock begins anew {told}; times from there on are {newest_us - now_us:,} us later")
+        self._clocks.append(
+            f"the clock begins anew {told}, and times from there on are made {newest_us - now_us:,} us later"
+        )
         self._go_on(state, newest_us - now_us)
         return 0
 

@@ -37,7 +37,7 @@ def left_out_lines(metrics: dict[str, Any]) -> list[str]:
     """What could not be read of the recordings, in all."""
     accounts = [Account.of(facts) for facts in metrics.get("left_out", {}).values()]
     lost = total(accounts)
-    return [f"left out of {len(accounts)} recordings: {lost.reasons()}"] if lost.dropped else []
+    return [f"left out of {len(accounts)} recordings: {', '.join(lost.reasons())}"] if lost.dropped else []
 
 
 def still_lines(metrics: dict[str, Any]) -> list[str]:
