@@ -109,8 +109,8 @@ def test_a_clock_that_begins_anew_is_refused_with_the_place_or_joined(tmp_path, 
     assert found.t.tolist() == [*columns["t"], *(columns["t"] + last_us - first_us)]
     assert not account.dropped
     assert account.notes == (
-        f"the clock begins anew after 400 events: {last_us:,} us are followed by {first_us:,} us, and times from there on "
-        f"are made {last_us - first_us:,} us later",
+        f"the clock begins anew after 400 events: {last_us:,} us are followed by {first_us:,} us, and times from there "
+        f"on are made {last_us - first_us:,} us later",
     )
 
 

@@ -146,7 +146,8 @@ class Sieve:
     def _fine_coordinates(self) -> tuple[str, ...]:
         """That places of events are parts of pixels, where most are outside the sensor and would then not be."""
         (height, width), (x, y) = self._limits_hw, self._largest_xy
-        is_fine = 2 * self.dropped[OUTSIDE] > self._seen and x // FINE < width and y // FINE < height
+        is_fine = FINE // 8 <= x // width < FINE and FINE // 8 <= y // height < FINE
+        is_fine &= 2 * self.dropped[OUTSIDE] > self._seen
         if not is_fine:
             return ()
         return (f"x up to {x} and y up to {y} would lie on the sensor as parts of {FINE} of a pixel: divide them",)
