@@ -38,9 +38,9 @@ def as_on_disk(path: Path) -> Path:
     if wanted.isascii():
         return parent / path.name
     with suppress(OSError):
-        for each in sorted(os.listdir(parent)):
-            if unicodedata.normalize("NFC", each) == wanted:
-                return parent / each
+        for each in sorted(parent.iterdir()):
+            if unicodedata.normalize("NFC", each.name) == wanted:
+                return each
     return parent / path.name if parent.is_dir() else path
 
 

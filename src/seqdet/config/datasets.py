@@ -120,6 +120,8 @@ class DatasetConfig:
     """Folder of the tensors of recordings; beside theirs, named by the settings, if not given."""
     cache_gb: float | None = None
     """Make nothing beforehand: read recordings as they play, and keep at most so many GB of tensors in that folder."""
+    time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
+    """Of the times of recordings, for tables and HDF5 columns that do not say; auto goes by what they look like."""
     classes: tuple[str, ...] = ()
     """Classes to find: names, new=old to rename, new=old+old to merge; all of the folder if none."""
     other_classes: Literal["discard", "ignore"] = "discard"

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..checks import InputError
 from ..events.files import Recording, open_recording
+from ..events.time_units import Unit
 from ..files import as_on_disk
 from ..npy_files import read_array
 from .labels import EVENT_BBOX, LABEL_SUFFIX, labels_beside, read_labelled_us, read_labels
@@ -72,8 +73,10 @@ def contents(folder: Path) -> Contents:
 
 
 @contextmanager
-def opened(entry: Entry, size_hw: tuple[int, int] | None = None) -> Iterator[TensorFile | Recording]:
-    """The recording or the tensors of an entry. ``size_hw``: of the sensor, where the file does not say.
+def opened(
+    entry: Entry, size_hw: tuple[int, int] | None = None, time_unit: Unit | None = None
+) -> Iterator[TensorFile | Recording]:
+    """The recording or the tensors of an entry; ``size_hw`` and ``time_unit`` are for files that do not say.
 
     Raises:
         InputError: if it cannot be read.
@@ -83,7 +86,7 @@ def opened(entry: Entry, size_hw: tuple[int, int] | None = None) -> Iterator[Ten
     elif entry.path.suffix.lower() == ".h5" and has_frames(entry.path):
         source = TensorFile(entry.path)
     else:
-        source = open_recording(entry.path, size_hw=size_hw)
+        source = open_recording(entry.path, size_hw=size_hw, time_unit=time_unit)
     try:
         yield source
     finally:

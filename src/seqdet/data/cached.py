@@ -8,6 +8,7 @@ import json
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -19,25 +20,28 @@ import numpy as np
 from ..checks import InputError, check_at_least
 from ..config import TensorConfig
 from ..config_files import to_dict
+from ..events.accounts import check
 from ..events.files import Recording, open_recording
 from ..events.slicing import Window, check_windows
+from ..events.time_units import Unit
 from ..files import write_text
 from ..json_files import read_json
 from .disk_cache import DiskCache
 from .segments import empty_frame, extent, frames
 from .store import Description, frames_to_fill
 from .store_writer import COMPRESSIONS
+from .surveys import Survey, kept_survey, look_through
 
-VERSION = 2
+VERSION = 3
 LEAST_WINDOWS = 4
 """In a file, so that clips of one window do not become as many files."""
 SAMPLED_WINDOWS = 8
 
 
-def facts_file(path: Path, tensor: TensorConfig, folder: Path) -> Path:
+def facts_file(path: Path, tensor: TensorConfig, folder: Path, time_unit: Unit | None = None) -> Path:
     """Where the facts about a recording are kept: in a folder that is named by it and by the settings.
 
-    By its path, size and the time of its last change.
+    By its path, size and the time of its last change; ``time_unit`` is that of its times, if it is stated.
 
     Raises:
         InputError: if there is no such recording.
@@ -46,9 +50,21 @@ def facts_file(path: Path, tensor: TensorConfig, folder: Path) -> Path:
         facts = path.stat()
     except OSError as error:
         raise InputError(f"{path} must be a recording, and cannot be found: {error.strerror}.") from error
-    origin = [VERSION, str(path.resolve()), facts.st_size, facts.st_mtime_ns, to_dict(tensor)]
+    origin = [VERSION, str(path.resolve()), facts.st_size, facts.st_mtime_ns, to_dict(tensor), time_unit]
     digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
     return folder / f"{path.stem}-{digest}" / "windows.json"
+
+
+def kept_survey_of(path: Path, tensor: TensorConfig, folder: Path, time_unit: Unit | None = None) -> Survey:
+    """What became of the events of a recording, kept beside the facts about it; the first time it is read for that.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    facts = facts_file(path, tensor, folder, time_unit)
+    return kept_survey(
+        facts.with_name("read.json"), facts.parent.name, partial(look_through, path, time_unit=time_unit)
+    )
 
 
 class FrameMaker:
@@ -61,14 +77,18 @@ class FrameMaker:
         path: of the recording.
         tensor: the frames.
         folder: for that file.
+        time_unit: of the times, for formats that do not say.
 
     Raises:
-        InputError: as ``extent`` does.
+        InputError: as ``extent`` does, or if most events cannot be read.
     """
 
-    def __init__(self, path: Path, tensor: TensorConfig, folder: Path) -> None:
+    def __init__(self, path: Path, tensor: TensorConfig, folder: Path, time_unit: Unit | None = None) -> None:
         self.path, self.tensor = path, tensor
-        self.facts = facts_file(path, tensor, folder)
+        self.time_unit: Unit | None = time_unit
+        self.facts = facts_file(path, tensor, folder, time_unit)
+        self.survey = kept_survey_of(path, tensor, folder, time_unit)
+        check(path, self.survey.account)
         self._recording: Recording | None = None
         self._reading: tuple[int, Iterator[Window]] | None = None
         try:
@@ -108,7 +128,7 @@ class FrameMaker:
     def _windows(self, first: int) -> Iterator[Window]:
         """The windows from ``first`` on."""
         if self._recording is None:
-            self._recording = open_recording(self.path)
+            self._recording = open_recording(self.path, time_unit=self.time_unit)
         reading, self._reading = self._reading, None  # which a failure ends
         if reading is not None and (reading[0] == first or (reading[0] < first and not self._recording.is_indexed)):
             deque(islice(reading[1], first - reading[0]), maxlen=0)
@@ -133,7 +153,8 @@ class FrameMaker:
         )
 
     def _look(self) -> None:
-        first, windows, can_seek = extent(self.path, self.tensor)
+        known = {"time_unit": self.time_unit, "span_us": self.survey.span_us}
+        first, windows, can_seek = extent(self.path, self.tensor, **known)
         self._describe(windows, first.start_us, first.sensor_hw)
         sampled = min(SAMPLED_WINDOWS, windows)
         self.disk_bytes = len(self.packed((windows - sampled) // 2 if can_seek else 0, sampled)) * windows // sampled
@@ -153,14 +174,23 @@ class CachedRecording:
         cache: of this dataset.
         clip_length: frames that are usually read at once, from a multiple of them on: so many, or more if they are
             few, are a file.
+        time_unit: of the times, for formats that do not say.
 
     Raises:
         InputError: as ``FrameMaker`` does, or if the cache is too small for a file.
     """
 
-    def __init__(self, path: Path, tensor: TensorConfig, cache: DiskCache, *, clip_length: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        tensor: TensorConfig,
+        cache: DiskCache,
+        *,
+        clip_length: int,
+        time_unit: Unit | None = None,
+    ) -> None:
         hdf5plugin.register(force=False)
-        self._maker, self._cache = FrameMaker(path, tensor, cache.folder), cache
+        self._maker, self._cache = FrameMaker(path, tensor, cache.folder, time_unit), cache
         self._windows = clip_length * -(-LEAST_WINDOWS // clip_length)
         self.path, self.description = path, self._maker.description
         self.shape, self.dtype = self._maker.shape, self._maker.dtype

@@ -80,7 +80,7 @@ def import_labels(source: str, labels: Path, recordings: Path, out: Path, option
     work: list[tuple[Found, Path, np.ndarray, np.ndarray]] = []
     for each, target in zip(progress(found, "reading", unit="recording"), targets, strict=True):
         try:
-            recording = open_recording(each.path, size_hw=options.size_hw)
+            recording = open_recording(each.path, size_hw=options.size_hw, time_unit=options.time_unit)
             with recording:
                 span_us = recording.span_us()
             if span_us is None:

@@ -115,7 +115,7 @@ def write_labelled_us(path: Path, times_us: np.ndarray) -> None:
 
 
 def recording_name(path: Path) -> str:
-    """The name of the file without its ending, or endings where it was converted or packed: ``.dat.h5``, ``.raw.gz``."""
+    """The name of the file without its endings, also where it was converted or packed (``.dat.h5``, ``.raw.gz``)."""
     name = bare_name(path.name)
     if name == path.name or Path(name).suffix:
         return name.removesuffix(".dat.h5") if name.endswith(".dat.h5") else Path(name).stem

@@ -8,14 +8,17 @@ import logging
 import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..allowing import source_digest
 from ..checks import InputError
-from ..config import DatasetConfig, TensorConfig
+from ..config import DatasetConfig
 from ..config_files import to_dict
+from ..events.accounts import Account, check
+from ..events.time_units import Unit
 from ..files import as_on_disk
 from ..progress import Progress
-from .cached import CachedRecording, FrameMaker, facts_file
+from .cached import CachedRecording, FrameMaker, facts_file, kept_survey_of
 from .channels import check_frame_type
 from .checking import check_folder
 from .disk_cache import DiskCache
@@ -28,6 +31,7 @@ from .processes import Report, each
 from .rvt import REPRESENTATIONS, open_rvt
 from .segments import empty_frame
 from .store import Frames, TensorFile, has_frames
+from .surveys import account_beside
 
 log = logging.getLogger(__name__)
 
@@ -49,27 +53,47 @@ class FrameSource:
         self.folder, self._tensor, self._clip_length = dataset_folder(config), config.tensor, clip_length
         made = tensor_folder(config)
         self._made = None if made == self.folder else made
+        self._time_unit: Unit | None = stated_unit(config)
         is_cached = self._made is not None and config.cache_gb is not None
         self._cache = DiskCache(cache_folder(config), int((config.cache_gb or 0) * 1e9)) if is_cached else None
 
     def paths(self, part: str) -> list[Path]:
-        """The recordings or tensor files of a part, by name.
+        """The recordings or tensor files of a part, by name, without those that are known to have no events.
 
         Raises:
             InputError: if there are none.
         """
         folder = self.folder / part
-        if paths := tensor_files(folder) if self._made is None else recordings(folder):
+        found = tensor_files(folder) if self._made is None else recordings(folder)
+        if paths := [path for path in found if not self._is_silent(path)]:
             return paths
         kind = "tensor files" if self._made is None else "recordings"
+        if found:
+            raise InputError(f"{folder} must hold {kind} with events, and none of its {len(found)} has any.")
         raise InputError(f"{folder} must hold {kind}, and has none. Is the split empty?")
+
+    def account(self, path: Path) -> Account | None:
+        """What became of the events of one of them; None if nobody has looked."""
+        if self._cache is not None:
+            return kept_survey_of(path, self._tensor, self._cache.folder, self._time_unit).account
+        return account_beside(path if self._made is None else self._tensors(path))
+
+    def _is_silent(self, path: Path) -> bool:
+        account = self.account(path) if self._made is not None else None
+        return account is not None and not account.events and not account.dropped
+
+    def _tensors(self, path: Path) -> Path:
+        """Of a recording."""
+        assert self._made is not None
+        return self._made / path.parent.name / f"{recording_name(path)}.h5"
 
     def open(self, path: Path) -> Frames:
         """The frames of one of them. Raises ``InputError`` as ``TensorFile``, ``open_rvt`` and ``CachedRecording``."""
         if self._cache is not None:
-            return CachedRecording(path, self._tensor, self._cache, clip_length=self._clip_length)
+            how: Any = {"clip_length": self._clip_length, "time_unit": self._time_unit}
+            return CachedRecording(path, self._tensor, self._cache, **how)
         if self._made is not None:
-            return TensorFile(self._made / path.parent.name / f"{recording_name(path)}.h5")
+            return TensorFile(self._tensors(path))
         return open_rvt(path)[0] if path.is_dir() else TensorFile(path)
 
 
@@ -90,23 +114,28 @@ def prepare(config: DatasetConfig) -> None:
     if target != folder:
         check_frame_type(empty_frame(config.tensor, (1, 1)).dtype, config.tensor.representation)
     if target != folder and config.cache_gb is not None:
-        _look(folder, config.tensor, cache_folder(config), config.cache_gb, workers)
+        _look(folder, config, cache_folder(config), config.cache_gb, workers)
     elif target != folder:
-        outcome = precompute([folder], Options(target, config.tensor), workers=workers)
+        options = Options(target, config.tensor, time_unit=stated_unit(config))
+        outcome = precompute([folder], options, workers=workers)
         if outcome.failed:
             raise InputError(outcome.failed[0])
 
 
-def _look(folder: Path, tensor: TensorConfig, cache: Path, cache_gb: float, workers: int) -> None:
-    """Look at all recordings, which may take a pass over each the first time."""
+def _look(folder: Path, config: DatasetConfig, cache: Path, cache_gb: float, workers: int) -> None:
+    """Look at all recordings, which takes a pass over each the first time."""
     paths = [path for part in FOLDERS.values() for path in recordings(folder / part)]
-    unknown = [path for path in paths if not facts_file(path, tensor, cache).is_file()]
-    examine = partial(_examine, tensor=tensor, cache=cache)
+    how: Any = {"tensor": config.tensor, "folder": cache, "time_unit": stated_unit(config)}
+    unknown = [path for path in paths if not facts_file(path, **how).is_file()]
     with Progress("looking", unit="recording", total=len(unknown)) as shown:
-        for _, result in each(examine, unknown, workers=max(min(workers, len(unknown)), 1), shown=shown):
+        work = partial(_examine, how=how)
+        for _, result in each(work, unknown, workers=max(min(workers, len(unknown)), 1), shown=shown):
             if isinstance(result, InputError):
                 raise result
-    total_gb = sum(FrameMaker(path, tensor, cache).disk_bytes for path in paths) / 1e9
+    silent = [path for path in paths if kept_survey_of(path, **how).span_us is None]
+    for path in silent:
+        log.warning("%s has no events: it is left out.", path)
+    total_gb = sum(FrameMaker(path, **how).disk_bytes for path in paths if path not in silent) / 1e9
     share = "all of them" if total_gb <= cache_gb else f"{cache_gb / total_gb:.0%}; the others are made in every epoch"
     log.info(
         "All tensors of %s take about %.3g GB; %s may keep up to %.3g GB, %s.",
@@ -114,9 +143,17 @@ def _look(folder: Path, tensor: TensorConfig, cache: Path, cache_gb: float, work
     )
 
 
-def _examine(path: Path, report: Report, *, tensor: TensorConfig, cache: Path) -> None:
-    FrameMaker(path, tensor, cache)
+def _examine(path: Path, report: Report, *, how: Any) -> None:
+    survey = kept_survey_of(path, **how)
+    check(path, survey.account)
+    if survey.span_us is not None:
+        FrameMaker(path, **how)
     report(1)
+
+
+def stated_unit(config: DatasetConfig) -> Unit | None:
+    """The unit of the times of recordings, if the dataset states one."""
+    return None if config.time_unit == "auto" else config.time_unit
 
 
 def cache_folder(config: DatasetConfig) -> Path:
@@ -154,6 +191,8 @@ def tensor_folder(config: DatasetConfig) -> Path:
     settings = json.dumps(to_dict(config.tensor), sort_keys=True)
     if ":" in config.tensor.representation:
         settings += source_digest(config.tensor.representation)
+    if config.time_unit != "auto":
+        settings += config.time_unit
     suffix = f"-{config.tensor.representation}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
     return config.tensors or _beside(folder, suffix.replace(":", "-"))
 

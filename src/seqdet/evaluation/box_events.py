@@ -11,12 +11,13 @@ from ..data.labels import labels_beside
 from ..data.layouts import recording_files
 from ..data.store import has_frames
 from ..events.files import open_recording
+from ..events.time_units import Unit
 from ..progress import progress
 from .files import name_of
 from .rows import Recordings
 
 
-def events_in_boxes(folder: Path, truth: Recordings) -> dict[str, np.ndarray] | None:
+def events_in_boxes(folder: Path, truth: Recordings, *, time_unit: Unit | None = None) -> dict[str, np.ndarray] | None:
     """By recording (N,), how many events were in the box of every label since the labels before; 0 for noise alone.
 
     Labels of another time count as those before, and at most 2 s of events. Noise is what the quiet parts of the
@@ -25,6 +26,7 @@ def events_in_boxes(folder: Path, truth: Recordings) -> dict[str, np.ndarray] | 
     Args:
         folder: with recordings beside their labels, also in folders below.
         truth: the labels.
+        time_unit: of the times of recordings that do not say.
 
     Returns:
         None unless there is a recording for all labels.
@@ -37,11 +39,11 @@ def events_in_boxes(folder: Path, truth: Recordings) -> dict[str, np.ndarray] | 
     if not truth.keys() <= paths.keys() or any(path.suffix == ".h5" and has_frames(path) for path in paths.values()):
         return None
     shown = progress(truth.items(), "events in boxes", unit="recording")
-    return {name: _counted(paths[name], boxes) for name, boxes in shown}
+    return {name: _counted(paths[name], boxes, time_unit) for name, boxes in shown}
 
 
-def _counted(path: Path, boxes: np.ndarray) -> np.ndarray:
-    with open_recording(path) as recording:
+def _counted(path: Path, boxes: np.ndarray, time_unit: Unit | None) -> np.ndarray:
+    with open_recording(path, time_unit=time_unit) as recording:
         watched = watch_recording(recording, boxes, window_us=1)
         areas = boxes["w"].astype(np.float64) * boxes["h"]
         noise = watched.few(areas * watched.reach, recording.stated_size_hw or watched.counts.shape)

@@ -17,6 +17,7 @@ OF_EVENTS = ("events ", "rows ", "words ")
 """How reasons begin that count events, or what would have been events; others count bytes, sizes, labels."""
 NAMED = 3
 """So many recordings are named where several have the same to tell."""
+MOST_LINES = 10
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,18 @@ class Account:
         """Whether what is left is of no use: fewer than half of the events, or none where there was something."""
         return self.share > REFUSED or (self.events == 0 and self.dropped.total() > 0)
 
-    def reasons(self) -> str:
+    @property
+    def is_much(self) -> bool:
+        """Whether what was left out is worth a warning."""
+        return self.share > TOLD or self.is_too_little
+
+    def reasons(self) -> list[str]:
         """What was left out, by reason and share."""
         total = max(self.events + self.lost, 1)
-        return ", ".join(
+        return [
             f"{count:,} {reason}" + (f" ({_percent(count / total)})" if reason.startswith(OF_EVENTS) else "")
             for reason, count in self.dropped.items()
-        )
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -89,7 +95,7 @@ def check(name: object, found: Account) -> None:
         notes = "".join(f" {_sentence(note)}" for note in found.notes)
         raise InputError(
             f"{name} must have events of which most can be read; {found.events:,} were kept, and left out were "
-            f"{found.reasons()}.{notes}"
+            f"{', '.join(found.reasons())}.{notes}"
         )
 
 
@@ -103,14 +109,26 @@ def tell(log: logging.Logger, accounts: Mapping[str, Account]) -> None:
     Raises:
         InputError: if most of a recording was left out, see ``check``.
     """
-    for note, names in _by_note(accounts).items():
+    refused = next((name for name, each in accounts.items() if each.is_too_little), None)
+    rest = {name: each for name, each in accounts.items() if name != refused}
+    for note, names in _by_note(rest).items():
         log.warning("%s: %s.", _named(names), note)
-    for name, found in accounts.items():
-        if found.dropped:
-            level = logging.WARNING if found.share > TOLD or found.is_too_little else logging.INFO
-            log.log(level, "%s: left out %s", name, found.reasons())
-    for name, found in accounts.items():
-        check(name, found)
+    large = sorted((name for name, each in rest.items() if each.is_much), key=lambda name: -rest[name].share)
+    small = [name for name, each in rest.items() if each.dropped and not each.is_much]
+    for name in large[:MOST_LINES]:
+        log.warning("%s: left out %s", name, ", ".join(rest[name].reasons()))
+    if more := large[MOST_LINES:]:
+        log.warning("%s: left out up to %s of the events", _named(more), _percent(rest[more[0]].share))
+    if small:
+        log.info("%s: left out %s", _named(small), ", ".join(total(rest[name] for name in small).reasons()))
+    if refused is not None:
+        check(refused, accounts[refused])
+
+
+def total(accounts: Iterable[Account]) -> Account:
+    """That of several recordings together, without notes."""
+    found = list(accounts)
+    return Account(sum(each.events for each in found), sum((each.dropped for each in found), Counter()))
 
 
 def _by_note(accounts: Mapping[str, Account]) -> dict[str, list[str]]:

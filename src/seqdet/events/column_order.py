@@ -98,4 +98,4 @@ def _polarity_kind(column: np.ndarray, path: Path) -> int:
         return NONE
     if levels is None:
         return USUAL_ONES
-    return OTHERS if -1 <= min(levels) and max(levels) <= LARGEST_POLARITY else NONE
+    return OTHERS if min(levels) >= -1 and max(levels) <= LARGEST_POLARITY else NONE

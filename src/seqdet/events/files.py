@@ -113,7 +113,8 @@ class Recording:
             for events in self._source.chunks(start_us):
                 if len(events):
                     first_us, last_us = int(events.t.min()), int(events.t.max())
-                    self._span_us = min(first_us, (self._span_us or (first_us, 0))[0]), last_us
+                    before = self._span_us or (first_us, last_us)
+                    self._span_us = min(first_us, before[0]), max(last_us, before[1])
                     self._passed += len(events)
                 yield events
 

@@ -176,11 +176,10 @@ class Hdf5Source:
         known: Any = {"time_name": layout.time_name, "time_unit": time_unit, "note": layout.note}
         for start, stop in self._rows.pieces():
             try:
-                return find_meaning(self._rows.read(start, stop), self._path, **known)
-            except InputError:
-                raise
+                fields = self._rows.read(start, stop)
             except DAMAGE:
                 continue
+            return find_meaning(fields, self._path, **known)
         return Meaning()
 
     def _new_sieve(self) -> Sieve:

@@ -1,8 +1,8 @@
 """Read npy and npz without loading them whole, and write npz.
 
 An array has rows with the fields of an event, or is (N, 4) with columns t, x, y, p. An npz has four arrays, one for
-each column, or one such array, and may have ``size_hw``, height and width. Names as in ``rows.NAMES``. Without names,
-another order of the columns is found where there is but one that makes sense, see ``column_order``. Nothing is unpickled.
+each column, or one such array, and may have ``size_hw``, height and width. Names as in ``rows.NAMES``. Without names
+another order of the columns is found where but one makes sense, see ``column_order``. Nothing is unpickled.
 """
 
 from __future__ import annotations

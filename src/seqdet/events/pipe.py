@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..checks import InputError
+from .accounts import Account
 from .array import COLUMNS, Events
 from .evt import COORDINATES, HIGH_PARTS, LOOKED_AT, find_coding, is_order_open
 from .evt_kernels import HIGH, OPTION, until_leap
@@ -70,6 +71,7 @@ class EvtPipe:
         self._head = self._head[header.length :]
         stated_hw = header.size_hw(COORDINATES)
         self.size_hw = stated_hw or size_hw
+        self._passed = 0
         self._sieve = Sieve(Path(name), self.size_hw, strict=False)
         self._sieve.drop("sensor sizes that cannot be, in the header", int(stated_hw is None and header.states_size))
 
@@ -77,6 +79,11 @@ class EvtPipe:
     def dropped(self) -> Counter[str]:
         """What was left out so far, by reason."""
         return self._sieve.dropped
+
+    @property
+    def account(self) -> Account:
+        """What became of the events that came so far."""
+        return Account(self._passed, +self.dropped)
 
     def chunks(self) -> Iterator[Events]:
         """The events in the order in which they come, in pieces of bounded size."""
@@ -95,6 +102,7 @@ class EvtPipe:
                 for reason, dropped in zip(REASONS, lost.tolist(), strict=True):
                     self._sieve.drop(reason, dropped)
                 lost[:] = 0
+                self._passed += count
                 if count:
                     yield Events(*(column[:count].copy() for column in columns))
             if self._has_ended:

@@ -30,6 +30,8 @@ class Polarities(NamedTuple):
 
     def known(self, p: np.ndarray) -> np.ndarray:
         """(N,) bool, which of the numbers are one of the two."""
+        if self.levels is None and p.dtype.kind in "bu":
+            return p <= 1
         if self.levels is None:
             return (p == 0) | (p == 1) | (p == -1)
         return (p == self.levels[0]) | (p == self.levels[1])

@@ -77,20 +77,26 @@ def sound_events(fields: Mapping[str, np.ndarray], meaning: Meaning, sieve: Siev
     """
     t, x, y, p = (fields[name] for name in "txyp")
     is_sound = _can_be(fields, meaning.unit)
-    meaning.polarities.check(p[is_sound], sieve.path)
-    is_sound &= meaning.polarities.known(p)
-    sieve.drop("rows that are no event", len(t) - int(is_sound.sum()))
-    t, x, y, p = (column if is_sound.all() else column[is_sound] for column in (t, x, y, p))
+    others = p if is_sound.all() else p[is_sound]
+    if not meaning.polarities.known(others).all():
+        meaning.polarities.check(others, sieve.path)
+        is_sound &= meaning.polarities.known(p)
+    if count := len(t) - int(is_sound.sum()):
+        sieve.drop("rows that are no event", count)
+        t, x, y, p = (column[is_sound] for column in (t, x, y, p))
     t = meaning.unit.to_us(t)
     return Events(t, x.astype(np.uint16), y.astype(np.uint16), meaning.polarities.brighter(p))
 
 
 def _can_be(fields: Mapping[str, np.ndarray], unit: TimeUnit) -> np.ndarray:
     """(N,) bool, whose time and place can be."""
-    t, x, y = (fields[name] for name in "txy")
-    can_be = (t >= -unit.limit) & (t <= unit.limit)
-    for column in (x, y):
-        can_be &= (column >= 0) & (column < LARGEST)
-        if column.dtype.kind == "f":
+    can_be = np.ones(len(fields["t"]), np.bool_)
+    for name, least, most in (("t", -unit.limit, unit.limit), ("x", 0, LARGEST - 1), ("y", 0, LARGEST - 1)):
+        column = fields[name]
+        kind, most_bytes = column.dtype.kind, 4 if name == "t" else 2
+        if kind in "bu" and column.dtype.itemsize <= most_bytes:
+            continue  # whatever it holds can be
+        can_be &= (column >= least) & (column <= most)
+        if kind == "f" and name != "t":
             can_be &= column == np.floor(column)
     return can_be

@@ -92,9 +92,9 @@ class Sieve:
     def keep(self, events: Events, *, is_last: bool = False) -> Events:
         """The events that lie on the sensor and are at most ``JITTER_US`` older than one before them.
 
-        An event more than ``LEAP_US`` ahead is left out if most of the next few are not: its time is damaged. Where time
-        goes back by more than ``BACK_US`` and stays there, the clock has begun anew. Events that nobody can judge before
-        the next ones are known wait for these.
+        An event more than ``LEAP_US`` ahead is left out if most of the next few are not: its time is damaged. Where
+        time goes back by more than ``BACK_US`` and stays there, the clock has begun anew. Events that nobody can judge
+        before the next ones are known wait for these.
 
         Raises:
             InputError: if the clock begins anew, unless clocks are joined; if the sieve is strict and events are left
@@ -128,7 +128,7 @@ class Sieve:
     def _on_one_clock(self, events: Events, place: int) -> Events:
         """The same, with those from a place on as much later as they have to be to go on from the ones before."""
         time_us, number = int(events.t[place]) - self._later_us, self._seen + place
-        told = f"after {number:,} events, {self._latest_us:,} us, at {time_us:,} us"
+        told = f"after {number:,} events: {self._latest_us:,} us are followed by {time_us:,} us"
         if not self._joins_clocks:
             raise InputError(
                 f"{self.path} must have one clock, and it begins anew {told}. Write it with times that go on, and give "
@@ -136,7 +136,9 @@ class Sieve:
             )
         step_us = self._latest_us - int(events.t[place])
         self._later_us += step_us
-        self._clocks.append(f"the clock begins anew {told}: times from there on are {self._later_us:,} us later")
+        self._clocks.append(
+            f"the clock begins anew {told}, and times from there on are made {self._later_us:,} us later"
+        )
         t = events.t.copy()
         t[place:] += step_us
         return Events(t, events.x, events.y, events.p)
@@ -144,7 +146,8 @@ class Sieve:
     def _fine_coordinates(self) -> tuple[str, ...]:
         """That places of events are parts of pixels, where most are outside the sensor and would then not be."""
         (height, width), (x, y) = self._limits_hw, self._largest_xy
-        is_fine = 2 * self.dropped[OUTSIDE] > self._seen and x // FINE < width and y // FINE < height
+        is_fine = FINE // 8 <= x // width < FINE and FINE // 8 <= y // height < FINE
+        is_fine &= 2 * self.dropped[OUTSIDE] > self._seen
         if not is_fine:
             return ()
         return (f"x up to {x} and y up to {y} would lie on the sensor as parts of {FINE} of a pixel: divide them",)

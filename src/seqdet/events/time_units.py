@@ -15,10 +15,12 @@ Unit = Literal["s", "ms", "us", "ns"]
 IN_US: Mapping[Unit, tuple[int, int]] = {"s": (1_000_000, 1), "ms": (1000, 1), "us": (1, 1), "ns": (1, 1000)}
 """Microseconds of a unit, as numerator and denominator."""
 SPELT: Mapping[Unit, str] = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+COARSER: Mapping[Unit, Unit] = {"ns": "us", "us": "ms", "ms": "s"}
+FINER: Mapping[Unit, Unit] = {"s": "ms", "ms": "us", "us": "ns"}
 LATEST_US = 1 << 53
 """285 years; a time beyond that is damage."""
 SINCE_1970_NS = 9e17, 4e18
-"""Times between these, 1998 and 2096, are nanoseconds since 1970: as microseconds they would be 28,000 years or more."""
+"""Times between these, 1998 and 2096, are nanoseconds since 1970: as microseconds they would be 28,000 years."""
 WEEK_US = 7 * 86_400_000_000
 SHORT_US, SLOW_HZ, MANY = 1000, 10, 20
 """A recording of so many events is hardly ever this short, or this slow."""
@@ -53,7 +55,8 @@ class TimeUnit(NamedTuple):
         us, parts = IN_US[self.unit]
         if t.dtype.kind == "f":
             return np.rint(t.astype(np.float64) * us / parts).astype(np.int64)
-        return (t // parts).astype(np.int64) * us
+        whole = (t if parts == 1 else t // parts).astype(np.int64)
+        return whole if us == 1 else whole * us
 
 
 MICROSECONDS = TimeUnit("us", True)
@@ -112,10 +115,10 @@ def doubt(events: int, span_us: tuple[int, int], unit: Unit) -> str:
     if events < MANY:
         return ""
     if length_us <= SHORT_US:
-        likely: Unit = {"ns": "us", "us": "ms"}.get(unit, "s")  # type: ignore[assignment]
+        likely = COARSER.get(unit, unit)
         told = f"all {events:,} events are within {length_us / 1000:g} ms"
     elif length_us >= WEEK_US or events / length_us * 1e6 < SLOW_HZ:
-        likely = {"s": "ms", "ms": "us"}.get(unit, "ns")  # type: ignore[assignment]
+        likely = FINER.get(unit, unit)
         told = f"{events:,} events in {length_us / 1e6:,.0f} s are few"
     else:
         return ""
@@ -124,5 +127,5 @@ def doubt(events: int, span_us: tuple[int, int], unit: Unit) -> str:
     factor = (IN_US[likely][0] * IN_US[unit][1]) / (IN_US[likely][1] * IN_US[unit][0])
     return (
         f"{told}. Are its times in {SPELT[likely]}, and not in {SPELT[unit]}? Then it lasts "
-        f"{length_us * factor / 1e6:,.6g} s: state that by --time-unit {likely}"
+        f"{length_us * factor / 1e6:,.6g} s: state that by --time-unit {likely}, or data.dataset.time_unit"
     )

@@ -246,10 +246,12 @@ class WordSource:
         told = f"before byte {position:,}: times up to {newest_us:,} us are followed by {now_us:,} us"
         if not self._joins_clocks:
             raise InputError(
-                f"{self._path} must have one clock, and it begins anew {told}. seqdet convert writes it with times that "
-                "go on, by --join-clocks, or what comes before, by --duration-us."
+                f"{self._path} must have one clock, and it begins anew {told}. seqdet convert writes it with times "
+                "that go on, by --join-clocks, or what comes before, by --duration-us."
             )
-        self._clocks.append(f"the clock begins anew {told}; times from there on are {newest_us - now_us:,} us later")
+        self._clocks.append(
+            f"the clock begins anew {told}, and times from there on are made {newest_us - now_us:,} us later"
+        )
         self._go_on(state, newest_us - now_us)
         return 0
 

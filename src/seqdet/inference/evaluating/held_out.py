@@ -17,7 +17,7 @@ from ...data.event_digits_folder import FOLDERS
 from ...data.labels import labels_beside
 from ...data.loading import open_split
 from ...data.recorded import RecordedClips
-from ...data.sources import prepare
+from ...data.sources import prepare, stated_unit
 from ...evaluation.box_events import events_in_boxes
 from ...evaluation.files import Truth, name_of, split_folder, truth_of
 
@@ -75,7 +75,13 @@ class HeldOut:
     def events(self, truth: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
         """How many events boxes had inside, as ``events_in_boxes``; None where there are no recordings."""
         folder = self.config.data.dataset.folder
-        return None if folder is None else events_in_boxes(split_folder(folder, FOLDERS[self.split]), truth)
+        return (
+            None
+            if folder is None
+            else events_in_boxes(
+                split_folder(folder, FOLDERS[self.split]), truth, time_unit=stated_unit(self.config.data.dataset)
+            )
+        )
 
 
 def _labels(recording: Path) -> Path | None:
