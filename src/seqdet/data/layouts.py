@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..checks import InputError
+from ..files import below
 from .labels import LABEL_SUFFIX, LABELLED_SUFFIX, recording_name
 
 SUFFIXES = (".raw", ".dat", ".hdf5", ".h5", ".aedat4", ".npz", ".npy", ".csv", ".txt", ".bin")
@@ -61,7 +62,7 @@ def recording_files(folder: Path) -> list[Path]:
     """The files in a folder, and below, that may be recordings; none that is hidden or has labels."""
     return [
         path
-        for path in sorted(folder.rglob("*"))
+        for path in below(folder)
         if path.suffix.lower() in SUFFIXES
         and path.is_file()
         and not path.name.endswith((LABEL_SUFFIX, LABELLED_SUFFIX))
