@@ -20,6 +20,9 @@ from seqdet.allowing import ALLOWED, allow, find_allowed, recall, remember
 from seqdet.cli import main
 from seqdet.config import DatasetConfig, InputConfig, RunConfig, TensorConfig
 from seqdet.config_files import write_config
+from seqdet.data.cached import facts_file
+from seqdet.data.layouts import recording_files
+from seqdet.data.precompute import Options, precompute
 from seqdet.data.sources import tensor_folder
 from seqdet.data.store import TensorFile
 from seqdet.events.array import columns
@@ -342,3 +345,21 @@ def test_no_module_is_taken_from_the_current_folder(start, command, recordings, 
     assert not sorted(path.name for path in tmp_path.glob("*.ran")), answer.stdout + answer.stderr
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert not (tmp_path / "compiled").exists()
+
+
+def test_tensors_of_a_function_that_was_written_anew_are_others(recordings, tmp_path):
+    """In a folder that the user names, which says nothing of the function."""
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "own.py").write_text(OWN.replace("% 256", "% 255"))
+    allow(f"{tmp_path}/own.py:counted")
+    options = Options(tmp_path / "out", configuration(recordings, "own:counted").data.dataset.tensor)
+    assert precompute([recordings], options).failed == []
+    assert precompute([recordings], options).failed == []
+    allow(f"{tmp_path}/new/own.py:counted")
+    assert "must hold the tensors that are asked for, and holds others" in precompute([recordings], options).failed[0]
+    config = configuration(recordings, "own:counted").data.dataset
+    (recording, *_) = recording_files(recordings)
+    new = facts_file(recording, config.tensor, tmp_path)
+    allow(f"{tmp_path}/own.py:counted")
+    assert facts_file(recording, config.tensor, tmp_path) != new

@@ -80,9 +80,13 @@ def find_allowed(name: str) -> Callable[..., Any]:
 def source_digest(name: str) -> str:
     """Of the file in which the function ``name`` is written: what it makes may be another thing when that changes.
 
+    Empty for a representation of seqdet, which changes with its version alone.
+
     Raises:
         InputError: as ``find_allowed``.
     """
+    if ":" not in name:
+        return ""
     path = inspect.getsourcefile(find_allowed(name))
     return hashlib.sha256(Path(path).read_bytes() if path else b"").hexdigest()
 

@@ -9,7 +9,7 @@ import re
 import time
 import unicodedata
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,26 @@ def check_place(path: Path) -> None:
         raise InputError(f"{path} must be a file, and is a device or a pipe.")
 
 
+def check_output(path: Path, *, inputs: Iterable[Path | None] = (), overwrite: bool = False) -> None:
+    """Raise unless a new file may be written at ``path``: nothing that a user has goes without a word.
+
+    Args:
+        path: of the file to write.
+        inputs: what the work reads; None is nothing. A file to write is never one of them, by whatever name or link.
+        overwrite: let it take the place of another file.
+
+    Raises:
+        InputError: if it is an input, or there is something already; also as ``check_place``.
+    """
+    for each in inputs:
+        with suppress(OSError):  # one of them is not there
+            if each is not None and path.samefile(each):
+                raise InputError(f"{path} must be another file than {each}, which is read. Name a new one.")
+    check_place(path)
+    if os.path.lexists(path) and not overwrite:
+        raise InputError(f"{path} must be a new file, and is there already. --overwrite (overwrite=True) replaces it.")
+
+
 def make_way(path: Path) -> Path:
     """The path, where now nothing is: for a file that grows under its own name. A link goes, its file stays.
 
@@ -118,6 +138,26 @@ def is_free(folder: Path, *, besides: Collection[str] = ()) -> bool:
     if not folder.is_dir():
         return not folder.exists()
     return all(TEMPORARY.fullmatch(each.name) or each.name in besides for each in folder.iterdir())
+
+
+def below(folder: Path) -> list[Path]:
+    """Everything in a folder and in those below it, sorted. Links to folders are folders, but for those that lead back
+    to one that they are in.
+    """
+    found: list[Path] = []
+
+    def look(place: Path, above: frozenset[Path]) -> None:
+        whole = place.resolve()
+        if whole in above:
+            return
+        with suppress(OSError), os.scandir(place) as entries:
+            for entry in entries:
+                found.append(place / entry.name)
+                if entry.is_dir():
+                    look(found[-1], above | {whole})
+
+    look(folder, frozenset())
+    return sorted(found)
 
 
 def sweep(folder: Path) -> None:

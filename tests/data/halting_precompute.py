@@ -7,6 +7,7 @@ from pathlib import Path
 from seqdet.config import TensorConfig
 from seqdet.data import precompute as work
 from seqdet.data.segments import make
+from seqdet.files import below
 
 RECORDINGS, OUT, SEGMENTS = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 
@@ -16,7 +17,7 @@ def make_until_enough(stretch, report):
 
     def report_and_wait(count):
         report(count)
-        while sum(1 for _ in OUT.rglob("0*.h5")) >= SEGMENTS:
+        while sum(path.match("0*.h5") for path in below(OUT)) >= SEGMENTS:
             report(0)
             time.sleep(0.01)
 

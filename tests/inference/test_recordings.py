@@ -43,6 +43,7 @@ from .fakes import SENSOR_HW, HullStep
 from .test_streaming import plain, played, some_events
 
 ALL = PredictConfig(track=True, video=True)
+AGAIN = replace(ALL, overwrite=True)
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ def test_one_track_follows_an_object_that_is_found_as_two_classes(recording, tmp
     assert set(tracks["class_id"]) == {0}
     assert len(tracks) > 2
     assert f", {len(set(tracks['track_id']))} tracks" in caplog.text
-    predict_recordings(Unsure(), recording, tmp_path, PredictConfig(track=True, track_score=0.99))
+    predict_recordings(Unsure(), recording, tmp_path, PredictConfig(track=True, track_score=0.99, overwrite=True))
     assert len(np.load(tmp_path / "tracks" / "walk_tracks.npy")) == 0
 
 
@@ -155,14 +156,31 @@ def test_several_recordings_are_looked_at(recording, tmp_path):
         predict_recordings(HullStep(), [recording, Path("-")], tmp_path / "out", PredictConfig())
 
 
+@pytest.mark.parametrize("outside", [30, 80])
+def test_what_a_recording_loses_is_told_and_most_of_it_is_an_error(tmp_path, caplog, outside):
+    events = some_events()
+    x = events.x.astype(np.int64)
+    x[: len(x) * outside // 100] = SENSOR_HW[1]
+    np.savez(tmp_path / "a.npz", t=events.t * 1000, x=x, y=events.y, p=events.p + 1, size_hw=SENSOR_HW)
+    config = PredictConfig(time_unit="ns")
+    if outside == 30:
+        predict_recordings(HullStep(), tmp_path / "a.npz", tmp_path / "out", config)
+        assert "events outside the sensor (30.0%)" in caplog.text
+        assert "polarities 1 and 2 are taken for darker and brighter" in caplog.text
+        assert len(read_labels(tmp_path / "out" / "detections" / "a_bbox.npy"))
+        return
+    with pytest.raises(InputError, match=r"of which most can be read.*events outside the sensor \(80\.0%\)"):
+        predict_recordings(HullStep(), tmp_path / "a.npz", tmp_path / "out", config)
+
+
 def test_results_among_the_recordings_are_no_recordings(recording, tmp_path):
     for _ in range(2):
-        predict_recordings(HullStep(), recording.parent, recording.parent / "found", ALL)
+        predict_recordings(HullStep(), recording.parent, recording.parent / "found", AGAIN)
     assert len({name for name in files(recording.parent / "found") if name.endswith("_bbox.npy")}) == 1
     write_video(recording.parent / "a.mp4", moving_square(), fps=10)
     for out in ("pictures", "."):
         for _ in range(2):
-            predict_recordings(HullStep(None, 3), recording.parent / ".", recording.parent / out, ALL)
+            predict_recordings(HullStep(None, 3), recording.parent / ".", recording.parent / out, AGAIN)
     assert {path.name for path in recording.parent.rglob("*.mp4")} == {"a.mp4", "walk.mp4"}
 
 
@@ -301,13 +319,16 @@ def test_links_and_pipes_in_the_folder_of_results_are_not_written_to(recording, 
         (tmp_path / "out" / name).parent.mkdir(parents=True)
         (tmp_path / Path(name).name).write_text("precious")
         (tmp_path / "out" / name).symlink_to(tmp_path / Path(name).name)
-    predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig())
+    again = PredictConfig(overwrite=True)
+    with pytest.raises(InputError, match=r"walk_bbox\.npy must be a new file"):
+        predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig())
+    predict_recordings(HullStep(), recording, tmp_path / "out", again)
     for name in names:
         assert (tmp_path / Path(name).name).read_text() == "precious"
         (tmp_path / "out" / name).unlink()
         os.mkfifo(tmp_path / "out" / name)
         with pytest.raises(InputError, match="device or a pipe"):
-            predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig())
+            predict_recordings(HullStep(), recording, tmp_path / "out", again)
 
 
 def test_a_second_command_that_writes_into_the_folder_is_refused(recording, tmp_path):
@@ -495,7 +516,7 @@ def test_a_work_that_cannot_begin_leaves_the_results_before_it(recording, tmp_pa
     before = (out / "detections" / "walk_bbox.npy").read_bytes()
     (out / "videos").touch()
     with pytest.raises(InputError, match=r"walk\.mp4 cannot be written"):
-        predict_recordings(HullStep(), recording, out, PredictConfig(video=True))
+        predict_recordings(HullStep(), recording, out, PredictConfig(video=True, overwrite=True))
     assert (out / "detections" / "walk_bbox.npy").read_bytes() == before
 
 
@@ -599,7 +620,7 @@ def test_moments_end_when_they_are_asked_to():
 
 def test_tracks_and_videos_of_an_earlier_work_do_not_stay_beside_new_detections(recording, tmp_path):
     predict_recordings(HullStep(), recording, out := tmp_path / "out", ALL)
-    predict_recordings(HullStep(), recording, out, PredictConfig())
+    predict_recordings(HullStep(), recording, out, PredictConfig(overwrite=True))
     assert files(out) == {
         "csv/walk_detections.csv",
         "detections/label_map_dictionary.json",

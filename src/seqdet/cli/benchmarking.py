@@ -26,6 +26,7 @@ def benchmark_model(
     size_hw: tuple[int, int] | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     json: Path | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Measure how soon after a window its boxes are there, stage by stage, and how much faster than real time.
 
@@ -45,13 +46,16 @@ def benchmark_model(
         size_hw: height and width of the sensor, for recordings that do not say.
         device: where PyTorch computes; ONNX Runtime stays on the CPU.
         json: write the figures to this file too.
+        overwrite: replace a file that is there already.
     """
     from json import dumps
 
-    from ..files import write_text
+    from ..files import check_output, write_text
     from ..inference.latency.benchmark import LatencyConfig, benchmark
     from ..inference.latency.report import table
 
+    if json is not None:
+        check_output(json, inputs=[detector, recording], overwrite=overwrite)
     how: Any = {"track": track, "live": live, "any_size": any_size, "size_hw": size_hw, "score": score}
     config = LatencyConfig(windows=windows, warm_up=warm_up, passes=passes, threads=threads, **how)
     names = [each for each in backends.split(",") if each]

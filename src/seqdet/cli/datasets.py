@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..checks import InputError
+from ..files import check_output
 from ..progress import log_lines
 
 log = logging.getLogger("seqdet")
@@ -81,6 +82,7 @@ def audit_dataset(
     worst: int = 6,
     size_hw: tuple[int, int] | None = None,
     time_unit: Literal["s", "ms", "us", "ns"] | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Find what ruins trainings in a dataset: a summary, and a page with pictures of the worst cases.
 
@@ -95,10 +97,13 @@ def audit_dataset(
         worst: cases of each kind that are shown.
         size_hw: height and width of the sensor, for recordings that do not say.
         time_unit: of the times, for tables and HDF5 columns that do not say; guessed if not given.
+        overwrite: replace a page of that name that is there already; audit.html in the folder is replaced anyway.
     """
     from ..data.audit import Limits, audit
     from ..viz.audit_page import write_audit_page
 
+    if page is not None:
+        check_output(page, overwrite=overwrite)
     limits = Limits(window_us, tolerance_us, few_events, frozen_s, gap_s)
     found = audit(folder, limits, worst=worst, size_hw=size_hw, time_unit=time_unit)
     log_lines(log, found.lines())

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import InputError
+from ..files import check_output
+from ..runs import RunFolder
 
 log = logging.getLogger("seqdet")
 
@@ -20,6 +22,7 @@ def export_model(
     size_hw: tuple[int, int] | None = None,
     score: float = 0.05,
     calibration: Path | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write a detector as an ONNX file, which runs without PyTorch; only if both compute the same.
 
@@ -32,6 +35,7 @@ def export_model(
         size_hw: height and width of the frames; those that the detector was trained on if not given.
         score: least score of a detection.
         calibration: recording to quantise by, in place of training frames.
+        overwrite: replace files that are there already.
     """
     from ..inference.exporting.export import export_run
 
@@ -39,5 +43,7 @@ def export_model(
         raise InputError("--out must name the file, and at most one of --int8 and --fp16 be given.")
     if out.suffix != ".onnx":
         raise InputError(f"--out must end in .onnx, got {out}.")
+    for each in filter(None, (out, program)):
+        check_output(each, inputs=[path, RunFolder(path).detector, calibration], overwrite=overwrite)
     options: Any = {"size_hw": size_hw, "score": score, "calibration": calibration, "program": program}
     log.info(export_run(path, out, precision="int8" if int8 else "float16" if fp16 else "float32", **options))

@@ -37,6 +37,7 @@ def predict_recording(
     fps: float | None = None,
     frame_hw: tuple[int, int] | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    overwrite: bool = False,
 ) -> None:
     """Find objects in recordings, also as they come by a pipe: detections, tracks and videos.
 
@@ -66,6 +67,7 @@ def predict_recording(
         fps: pictures a second, of a folder of images, or of a video in place of its own.
         frame_hw: height and width in which pictures are shown to the detector.
         device: where to compute.
+        overwrite: replace results of recordings of the same names that are in the folder already.
     """
     from ..events.filters import find_filters
     from ..inference.prediction.inputs import PredictConfig
@@ -85,7 +87,7 @@ def predict_recording(
     stream = StreamConfig(**look, filters=find_filters(filter), classes=names, score=score)
     step = load_step(detector, score=min(SCORE, least_score(names, score)), device=device)
     follow: Any = {"track": track, "tracker": tracker, "track_score": track_score, "track_us": track_us}
-    shape: Any = {"size_hw": size_hw, "time_unit": time_unit, "fps": fps, "frame_hw": frame_hw}
+    shape: Any = {"size_hw": size_hw, "time_unit": time_unit, "fps": fps, "frame_hw": frame_hw, "overwrite": overwrite}
     paths = [Path(each) for each in recordings]
     predict_recordings(step, paths, out, PredictConfig(stream=stream, video=video, **follow, **shape))
     log.info("The results are in %s.", out)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ..checks import InputError
 from ..config import EventDigitsConfig, TensorConfig
 from ..events.sensor import USUAL, Sensor
+from ..files import check_output
 from ..progress import log_lines
 
 log = logging.getLogger("seqdet")
@@ -25,6 +26,7 @@ def inspect_recording(
     speed: float = 1.0,
     window_us: int | None = None,
     place: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Say what is in a recording: format, sensor, events, rates, hot pixels, gaps, triggers, faults; draw and play it.
 
@@ -39,7 +41,10 @@ def inspect_recording(
         speed: of the video; 1 plays in real time, 0.1 ten times slower.
         window_us: how far a picture of the video looks back; to the one before if not given.
         place: the group or table of an HDF5 file that has the events, where there are several.
+        overwrite: replace a plot or a video that is there already.
     """
+    for each in filter(None, (plot, video)):
+        check_output(each, inputs=[recording], overwrite=overwrite)
     if plot and plot.suffix != ".png":
         raise InputError(f"--plot must name a .png file, got {plot}.")
     from ..events.accounts import tell
@@ -78,6 +83,7 @@ def convert_recording(
     join_clocks: bool = False,
     strict: bool = False,
     place: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write a recording, or a part of it, in another format.
 
@@ -96,6 +102,7 @@ def convert_recording(
         join_clocks: where the clock of the camera begins anew, go on from the time before.
         strict: stop at the first fault instead of leaving it out and counting it.
         place: the group or table of an HDF5 file that has the events, where there are several.
+        overwrite: replace a file that is there already.
     """
     from ..events.accounts import tell
     from ..events.convert import convert
@@ -104,9 +111,9 @@ def convert_recording(
 
     options: Any = {"size_hw": size_hw, "strict": strict, "time_unit": time_unit, "place": place}
     with open_recording(recording, **options, joins_clocks=join_clocks) as opened:
-        part: Any = {"start_us": start_us, "duration_us": duration_us, "roi": roi, "compression": compression}
-        part["filters"] = find_filters(filter)
-        done = convert(opened, target, encoding=encoding, **part)
+        part: Any = {"start_us": start_us, "duration_us": duration_us, "roi": roi, "filters": find_filters(filter)}
+        how: Any = {"encoding": encoding, "compression": compression, "overwrite": overwrite}
+        done = convert(opened, target, **part, **how)
     log.info("%s: %s", target, done)
     tell(log, {str(recording): done.account})
 
@@ -151,7 +158,8 @@ def precompute_tensors(
     if out is None:
         raise InputError("--out must name the folder of the tensor files, and is not given.")
     shape = TensorConfig(tensor, parameters or {}, window_us, downscale, to_hw)
-    options = precompute.Options(out, shape, max_duration_us, size_hw, layout, compression or "", time_unit)
+    packing = compression or ""
+    options = precompute.Options(out, shape, max_duration_us, size_hw, layout, packing, time_unit=time_unit)
     work = precompute.estimate if dry_run else precompute.precompute
     report = work([Path(path) for path in paths], options, workers=workers)
     if isinstance(report, precompute.Outcome):
@@ -168,6 +176,7 @@ def simulate_frames(
     fps: float | None = None,
     sensor: Sensor = USUAL,
     seed: int = 0,
+    overwrite: bool = False,
 ) -> None:
     """Write what an event camera would have recorded of a video or a folder of images.
 
@@ -177,11 +186,13 @@ def simulate_frames(
         fps: frames per second; a folder needs it, and a video is replayed at it, as one in slow motion.
         sensor: the camera.
         seed: of its noise.
+        overwrite: replace a file that is there already.
     """
     from ..events.frames import write_simulated
 
     if out is None:
         raise InputError("--out must name the recording, and is not given.")
+    check_output(out, inputs=[source], overwrite=overwrite)
     write_simulated(source, out, fps=fps, sensor=sensor, seed=seed)
     log.info("Written. Next: seqdet inspect %s", out)
 

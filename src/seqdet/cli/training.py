@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ..checks import InputError, Stopped, check_at_least
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from ..files import check_output, is_free
 from ..progress import log_lines
 from ..runs import RunFolder
 
@@ -28,12 +30,20 @@ def train(
         model: the detector.
         train: the optimisation.
         out: new folder of the run; runs/last if not given.
-        resume: folder of a run to go on with, as it is configured there; other options are refused.
+        resume: folder of a run to go on with, as it is configured there; of other options only --train.max_steps may be
+            given, to train for longer.
     """
-    if resume is not None and (out is not None or RunConfig(data, model, train) != RunConfig()):
-        raise InputError("--resume must be the only option: a run goes on with the configuration in its folder.")
+    usual = TrainConfig()
+    longer = train.max_steps if resume is not None and train.max_steps != usual.max_steps else None
+    if resume is not None and (
+        out is not None or RunConfig(data, model, replace(train, max_steps=usual.max_steps)) != RunConfig()
+    ):
+        raise InputError(
+            "--resume must be the only option but for --train.max_steps: a run goes on with the configuration in its "
+            "folder."
+        )
     folder = RunFolder(resume or out or Path("runs/last"))
-    was_finished = resume is not None and folder.is_finished()
+    finished_before = folder.training.read_bytes() if folder.training.is_file() else None
     if resume is None:
         folder.check_free()  # at once, and not when torch is loaded
     try:
@@ -41,14 +51,14 @@ def train(
         from ..training import fit
 
         if resume:
-            fit.resume(resume)
+            fit.resume(resume, max_steps=longer)
         else:
             fit.fit(build_detector(model, seed=train.seed), data, train, folder.root)
     except KeyboardInterrupt as error:  # before the run asks whether to stop
         has_begun = folder.config.is_file()
         onward = f"Go on with: seqdet train --resume {folder.root}" if has_begun else "Nothing was begun."
         raise Stopped(f"Stopped before the first step. {onward}") from error
-    if not was_finished:
+    if folder.training.read_bytes() != finished_before:
         log.info("Trained: %s. Next, for scores, video and report: seqdet evaluate %s", folder.detector, folder.root)
 
 
@@ -63,6 +73,7 @@ def evaluate_results(
     figures: Path | None = None,
     detections: Path | None = None,
     tracks: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Score a trained run on held-out recordings, with video and report; or files of detections by a protocol.
 
@@ -78,7 +89,12 @@ def evaluate_results(
         detections: new folder for the detections of a run as files.
         tracks: the files are of tracks: score whether they keep their objects, by IDF1, MOTA and HOTA; needs the extra
             track.
+        overwrite: replace figures and detections that are there already; what lies in a run is replaced anyway.
     """
+    if figures is not None:
+        check_output(figures, inputs=[path, dataset], overwrite=overwrite)
+    if detections is not None and not (overwrite or is_free(detections)):
+        raise InputError(f"{detections} must be a new or an empty folder. Give --overwrite to replace what is there.")
     check_at_least(bootstrap, 0, "--bootstrap")
     if tracks:
         from ..evaluation.track_report import evaluate_tracks

@@ -112,6 +112,8 @@ class TrainConfig:
     """Steps over which the learning rate rises to its peak."""
     gradient_clip: float = 10.0
     """Largest norm of the gradient."""
+    freeze: tuple[str, ...] = ()
+    """Parts of the detector that stay as they are, in evaluation mode: modules or parameters, such as backbone."""
     accumulate: int = 1
     """Clips per lane whose gradients are summed before a step."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -12,7 +12,7 @@ import numpy as np
 from ..checks import InputError
 from ..events.files import Recording, open_recording
 from ..events.time_units import Unit
-from ..files import as_on_disk
+from ..files import as_on_disk, below
 from ..npy_files import read_array
 from .labels import EVENT_BBOX, LABEL_SUFFIX, labels_beside, read_labelled_us, read_labels
 from .layouts import recording_files
@@ -62,12 +62,13 @@ def contents(folder: Path) -> Contents:
     entries, orphans = [], []
     for split in splits:
         root = folder / split
-        of_rvt = sorted(path.parent for path in root.rglob("labels_v2") if path.is_dir())
+        inside = below(root)
+        of_rvt = [path.parent for path in inside if path.name == "labels_v2" and path.is_dir()]
         files = [path for path in recording_files(root) if not any(each in path.parents for each in of_rvt)]
         found = [Entry(split, path, labels_beside(path)) for path in files]
         found += [Entry(split, path, path / "labels_v2" / "labels.npz") for path in of_rvt]
         used = {entry.labels for entry in found}
-        orphans += [path for path in sorted(root.rglob(f"*{LABEL_SUFFIX}")) if path not in used]
+        orphans += [path for path in inside if path.name.endswith(LABEL_SUFFIX) and path not in used]
         entries += found
     return Contents(entries, orphans, splits)
 

@@ -17,6 +17,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 
+from ..allowing import source_digest
 from ..checks import InputError, check_at_least
 from ..config import TensorConfig
 from ..config_files import to_dict
@@ -27,8 +28,8 @@ from ..events.time_units import Unit
 from ..files import write_text
 from ..json_files import read_json
 from .disk_cache import DiskCache
-from .segments import empty_frame, extent, frames
-from .store import Description, frames_to_fill
+from .segments import described, empty_frame, extent, frames
+from .store import frames_to_fill
 from .store_writer import COMPRESSIONS
 from .surveys import Survey, kept_survey, look_through
 
@@ -41,7 +42,8 @@ SAMPLED_WINDOWS = 8
 def facts_file(path: Path, tensor: TensorConfig, folder: Path, time_unit: Unit | None = None) -> Path:
     """Where the facts about a recording are kept: in a folder that is named by it and by the settings.
 
-    By its path, size and the time of its last change; ``time_unit`` is that of its times, if it is stated.
+    By its path, size and the time of its last change, and the source of a function outside of seqdet; ``time_unit`` is
+    that of its times, if it is stated.
 
     Raises:
         InputError: if there is no such recording.
@@ -51,6 +53,8 @@ def facts_file(path: Path, tensor: TensorConfig, folder: Path, time_unit: Unit |
     except OSError as error:
         raise InputError(f"{path} must be a recording, and cannot be found: {error.strerror}.") from error
     origin = [VERSION, str(path.resolve()), facts.st_size, facts.st_mtime_ns, to_dict(tensor), time_unit]
+    if made_by := source_digest(tensor.representation):
+        origin.append(made_by)
     digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
     return folder / f"{path.stem}-{digest}" / "windows.json"
 
@@ -143,14 +147,7 @@ class FrameMaker:
         check_windows(self.path, start_us, start_us + (windows - 1) * self.tensor.window_us, self.tensor.window_us)
         frame = empty_frame(self.tensor, sensor_hw)
         self.shape, self.dtype = (windows, *frame.shape), frame.dtype
-        self.description = Description(
-            representation=self.tensor.representation,
-            parameters=self.tensor.parameters,
-            sensor_hw=sensor_hw,
-            duration_us=self.tensor.window_us,
-            start_us=start_us,
-            source=self.path.name,
-        )
+        self.description = described(self.path, self.tensor, start_us, sensor_hw)
 
     def _look(self) -> None:
         known = {"time_unit": self.time_unit, "span_us": self.survey.span_us}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import InputError
+from ..files import below
 from .audit_entries import SPLITS, Contents, contents, labels_of
 from .classes import Others, map_classes, read_classes
 from .labels import LABEL_SUFFIX, recording_name
@@ -120,8 +121,8 @@ def _check_level(folder: Path) -> None:
     if any(each.name in SPLITS for each in inner):
         return
     told = f"{folder} must have folders named train, val and test, and has none."
-    if below := [each for each in inner if any((each / split).is_dir() for split in SPLITS)]:
-        raise InputError(f"{told} Did you mean {below[0]}?")
+    if deeper := [each for each in inner if any((each / split).is_dir() for split in SPLITS)]:
+        raise InputError(f"{told} Did you mean {deeper[0]}?")
     if folder.name in SPLITS:
         raise InputError(f"{told} It is one of them: name the folder that it is in, {folder.resolve().parent}.")
     raise InputError(f"{told} Recordings in train are learnt from, those in val choose the best weights.")
@@ -156,6 +157,6 @@ def _instead(folder: Path) -> str:
         return (
             f"and does not exist. Rename {other[0]}." if other else "and does not exist. Move some of the others there."
         )
-    kinds = sorted({path.suffix or path.name for path in folder.rglob("*") if path.is_file()})
+    kinds = sorted({path.suffix or path.name for path in below(folder) if path.is_file()})
     held = f"only files of {' '.join(kinds[:5])}" if kinds else "nothing"
     return f"and holds {held}. Were they unpacked there?"

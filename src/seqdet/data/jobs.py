@@ -40,7 +40,8 @@ class Options:
 
     out: folder of the results. tensor: the frames. max_duration_us: longest recording in a file; longer ones become
     several. size_hw: of the sensor, for formats that do not say. layout: ours, or RVT's. compression: a key of
-    ``COMPRESSIONS``; ``blosc`` for RVT's layout and ``lz4`` for ours if empty. time_unit: of the times, where a
+    ``COMPRESSIONS``; ``blosc`` for RVT's layout and ``lz4`` for ours if empty. replace_labels: let those of the
+    recordings take the place of others, in a folder that seqdet keeps for itself. time_unit: of the times, where a
     format does not say.
     """
 
@@ -50,6 +51,7 @@ class Options:
     size_hw: tuple[int, int] | None = None
     layout: Layout = "seqdet"
     compression: str = ""
+    replace_labels: bool = False
     time_unit: Unit | None = None
 
     def __post_init__(self) -> None:
@@ -147,6 +149,9 @@ def plan(found: Found, report: Report, *, options: Options, counts: bool = True)
     stretch = Stretch(found.path, options.size_hw, window, tensor, options.packing, time_unit=options.time_unit)
     job = Job(found, labels, stretch, windows, can_seek, survey and survey.account)
     _check_lengths(found, {part.place.name for part in parts}, options)
+    if labels is not None and options.layout == "seqdet" and not options.replace_labels:
+        for part in parts:
+            _check_labels(part, job, options)
     job = replace(job, parts=tuple(part for part in parts if not _is_finished(part, job, options)))
     report(1)
     return job
@@ -169,6 +174,35 @@ def _check_lengths(found: Found, names: set[str], options: Options) -> None:
         is_part = re.fullmatch(re.escape(target.name) + r"(_\d+_\d+)?", name) is not None
         if is_part and name not in names and (path.is_dir() if options.layout == "rvt" else path.suffix == ".h5"):
             raise InputError(f"{path} must not be there: it is a part of another length. Name another folder.")
+
+
+def _check_labels(part: Part, job: Job, options: Options) -> None:
+    """Raise ``InputError`` if there are other labels than those of a part in its place: old ones, or somebody's."""
+    path = _label_file(part, options)
+    if not path.exists():
+        return
+    boxes, labelled_us = read_labels(path), read_labelled_us(path, read_labels(path))
+    wanted, wanted_us = _labels(part, job)
+    if not (np.array_equal(boxes, wanted) and np.array_equal(labelled_us, wanted_us)):
+        raise InputError(
+            f"{path} must hold the labels of {job.labels}, and holds others. Delete it, or name another folder."
+        )
+
+
+def _labels(part: Part, job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes of a part, (N,) ``EVENT_BBOX``, and the times at which it is labelled."""
+    assert job.labels is not None
+    boxes = read_labels(job.labels)
+    labelled_us = read_labelled_us(job.labels, boxes)
+    window = job.stretch.window
+    return boxes[_during(boxes["t"], window, part, job.windows)], labelled_us[
+        _during(labelled_us, window, part, job.windows)
+    ]
+
+
+def _label_file(part: Part, options: Options) -> Path:
+    target = options.out / part.place
+    return target.with_name(target.name + LABEL_SUFFIX)
 
 
 def _is_finished(part: Part, job: Job, options: Options) -> bool:
@@ -195,28 +229,29 @@ def finish(job: Job, options: Options) -> tuple[int, Counter[str]]:
         InputError: if the labels cannot be read or a file cannot be written.
     """
     dropped: Counter[str] = Counter()
-    labels, size = None if job.labels is None else read_labels(job.labels), 0
-    labelled_us = None if job.labels is None or labels is None else read_labelled_us(job.labels, labels)
+    size = 0
     for part in job.parts:
         segments = part.segments(options)
         joined = segments[0].path.with_name("joined.h5")
         join_tensors(joined, [segment.path for segment in segments])
         size += joined.stat().st_size
-        target, window = options.out / part.place, job.stretch.window
+        target = options.out / part.place
         make_folder(target.parent)
         if options.layout == "rvt":
-            assert labels is not None
-            dropped["labels that are not at the end of a window"] += write_rvt(
-                target, joined, labels[_during(labels["t"], window, part, job.windows)]
-            )
+            dropped["labels that are not at the end of a window"] += write_rvt(target, joined, _labels(part, job)[0])
         else:
-            if labels is not None and labelled_us is not None:
-                path = target.with_name(target.name + LABEL_SUFFIX)
-                write_labelled_us(path, labelled_us[_during(labelled_us, window, part, job.windows)])
-                write_labels(path, labels[_during(labels["t"], window, part, job.windows)])
+            if job.labels is not None and not _is_there(path := _label_file(part, options), job.labels):
+                boxes, labelled_us = _labels(part, job)
+                write_labelled_us(path, labelled_us)
+                write_labels(path, boxes)
             joined.replace(target.with_name(target.name + ".h5"))
         shutil.rmtree(joined.parent)
     return size, +dropped
+
+
+def _is_there(path: Path, labels: Path) -> bool:
+    """Whether the labels of a recording lie where those of its tensors belong: in the folder of the recording."""
+    return path.exists() and path.samefile(labels)
 
 
 def _during(times_us: np.ndarray, window: Description, part: Part, windows: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..checks import InputError
 from ..events.packed import bare_name
 from ..events.text import Kind, text_kind
-from ..files import as_on_disk
+from ..files import as_on_disk, below
 from .labels import LABEL_SUFFIX, LABELLED_SUFFIX, labels_beside, recording_name
 
 SUFFIXES = (".raw", ".dat", ".hdf5", ".h5", ".aedat", ".aedat4", ".npz", ".npy", ".csv", ".txt", ".bin")
@@ -87,7 +87,7 @@ def recording_files(folder: Path, *, labels: Path | None = None) -> list[Path]:
     root = labels.resolve() if labels else None
     files = [
         path
-        for path in sorted(folder.rglob("*"))
+        for path in below(folder)
         if is_named_as_recording(path)
         and path.is_file()
         and not path.name.endswith((LABEL_SUFFIX, LABELLED_SUFFIX))

@@ -15,6 +15,7 @@ from ..events.accounts import Account
 from ..files import write_bytes
 from ..locks import alone_in
 from ..progress import Progress
+from .classes import read_classes
 from .estimate import estimate
 from .jobs import UNFINISHED, Job, Options, finish, plan, stretches
 from .labels import CLASSES_FILE
@@ -76,11 +77,11 @@ def precompute(paths: Sequence[Path], options: Options, *, workers: int = 1) -> 
     found = find_recordings(paths)
     if options.out.is_dir():  # perhaps complete, and perhaps one that can only be read
         work = _look(found, options, workers)
-        if not work.jobs and not _names(paths, options.out):
+        if not work.jobs and _names(paths, options.out) is None:
             return _told(work, found)
     with alone_in(options.out, waits=True):
         work = _look(found, options, workers)  # another command may have made some until now
-        for names in _names(paths, options.out):
+        if (names := _names(paths, options.out)) is not None:
             write_bytes(options.out / CLASSES_FILE, names.read_bytes())
         return _make(found, work, options, workers)
 
@@ -160,9 +161,17 @@ def _make(found: Sequence[Found], work: Work, options: Options, workers: int) ->
     return outcome
 
 
-def _names(paths: Sequence[Path], out: Path) -> list[Path]:
-    """The names of classes to take along: those that are not there yet, or are other ones."""
+def _names(paths: Sequence[Path], out: Path) -> Path | None:
+    """The names of classes to take along, if they are not there yet.
+
+    Raises:
+        InputError: if they differ between folders, or those that are there are others.
+    """
     target = out / CLASSES_FILE
-    there = target.read_bytes() if target.is_file() else None
     found = [path / CLASSES_FILE for path in paths if (path / CLASSES_FILE).is_file()]
-    return [path for path in found if path.read_bytes() != there]
+    first = target if target.is_file() else None
+    for path in found:
+        first = first or path
+        if read_classes(path.parent) != read_classes(first.parent):
+            raise InputError(f"{path} must have the names of classes that {first} has, and has others.")
+    return None if first in (None, target) else first

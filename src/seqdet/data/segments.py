@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..allowing import source_digest
 from ..checks import InputError
 from ..config import TensorConfig
 from ..events.files import Window, open_recording
@@ -95,15 +96,20 @@ def extent(
     first_us, last_us = span_us
     start_us = origin_us(first_us) if origin_us else first_us // tensor.window_us * tensor.window_us
     windows = check_windows(path, start_us, last_us, tensor.window_us)
-    window = Description(
+    return Extent(described(path, tensor, start_us, sensor_hw), windows, can_seek)
+
+
+def described(path: Path, tensor: TensorConfig, start_us: int, sensor_hw: tuple[int, int]) -> Description:
+    """What the frames of a recording show, the first of which begins at ``start_us``."""
+    return Description(
         representation=tensor.representation,
         parameters=tensor.parameters,
         sensor_hw=sensor_hw,
         duration_us=tensor.window_us,
         start_us=start_us,
         source=path.name,
+        function_digest=source_digest(tensor.representation),
     )
-    return Extent(window, windows, can_seek)
 
 
 def make(stretch: Stretch, report: Callable[[int], None]) -> None:

@@ -116,7 +116,7 @@ def prepare(config: DatasetConfig) -> None:
     if target != folder and config.cache_gb is not None:
         _look(folder, config, cache_folder(config), config.cache_gb, workers)
     elif target != folder:
-        options = Options(target, config.tensor, time_unit=stated_unit(config))
+        options = Options(target, config.tensor, replace_labels=True, time_unit=stated_unit(config))
         outcome = precompute([folder], options, workers=workers)
         if outcome.failed:
             raise InputError(outcome.failed[0])
@@ -188,9 +188,7 @@ def tensor_folder(config: DatasetConfig) -> Path:
     parts = [part for part in sorted(folder.iterdir()) if part.is_dir()]
     if any(path.is_dir() or has_frames(path) for part in parts for path in tensor_files(part)[:1]):
         return folder
-    settings = json.dumps(to_dict(config.tensor), sort_keys=True)
-    if ":" in config.tensor.representation:
-        settings += source_digest(config.tensor.representation)
+    settings = json.dumps(to_dict(config.tensor), sort_keys=True) + source_digest(config.tensor.representation)
     if config.time_unit != "auto":
         settings += config.time_unit
     suffix = f"-{config.tensor.representation}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"

@@ -53,6 +53,7 @@ class Description:
     sensor_hw: height and width of the sensor in pixels, which labels refer to.
     start_us, duration_us: frame n shows the events of [start_us + n * duration_us, start_us + (n + 1) * duration_us).
     source, source_digest: name and digest of the recording; empty if unknown.
+    function_digest: of the source of a function outside of seqdet that made the frames; empty for others.
     """
 
     representation: str
@@ -62,21 +63,27 @@ class Description:
     parameters: dict[str, Any] = field(default_factory=dict)
     source: str = ""
     source_digest: str = ""
+    function_digest: str = ""
 
     def attributes(self, frame_shape: tuple[int, ...]) -> dict[str, Any]:
         """As attributes of a dataset."""
-        return {name: self.parameters[name] for name in SHARED if name in self.parameters} | {
-            "events_to_tensor": _bytes(self.representation),
-            "delta_t": self.duration_us,
-            "event_input_height": self.sensor_hw[0],
-            "event_input_width": self.sensor_hw[1],
-            "shape": np.array(frame_shape),
-            "seqdet_version": FORMAT_VERSION,
-            "start_us": self.start_us,
-            "parameters": _bytes(json.dumps(self.parameters, sort_keys=True)),
-            "source": _bytes(self.source),
-            "source_digest": _bytes(self.source_digest),
-        }
+        made_by = {"function_digest": _bytes(self.function_digest)} if self.function_digest else {}
+        return (
+            {name: self.parameters[name] for name in SHARED if name in self.parameters}
+            | made_by
+            | {
+                "events_to_tensor": _bytes(self.representation),
+                "delta_t": self.duration_us,
+                "event_input_height": self.sensor_hw[0],
+                "event_input_width": self.sensor_hw[1],
+                "shape": np.array(frame_shape),
+                "seqdet_version": FORMAT_VERSION,
+                "start_us": self.start_us,
+                "parameters": _bytes(json.dumps(self.parameters, sort_keys=True)),
+                "source": _bytes(self.source),
+                "source_digest": _bytes(self.source_digest),
+            }
+        )
 
 
 class TensorFile:
@@ -232,6 +239,7 @@ def _described(data: h5py.Dataset, path: Path) -> Description:
         else {name: attributes[name].item() for name in SHARED if name in attributes},
         source=_text(attributes.get("source", "")),
         source_digest=_text(attributes.get("source_digest", "")),
+        function_digest=_text(attributes.get("function_digest", "")),
     )
     if not isinstance(described.parameters, dict):
         raise InputError(f"{path} must have a table of parameters, got {described.parameters!r}.")

@@ -20,6 +20,7 @@ from ..data.labels import (
     read_labels,
 )
 from ..data.rvt import read_rvt_labels
+from ..files import below
 from ..npy_files import read_header
 
 SUFFIXES = (".npy", ".csv", ".txt")
@@ -61,7 +62,7 @@ def read_truth(folder: Path, *, split: str = "test", classes: tuple[str, ...] = 
         InputError: if there are no labels, a file is damaged, or the classes have no names.
     """
     inside = split_folder(folder, split)
-    paths = _by_name(sorted(inside.rglob(f"*{LABEL_SUFFIX}")))
+    paths = _by_name([path for path in below(inside) if path.name.endswith(LABEL_SUFFIX)])
     paths |= {name_of(path.parent): path.parent for path in sorted(inside.glob("*/labels_v2"))}
     if not paths:
         raise InputError(f"{inside} must hold label files, which end in {LABEL_SUFFIX}, and holds none.")
@@ -110,7 +111,7 @@ def read_detections(path: Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: if there are none, a file is damaged, has no scores, or two are of one recording.
     """
-    found = sorted(path.rglob("*")) if path.is_dir() else [path]
+    found = below(path) if path.is_dir() else [path]
     chosen = [each for each in found if each.suffix in SUFFIXES and not each.name.endswith(LABELLED_SUFFIX)]
     if not path.exists() or not chosen:
         raise InputError(f"{path} must be a file of detections or a folder of them ({' '.join(SUFFIXES)}), got none.")

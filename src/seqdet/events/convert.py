@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import InputError, check_at_least, check_choice
+from ..files import check_output
 from ..progress import progress
 from .accounts import Account, check
 from .array import Events, Triggers
@@ -66,8 +67,9 @@ def convert(
     filters: Sequence[FilterConfig] = (),
     roi: tuple[int, int, int, int] | None = None,
     compression: str | None = None,
+    overwrite: bool = False,
 ) -> Converted:
-    """Write ``target``; an existing file is replaced once the new one is complete. Memory is bounded.
+    """Write ``target``. Memory is bounded.
 
     Trigger edges within the range go along where the format has room for them; otherwise the answer counts them.
 
@@ -80,11 +82,13 @@ def convert(
         filters: which events of the part are left out, one after the other; they know nothing of what came before it.
         roi: x1, y1, x2, y2 in pixels, half open: only events within, which keep their coordinates.
         compression: of HDF5, see ``write_hdf5``.
+        overwrite: replace a file that is there, once the new one is complete; never the recording itself.
 
     Raises:
         InputError: if the format is not one that can be written, a number is out of range, there are no events in the
-            part, most of them cannot be read, or the file cannot be written.
+            part, most of them cannot be read, or the file is there already or cannot be written.
     """
+    check_output(Path(target), inputs=[recording.path], overwrite=overwrite)
     if encoding is None:
         check_choice(Path(target).suffix, FORMATS, "the ending of the file's name")
         encoding = FORMATS[Path(target).suffix]

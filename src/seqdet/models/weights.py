@@ -17,7 +17,7 @@ from ..devices import find_device
 from ..files import write_bytes
 from ..json_files import read_json
 from .detector import Detector
-from .zoo import build_detector
+from .zoo import build_detector, check_built
 
 FORMAT, OLD_FORMAT = "seqdet detector 2", "seqdet detector 1"
 """In the old one the checksum covers the weights alone."""
@@ -27,8 +27,10 @@ def save_detector(detector: Detector, path: Path | str) -> None:
     """Write ``path``: weights as float32 or integers, and what is needed to build the detector again.
 
     Raises:
-        InputError: if the file cannot be written; what stood there before stays.
+        InputError: if the file cannot be written, or could not be read again, as the detector is not what its
+            configuration builds; what stood there before stays.
     """
+    check_built(detector)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
     header = {"format": FORMAT, "model": json.dumps(to_dict(detector.config))}
     if detector.input is not None:

@@ -15,7 +15,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from ..checks import Stopped
 from ..files import write_bytes
 from ..models.weights import save_detector
-from ..runs import RunFolder
+from ..runs import RunFolder, training_facts
 from ..structures import Clip
 
 
@@ -119,4 +119,7 @@ class Checkpoints(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_score, self.seconds_before = state_dict["best_score"], state_dict["seconds"]
+        if self.run.is_finished():  # and made longer: its last validation came after its last checkpoint
+            last = training_facts(self.run.training).get("validation_AP")
+            self.best_score = max((each for each in (self.best_score, last) if each is not None), default=None)
         self.validated_step, self.frames = state_dict["validated_step"], state_dict["frames"]

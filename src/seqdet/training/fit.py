@@ -8,6 +8,7 @@ import logging
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from ..allowing import recall, remember
 from ..checks import InputError, Stopped
 from ..config import DataConfig, RunConfig, TrainConfig
-from ..config_files import read_config, to_dict, write_config
+from ..config_files import from_dict, read_config, to_dict, write_config
 from ..data.loading import left_out
 from ..data.sources import prepare
 from ..devices import choose_device, choose_precision
@@ -27,14 +28,15 @@ from ..files import write_bytes, write_text
 from ..locks import alone_in
 from ..models.detector import Detector
 from ..models.weights import load_detector, save_detector
-from ..models.zoo import build_detector
-from ..runs import TRAINING_FORMAT, RunFolder, versions
+from ..models.zoo import build_detector, check_built
+from ..runs import TRAINING_FORMAT, RunFolder, training_facts, versions
 from ..stopping import stop_on_signals
 from .callbacks import Checkpoints, WholeFiles
 from .curves import Curves, quiet_writer
 from .datamodule import ClipDataModule
 from .demo import DemoClips
-from .module import TrainingModule
+from .freezing import freeze, frozen_parts
+from .module import TrainingModule, learning_rate_factor
 from .processes import beside, check_first, rank
 from .progress import TrainingProgress
 
@@ -61,7 +63,7 @@ def fit(detector: Detector, data: DataConfig, train: TrainConfig, out: Path | st
     ``resume(out)``.
 
     Args:
-        detector: trained in place.
+        detector: trained in place. What ``requires_grad_(False)`` froze stays so, as ``train.freeze`` of the run says.
         data: the clips.
         train: the optimisation.
         out: a new or empty folder.
@@ -74,7 +76,9 @@ def fit(detector: Detector, data: DataConfig, train: TrainConfig, out: Path | st
     check_first()
     folder = RunFolder(Path(out))
     folder.check_free()
-    config = RunConfig(data, detector.config, train)
+    check_built(detector)
+    freeze(detector, train.freeze)
+    config = RunConfig(data, detector.config, replace(train, freeze=frozen_parts(detector)))
     clips = _clips(config)
     with alone_in(folder.root):
         folder.check_free()  # another command may have begun here
@@ -85,13 +89,19 @@ def fit(detector: Detector, data: DataConfig, train: TrainConfig, out: Path | st
             return _run(detector, clips, config, folder)
 
 
-def resume(out: Path | str) -> Path:
+def resume(out: Path | str, *, max_steps: int | None = None) -> Path:
     """Go on with the run in ``out`` from its last checkpoint, bit for bit, and return the folder.
 
-    A finished run is left as it is, unless its detector is damaged and can be mended.
+    A finished run is left as it is, unless its detector is damaged and can be mended, or it shall train for longer; its
+    detector stays until that is done.
+
+    Args:
+        out: folder of the run.
+        max_steps: more steps than it is configured for, where the schedule of the learning rate has no end of its own.
 
     Raises:
-        InputError: if the folder holds no run, another command trains it, or its checkpoint is damaged.
+        InputError: if the folder holds no run, another command trains it, its checkpoint is damaged, or it cannot be
+            made longer.
         Stopped: as ``fit``.
     """
     check_first()
@@ -99,13 +109,17 @@ def resume(out: Path | str) -> Path:
     folder.check_holds_run()
     folder.check_own()
     config = read_config(folder.config)
+    if max_steps is not None:
+        config = _longer(config, max_steps)
     recall(folder.config)
-    if folder.is_finished() and not _damage(folder.detector):
+    if _is_finished(folder, config) and not _damage(folder.detector):
         log.info("%s is finished.", folder.root)
         return folder.root
     with alone_in(folder.root):
-        if folder.is_finished():
+        if _is_finished(folder, config):
             return _mended(folder)
+        if max_steps is not None:
+            write_config(config, folder.config)
         remember(folder.config)  # whose free settings may have changed
         if folder.last_checkpoint.is_file():
             detector = build_detector(config.model, seed=config.train.seed)
@@ -115,6 +129,28 @@ def resume(out: Path | str) -> Path:
             raise InputError(f"{folder.root} must have {folder.last_checkpoint.name} to go on from, and has none.")
         with _telling_how_to_go_on(folder):
             return _run(detector, _clips(config), config, folder)
+
+
+def _longer(config: RunConfig, max_steps: int) -> RunConfig:
+    """The configuration for more steps."""
+    train = config.train
+    if max_steps < train.max_steps:
+        raise InputError(f"train.max_steps must be at least the {train.max_steps} of the run, got {max_steps}.")
+    if train.schedule == "cosine" and max_steps > train.max_steps:
+        factor = learning_rate_factor(replace(train, max_steps=max_steps), 1)(train.max_steps)
+        raise InputError(
+            f"train.max_steps must stay {train.max_steps} with the schedule cosine, whose learning rate ends at "
+            f"nothing: with {max_steps} it would leap back to {factor:.0%} of its peak. Start a new run of {max_steps} "
+            "steps; one of the schedule constant or exponential can be made longer later."
+        )
+    return replace(config, train=replace(train, max_steps=max_steps))
+
+
+def _is_finished(folder: RunFolder, config: RunConfig) -> bool:
+    """Whether the training came to its end, and to that of the configuration, which may have become longer."""
+    if not folder.is_finished():
+        return False
+    return training_facts(folder.training).get("steps", 0) >= config.train.max_steps
 
 
 def _damage(detector: Path) -> str:
@@ -176,6 +212,7 @@ def _run(
     train = config.train
     folder.checkpoints.mkdir(exist_ok=True)
     device = choose_device(train.device)
+    freeze(detector, train.freeze)
     detector.train()
     detector.input = clips.dataset.input
     if train.channels_last:
@@ -300,22 +337,29 @@ def _read_checkpoint(checkpoint: Path, config: RunConfig, *, names: set[str]) ->
         raise damaged from error
     if not (isinstance(content, dict) and content.keys() >= CONTENT and set(content["state_dict"]) == names):
         raise damaged
-    if changed := _changed(content["config"], to_dict(config)):
+    before = to_dict(from_dict(RunConfig, content["config"], name=str(checkpoint)))
+    free = FREE | ({"train.max_steps"} if config.train.schedule != "cosine" else set())
+    if changed := [each for each in _changed(before, to_dict(config)) if each[0] not in free]:
         name, before, after = changed[0]
         raise InputError(
             f"{checkpoint.parents[1] / 'config.yaml'} must be as it was when the run started: {name} was {before}, and "
             f"is {after}. Start a new run for another configuration."
         )
+    if content["global_step"] > config.train.max_steps:
+        raise InputError(
+            f"train.max_steps must be at least the {content['global_step']} steps that {checkpoint} has, "
+            f"got {config.train.max_steps}."
+        )
     return content
 
 
 def _changed(before: Any, after: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    """Name, earlier and present value of every setting that differs and that decides about the outcome."""
+    """Name, earlier and present value of every setting that differs."""
     if isinstance(before, dict) and isinstance(after, dict):
         keys = before.keys() | after.keys()
         pairs = ((f"{name}.{key}".lstrip("."), before.get(key), after.get(key)) for key in sorted(keys))
         return [change for path, one, other in pairs for change in _changed(one, other, path)]
-    return [(name, before, after)] if before != after and name not in FREE else []
+    return [(name, before, after)] if before != after else []
 
 
 def _finish(folder: RunFolder, checkpoints: Checkpoints, facts: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from ..evaluation.coco import CocoEvaluator
 from ..models.detector import Detector
 from ..models.recurrent import detach, reset_lanes
 from ..structures import Boxes, Clip, State
+from .freezing import rest
 from .optimizers import OPTIMIZERS
 from .processes import gathered, merged, own_lanes
 
@@ -89,8 +90,11 @@ class TrainingModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.state, self.random_state = checkpoint["recurrent_state"], checkpoint["random_state"]
+        # The last batch of a run that was finished is not the last one of a longer run.
+        checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
 
     def on_train_start(self) -> None:
+        rest(self.detector, self.config.freeze)  # Lightning keeps the mode of every module from here on
         if self.state is not None:
             mine = own_lanes(self.state, self.trainer.global_rank, self.trainer.world_size)
             self.state = tuple(tensor.to(self.device) for tensor in mine)

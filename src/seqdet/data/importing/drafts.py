@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from ...checks import InputError
 from ...config_files import suggestion
+from ...files import below
 from ..labels import LABEL_SUFFIX, recording_name
 from .reading import last_number, read_names
 
@@ -74,7 +75,7 @@ class Drafts:
             if self.root.is_file()
             else [
                 path
-                for path in sorted(self.root.rglob("*"))
+                for path in below(self.root)
                 if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
             ]
         )
@@ -157,7 +158,7 @@ class Drafts:
             InputError: if it cannot be read.
         """
         folder = self.root if self.root.is_dir() else self.root.parent
-        inner = sorted({path.parent for name in names for path in folder.rglob(name)})
+        inner = sorted({path.parent for path in below(folder) if path.name in names})
         for path in (place / name for place in (folder, *inner, folder.parent) for name in names):
             if not self._is_closed and path.is_file():
                 self.classes, self._is_closed = read_names(path), True

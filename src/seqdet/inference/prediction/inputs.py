@@ -21,6 +21,7 @@ from ...events.frames import IMAGE_SUFFIXES, read_frames
 from ...events.pipe import EvtPipe, Pipe
 from ...events.slicing import check_windows
 from ...events.time_units import IN_US, Unit
+from ...files import below
 from ..steps.step import Step
 from ..streaming.choice import thresholds
 from ..streaming.config import StreamConfig
@@ -63,6 +64,8 @@ class PredictConfig:
     """Pictures a second: of a folder of images, or of a video in place of its own."""
     frame_hw: tuple[int, int] | None = None
     """Height and width in which pictures are shown to the detector; their own if not given, but for an exported one."""
+    overwrite: bool = False
+    """Whether to replace results of recordings of the same names."""
 
     def __post_init__(self) -> None:
         fit_fields(self)
@@ -134,7 +137,7 @@ def _results(out: Path) -> list[Path]:
 def _pictures(path: Path, out: Path) -> list[tuple[Path, Path]]:
     if not path.is_dir():
         return [(path, Path(path.stem))]
-    inside = outside(sorted(path.rglob("*")), _results(out))
+    inside = outside(below(path), _results(out))
     images = [each for each in inside if each.suffix.lower() in IMAGE_SUFFIXES]
     videos = [each for each in inside if each.suffix.lower() in VIDEO_SUFFIXES]
     if bool(images) == bool(videos):

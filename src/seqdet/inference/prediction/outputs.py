@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
@@ -80,6 +81,13 @@ class GrowingText:
         self._file.close()
 
 
+def results(folder: Path, place: Path) -> list[Path]:
+    """The files of one recording in a folder of results: those that there may be."""
+    kinds = ("detections", LABEL_SUFFIX), ("tracks", "_tracks.npy")
+    tables = [(folder / kind / f"{place}{suffix}", folder / "csv" / f"{place}_{kind}.csv") for kind, suffix in kinds]
+    return [*chain.from_iterable(tables), folder / "videos" / f"{place}.mp4"]
+
+
 class Outputs:
     """The files of one recording in a folder of results, over those that were there.
 
@@ -94,22 +102,17 @@ class Outputs:
     def __init__(self, folder: Path, place: Path, *, has_tracks: bool) -> None:
         self._tables: list[list[GrowingNpy | GrowingText]] = [[], []] if has_tracks else [[]]
         self._flushed_s = time.monotonic()
-        kinds = ("detections", LABEL_SUFFIX, EVENT_BBOX, COLUMNS), ("tracks", "_tracks.npy", TRACKED_BOX, TRACK_COLUMNS)
-        targets = [
-            (folder / kind / f"{place}{suffix}", folder / "csv" / f"{place}_{kind}.csv", dtype, columns)
-            for kind, suffix, dtype, columns in kinds
-        ]
-        for array, text, *_ in targets[: len(self._tables)]:
+        detections, detections_text, tracks, tracks_text, video = results(folder, place)
+        tables = [(detections, EVENT_BBOX, detections_text, COLUMNS), (tracks, TRACKED_BOX, tracks_text, TRACK_COLUMNS)]
+        for array, _, text, _ in tables[: len(self._tables)]:
             make_folder(array.parent)
             make_folder(text.parent)
-        stale = [folder / "videos" / f"{place}.mp4"]
-        for array, text, *_ in targets[len(self._tables) :]:
-            stale += [array, text]
+        stale = [video] if has_tracks else [video, tracks, tracks_text]
         for path in stale:  # those of an earlier work do not belong to these detections
             with _writing(path):
                 path.unlink(missing_ok=True)
         try:
-            for files, (array, text, dtype, columns) in zip(self._tables, targets, strict=False):
+            for files, (array, dtype, text, columns) in zip(self._tables, tables, strict=False):
                 with _writing(array):
                     files.append(GrowingNpy(array, dtype))
                 with _writing(text):

@@ -19,7 +19,7 @@ from ...data.classes import read_classes, write_classes
 from ...data.labels import CLASSES_FILE
 from ...data.tracks import TRACKED_BOX, best_of_place
 from ...events.accounts import tell
-from ...files import make_folder
+from ...files import check_output, make_folder
 from ...locks import alone_in
 from ...progress import Progress
 from ...stopping import stop_on_signals
@@ -30,7 +30,7 @@ from ..steps.step import Step
 from ..tracking.config import MOST_OVERLAP
 from .inputs import STDIN, Input, PredictConfig, find_inputs, open_input
 from .moments import Moment
-from .outputs import Outputs
+from .outputs import Outputs, results
 
 log = logging.getLogger(__name__)
 NO_TRACKS = np.zeros(0, TRACKED_BOX)
@@ -48,18 +48,21 @@ def predict_recordings(step: Step, paths: Path | Sequence[Path], out: Path, conf
         step: the detector.
         paths: of one recording or several, or folders of them; for a detector for pictures videos, folders of images
             or of videos; ``-`` alone for a RAW recording that comes by the standard input.
-        out: folder of the results; what was there of recordings of the same names is replaced.
+        out: folder of the results.
         config: how.
 
     Raises:
         InputError: if the detector takes nothing of this kind, something cannot be read, or the folder cannot be
-            written or has detections of other classes.
+            written, has results of a recording of the same name, or detections of other classes.
         Stopped: if Ctrl-C was pressed, or SIGTERM sent; what was found until then is in the files, which are whole.
     """
     paths = [paths] if isinstance(paths, Path) else paths
     found = find_inputs(step, paths, config, out)
     for kind in KINDS[: 1 + config.track]:
         _check_classes(out / kind, step.classes)
+    for each, place in found:
+        for result in results(out, place):
+            check_output(result, inputs=[each], overwrite=config.overwrite)
     failed = []
     with alone_in(out), stop_on_signals("what came until now" if STDIN in paths else "this window") as is_stopped:
         for n, (each, place) in enumerate(found, 1):
