@@ -5,13 +5,14 @@ import os
 import resource
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from seqdet import files
 from seqdet.checks import InputError
-from seqdet.files import ABANDONED_S, MACHINE, is_free, replacing, write_bytes, write_text
+from seqdet.files import ABANDONED_S, MACHINE, as_on_disk, is_free, replacing, write_bytes, write_text
 
 
 @pytest.fixture
@@ -180,3 +181,17 @@ def test_a_folder_is_free_if_there_is_nothing_but_what_was_never_finished(path):
     assert is_free(folder / "missing")
     path.rename(folder / f".{MACHINE}-1.config.yaml")
     assert is_free(folder)
+
+
+@pytest.mark.parametrize(("there", "asked"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_name_that_is_composed_another_way_is_found(tmp_path, monkeypatch, there, asked):
+    spelt = [unicodedata.normalize(form, "straße_größe_é") for form in (there, asked)]
+    (tmp_path / spelt[0]).mkdir()
+    (tmp_path / spelt[0] / f"{spelt[0]}.raw").touch()
+    wanted = tmp_path / spelt[1] / f"{spelt[1]}.raw"
+    assert as_on_disk(wanted).samefile(tmp_path / spelt[0] / f"{spelt[0]}.raw")
+    assert as_on_disk(wanted.parent / "plain").parent.is_dir()
+    monkeypatch.chdir(tmp_path)
+    assert as_on_disk(Path(spelt[1]) / f"{spelt[1]}.raw").is_file()
+    for path in (tmp_path / "none" / spelt[1], tmp_path / "gone", Path(), Path("..")):
+        assert as_on_disk(path) == path

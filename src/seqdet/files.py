@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import time
+import unicodedata
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,24 @@ MACHINE = f"{zlib.crc32(f'{platform.node()} {PROCESSES.stat().st_ino if PROCESSE
 ABANDONED_S = 86_400
 """Nobody writes for so long without a change that is seen from outside."""
 _swept: set[Path] = set()
+
+
+def as_on_disk(path: Path) -> Path:
+    """The path as its folders spell it, where they have a name composed another way: macOS takes an accent apart.
+
+    A path that is there as it is written, or that is not there in any way, stays.
+    """
+    if path.name in ("", ".", "..") or os.path.lexists(path):
+        return path
+    parent = as_on_disk(path.parent)
+    wanted = unicodedata.normalize("NFC", path.name)
+    if wanted.isascii():
+        return parent / path.name
+    with suppress(OSError):
+        for each in sorted(parent.iterdir()):
+            if unicodedata.normalize("NFC", each.name) == wanted:
+                return each
+    return parent / path.name if parent.is_dir() else path
 
 
 @contextmanager

@@ -146,7 +146,9 @@ def copy_recording(folder, source, target):
 def cut(folder):
     path = folder / "train" / "digits_00000.raw"
     content = bytearray(path.read_bytes())
-    content[len(content) // 2 : len(content) // 2 + 400] = b"\xff\x27" * 200
+    begin = content.index(b"% end\n") + len(b"% end\n")
+    middle = begin + (len(content) - begin) // 4 * 2  # words have two bytes
+    content[middle : middle + 400] = b"\xff\x27" * 200
     path.write_bytes(content)
 
 

@@ -367,10 +367,10 @@ def test_the_start_says_how_much_there_will_be(dataset, caplog, made):
 
 
 def test_what_is_wrong_with_recordings_is_said_at_the_start(dataset):
-    (dataset / "train" / "z.raw").write_bytes(b"% evt 3.0\n% end\n")
-    with pytest.raises(InputError, match=r"z\.raw must have events, and has none"):
+    (dataset / "train" / "z.raw").write_bytes(b"% evt 9.0\n% end\n")
+    with pytest.raises(InputError, match=r"z\.raw must be in EVT2, EVT2\.1 or EVT3"):
         prepare(config(dataset))
-    with pytest.raises(InputError, match=r"z\.raw must have events, and has none"):
+    with pytest.raises(InputError, match=r"z\.raw must be in EVT2, EVT2\.1 or EVT3"):
         RecordedClips(config(dataset), "train", clip_length=4)
     (dataset / "train" / "z.raw").unlink()
     for path in (dataset / "test").iterdir():

@@ -149,3 +149,20 @@ def test_what_cannot_be_is_dropped_and_counted_or_strictly_refused(tmp_path):
     assert source.dropped == dict(zip(reasons, (1, 1, 3), strict=True))
     with pytest.raises(InputError, match="Without strict they are left out"):
         read(open_dat(path, strict=True))
+
+
+def test_a_clock_that_begins_anew_is_refused_or_goes_on_once_it_is_sure(tmp_path, monkeypatch):
+    monkeypatch.setattr(words, "BLOCK_BYTES", 800)
+    monkeypatch.setattr(words, "AHEAD", 16)
+    times = np.arange(5000) * 1000
+    path = write(tmp_path / "a.dat", [(int(t), address(1, 1, 0)) for t in np.concatenate([times, times])])
+    with pytest.raises(InputError, match=r"one clock, and it begins anew before byte .*--join-clocks"):
+        read(open_dat(path))
+    source = open_dat(path, joins_clocks=True)
+    found = read(source)
+    lost = source.dropped["events running back in time"]
+    assert len(found) + lost == 10_000
+    assert found.t[:5000].tolist() == times.tolist()
+    assert (np.diff(found.t) >= 0).all()
+    assert 1024 <= lost < 1400
+    assert "the clock begins anew" in source.notes[0]

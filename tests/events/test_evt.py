@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.events import words
-from seqdet.events.array import Events
+from seqdet.events.array import Events, columns
 from seqdet.events.dat import is_dat, open_dat
 from seqdet.events.evt import is_evt, open_evt
 from seqdet.events.sieve import JITTER_US
+from seqdet.events.writers import write_evt2, write_evt3
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 WORDS = {"EVT2": "<u4", "EVT21": "<u8", "EVT21;endianness=little": "<u8", "EVT3": "<u2"}
@@ -202,7 +203,7 @@ def test_evt2_and_evt21_words_and_triggers_are_what_they_say(tmp_path, encoding)
 def test_evt21_in_another_order_than_its_header_says_is_refused_with_what_to_do(tmp_path, stated):
     truth = "legacy" if stated == "little" else "little"
     content = real(f"lens_640x480.evt21_{truth}.raw").read_bytes().partition(b"% end\n")[2]
-    path = write(tmp_path / "a.raw", "EVT21;endianness=little" if stated == "little" else "EVT21", content)
+    path = write(tmp_path / "a.raw", f"EVT21;endianness={stated}", content)
     with pytest.raises(InputError, match=f"{stated}, but time advances only when they are read as {truth}"):
         open_evt(path)
 
@@ -267,3 +268,23 @@ def test_a_file_that_is_no_raw_recording_is_refused_in_a_sentence(tmp_path, cont
         is_evt(tmp_path / "missing.raw")
     with pytest.raises(InputError, match="cannot be read"):
         open_evt(tmp_path)
+
+
+@pytest.mark.parametrize("write_words", [write_evt2, write_evt3])
+def test_a_clock_that_begins_anew_is_refused_or_goes_on(tmp_path, monkeypatch, write_words):
+    monkeypatch.setattr(words, "BLOCK_BYTES", 800)
+    monkeypatch.setattr(words, "AHEAD", 16)
+    t = np.arange(5000) * 1000 + 1_000_000
+    events = columns(t=t, x=t % 640, y=t % 480, p=t % 2)
+    for name in ("a.raw", "b.raw"):
+        write_words(tmp_path / name, [events], size_hw=(480, 640))
+    content = (tmp_path / "b.raw").read_bytes()
+    (tmp_path / "a.raw").write_bytes(content + content.partition(b"% end\n")[2])
+    with pytest.raises(InputError, match="one clock, and it begins anew before byte"):
+        read(open_evt(tmp_path / "a.raw"))
+    source = open_evt(tmp_path / "a.raw", joins_clocks=True)
+    found = read(source)
+    assert 1024 <= source.dropped["events running back in time"] == 10_000 - len(found) < 1600
+    assert found.t[:5000].tolist() == t.tolist()
+    assert (np.diff(found.t) >= 0).all()
+    assert "the clock begins anew" in source.notes[0]

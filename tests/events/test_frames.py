@@ -127,7 +127,7 @@ def test_what_holds_no_frames_is_refused_in_one_sentence(tmp_path):
         (tmp_path / "none.mp4", None, "there is no such file"),
         (empty, 30, "must hold images"),
         (empty, None, "fps must be given"),
-        (sound, None, "has no pictures"),
+        (sound, None, "no pictures are found in it. Was it cut short"),
         (noise, None, "must be a video that FFmpeg reads"),
         (text, None, "must be a video|must hold frames|must say when"),
         (noise, 0, "fps must be above 0"),

@@ -247,8 +247,12 @@ def test_hdf5_that_holds_something_else_is_refused(tmp_path):
         open_hdf5(tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file.update({"events/t": np.zeros(3), "events/x": np.zeros((3, 2), int), "events/y": 7})
-    with pytest.raises(InputError, match="must have columns t x y p of integers in the group /events"):
+    with pytest.raises(InputError, match="to be a recording; it has data, events"):
         open_hdf5(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["CD/events"] = np.zeros(3, [("t", float), ("x", int), ("y", int), ("p", int)])
+    with pytest.raises(InputError, match="must have columns t x y p of integers in CD/events"):
+        open_hdf5(tmp_path / "b.h5")
 
 
 def test_rows_that_are_claimed_and_not_stored_are_counted_not_allocated(tmp_path):

@@ -155,7 +155,7 @@ def test_lines_that_are_no_event_are_left_out_and_counted(tmp_path, small_pieces
 
 
 @pytest.mark.parametrize(
-    "content", ["", "\n\n", "hello\n", "when,where,what\n1,2,3,1\n", "5 6 1 100000\n7 8 0 100001\n"]
+    "content", ["", "\n\n", "hello\n", "when,where,what\n1,2,3,1\n", "5 100000 6 1\n7 100001 8 3\n9 100002 9 5\n"]
 )
 def test_text_without_events_in_a_known_order_is_refused(tmp_path, content):
     (tmp_path / "a.txt").write_text(content)

@@ -156,6 +156,23 @@ def test_several_recordings_are_looked_at(recording, tmp_path):
         predict_recordings(HullStep(), [recording, Path("-")], tmp_path / "out", PredictConfig())
 
 
+@pytest.mark.parametrize("outside", [30, 80])
+def test_what_a_recording_loses_is_told_and_most_of_it_is_an_error(tmp_path, caplog, outside):
+    events = some_events()
+    x = events.x.astype(np.int64)
+    x[: len(x) * outside // 100] = SENSOR_HW[1]
+    np.savez(tmp_path / "a.npz", t=events.t * 1000, x=x, y=events.y, p=events.p + 1, size_hw=SENSOR_HW)
+    config = PredictConfig(time_unit="ns")
+    if outside == 30:
+        predict_recordings(HullStep(), tmp_path / "a.npz", tmp_path / "out", config)
+        assert "events outside the sensor (30.0%)" in caplog.text
+        assert "polarities 1 and 2 are taken for darker and brighter" in caplog.text
+        assert len(read_labels(tmp_path / "out" / "detections" / "a_bbox.npy"))
+        return
+    with pytest.raises(InputError, match=r"of which most can be read.*events outside the sensor \(80\.0%\)"):
+        predict_recordings(HullStep(), tmp_path / "a.npz", tmp_path / "out", config)
+
+
 def test_results_among_the_recordings_are_no_recordings(recording, tmp_path):
     for _ in range(2):
         predict_recordings(HullStep(), recording.parent, recording.parent / "found", AGAIN)

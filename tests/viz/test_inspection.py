@@ -127,7 +127,7 @@ def test_nothing_is_known_of_an_empty_file_without_a_size(tmp_path):
 
 def test_long_titles_and_many_facts_stay_within_their_margins(tmp_path):
     found = inspected(tmp_path, steady(1), (720, 1280))
-    found.dropped.update({f"{'very ' * 20}strange things {i}": i for i in range(50)})
+    found.account.dropped.update({f"{'very ' * 20}strange things {i}": i for i in range(50)})
     image = inspection_image(found, title="a long name " * 50)
     for margin in (image[:, :20], image[:, -20:], image[-20:]):
         assert (margin == BACKGROUND).all()

@@ -28,6 +28,7 @@ def import_dataset(
     ratios: tuple[float, float, float] | None = None,
     seed: int = 0,
     size_hw: tuple[int, int] | None = None,
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None,
     leave_out: bool = False,
 ) -> None:
     """Bring recordings and labels of another tool into the layout that is trained on.
@@ -47,6 +48,7 @@ def import_dataset(
         ratios: instead, shares of train, val and test, drawn by seed.
         seed: of that draw.
         size_hw: height and width of the sensor, for recordings that do not say; kept in the dataset's dataset.json.
+        time_unit: of the times, for tables and HDF5 columns that do not say; kept there too, and guessed if not given.
         leave_out: import what pairs, where otherwise a recording or labels alone are an error.
     """
     from ..data.importers import import_labels
@@ -55,7 +57,7 @@ def import_dataset(
     if out is None or source is None:
         raise InputError("--from must name the format of the labels and --out the folder of the dataset.")
     options = ImportOptions(
-        label_rate, frame_us, start_us, classes, keep, others, split, ratios, seed, size_hw, leave_out
+        label_rate, frame_us, start_us, classes, keep, others, split, ratios, seed, size_hw, leave_out, time_unit
     )
     done = import_labels(source, labels, recordings, out, options)
     log_lines(log, done.lines())
@@ -78,6 +80,7 @@ def audit_dataset(
     gap_s: float = 2.0,
     worst: int = 6,
     size_hw: tuple[int, int] | None = None,
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Find what ruins trainings in a dataset: a summary, and a page with pictures of the worst cases.
@@ -94,6 +97,7 @@ def audit_dataset(
         gap_s: a recording may be without labels for so long.
         worst: cases of each kind that are shown.
         size_hw: height and width of the sensor, for recordings that do not say.
+        time_unit: of the times, for tables and HDF5 columns that do not say; guessed if not given.
         overwrite: replace a page of that name that is there already; audit.html in the folder is replaced anyway.
     """
     from ..data.audit import Limits, audit
@@ -102,7 +106,7 @@ def audit_dataset(
     if page is not None:
         check_output(page, overwrite=overwrite)
     limits = Limits(window_us, tolerance_us, few_events, frozen_s, gap_s)
-    found = audit(folder, limits, worst=worst, size_hw=size_hw)
+    found = audit(folder, limits, worst=worst, size_hw=size_hw, time_unit=time_unit)
     log_lines(log, found.lines())
     write_audit_page(page or folder / "audit.html", found)
     log.info("Pictures of the worst cases: %s", page or folder / "audit.html")

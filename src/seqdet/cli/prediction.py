@@ -32,6 +32,7 @@ def predict_recording(
     track_score: float | None = None,
     track_us: int | None = None,
     size_hw: tuple[int, int] | None = None,
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None,
     any_size: bool = False,
     fps: float | None = None,
     frame_hw: tuple[int, int] | None = None,
@@ -61,6 +62,7 @@ def predict_recording(
         track_score: least score of a detection that starts a track of association; 0.5 if not given.
         track_us: write tracks so often, moved by the events between detections; at detections alone if not given.
         size_hw: height and width of the sensor, for recordings that do not say.
+        time_unit: of the times, for tables and HDF5 columns that do not say; guessed if not given.
         any_size: take a sensor of another size than in training.
         fps: pictures a second, of a folder of images, or of a video in place of its own.
         frame_hw: height and width in which pictures are shown to the detector.
@@ -85,7 +87,7 @@ def predict_recording(
     stream = StreamConfig(**look, filters=find_filters(filter), classes=names, score=score)
     step = load_step(detector, score=min(SCORE, least_score(names, score)), device=device)
     follow: Any = {"track": track, "tracker": tracker, "track_score": track_score, "track_us": track_us}
-    shape: Any = {"size_hw": size_hw, "fps": fps, "frame_hw": frame_hw, "overwrite": overwrite}
+    shape: Any = {"size_hw": size_hw, "time_unit": time_unit, "fps": fps, "frame_hw": frame_hw, "overwrite": overwrite}
     paths = [Path(each) for each in recordings]
     predict_recordings(step, paths, out, PredictConfig(stream=stream, video=video, **follow, **shape))
     log.info("The results are in %s.", out)

@@ -19,11 +19,13 @@ def inspect_recording(
     recording: Path,
     strict: bool = False,
     size_hw: tuple[int, int] | None = None,
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None,
     plot: Path | None = None,
     video: Path | None = None,
     palette: Literal["dark", "light", "grey", "cool_warm", "colour_blind"] = "dark",
     speed: float = 1.0,
     window_us: int | None = None,
+    place: str | None = None,
     overwrite: bool = False,
 ) -> None:
     """Say what is in a recording: format, sensor, events, rates, hot pixels, gaps, triggers, faults; draw and play it.
@@ -32,23 +34,27 @@ def inspect_recording(
         recording: RAW, DAT, HDF5, AEDAT4, npy, npz, text or bin file.
         strict: stop at the first fault instead of leaving it out and counting it.
         size_hw: height and width of the sensor, for recordings that do not say.
+        time_unit: of the times, for tables and HDF5 columns that do not say; guessed if not given.
         plot: PNG file with the rate over time, the events of every pixel and the facts.
         video: MP4 file of the events.
         palette: colours of the video.
         speed: of the video; 1 plays in real time, 0.1 ten times slower.
         window_us: how far a picture of the video looks back; to the one before if not given.
+        place: the group or table of an HDF5 file that has the events, where there are several.
         overwrite: replace a plot or a video that is there already.
     """
     for each in filter(None, (plot, video)):
         check_output(each, inputs=[recording], overwrite=overwrite)
     if plot and plot.suffix != ".png":
         raise InputError(f"--plot must name a .png file, got {plot}.")
+    from ..events.accounts import tell
     from ..events.files import open_recording
     from ..events.inspection import inspect
 
-    with open_recording(recording, size_hw=size_hw, strict=strict) as opened:
+    options: Any = {"size_hw": size_hw, "strict": strict, "time_unit": time_unit, "place": place}
+    with open_recording(recording, **options, joins_clocks=True) as opened:
         found = inspect(opened)
-        log_lines(log, found.lines())
+        log_lines(log, found.facts())
         if plot:
             from ..viz.inspection import write_inspection_image
 
@@ -60,6 +66,7 @@ def inspect_recording(
             part: Any = {"start_us": found.first_us, "duration_us": found.duration_us + 1, "size_hw": found.size_hw}
             write_recording_video(video, opened, palette=palette, speed=speed, window_us=window_us, **part)
             log.info("The video is in %s.", video)
+    tell(log, {str(recording): found.account})
 
 
 def convert_recording(
@@ -72,7 +79,10 @@ def convert_recording(
     roi: tuple[int, int, int, int] | None = None,
     compression: Literal["none", "blosc"] | None = None,
     size_hw: tuple[int, int] | None = None,
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None,
+    join_clocks: bool = False,
     strict: bool = False,
+    place: str | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a recording, or a part of it, in another format.
@@ -88,17 +98,24 @@ def convert_recording(
         roi: x1,y1,x2,y2; leave out the events outside.
         compression: of HDF5; blosc needs the package hdf5plugin to be read.
         size_hw: height and width of the sensor, for recordings that do not say.
+        time_unit: of the times, for tables and HDF5 columns that do not say; guessed if not given.
+        join_clocks: where the clock of the camera begins anew, go on from the time before.
         strict: stop at the first fault instead of leaving it out and counting it.
+        place: the group or table of an HDF5 file that has the events, where there are several.
         overwrite: replace a file that is there already.
     """
+    from ..events.accounts import tell
     from ..events.convert import convert
     from ..events.files import open_recording
     from ..events.filters import find_filters
 
-    with open_recording(recording, size_hw=size_hw, strict=strict) as opened:
+    options: Any = {"size_hw": size_hw, "strict": strict, "time_unit": time_unit, "place": place}
+    with open_recording(recording, **options, joins_clocks=join_clocks) as opened:
         part: Any = {"start_us": start_us, "duration_us": duration_us, "roi": roi, "filters": find_filters(filter)}
         how: Any = {"encoding": encoding, "compression": compression, "overwrite": overwrite}
-        log.info("%s: %s", target, convert(opened, target, **part, **how))
+        done = convert(opened, target, **part, **how)
+    log.info("%s: %s", target, done)
+    tell(log, {str(recording): done.account})
 
 
 def precompute_tensors(
@@ -112,6 +129,7 @@ def precompute_tensors(
     align: Literal["windows", "labels"] = "windows",
     max_duration_us: int | None = None,
     size_hw: tuple[int, int] | None = None,
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None,
     layout: Literal["seqdet", "rvt"] = "seqdet",
     compression: Literal["lz4", "zstd", "gzip", "blosc", "none"] | None = None,
     workers: int = 1,
@@ -130,6 +148,7 @@ def precompute_tensors(
         align: windows begin at multiples of their length, or so that one ends with the first label of each recording.
         max_duration_us: longest stretch of a recording in one file; longer recordings become several files.
         size_hw: height and width of the sensor, for recordings that do not say.
+        time_unit: of the times, for tables and HDF5 columns that do not say; guessed if not given.
         layout: of the files: ours, or folders of RVT.
         compression: lz4, if not given, is the fastest to read, zstd takes half of the disk; RVT reads blosc. Any HDF5
             library reads gzip and none, the others need plugins, as of the package hdf5plugin.
@@ -137,13 +156,17 @@ def precompute_tensors(
         dry_run: only say how many bytes and how long.
     """
     from ..data import precompute
+    from ..events.accounts import tell
 
     if out is None:
         raise InputError("--out must name the folder of the tensor files, and is not given.")
     shape = TensorConfig(tensor, parameters or {}, window_us, downscale, to_hw, align)
-    options = precompute.Options(out, shape, max_duration_us, size_hw, layout, compression or "")
+    packing = compression or ""
+    options = precompute.Options(out, shape, max_duration_us, size_hw, layout, packing, time_unit=time_unit)
     work = precompute.estimate if dry_run else precompute.precompute
     report = work([Path(path) for path in paths], options, workers=workers)
+    if isinstance(report, precompute.Outcome):
+        tell(log, report.accounts)
     written = [] if dry_run else [f"The tensors are in {out}."]
     log_lines(log, report.lines() + written + [f"failed: {reason}" for reason in report.failed[1:]])
     if report.failed:

@@ -126,6 +126,8 @@ class DatasetConfig:
     """Make nothing beforehand: read recordings as they play, and keep at most so many GB of tensors in that folder."""
     size_hw: tuple[int, int] | None = None
     """Height and width of the sensor, for recordings that do not say; dataset.json in the folder says it otherwise."""
+    time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
+    """Of the times of recordings, for tables and HDF5 columns that do not say; auto goes by what they look like."""
     classes: tuple[str, ...] = ()
     """Classes to find: names, new=old to rename, new=old+old to merge; all of the folder if none."""
     other_classes: Literal["discard", "ignore"] = "discard"

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import InputError, check_at_least
+from ..events.accounts import Account
 from ..events.files import Recording
+from ..events.time_units import Unit
 from ..progress import progress
 from .audit_entries import SPLITS, Entry, content_digest, contents, labels_of, opened, raw_times, sensor_hw
 from .audit_events import damaged_frames, watch_recording, watch_tensors
@@ -45,7 +47,8 @@ class SplitFacts:
 
 @dataclass
 class Audit:
-    """What was found. size_hw: of the sensor, as it was given. classes: names, if there are some. splits: by name."""
+    """What was found. size_hw, time_unit: of the sensor and of the times, as they were given. classes: names, if there
+    are some. splits: by name."""
 
     folder: Path
     limits: Limits
@@ -53,6 +56,7 @@ class Audit:
     classes: tuple[str, ...]
     splits: dict[str, SplitFacts]
     findings: list[Finding]
+    time_unit: Unit | None = None
 
     def kinds(self, severity: str | None = None) -> set[str]:
         """The kinds that were found, of one severity or of all."""
@@ -77,7 +81,12 @@ class Audit:
 
 
 def audit(
-    folder: Path, limits: Limits | None = None, *, worst: int = 6, size_hw: tuple[int, int] | None = None
+    folder: Path,
+    limits: Limits | None = None,
+    *,
+    worst: int = 6,
+    size_hw: tuple[int, int] | None = None,
+    time_unit: Unit | None = None,
 ) -> Audit:
     """Look at every recording and every label of a dataset.
 
@@ -89,6 +98,7 @@ def audit(
         limits: from where on something is found.
         worst: at most so many cases of each kind are kept.
         size_hw: height and width of the sensor, for recordings that do not say.
+        time_unit: of the times, for recordings that do not say.
 
     Raises:
         InputError: if there is no such folder, or nothing in it.
@@ -109,7 +119,7 @@ def audit(
     for entry in progress(found.entries, "looking", unit="recording"):
         splits[entry.split].recordings += 1
         try:
-            with opened(entry, size_hw) as source:
+            with opened(entry, size_hw, time_unit) as source:
                 digests[content_digest(entry, source)].append(entry)
                 _look(entry, source, limits, findings, splits[entry.split], len(classes))
         except InputError as error:
@@ -117,7 +127,7 @@ def audit(
     _compare(found.entries, digests, findings)
     _balance(splits, classes, findings)
     _compare_rates(list(splits.values()), findings)
-    return Audit(folder, limits, size_hw, classes, splits, findings.sorted())
+    return Audit(folder, limits, size_hw, classes, splits, findings.sorted(), time_unit)
 
 
 def _look(
@@ -141,24 +151,30 @@ def _look(
     if is_tensor:
         findings.add("tensors_only", [Case(entry, entry.name, text=source.description.representation)])
         findings.add("no_checksums", [] if source.is_checked else [Case(entry, entry.name)])
-    cases = [Case(entry, entry.name, text=f"{count:,} {reason}") for reason, count in watched.dropped.items()]
-    findings.add("damage", cases, count=watched.dropped.total())
+    _look_at_losses(entry, watched.account, findings)
     if len(hot := watched.hot_xy()):
         scale = sensor_hw(source) or watched.counts.shape
         places = (hot[:5] + 0.5) * [scale[1] / watched.counts.shape[1], scale[0] / watched.counts.shape[0]]
         text = f"{len(hot):,} ({', '.join(f'{int(x)},{int(y)}' for x, y in places)})"
         around = float(places[0, 0]) - HOT_SIDE / 2, float(places[0, 1]) - HOT_SIDE / 2, HOT_SIDE, HOT_SIDE
         findings.add("hot", [Case(entry, entry.name, None, around, len(hot), text)], count=len(hot))
-    if entry.labels is None:
-        return
     if watched.span_us is None:
         findings.add("silent", [Case(entry, entry.name)])
-    else:
+    elif entry.labels is not None:
         is_within = check_times(entry, boxes, labelled_us, watched, limits, findings)
         split.timed += 1
         if misfit := rate_misfit(labelled_us, watched.span_us):
             split.misfits.append(Case(entry, entry.name, value=abs(misfit.reach - 1), text=str(misfit)))
         check_boxes(entry, boxes, watched, sensor_hw(source), is_within, limits, findings)
+
+
+def _look_at_losses(entry: Entry, account: Account, findings: Findings) -> None:
+    """What the reader left out, and what it took numbers for."""
+    if account.dropped:
+        case = Case(entry, entry.name, value=account.share, text=", ".join(account.reasons()))
+        kind = "mostly_lost" if account.is_too_little else "damage"
+        findings.add(kind, [case], count=account.dropped.total())
+    findings.add("taken", [Case(entry, entry.name, text=note) for note in account.notes])
 
 
 def _look_at_labels(

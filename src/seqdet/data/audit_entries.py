@@ -11,7 +11,8 @@ import numpy as np
 
 from ..checks import InputError
 from ..events.files import Recording, open_recording
-from ..files import below
+from ..events.time_units import Unit
+from ..files import as_on_disk, below
 from ..npy_files import read_array
 from .labels import EVENT_BBOX, LABEL_SUFFIX, labels_beside, read_labelled_us, read_labels
 from .layouts import recording_files
@@ -54,6 +55,7 @@ def contents(folder: Path) -> Contents:
     Raises:
         InputError: if it is no folder.
     """
+    folder = as_on_disk(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} must be the folder of a dataset, and there is none.")
     splits = [split for split in SPLITS if (folder / split).is_dir()] or [""]
@@ -72,8 +74,10 @@ def contents(folder: Path) -> Contents:
 
 
 @contextmanager
-def opened(entry: Entry, size_hw: tuple[int, int] | None = None) -> Iterator[TensorFile | Recording]:
-    """The recording or the tensors of an entry. ``size_hw``: of the sensor, where the file does not say.
+def opened(
+    entry: Entry, size_hw: tuple[int, int] | None = None, time_unit: Unit | None = None
+) -> Iterator[TensorFile | Recording]:
+    """The recording or the tensors of an entry; ``size_hw`` and ``time_unit`` are for files that do not say.
 
     Raises:
         InputError: if it cannot be read.
@@ -83,7 +87,7 @@ def opened(entry: Entry, size_hw: tuple[int, int] | None = None) -> Iterator[Ten
     elif entry.path.suffix.lower() == ".h5" and has_frames(entry.path):
         source = TensorFile(entry.path)
     else:
-        source = open_recording(entry.path, size_hw=size_hw)
+        source = open_recording(entry.path, size_hw=size_hw, time_unit=time_unit)
     try:
         yield source
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +9,7 @@ from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..checks import InputError
+from ..events.accounts import Account
 from ..events.files import Recording
 from ..events.inspection import HOT_FACTOR
 from .store import TensorFile
@@ -32,7 +32,7 @@ class Watched:
     a pixel without events. before: (N,) the same, since the labels before it; reach: (N,) how many windows that are.
     span_us: the first and the last time that is shown; None without events. ends_us: ends of
     the windows of tensors. counts: (H, W) events of every pixel, or sums of tensors. windows: how many of them are in
-    ``counts``. dropped: what the reader left out.
+    ``counts``. account: what the reader left out, and took numbers for.
     """
 
     inside: np.ndarray
@@ -42,7 +42,7 @@ class Watched:
     ends_us: np.ndarray | None = None
     counts: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     windows: float = 1
-    dropped: Counter[str] = field(default_factory=Counter)
+    account: Account = field(default_factory=Account)
 
     def few(self, areas: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
         """For boxes of some areas in pixels of the sensor, what noise alone puts into them, hardly ever more.
@@ -87,7 +87,7 @@ def watch_recording(recording: Recording, boxes: np.ndarray, window_us: int) -> 
         watched.span_us = (watched.span_us or (int(t[0]), 0))[0], int(t[-1])
     if watched.span_us:
         watched.windows = max((watched.span_us[1] - watched.span_us[0]) / window_us, 1)
-    watched.dropped = recording.dropped
+    watched.account = recording.account
     return watched
 
 

@@ -35,7 +35,12 @@ KINDS: dict[str, Kind] = {
         "splits that are not there",
         "Training needs train and val, the score at its end test: import with --ratios, or move recordings.",
     ),
-    "silent": Kind("error", "recordings without events", "Nothing can be learnt from them. Were they cut?"),
+    "silent": Kind(
+        "error", "recordings without events", "Training and scoring leave them out, and their labels. Were they cut?"
+    ),
+    "mostly_lost": Kind(
+        "error", "events of recordings of which most cannot be read", "Training refuses them, with the reasons."
+    ),
     "no_labels": Kind("warning", "recordings without labels", "They are not trained or scored on."),
     "no_recording": Kind("warning", "label files without a recording", "Was it moved or named otherwise?"),
     "no_classes": Kind("error", "label maps that are missing or damaged", "Classes have no names without it."),
@@ -95,6 +100,7 @@ KINDS: dict[str, Kind] = {
         "A flipped bit gives other frames without a word. Other tools, and seqdet in its first months, write none.",
     ),
     "hot": Kind("warning", "hot pixels", "They send so much that they hide what is near them."),
+    "taken": Kind("note", "recordings whose numbers are taken for something", "See that it is what they mean."),
     "damage": Kind("warning", "damaged events, left out", "Was the recording cut or copied badly?"),
 }
 

@@ -8,9 +8,11 @@ import json
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import h5py
 import hdf5plugin
@@ -18,9 +20,11 @@ import numpy as np
 
 from ..checks import InputError, check_at_least
 from ..config import TensorConfig
+from ..events.accounts import check
 from ..events.dataset_facts import facts_about
 from ..events.files import Recording, open_recording
 from ..events.slicing import Window, check_windows
+from ..events.time_units import Unit
 from ..files import write_text
 from ..json_files import read_json
 from .disk_cache import DiskCache
@@ -28,18 +32,26 @@ from .labels import labels_beside
 from .segments import described, empty_frame, extent, frames, identity
 from .store import frames_to_fill
 from .store_writer import COMPRESSIONS
+from .surveys import Survey, kept_survey, look_through
 
-VERSION = 2
+VERSION = 3
 LEAST_WINDOWS = 4
 """In a file, so that clips of one window do not become as many files."""
 SAMPLED_WINDOWS = 8
 
 
-def facts_file(path: Path, tensor: TensorConfig, folder: Path, *, size_hw: tuple[int, int] | None = None) -> Path:
+def facts_file(
+    path: Path,
+    tensor: TensorConfig,
+    folder: Path,
+    *,
+    size_hw: tuple[int, int] | None = None,
+    time_unit: Unit | None = None,
+) -> Path:
     """Where the facts about a recording are kept: in a folder that is named by it and by the settings.
 
-    By its path, size and the time of its last change, and by ``size_hw``, or what its dataset says in place of it; by
-    the last change of its labels too, where windows end with them.
+    By its path, size and the time of its last change, by ``size_hw`` and ``time_unit``, or what its dataset says in
+    place of them, and by the last change of its labels, where windows end with them.
 
     Raises:
         InputError: if there is no such recording.
@@ -48,13 +60,30 @@ def facts_file(path: Path, tensor: TensorConfig, folder: Path, *, size_hw: tuple
         facts = path.stat()
     except OSError as error:
         raise InputError(f"{path} must be a recording, and cannot be found: {error.strerror}.") from error
-    origin = [VERSION, str(path.resolve()), facts.st_size, facts.st_mtime_ns, *identity(tensor)]
+    stated = facts_about(path).or_given(size_hw, time_unit)
+    origin = [VERSION, str(path.resolve()), facts.st_size, facts.st_mtime_ns, *identity(tensor), *stated]
     if tensor.align == "labels" and (labels := labels_beside(path)) is not None:
         origin.append(labels.stat().st_mtime_ns)
-    if size_hw := size_hw or facts_about(path).size_hw:
-        origin.append(size_hw)
     digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
     return folder / f"{path.stem}-{digest}" / "windows.json"
+
+
+def kept_survey_of(
+    path: Path,
+    tensor: TensorConfig,
+    folder: Path,
+    *,
+    size_hw: tuple[int, int] | None = None,
+    time_unit: Unit | None = None,
+) -> Survey:
+    """What became of the events of a recording, kept beside the facts about it; the first time it is read for that.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    how: Any = {"size_hw": size_hw, "time_unit": time_unit}
+    facts = facts_file(path, tensor, folder, **how)
+    return kept_survey(facts.with_name("read.json"), facts.parent.name, partial(look_through, path, **how))
 
 
 class FrameMaker:
@@ -68,16 +97,26 @@ class FrameMaker:
         tensor: the frames.
         folder: for that file.
         size_hw: of the sensor, for formats that do not say.
+        time_unit: of the times, for formats that do not say.
 
     Raises:
-        InputError: as ``extent`` does.
+        InputError: as ``extent`` does, or if most events cannot be read.
     """
 
     def __init__(
-        self, path: Path, tensor: TensorConfig, folder: Path, *, size_hw: tuple[int, int] | None = None
+        self,
+        path: Path,
+        tensor: TensorConfig,
+        folder: Path,
+        *,
+        size_hw: tuple[int, int] | None = None,
+        time_unit: Unit | None = None,
     ) -> None:
-        self.path, self.tensor, self._size_hw = path, tensor, size_hw
-        self.facts = facts_file(path, tensor, folder, size_hw=size_hw)
+        self.path, self.tensor = path, tensor
+        self._how: Any = {"size_hw": size_hw, "time_unit": time_unit}
+        self.facts = facts_file(path, tensor, folder, **self._how)
+        self.survey = kept_survey_of(path, tensor, folder, **self._how)
+        check(path, self.survey.account)
         self._recording: Recording | None = None
         self._reading: tuple[int, Iterator[Window]] | None = None
         try:
@@ -117,7 +156,7 @@ class FrameMaker:
     def _windows(self, first: int) -> Iterator[Window]:
         """The windows from ``first`` on."""
         if self._recording is None:
-            self._recording = open_recording(self.path, size_hw=self._size_hw)
+            self._recording = open_recording(self.path, **self._how)
         reading, self._reading = self._reading, None  # which a failure ends
         if reading is not None and (reading[0] == first or (reading[0] < first and not self._recording.is_indexed)):
             deque(islice(reading[1], first - reading[0]), maxlen=0)
@@ -135,7 +174,7 @@ class FrameMaker:
         self.description = described(self.path, self.tensor, start_us, sensor_hw)
 
     def _look(self) -> None:
-        first, windows, can_seek = extent(self.path, self.tensor, size_hw=self._size_hw)
+        first, windows, can_seek = extent(self.path, self.tensor, span_us=self.survey.span_us, **self._how)
         self._describe(windows, first.start_us, first.sensor_hw)
         sampled = min(SAMPLED_WINDOWS, windows)
         self.disk_bytes = len(self.packed((windows - sampled) // 2 if can_seek else 0, sampled)) * windows // sampled
@@ -156,6 +195,7 @@ class CachedRecording:
         clip_length: frames that are usually read at once, from a multiple of them on: so many, or more if they are
             few, are a file.
         size_hw: of the sensor, for formats that do not say.
+        time_unit: of the times, for formats that do not say.
 
     Raises:
         InputError: as ``FrameMaker`` does, or if the cache is too small for a file.
@@ -169,9 +209,10 @@ class CachedRecording:
         *,
         clip_length: int,
         size_hw: tuple[int, int] | None = None,
+        time_unit: Unit | None = None,
     ) -> None:
         hdf5plugin.register(force=False)
-        self._maker, self._cache = FrameMaker(path, tensor, cache.folder, size_hw=size_hw), cache
+        self._maker, self._cache = FrameMaker(path, tensor, cache.folder, size_hw=size_hw, time_unit=time_unit), cache
         self._windows = clip_length * -(-LEAST_WINDOWS // clip_length)
         self.path, self.description = path, self._maker.description
         self.shape, self.dtype = self._maker.shape, self._maker.dtype

@@ -58,7 +58,9 @@ def estimate(paths: Sequence[Path], options: Options, *, workers: int = 1) -> Es
     check_at_least(workers, 1, "workers")
     found = find_recordings(paths)
     with Progress("looking", unit="recording", total=len(found)) as shown:
-        planned = each(partial(plan, options=options), found, workers=min(workers, len(found)), shown=shown)
+        planned = each(
+            partial(plan, options=options, counts=False), found, workers=min(workers, len(found)), shown=shown
+        )
         plans = [job for _, job in planned]
     failed = [str(job) for job in plans if isinstance(job, InputError)]
     jobs = [job for job in plans if isinstance(job, Job) and job.parts]

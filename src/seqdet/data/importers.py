@@ -38,7 +38,7 @@ from .labels import (
     write_labelled_us,
     write_labels,
 )
-from .layouts import SUFFIXES, Found, find_recordings, recording_files
+from .layouts import SUFFIXES, TEXTS, Found, find_recordings, recording_files
 
 READERS: dict[str, Callable[[Drafts], None]] = {
     "coco": read_coco,
@@ -50,7 +50,6 @@ READERS: dict[str, Callable[[Drafts], None]] = {
     "labelstudio": read_label_studio,
     "psee-txt": read_psee_txt,
 }
-TEXTS = (".csv", ".txt")
 THERE = "{} must not be there yet, and is another one. Name another folder, or delete it first."
 
 
@@ -92,14 +91,14 @@ def _write(drafts: Drafts, found: list[Found], out: Path, options: ImportOptions
     for each, target in zip(found, targets, strict=True):
         if target.exists() and not _is_same(each.path, target):
             raise InputError(THERE.format(target))
-    facts = DatasetFacts(options.size_hw or read_facts(out).size_hw)
+    facts = DatasetFacts(*read_facts(out).or_given(options.size_hw, options.time_unit))
     check_facts(out, facts)
     clock = Clock(options.frame_us or (1e6 / options.label_rate if options.label_rate else None), options.start_us)
     misfits: list[str] = []
     work: list[tuple[Found, Path, np.ndarray, np.ndarray]] = []
     for each, target in zip(progress(found, "reading", unit="recording"), targets, strict=True):
         try:
-            recording = open_recording(each.path, size_hw=facts.size_hw)
+            recording = open_recording(each.path, size_hw=facts.size_hw, time_unit=facts.time_unit)
             with recording:
                 span_us = recording.span_us()
             if span_us is None:
@@ -146,14 +145,9 @@ def _recordings(path: Path, labels: Path) -> list[Found]:
     """The recordings of a file or a folder; in the folder of the labels, and beside others, texts are none."""
     if not path.is_dir():
         return find_recordings([path])
-    files = recording_files(path)
+    files = recording_files(path, labels=labels)
     sure = {each.stem for each in files if each.suffix not in TEXTS}
-    root = labels.resolve()
-    files = [
-        each
-        for each in files
-        if each.suffix not in TEXTS or not (each.stem in sure or root in (each.resolve(), *each.resolve().parents))
-    ]
+    files = [each for each in files if each.suffix not in TEXTS or each.stem not in sure]
     if not files:
         raise InputError(f"{path} must hold recordings ({' '.join(SUFFIXES)}), got none.")
     return find_recordings(files)

@@ -6,14 +6,18 @@ import re
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import partial
 from glob import escape
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ..checks import InputError, check_at_least, check_choice
 from ..config import TensorConfig
+from ..events.accounts import Account, check
+from ..events.dataset_facts import facts_about
+from ..events.time_units import Unit
 from ..files import make_folder
 from .checking import check_labels
 from .labels import LABEL_SUFFIX, labels_beside, read_labelled_us, read_labels, write_labelled_us, write_labels
@@ -23,6 +27,7 @@ from .rvt import REPRESENTATIONS, RVT_NAMES, write_rvt
 from .segments import SEGMENT_WINDOWS, Segment, Stretch, digest, extent, is_made, smallest_frame
 from .store import Description, TensorFile
 from .store_writer import COMPRESSIONS, compression_of, join_tensors
+from .surveys import SUFFIX, kept_survey, look_through
 
 Layout = Literal["seqdet", "rvt"]
 FIRST_RVT_LABEL_US = 100_000
@@ -38,7 +43,8 @@ class Options:
     out: folder of the results. tensor: the frames. max_duration_us: longest recording in a file; longer ones become
     several. size_hw: of the sensor, for formats that do not say. layout: ours, or RVT's. compression: a key of
     ``COMPRESSIONS``; ``blosc`` for RVT's layout and ``lz4`` for ours if empty. replace_labels: let those of the
-    recordings take the place of others, in a folder that seqdet keeps for itself.
+    recordings take the place of others, in a folder that seqdet keeps for itself. time_unit: of the times, where a
+    format does not say.
     """
 
     out: Path
@@ -48,6 +54,7 @@ class Options:
     layout: Layout = "seqdet"
     compression: str = ""
     replace_labels: bool = False
+    time_unit: Unit | None = None
 
     def __post_init__(self) -> None:
         check_choice(self.layout, ("seqdet", "rvt"), "layout")
@@ -89,28 +96,48 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """One recording. stretch: what is made of it. windows: how many frames it has. parts: those still to make."""
+    """One recording with events. stretch: what is made of it. windows: how many frames it has. parts: those still to
+    make. account: what became of its events, if it was looked through."""
 
     found: Found
     labels: Path | None
     stretch: Stretch
     windows: int
     can_seek: bool
+    account: Account | None
     parts: tuple[Part, ...] = ()
 
 
-def plan(found: Found, report: Report, *, options: Options) -> Job:
-    """What is to be made of a recording; no segments if all of it is there.
+def plan(found: Found, report: Report, *, options: Options, counts: bool = True) -> Job | None:
+    """What is to be made of a recording, no segments if all of it is there; None if it has no events.
+
+    Args:
+        found: the recording.
+        report: told when it is done.
+        options: what to make of it.
+        counts: whether to find out first, once, what has to be left out of it.
 
     Raises:
-        InputError: if the recording cannot be read or has no events, or there are other tensors in its place.
+        InputError: if the recording cannot be read, most of it would be left out, or there are other tensors in its
+            place.
     """
+    origin, survey = digest(found.path), None
+    size_hw, time_unit = facts_about(found.path).or_given(options.size_hw, options.time_unit)
+    how: Any = {"size_hw": size_hw, "time_unit": time_unit}
+    if counts:
+        file = (options.out / found.place).with_name(found.place.name + SUFFIX)
+        survey = kept_survey(file, f"{origin} {how}", partial(look_through, found.path, **how))
+        check(found.path, survey.account)
+        if survey.span_us is None:
+            report(1)
+            return None
     tensor = options.tensor
     labels, first_label_us = labels_beside(found.path), 0
     if options.layout == "rvt":
         tensor, first_label_us = replace(tensor, align="labels"), FIRST_RVT_LABEL_US
-    window, windows, can_seek = extent(found.path, tensor, size_hw=options.size_hw, first_label_us=first_label_us)
-    window = replace(window, source_digest=digest(found.path))
+    how |= {"first_label_us": first_label_us, "span_us": survey and survey.span_us}
+    window, windows, can_seek = extent(found.path, tensor, **how)
+    window = replace(window, source_digest=origin)
     if labels is not None:
         boxes = read_labels(labels)
         span_us = window.start_us, window.start_us + windows * window.duration_us
@@ -122,7 +149,8 @@ def plan(found: Found, report: Report, *, options: Options) -> Job:
         start_us, end_us = (window.start_us + n * tensor.window_us for n in (first, stop))
         name = found.place.name if longest >= windows else f"{found.place.name}_{start_us}_{end_us}"
         parts.append(Part(found.place.with_name(name), first, stop))
-    job = Job(found, labels, Stretch(found.path, options.size_hw, window, tensor, options.packing), windows, can_seek)
+    stretch = Stretch(found.path, options.size_hw, window, tensor, options.packing, time_unit=options.time_unit)
+    job = Job(found, labels, stretch, windows, can_seek, survey and survey.account)
     _check_lengths(found, {part.place.name for part in parts}, options)
     if labels is not None and options.layout == "seqdet" and not options.replace_labels:
         for part in parts:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import InputError
-from ..files import replacing
+from ..events.packed import bare_name
+from ..files import as_on_disk, replacing
 from ..npy_files import read_array
 
 EVENT_BBOX = np.dtype(
@@ -132,14 +133,17 @@ def write_labelled_us(path: Path, times_us: np.ndarray) -> None:
 
 
 def recording_name(path: Path) -> str:
-    """The name of the file without its ending, or endings where it was converted (``.dat.h5``)."""
-    return path.name.removesuffix(".dat.h5") if path.name.endswith(".dat.h5") else path.stem
+    """The name of the file without its endings, also where it was converted or packed (``.dat.h5``, ``.raw.gz``)."""
+    name = bare_name(path.name)
+    if name == path.name or Path(name).suffix:
+        return name.removesuffix(".dat.h5") if name.endswith(".dat.h5") else Path(name).stem
+    return name
 
 
 def labels_beside(recording: Path) -> Path | None:
     """The label file of a recording: ``<name>_bbox.npy``, where a last ``_td`` of the name may be missing."""
     stem = recording_name(recording)
     for name in (stem, stem.removesuffix("_td")):
-        if (path := recording.with_name(name + LABEL_SUFFIX)).is_file():
+        if (path := as_on_disk(recording.with_name(name + LABEL_SUFFIX))).is_file():
             return path
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
@@ -28,6 +29,12 @@ def open_split(config: DataConfig, split: Split) -> ClipSource:
     if config.dataset.folder is not None:
         return RecordedClips(config.dataset, split, clip_length=config.clip_length, seed=config.seed)
     return MovingDigits(config.digits, split, clip_length=config.clip_length, seed=config.seed)
+
+
+def left_out(source: ClipSource) -> dict[str, Any]:
+    """What could not be read of the recordings, by name, as JSON holds it: of those of which something could not."""
+    accounts = source.accounts if isinstance(source, RecordedClips) else {}
+    return {name: account.as_dict() for name, account in accounts.items() if account.dropped or account.notes}
 
 
 class TrainingOrder(Sampler[list[Cue]]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from ..checks import InputError, check_at_least
+from ..events.accounts import Account
 from ..files import write_bytes
 from ..locks import alone_in
 from ..progress import Progress
@@ -21,6 +23,7 @@ from .layouts import Found, find_recordings
 from .processes import each
 from .segments import make
 
+log = logging.getLogger(__name__)
 __all__ = ["Options", "Outcome", "estimate", "precompute"]
 
 
@@ -28,14 +31,17 @@ __all__ = ["Options", "Outcome", "estimate", "precompute"]
 class Outcome:
     """What ``precompute`` did.
 
-    made, found: recordings that were finished, and that were there before. windows, bytes: of those made. dropped: what
-    they left out, by reason. failed: for each recording that could not be made, why.
+    made, found: recordings that were finished, and that were there before. windows, bytes: of those made. accounts:
+    what became of the events of each recording, by its name. silent: those without events, of which nothing is made.
+    dropped: what else was left out, by reason. failed: for each recording that could not be made, why.
     """
 
     made: int = 0
     found: int = 0
     windows: int = 0
     bytes: int = 0
+    accounts: dict[str, Account] = field(default_factory=dict)
+    silent: list[Path] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
 
@@ -44,6 +50,8 @@ class Outcome:
         text = [f"{self.made} recordings, {self.windows:,} windows, {self.bytes / 1e6:,.1f} MB"]
         if self.found:
             text.append(f"{self.found} recordings were there before")
+        if self.silent:
+            text.append(f"{len(self.silent)} recordings without events are left out")
         return text + [f"left out: {count:,} {reason}" for reason, count in self.dropped.items()]
 
 
@@ -70,7 +78,7 @@ def precompute(paths: Sequence[Path], options: Options, *, workers: int = 1) -> 
     if options.out.is_dir():  # perhaps complete, and perhaps one that can only be read
         work = _look(found, options, workers)
         if not work.jobs and _names(paths, options.out) is None:
-            return work.outcome(found)
+            return _told(work, found)
     with alone_in(options.out, waits=True):
         work = _look(found, options, workers)  # another command may have made some until now
         if (names := _names(paths, options.out)) is not None:
@@ -78,17 +86,33 @@ def precompute(paths: Sequence[Path], options: Options, *, workers: int = 1) -> 
         return _make(found, work, options, workers)
 
 
+def _told(work: Work, found: Sequence[Found]) -> Outcome:
+    """Before anything was made, with a warning about each recording without events."""
+    outcome = work.outcome(found)
+    for path in outcome.silent:
+        log.warning("%s has no events: it is left out.", path)
+    return outcome
+
+
 @dataclass
 class Work:
-    """What is to be done, and for each recording that cannot be made, why; by the number of the recording."""
+    """What is to be done, and for each recording that cannot be made, why; by the number of the recording.
+
+    accounts, silent: as of ``Outcome``.
+    """
 
     jobs: dict[int, Job] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
+    accounts: dict[int, Account] = field(default_factory=dict)
+    silent: set[int] = field(default_factory=set)
 
     def outcome(self, found: Sequence[Found]) -> Outcome:
         """Before anything was made."""
         return Outcome(
-            found=len(found) - len(self.jobs) - len(self.failed), failed=[self.failed[n] for n in sorted(self.failed)]
+            found=len(found) - len(self.jobs) - len(self.failed) - len(self.silent),
+            accounts={str(found[n].place): self.accounts[n] for n in sorted(self.accounts)},
+            silent=[found[n].path for n in sorted(self.silent)],
+            failed=[self.failed[n] for n in sorted(self.failed)],
         )
 
 
@@ -99,26 +123,28 @@ def _look(found: Sequence[Found], options: Options, workers: int) -> Work:
         for n, job in each(partial(plan, options=options), found, workers=min(workers, len(found)), shown=shown):
             if isinstance(job, InputError):
                 work.failed[n] = str(job)
-            elif job.parts:
-                work.jobs[n] = job
+            elif job is None:
+                work.silent.add(n)
+            else:
+                work.accounts |= {n: job.account} if job.account is not None else {}
+                work.jobs |= {n: job} if job.parts else {}
     return work
 
 
 def _make(found: Sequence[Found], work: Work, options: Options, workers: int) -> Outcome:
-    outcome, jobs, failed = work.outcome(found), work.jobs, work.failed
+    outcome, jobs, failed = _told(work, found), work.jobs, work.failed
     pieces = [(n, stretch) for n in sorted(jobs) for stretch in stretches(jobs[n], options)]
     left = Counter(n for n, _ in pieces)
     windows = sum(stretch.windows for _, stretch in pieces)
     with Progress("tensors", unit="window", total=windows, stays=bool(pieces)) as shown:
-        for k, dropped in each(
+        for k, failure in each(
             make, [stretch for _, stretch in pieces], workers=min(workers, max(len(pieces), 1)), shown=shown
         ):
             n, stretch = pieces[k]
             left[n] -= 1
-            if isinstance(dropped, InputError):
-                failed[n] = str(dropped)
+            if failure is not None:
+                failed[n] = str(failure)
                 continue
-            outcome.dropped += dropped
             outcome.windows += stretch.windows
             if not left[n] and n not in failed:
                 try:

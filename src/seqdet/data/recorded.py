@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from ..checks import InputError
 from ..config import DatasetConfig, InputConfig
+from ..events.accounts import tell
 from ..structures import Boxes, Clip
 from .alignment import length_between
 from .augment import draw
@@ -35,7 +36,8 @@ OPEN_FILES, OPEN_RECORDINGS = 64, 16
 class RecordedClips(Dataset[Clip]):
     """The clips of the recordings of one split; ``dataset[cue]`` has one lane: frames (T, 1, C, H, W).
 
-    The last clip of a recording is filled up with empty, unlabelled frames.
+    The last clip of a recording is filled up with empty, unlabelled frames. Recordings without events are left out.
+    accounts: what became of the events of the recordings, by their names, as far as that is known; the log says it.
 
     Args:
         config: the folder, and how its recordings become clips; tensor files are there or ``cache_gb`` is given.
@@ -44,8 +46,8 @@ class RecordedClips(Dataset[Clip]):
         seed: of the changes to training recordings.
 
     Raises:
-        InputError: if there is nothing of that split, no label comes to any window, files are damaged, or recordings
-            differ in what their frames show.
+        InputError: if there is nothing of that split, most events of a recording cannot be read, no label comes to any
+            window, files are damaged, or recordings differ in what their frames show.
     """
 
     def __init__(self, config: DatasetConfig, split: Split, *, clip_length: int, seed: int = 0) -> None:
@@ -56,6 +58,9 @@ class RecordedClips(Dataset[Clip]):
         self.class_map = map_classes(read_classes(folder), config.classes, others=config.other_classes)
         self._files: dict[tuple[int, int], Frames] = {}
         paths = self._source.paths(FOLDERS[split])
+        found = {f"{FOLDERS[split]}/{path.name}": self._source.account(path) for path in paths}
+        self.accounts = {name: account for name, account in found.items() if account is not None}
+        tell(log, self.accounts)
         with self._source.open(paths[0]) as first:
             self.frame, self.dtype, self.description = first.shape[1:], first.dtype, first.description
             self._kind = _kind(first)

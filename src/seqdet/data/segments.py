@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,6 +18,7 @@ from ..config_files import to_dict
 from ..events.files import Window, open_recording
 from ..events.slicing import check_windows
 from ..events.tensors import blank_frames, find_representation
+from ..events.time_units import Unit
 from ..files import make_folder
 from .labels import labels_beside, read_labelled_us, read_labels
 from .store import Description, TensorFile
@@ -41,7 +41,8 @@ class Segment(NamedTuple):
 class Stretch:
     """Consecutive segments of a recording, for one process.
 
-    recording: its file. size_hw: of its sensor, for formats that do not say. window: what its first frame shows.
+    recording: its file. size_hw: of its sensor, and time_unit: of its times, for formats that do not say. window: what
+    its first frame shows.
     """
 
     recording: Path
@@ -50,6 +51,7 @@ class Stretch:
     tensor: TensorConfig
     compression: str
     segments: tuple[Segment, ...] = ()
+    time_unit: Unit | None = None
 
     @property
     def windows(self) -> int:
@@ -70,6 +72,8 @@ def extent(
     tensor: TensorConfig,
     *,
     size_hw: tuple[int, int] | None = None,
+    time_unit: Unit | None = None,
+    span_us: tuple[int, int] | None = None,
     first_label_us: int = 0,
 ) -> Extent:
     """The windows from that of the first event to that of the last; cheap where reading can begin anywhere.
@@ -80,14 +84,16 @@ def extent(
         path: of the recording.
         tensor: the windows, and their frames.
         size_hw: of the sensor, for formats that do not say.
+        time_unit: of the times, for formats that do not say.
+        span_us: the times of the first and of the last event, where they are known.
         first_label_us: labels before this do not count.
 
     Raises:
         InputError: if the recording cannot be read, has no events or too many windows, or frames cannot be made of it;
             or if windows shall end with its labels, and it has none.
     """
-    with open_recording(path, size_hw=size_hw) as recording:
-        span_us = recording.span_us()
+    with open_recording(path, size_hw=size_hw, time_unit=time_unit) as recording:
+        span_us = span_us or recording.span_us()
         if span_us is None:
             raise InputError(f"{path} must have events, and has none.")
         sensor_hw, can_seek = recording.size_hw, recording.is_indexed
@@ -124,18 +130,18 @@ def described(path: Path, tensor: TensorConfig, start_us: int, sensor_hw: tuple[
     )
 
 
-def make(stretch: Stretch, report: Callable[[int], None]) -> Counter[str]:
-    """Write the segments that are not there yet; returns what the recording left out, by reason.
+def make(stretch: Stretch, report: Callable[[int], None]) -> None:
+    """Write the segments that are not there yet.
 
     Args:
         stretch: what to make.
         report: called with the number of windows that were finished since the last call.
     """
     missing = [segment for segment in stretch.segments if not is_made(segment, stretch)]
-    dropped: Counter[str] = Counter()
     report(stretch.windows - sum(segment.windows for segment in missing))
     for run in _runs(missing):
-        with open_recording(stretch.recording, size_hw=stretch.size_hw) as recording:
+        options: Any = {"size_hw": stretch.size_hw, "time_unit": stretch.time_unit}
+        with open_recording(stretch.recording, **options) as recording:
             duration_us, origin_us = stretch.window.duration_us, stretch.window.start_us
             first, stop = run[0].first, run[-1].first + run[-1].windows
             span = {"start_us": origin_us + first * duration_us, "end_us": origin_us + stop * duration_us}
@@ -145,8 +151,6 @@ def make(stretch: Stretch, report: Callable[[int], None]) -> Counter[str]:
                 window = replace(stretch.window, start_us=origin_us + segment.first * duration_us)
                 batches = frames(islice(windows, segment.windows), stretch.tensor, window.sensor_hw, report)
                 write_tensors(segment.path, batches, window, compression=stretch.compression)
-            dropped += recording.dropped
-    return dropped
 
 
 def is_made(segment: Segment, stretch: Stretch) -> bool:

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import InputError
-from ..config import DatasetConfig, TensorConfig
+from ..config import DatasetConfig
+from ..events.accounts import Account, check
+from ..events.time_units import Unit
+from ..files import as_on_disk
 from ..progress import Progress
-from .cached import CachedRecording, FrameMaker, facts_file
+from .cached import CachedRecording, FrameMaker, facts_file, kept_survey_of
 from .channels import check_frame_type
 from .checking import check_folder, instead_of_split
 from .classes import map_classes, read_classes
@@ -29,6 +32,7 @@ from .processes import Report, each
 from .rvt import REPRESENTATIONS, open_rvt
 from .segments import identity, smallest_frame
 from .store import Frames, TensorFile, has_frames
+from .surveys import account_beside
 
 log = logging.getLogger(__name__)
 
@@ -47,33 +51,50 @@ class FrameSource:
     """
 
     def __init__(self, config: DatasetConfig, *, clip_length: int) -> None:
-        assert config.folder is not None
-        self.folder, self._tensor, self._clip_length = config.folder, config.tensor, clip_length
-        self._size_hw = config.size_hw
+        self.folder, self._tensor, self._clip_length = dataset_folder(config), config.tensor, clip_length
         made = tensor_folder(config)
-        self._made = None if made == config.folder else made
+        self._made = None if made == self.folder else made
+        self._stated: Any = {"size_hw": config.size_hw, "time_unit": stated_unit(config)}
         is_cached = self._made is not None and config.cache_gb is not None
         self._cache = DiskCache(cache_folder(config), int((config.cache_gb or 0) * 1e9)) if is_cached else None
 
     def paths(self, part: str) -> list[Path]:
-        """The recordings or tensor files of a part, by name.
+        """The recordings or tensor files of a part, by name, without those that are known to have no events.
 
         Raises:
             InputError: if there are none.
         """
         folder = self.folder / part
-        if paths := tensor_files(folder) if self._made is None else recordings(folder):
+        found = tensor_files(folder) if self._made is None else recordings(folder)
+        if paths := [path for path in found if not self._is_silent(path)]:
             return paths
         kind = "tensor files" if self._made is None else "recordings"
+        if found:
+            raise InputError(f"{folder} must hold {kind} with events, and none of its {len(found)} has any.")
         raise InputError(f"{folder} must hold {kind}, and has none. Is the split empty?{instead_of_split(self.folder)}")
+
+    def account(self, path: Path) -> Account | None:
+        """What became of the events of one of them; None if nobody has looked."""
+        if self._cache is not None:
+            return kept_survey_of(path, self._tensor, self._cache.folder, **self._stated).account
+        return account_beside(path if self._made is None else self._tensors(path))
+
+    def _is_silent(self, path: Path) -> bool:
+        account = self.account(path) if self._made is not None else None
+        return account is not None and not account.events and not account.dropped
+
+    def _tensors(self, path: Path) -> Path:
+        """Of a recording."""
+        assert self._made is not None
+        return self._made / path.parent.name / f"{recording_name(path)}.h5"
 
     def open(self, path: Path) -> Frames:
         """The frames of one of them. Raises ``InputError`` as ``TensorFile``, ``open_rvt`` and ``CachedRecording``."""
         if self._cache is not None:
-            how: Any = {"clip_length": self._clip_length, "size_hw": self._size_hw}
+            how: Any = {"clip_length": self._clip_length, **self._stated}
             return CachedRecording(path, self._tensor, self._cache, **how)
         if self._made is not None:
-            return TensorFile(self._made / path.parent.name / f"{recording_name(path)}.h5")
+            return TensorFile(self._tensors(path))
         return open_rvt(path)[0] if path.is_dir() else TensorFile(path)
 
 
@@ -107,42 +128,47 @@ def prepare(config: DatasetConfig, *, check: Callable[[tuple[str, ...], int], No
     Raises:
         InputError: if a recording cannot be read, or the folder holds something else.
     """
-    assert config.folder is not None
+    folder = dataset_folder(config)
     workers = os.cpu_count() or 1
     if config.simulate:
         check(*classes_and_channels(config))
-        write_event_digits(config.folder, config.scene, workers=workers)
-    check_folder(config.folder, config.classes, config.other_classes)
+        write_event_digits(folder, config.scene, workers=workers)
+    check_folder(folder, config.classes, config.other_classes)
     check(*classes_and_channels(config))
     target = tensor_folder(config)
-    if target != config.folder:
+    if target != folder:
         check_frame_type(smallest_frame(config.tensor).dtype, config.tensor.representation)
-    if target != config.folder and config.cache_gb is not None:
-        _look(config.folder, config, cache_folder(config), config.cache_gb, workers)
-    elif target != config.folder:
+    if target != folder and config.cache_gb is not None:
+        _look(folder, config, cache_folder(config), config.cache_gb, workers)
+    elif target != folder:
         options = Options(
             target,
             config.tensor,
             size_hw=config.size_hw,
+            time_unit=stated_unit(config),
             compression=config.compression or "",
             replace_labels=True,
         )
-        outcome = precompute([config.folder], options, workers=workers)
+        outcome = precompute([folder], options, workers=workers)
         if outcome.failed:
             raise InputError(outcome.failed[0])
 
 
 def _look(folder: Path, config: DatasetConfig, cache: Path, cache_gb: float, workers: int) -> None:
-    """Look at all recordings, which may take a pass over each the first time."""
+    """Look at all recordings, which takes a pass over each the first time."""
     paths = [path for part in FOLDERS.values() for path in recordings(folder / part)]
-    tensor, size_hw = config.tensor, config.size_hw
-    unknown = [path for path in paths if not facts_file(path, tensor, cache, size_hw=size_hw).is_file()]
-    examine = partial(_examine, tensor=tensor, cache=cache, size_hw=size_hw)
+    stated: Any = {"size_hw": config.size_hw, "time_unit": stated_unit(config)}
+    how: Any = {"tensor": config.tensor, "folder": cache, **stated}
+    unknown = [path for path in paths if not facts_file(path, **how).is_file()]
     with Progress("looking", unit="recording", total=len(unknown)) as shown:
-        for _, result in each(examine, unknown, workers=max(min(workers, len(unknown)), 1), shown=shown):
+        work = partial(_examine, how=how)
+        for _, result in each(work, unknown, workers=max(min(workers, len(unknown)), 1), shown=shown):
             if isinstance(result, InputError):
                 raise result
-    total_gb = sum(FrameMaker(path, tensor, cache, size_hw=size_hw).disk_bytes for path in paths) / 1e9
+    silent = [path for path in paths if kept_survey_of(path, **how).span_us is None]
+    for path in silent:
+        log.warning("%s has no events: it is left out.", path)
+    total_gb = sum(FrameMaker(path, **how).disk_bytes for path in paths if path not in silent) / 1e9
     share = "all of them" if total_gb <= cache_gb else f"{cache_gb / total_gb:.0%}; the others are made in every epoch"
     log.info(
         "All tensors of %s take about %.3g GB; %s may keep up to %.3g GB, %s.",
@@ -150,9 +176,17 @@ def _look(folder: Path, config: DatasetConfig, cache: Path, cache_gb: float, wor
     )
 
 
-def _examine(path: Path, report: Report, *, tensor: TensorConfig, cache: Path, size_hw: tuple[int, int] | None) -> None:
-    FrameMaker(path, tensor, cache, size_hw=size_hw)
+def _examine(path: Path, report: Report, *, how: Any) -> None:
+    survey = kept_survey_of(path, **how)
+    check(path, survey.account)
+    if survey.span_us is not None:
+        FrameMaker(path, **how)
     report(1)
+
+
+def stated_unit(config: DatasetConfig) -> Unit | None:
+    """The unit of the times of recordings, if the dataset states one."""
+    return None if config.time_unit == "auto" else config.time_unit
 
 
 def cache_folder(config: DatasetConfig) -> Path:
@@ -169,24 +203,32 @@ def recordings(folder: Path) -> list[Path]:
     )
 
 
+def dataset_folder(config: DatasetConfig) -> Path:
+    """The folder of a dataset that has one, as it is spelt on the disk."""
+    assert config.folder is not None
+    return as_on_disk(config.folder)
+
+
 def tensor_folder(config: DatasetConfig) -> Path:
     """Where the tensor files of a dataset are: in its folder, or where those of its recordings go.
 
     Raises:
         InputError: if there is no such folder.
     """
-    assert config.folder is not None
-    if not config.folder.is_dir():
-        raise InputError(f"data.dataset.folder must be a folder with train, val and test, got {config.folder}.")
-    parts = [part for part in sorted(config.folder.iterdir()) if part.is_dir()]
+    folder = dataset_folder(config)
+    if not folder.is_dir():
+        raise InputError(f"data.dataset.folder must be a folder with train, val and test, got {folder}.")
+    parts = [part for part in sorted(folder.iterdir()) if part.is_dir()]
     if any(path.is_dir() or has_frames(path) for part in parts for path in tensor_files(part)[:1]):
-        return config.folder
+        return folder
     settings, *made_by = identity(config.tensor)
     settings = json.dumps(settings, sort_keys=True) + "".join(made_by)
     if config.size_hw is not None:
         settings += json.dumps(config.size_hw)
+    if config.time_unit != "auto":
+        settings += config.time_unit
     suffix = f"-{config.tensor.representation}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
-    return config.tensors or _beside(config.folder, suffix.replace(":", "-"))
+    return config.tensors or _beside(folder, suffix.replace(":", "-"))
 
 
 def _beside(folder: Path, suffix: str) -> Path:

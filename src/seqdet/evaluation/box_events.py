@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +12,14 @@ from ..data.labels import labels_beside
 from ..data.layouts import recording_files
 from ..data.store import has_frames
 from ..events.files import open_recording
+from ..events.time_units import Unit
 from ..progress import progress
 from .files import name_of
 from .rows import Recordings
 
 
 def events_in_boxes(
-    folder: Path, truth: Recordings, *, size_hw: tuple[int, int] | None = None
+    folder: Path, truth: Recordings, *, size_hw: tuple[int, int] | None = None, time_unit: Unit | None = None
 ) -> dict[str, np.ndarray] | None:
     """By recording (N,), how many events were in the box of every label since the labels before; 0 for noise alone.
 
@@ -28,6 +30,7 @@ def events_in_boxes(
         folder: with recordings beside their labels, also in folders below.
         truth: the labels.
         size_hw: of the sensor, for recordings that do not say.
+        time_unit: of the times of recordings that do not say.
 
     Returns:
         None unless there is a recording for all labels.
@@ -40,11 +43,12 @@ def events_in_boxes(
     if not truth.keys() <= paths.keys() or any(path.suffix == ".h5" and has_frames(path) for path in paths.values()):
         return None
     shown = progress(truth.items(), "events in boxes", unit="recording")
-    return {name: _counted(paths[name], boxes, size_hw) for name, boxes in shown}
+    how: Any = {"size_hw": size_hw, "time_unit": time_unit}
+    return {name: _counted(paths[name], boxes, how) for name, boxes in shown}
 
 
-def _counted(path: Path, boxes: np.ndarray, size_hw: tuple[int, int] | None) -> np.ndarray:
-    with open_recording(path, size_hw=size_hw) as recording:
+def _counted(path: Path, boxes: np.ndarray, how: Any) -> np.ndarray:
+    with open_recording(path, **how) as recording:
         watched = watch_recording(recording, boxes, window_us=1)
         areas = boxes["w"].astype(np.float64) * boxes["h"]
         noise = watched.few(areas * watched.reach, recording.stated_size_hw or watched.counts.shape)

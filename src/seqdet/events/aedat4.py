@@ -28,12 +28,13 @@ from .array import Events, Triggers, columns
 from .gathering import gathered
 from .sieve import LARGEST, Sieve
 from .spans import whole_span_us
+from .time_units import MICROSECONDS
 
 SIGNATURE = b"#!AER-DAT4"
 EDGES = {1: 1, 2: 0}  # rising and falling edge of the external signal; the other triggers are the camera's own frames
 
 
-def open_aedat4(path: Path, *, strict: bool = False) -> Aedat4Source:
+def open_aedat4(path: Path, *, strict: bool = False, joins_clocks: bool = False) -> Aedat4Source:
     """A recording in AEDAT4: the first stream of events of the file.
 
     Raises:
@@ -41,7 +42,7 @@ def open_aedat4(path: Path, *, strict: bool = False) -> Aedat4Source:
     """
     if not _has_aedat():
         raise InputError(f"{path} needs the package aedat to be read. Install it by: pip install 'seqdet[aedat]'.")
-    return Aedat4Source(path, strict=strict)
+    return Aedat4Source(path, strict=strict, joins_clocks=joins_clocks)
 
 
 class Aedat4Source:
@@ -50,8 +51,10 @@ class Aedat4Source:
     format = "AEDAT4"
     is_indexed = False
 
-    def __init__(self, path: Path, *, strict: bool) -> None:
-        self._path, self._strict = path, strict
+    time_unit = MICROSECONDS
+
+    def __init__(self, path: Path, *, strict: bool, joins_clocks: bool = False) -> None:
+        self._path, self._strict, self._joins_clocks = path, strict, joins_clocks
         try:
             with path.open("rb") as file:
                 if file.read(len(SIGNATURE)) != SIGNATURE:
@@ -75,11 +78,16 @@ class Aedat4Source:
         """What the latest pass over ``chunks`` left out."""
         return self._sieve.dropped
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the latest pass noticed."""
+        return self._sieve.notes
+
     def chunks(self, start_us: int | None = None) -> Iterator[Events]:
         """The events, a packet of the file at a time; all are read, packets before ``start_us`` left out."""
         self._sieve = sieve = self._new_sieve()
-        for rows in self._packets("events", sieve):
-            events = sieve.keep(columns(t=rows["t"], x=rows["x"], y=rows["y"], p=rows["on"]))
+        packets = self._packets("events", sieve)
+        for events in sieve.passed(columns(t=rows["t"], x=rows["x"], y=rows["y"], p=rows["on"]) for rows in packets):
             if len(events) and (start_us is None or events.t.max() >= start_us):
                 yield events
 
@@ -102,7 +110,7 @@ class Aedat4Source:
         """Nothing to do: the file is open during a pass only."""
 
     def _new_sieve(self) -> Sieve:
-        return Sieve(self._path, self.size_hw, strict=self._strict)
+        return Sieve(self._path, self.size_hw, strict=self._strict, joins_clocks=self._joins_clocks)
 
     def _packets(self, kind: str, sieve: Sieve) -> Iterator[np.ndarray]:
         """The rows of each packet of our events, or of any triggers."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol, overload
 import numpy as np
 
 from ..checks import InputError, check_choice
+from .time_units import TimeUnit
 
 COLUMNS = {"t": np.dtype(np.int64), "x": np.dtype(np.uint16), "y": np.dtype(np.uint16), "p": np.dtype(np.uint8)}
 
@@ -107,6 +108,8 @@ class Source(Protocol):
     size_hw: height and width of the sensor in pixels; None where the file does not say. It may be set then, before
         anything is read: events outside are left out.
     dropped: how much of what was read so far was left out, by reason in plain words. A strict source raises instead.
+    notes: what its numbers are taken for where they could mean something else, and what the latest pass noticed.
+    time_unit: of its times, and how that is known.
     is_indexed: whether ``chunks(start_us)`` skips what comes before, whatever its length.
     """
 
@@ -117,6 +120,12 @@ class Source(Protocol):
 
     @property
     def dropped(self) -> Counter[str]: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    @property
+    def time_unit(self) -> TimeUnit: ...
 
     @property
     def is_indexed(self) -> bool: ...

@@ -12,6 +12,7 @@ import numpy as np
 from ..checks import InputError, check_at_least, check_choice
 from ..files import check_output
 from ..progress import progress
+from .accounts import Account, check
 from .array import Events, Triggers
 from .files import Recording
 from .filters import FilterConfig, NoiseFilter, filtered
@@ -38,13 +39,15 @@ WITH_TRIGGERS = ("evt2", "evt3", "hdf5")
 class Converted(NamedTuple):
     """What became of a recording.
 
-    events, triggers: how many events and trigger edges were written. lost: what was not, by reason. earlier_us: so much
-    earlier are the times that are read back, where the format cannot count so far.
+    events, triggers: how many events and trigger edges were written. lost: what was not, by wish or for want of room,
+    by reason. account: what could not be read. earlier_us: so much earlier are the times that are read back, where the
+    format cannot count so far.
     """
 
     events: int
     triggers: int
     lost: Counter[str]
+    account: Account
     earlier_us: int = 0
 
     def __str__(self) -> str:
@@ -83,7 +86,7 @@ def convert(
 
     Raises:
         InputError: if the format is not one that can be written, a number is out of range, there are no events in the
-            part, or the file is there already or cannot be written.
+            part, most of them cannot be read, or the file is there already or cannot be written.
     """
     check_output(Path(target), inputs=[recording.path], overwrite=overwrite)
     if encoding is None:
@@ -107,18 +110,19 @@ def convert(
         check_choice(encoding, ("hdf5",), "the format, to be compressed,")
         options["compression"] = compression
     chain = [NoiseFilter(each, recording.size_hw) for each in filters]
-    part = _inside(filtered(_part(recording, start_us, end_us), chain), roi, count)
+    part = _checked(_inside(filtered(_part(recording, start_us, end_us), chain), roi, count), recording)
     if not has_room and (start_us, end_us, roi) != (None, None, None):
         part = _not_empty(part, recording.path)
     WRITERS[encoding](target, part, size_hw=recording.size_hw, **options)
-    lost = Counter(recording.dropped)
+    lost: Counter[str] = Counter()
     for each in chain:
         if each.removed:
             lost[f"events that did not pass {each.config.name}"] += each.removed
     if not has_room and len(triggers):
         lost[f"trigger edges, for which {encoding} has no room"] = len(triggers)
     loop_us = LOOPS_US.get(encoding, 1 << 63)
-    return Converted(count["events"], len(triggers) * has_room, lost, count["first_us"] // loop_us * loop_us)
+    earlier_us = count["first_us"] // loop_us * loop_us
+    return Converted(count["events"], len(triggers) * has_room, lost, recording.account, earlier_us)
 
 
 def _part(recording: Recording, start_us: int | None, end_us: int | None) -> Iterator[Events]:
@@ -139,6 +143,12 @@ def _inside(pieces: Iterable[Events], roi: tuple[int, int, int, int] | None, cou
             count["first_us"] = int(events.t[0])
         count["events"] += len(events)
         yield events
+
+
+def _checked(pieces: Iterator[Events], recording: Recording) -> Iterator[Events]:
+    """The pieces, at whose end it is an error if most events could not be read: nothing is written then."""
+    yield from pieces
+    check(recording.path, recording.account)
 
 
 def _not_empty(pieces: Iterable[Events], path: Path) -> Iterator[Events]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..checks import InputError
 from .array import Events
-from .dat_kernels import decode_dat, unwrapped
+from .dat_kernels import EPOCH, decode_dat, unwrapped
 from .headers import Header, read_header
 from .index import Mark, Stamp
 from .sieve import JITTER_US, NEVER, Sieve
@@ -52,6 +52,13 @@ class DatSource(WordSource):
 
         return end_span_us(pieces, len(marks), self._new_sieve)
 
+    def _now_us(self, state: np.ndarray, word: int) -> int:
+        newest_us, epoch_us = state.tolist()
+        return unwrapped(word & 0xFFFFFFFF, newest_us, epoch_us)[0]
+
+    def _go_on(self, state: np.ndarray, step_us: int) -> None:
+        state[EPOCH] += step_us
+
     def _probe(self) -> None:
         self._recall()
         if self._probed != self._stamp and not self._index:
@@ -83,7 +90,7 @@ def is_dat(path: Path) -> bool:
     return bool(header.fields) and header.encoding is None and _is_contrast(_kind(path, header))
 
 
-def open_dat(path: Path, *, strict: bool = False) -> DatSource:
+def open_dat(path: Path, *, strict: bool = False, joins_clocks: bool = False) -> DatSource:
     """A DAT recording of contrast events (https://docs.prophesee.ai/stable/data/file_formats/dat.html).
 
     Times are 64 bits: the loops of the 32-bit counter, 71.6 minutes each, are counted from the first record on. Events
@@ -91,6 +98,7 @@ def open_dat(path: Path, *, strict: bool = False) -> DatSource:
 
     Args:
         strict: raise, while reading, where something would be dropped.
+        joins_clocks: where the clock begins anew, go on from the time before; see `WordSource`.
 
     Raises:
         InputError: if the file is not such a recording; if strict, also if the header states a size that cannot be.
@@ -123,6 +131,7 @@ def open_dat(path: Path, *, strict: bool = False) -> DatSource:
         decode=decode_dat,
         state=np.array([NEVER, 0]),
         strict=strict,
+        joins_clocks=joins_clocks,
     )
 
 

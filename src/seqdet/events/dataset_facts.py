@@ -1,7 +1,8 @@
 """What the folder of a dataset says of recordings that do not say it themselves: a file ``dataset.json``.
 
-A JSON object with ``"format": "seqdet dataset 1"`` and ``"size_hw": [height, width]`` of the sensor. What else it holds
-stays as it is when a fact is written. A file of that name that is of another tool is left alone.
+A JSON object with ``"format": "seqdet dataset 1"``, and, where they are known, ``"size_hw": [height, width]`` of the
+sensor and ``"time_unit"``, one of s, ms, us and ns, of the times of tables and HDF5 columns. What else it holds stays as
+it is when a fact is written. A file of that name that is of another tool is left alone.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ..checks import InputError
 from ..files import write_text
 from ..json_files import read_json
 from .sieve import LARGEST
+from .time_units import Unit
 
 FACTS_FILE = "dataset.json"
 FORMAT = "seqdet dataset"
@@ -26,9 +28,24 @@ LEVELS = 3
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """Facts about all recordings of a dataset that do not state them. size_hw: height and width of the sensor."""
+    """Facts about all recordings of a dataset that do not state them.
+
+    size_hw: height and width of the sensor. time_unit: of the times of tables and HDF5 columns.
+    """
 
     size_hw: tuple[int, int] | None = None
+    time_unit: Unit | None = None
+
+    def or_given(
+        self, size_hw: tuple[int, int] | None, time_unit: Unit | None
+    ) -> tuple[tuple[int, int] | None, Unit | None]:
+        """The facts, but for those that are given."""
+        return size_hw or self.size_hw, time_unit or self.time_unit
+
+    def as_dict(self) -> dict[str, Any]:
+        """Those that are known, by their names in the file."""
+        size = {} if self.size_hw is None else {"size_hw": list(self.size_hw)}
+        return size | ({} if self.time_unit is None else {"time_unit": self.time_unit})
 
 
 def facts_about(recording: Path) -> DatasetFacts:
@@ -54,35 +71,35 @@ def read_facts(folder: Path) -> DatasetFacts:
         return DatasetFacts()
     if content["format"] != f"{FORMAT} {VERSION}":
         raise InputError(f"{path} must be of format {FORMAT} {VERSION}, got {content['format'][:80]!r}.")
-    size = content.get("size_hw")
-    if size is None:
-        return DatasetFacts()
+    size, unit = content.get("size_hw"), content.get("time_unit")
     is_pair = isinstance(size, list) and len(size) == 2 and all(type(each) is int for each in size)
-    if not is_pair or not 1 <= min(size) <= max(size) <= LARGEST:
+    if size is not None and not (is_pair and 1 <= min(size) <= max(size) <= LARGEST):
         raise InputError(f"{path} must have a height and a width from 1 to {LARGEST} as size_hw, got {str(size)[:80]}.")
-    return DatasetFacts((size[0], size[1]))
+    if unit is not None and unit not in get_args(Unit):
+        raise InputError(f"{path} must have one of {', '.join(get_args(Unit))} as time_unit, got {str(unit)[:80]}.")
+    return DatasetFacts(None if size is None else (size[0], size[1]), unit)
 
 
 def check_facts(folder: Path, facts: DatasetFacts) -> None:
     """Raise ``InputError`` if the file of a folder says otherwise, or is of another tool, and facts are to be kept."""
-    path, known = folder / FACTS_FILE, read_facts(folder)
-    if facts.size_hw is None:
-        return
-    if path.exists() and _content(folder) is None:
-        raise InputError(f"{path} must be ours to keep size_hw in, and is of another tool. Move it away.")
-    if known.size_hw not in (None, facts.size_hw):
-        raise InputError(
-            f"size_hw must be {list(known.size_hw or ())}, as {path} says of the dataset, got {list(facts.size_hw)}. "
-            "Recordings of another sensor belong into another folder."
-        )
+    path, known = folder / FACTS_FILE, read_facts(folder).as_dict()
+    for name, fact in facts.as_dict().items():
+        if path.exists() and _content(folder) is None:
+            raise InputError(f"{path} must be ours to keep {name} in, and is of another tool. Move it away.")
+        if known.get(name, fact) != fact:
+            raise InputError(
+                f"{name} must be {known[name]}, as {path} says of the dataset, got {fact}. Recordings of another "
+                "sensor or clock belong into another folder."
+            )
 
 
 def keep_facts(folder: Path, facts: DatasetFacts) -> None:
     """Write what is not None into the file of a folder. Raises ``InputError`` as ``check_facts``."""
     check_facts(folder, facts)
-    if facts.size_hw is None or facts == read_facts(folder):
+    known = read_facts(folder).as_dict()
+    if known | facts.as_dict() == known:
         return
-    content = (_content(folder) or {}) | {"format": f"{FORMAT} {VERSION}", "size_hw": list(facts.size_hw)}
+    content = (_content(folder) or {}) | {"format": f"{FORMAT} {VERSION}", **facts.as_dict()}
     write_text(folder / FACTS_FILE, json.dumps(content, indent=2) + "\n")
 
 

@@ -22,6 +22,7 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".t
 
 IMAGE_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Which Pillow may try: it would start another program for some of the others."""
+CUT = "Was it cut short, by a download or a camera that lost power? Copy it again."
 TimedFrame = tuple[np.ndarray, int]
 """(H, W, 3) uint8 RGB and its time in microseconds from the first frame."""
 
@@ -85,8 +86,8 @@ def _video_frames(path: Path, fps: float | None) -> Iterator[TimedFrame]:
     try:
         with av.open(path, metadata_errors="replace") as container:  # titles, which nobody reads here
             if not container.streams.video:
-                raise InputError(f"{path} must be a video, and has no pictures.")
-            first = None
+                raise InputError(f"{path} must be a video, and no pictures are found in it. {CUT}")
+            first = n = None
             for n, frame in enumerate(container.decode(container.streams.video[0])):
                 picture = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
                 if fps is not None:
@@ -96,8 +97,11 @@ def _video_frames(path: Path, fps: float | None) -> Iterator[TimedFrame]:
                 else:
                     first = frame.pts if first is None else first
                     yield picture, round((frame.pts - first) * frame.time_base * 10**6)
+            if n is None:
+                raise InputError(f"{path} must be a video, and none of its pictures is there. {CUT}")
     except FFmpegError as error:
-        raise InputError(f"{path} must be a video that FFmpeg reads: {error.strerror}.") from error
+        told = str(error.strerror).rstrip(".")
+        raise InputError(f"{path} must be a video that FFmpeg reads: {told}. {CUT}") from error
 
 
 def _image(path: Path) -> np.ndarray:

@@ -1,9 +1,10 @@
-"""Read recordings in HDF5: the vendor's layout, and that of DSEC and RVT.
+"""Read recordings in HDF5: the vendor's layout, that of DSEC and RVT, and those of other tools.
 
 The vendor's: ``/CD/events`` and ``/EXT_TRIGGER/events`` are tables with fields x, y, p, t and p, t, id; the root
 attribute ``geometry`` is "<width>x<height>". The first table may be compressed with ECF (see ``ecf``). DSEC and RVT:
 columns ``/events/x``, ``y``, ``p``, ``t``, with an optional number ``/t_offset`` to add to t, and optional numbers
-``/events/height`` and ``/events/width``.
+``/events/height`` and ``/events/width``. Others have columns, a table or an array (N, 4) under other names and in
+other places, see ``hdf5_layouts``; names and units of time as in ``rows``.
 
 Sources: https://docs.prophesee.ai/stable/data/file_formats/hdf5.html, https://dsec.ifi.uzh.ch/data-format,
 https://github.com/uzh-rpg/RVT.
@@ -22,14 +23,18 @@ import h5py
 import numpy as np
 
 from ..checks import InputError
-from .array import Events, Triggers, columns
+from .array import Events, Triggers
 from .gathering import gathered
 from .hdf5_files import DAMAGE, find, open_hdf5_file
-from .hdf5_rows import Rows
+from .hdf5_layouts import Layout, find_layout
+from .hdf5_rows import Column, Rows
+from .rows import Meaning, find_meaning, sound_events
 from .sieve import JITTER_US, LARGEST, NEVER, Sieve
 from .spans import end_span_us
+from .time_units import TimeUnit, Unit
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+VENDORS = "CD/events"
 
 
 def is_hdf5(path: Path) -> bool:
@@ -38,8 +43,21 @@ def is_hdf5(path: Path) -> bool:
         return file.read(len(SIGNATURE)) == SIGNATURE
 
 
-def open_hdf5(path: Path, *, strict: bool = False) -> Hdf5Source:
-    """A recording in the vendor's layout or in that of DSEC and RVT, found by content.
+def open_hdf5(
+    path: Path,
+    *,
+    place: str | None = None,
+    strict: bool = False,
+    joins_clocks: bool = False,
+    time_unit: Unit | None = None,
+) -> Hdf5Source:
+    """A recording in the vendor's layout or in one of ``hdf5_layouts``, found by content.
+
+    Args:
+        path: of the file.
+        strict: raise where something would be left out.
+        joins_clocks: go on in time where the clock of the camera begins anew, see ``Sieve``.
+        time_unit: of the times of columns, where the file does not say.
 
     Raises:
         InputError: if ``path`` is no HDF5 file, is cut short, or holds no events in a layout that we know.
@@ -49,7 +67,7 @@ def open_hdf5(path: Path, *, strict: bool = False) -> Hdf5Source:
     except OSError as error:
         raise InputError(f"{path} must be a whole HDF5 file; it is cut short or damaged. Copy it again.") from error
     try:
-        return Hdf5Source(file, path, strict=strict)
+        return Hdf5Source(file, path, place, strict=strict, joins_clocks=joins_clocks, time_unit=time_unit)
     except DAMAGE as error:
         file.close()
         if isinstance(error, InputError):
@@ -62,28 +80,45 @@ class Hdf5Source:
 
     is_indexed = True
 
-    def __init__(self, file: h5py.File, path: Path, *, strict: bool) -> None:
-        self._file, self._path, self._strict = file, path, strict
-        is_vendor = find(file, "CD/events") is not None
-        group = None if is_vendor else find(file, "events")
-        if is_vendor:
-            self._rows = Rows(path, file, "t x y p", table="CD/events")
-        elif isinstance(group, h5py.Group):
-            self._rows = Rows(path, group, "t x y p")
+    def __init__(
+        self,
+        file: h5py.File,
+        path: Path,
+        place: str | None,
+        *,
+        strict: bool,
+        joins_clocks: bool = False,
+        time_unit: Unit | None = None,
+    ) -> None:
+        self._file, self._path, self._strict, self._joins_clocks = file, path, strict, joins_clocks
+        is_vendor = place in (None, VENDORS) and find(file, VENDORS) is not None
+        layout = None if is_vendor else find_layout(file, path, place)
+        if layout:
+            self._rows = Rows(path, file, layout.columns, kinds="iubf")
         else:
-            found = ", ".join(list(file)[:9]) or "nothing"
-            raise InputError(f"{path} must hold /CD/events or /events/x, y, p, t to be a recording; it has {found}.")
+            self._rows = Rows(path, file, {name: Column(VENDORS, name) for name in "txyp"})
         self.format = "HDF5 ECF" if self._rows.is_ecf else "HDF5" if is_vendor else "HDF5 columns"
-        self._offset_us = 0 if is_vendor else _number(file, "t_offset") or 0
         self.size_hw: tuple[int, int] | None = (
             _geometry(file) if is_vendor else _pair(_number(file, "events/height"), _number(file, "events/width"))
         )
+        self._meaning = self._find_meaning(layout, time_unit) if layout else Meaning()
+        self._offset_us = 0 if is_vendor else _offset_us(file, self._meaning.unit)
         self._sieve = self._new_sieve()
 
     @property
     def dropped(self) -> Counter[str]:
         """What the latest pass over ``chunks`` left out."""
         return self._sieve.dropped
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its numbers are taken for, and what the latest pass noticed."""
+        return (*self._meaning.notes, *self._sieve.notes)
+
+    @property
+    def time_unit(self) -> TimeUnit:
+        """Of its times, and how that is known."""
+        return self._meaning.unit
 
     def chunks(self, start_us: int | None = None) -> Iterator[Events]:
         """The events in the order of the file, a few chunks of it at a time; see ``Source``."""
@@ -111,7 +146,8 @@ class Hdf5Source:
         parts = {"t": [np.zeros(0, np.int64)], "id": [np.zeros(0, np.uint8)], "p": [np.zeros(0, np.uint8)]}
         try:
             if find(self._file, "EXT_TRIGGER/events") is not None:
-                rows = Rows(self._path, self._file, "t id p", table="EXT_TRIGGER/events")
+                columns = {name: Column("EXT_TRIGGER/events", name) for name in ("t", "id", "p")}
+                rows = Rows(self._path, self._file, columns)
                 for start, stop in rows.pieces():
                     for name, column in rows.read(start, stop).items():
                         parts[name].append(column.astype(parts[name][0].dtype))
@@ -124,44 +160,65 @@ class Hdf5Source:
         self._file.close()
 
     def _pieces(self, first: int, sieve: Sieve) -> Iterator[Events]:
+        return sieve.passed(self._sound_pieces(first, sieve))
+
+    def _sound_pieces(self, first: int, sieve: Sieve) -> Iterator[Events]:
         for start, stop in self._rows.pieces(first):
             try:
-                events = self._read(start, stop)
+                fields = self._rows.read(start, stop)
             except DAMAGE:
                 sieve.drop("events in damaged chunks", stop - start)
             else:
-                yield sieve.keep(events)
+                yield self._later(sound_events(fields, self._meaning, sieve))
+
+    def _find_meaning(self, layout: Layout, time_unit: Unit | None) -> Meaning:
+        """By the first piece that can be read."""
+        known: Any = {"time_name": layout.time_name, "time_unit": time_unit, "note": layout.note}
+        for start, stop in self._rows.pieces():
+            try:
+                fields = self._rows.read(start, stop)
+            except DAMAGE:
+                continue
+            return find_meaning(fields, self._path, **known)
+        return Meaning()
 
     def _new_sieve(self) -> Sieve:
-        sieve = Sieve(self._path, self.size_hw, strict=self._strict)
+        sieve = Sieve(self._path, self.size_hw, strict=self._strict, joins_clocks=self._joins_clocks)
         sieve.drop("events in missing chunks", self._rows.missing)
         return sieve
 
-    def _read(self, start: int, stop: int) -> Events:
-        events = columns(**self._rows.read(start, stop))
+    def _later(self, events: Events) -> Events:
+        """The events with the offset of the file added to their times."""
         return Events(events.t + self._offset_us, events.x, events.y, events.p) if self._offset_us else events
 
     def _first_time(self, piece: int) -> int:
         """Of an unreadable piece, a time after all others: the pass then begins before it."""
-        start = int(self._rows.starts[piece])
+        start, unit = int(self._rows.starts[piece]), self._meaning.unit
         try:
-            return int(self._read(start, start + 1).t[0])
+            t = self._rows.read(start, start + 1)["t"]
         except DAMAGE:
             return -NEVER
+        return int(unit.to_us(t)[0]) + self._offset_us if -unit.limit <= t[0] <= unit.limit else -NEVER
 
 
-def _number(file: h5py.File, name: str) -> int | None:
+def _offset_us(file: h5py.File, unit: TimeUnit) -> int:
+    """What is to be added to all times; written in their unit."""
+    offset = _number(file, "t_offset", "iuf") or 0
+    return int(unit.to_us(np.array([offset]))[0]) if abs(offset) <= unit.limit else 0
+
+
+def _number(file: h5py.File, name: str, kinds: str = "iu") -> int | float | None:
     dataset = find(file, name)
-    if isinstance(dataset, h5py.Dataset) and dataset.size == 1 and dataset.dtype.kind in "iu":
-        return int(np.asarray(dataset[()]).reshape(()))
+    if isinstance(dataset, h5py.Dataset) and dataset.size == 1 and dataset.dtype.kind in kinds:
+        return np.asarray(dataset[()]).reshape(()).item()
     return None
 
 
-def _pair(height: int | None, width: int | None) -> tuple[int, int] | None:
+def _pair(height: float | None, width: float | None) -> tuple[int, int] | None:
     """Height and width if both are known and can be."""
     if height is None or width is None or not (0 < height <= LARGEST and 0 < width <= LARGEST):
         return None
-    return height, width
+    return int(height), int(width)
 
 
 def _geometry(file: h5py.File) -> tuple[int, int] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -18,43 +19,48 @@ MOST_ROWS = 1 << 24  # of a chunk of the file: it is read as a whole
 ECF_TABLE = "CD/events"  # the only one that the codec is for
 
 
+class Column(NamedTuple):
+    """Where a column is: in a data set, and there a field or the number of a column; None if it is all of it."""
+
+    dataset: str
+    part: str | int | None = None
+
+
 class Rows:
-    """Integer columns of equal length: fields of one table, or data sets side by side.
+    """Columns of numbers of equal length: data sets side by side, or fields or columns of one.
 
     starts, stops: (N,) int64, the rows of each piece, rising; what lies between two pieces is missing in the file.
     missing: the number of rows that the file claims and does not hold.
 
     Args:
         path: of the file.
-        group: where the table or the data sets are.
-        names: of the columns, with blanks between them.
-        table: the name of the table; None for data sets side by side.
+        file: open.
+        columns: where they are, by our names of them.
+        kinds: of numbers that they may hold, as numpy writes them.
 
     Raises:
-        InputError: if a column is missing or does not hold integers, or the data cannot be read in pieces.
+        InputError: if a column is missing or does not hold numbers, or the data cannot be read in pieces.
     """
 
-    def __init__(self, path: Path, group: h5py.Group, names: str, *, table: str | None = None) -> None:
-        self._names = names.split()
-        found = [find(group, name) for name in ([table] if table else self._names)]
-        self._parts = [part for part in found if isinstance(part, h5py.Dataset) and part.ndim == 1]
-        if table:
-            fields = [(self._parts[0].dtype.fields or {}).get(name) for name in self._names] if self._parts else []
-            dtypes = [field[0] for field in fields if field]
-        else:
-            dtypes = [part.dtype for part in self._parts]
-        if len(dtypes) < len(self._names) or any(dtype.kind not in "iub" for dtype in dtypes):
-            where = f"the table {table}" if table else f"the group {group.name}"
-            raise InputError(f"{path} must have columns {names} of integers in {where}; it is no such recording.")
-        self.is_ecf = table == ECF_TABLE and _is_ecf(self._parts[0], path)
-        self._step = step = max((part.chunks[0] for part in self._parts if part.chunks), default=1)
-        for part in () if self.is_ecf else self._parts:
+    def __init__(self, path: Path, file: h5py.File, columns: dict[str, Column], *, kinds: str = "iub") -> None:
+        self._columns = columns
+        names = dict.fromkeys(column.dataset for column in columns.values())
+        found = {name: find(file, name) for name in names}
+        self._datasets = {name: part for name, part in found.items() if isinstance(part, h5py.Dataset)}
+        if not all(_dtype(self._datasets.get(column.dataset), column).kind in kinds for column in columns.values()):
+            numbers = "numbers" if "f" in kinds else "integers"
+            wanted = f"columns {' '.join(columns)} of {numbers} in {', '.join(names)}"
+            raise InputError(f"{path} must have {wanted}; it is no such recording.")
+        parts = list(self._datasets.values())
+        self.is_ecf = list(names) == [ECF_TABLE] and _is_ecf(parts[0], path)
+        self._step = step = max((part.chunks[0] for part in parts if part.chunks), default=1)
+        for part in () if self.is_ecf else parts:
             check_filters(part, path)
         if step > MOST_ROWS:
             raise InputError(f"{path} must have chunks of at most {MOST_ROWS} rows, got {step}; try h5repack.")
-        length, file_bytes = min(len(part) for part in self._parts), path.stat().st_size
-        runs = _common([_stored(part, length, file_bytes) for part in self._parts])
-        self.missing = max(len(part) for part in self._parts) - int((runs[:, 1] - runs[:, 0]).sum())
+        length, file_bytes = min(len(part) for part in parts), path.stat().st_size
+        runs = _common([_stored(part, length, file_bytes) for part in parts])
+        self.missing = max(len(part) for part in parts) - int((runs[:, 1] - runs[:, 0]).sum())
         size = step if self.is_ecf else max(step, ROWS - ROWS % step)
         grid = [np.arange(start - start % size, stop, size) for start, stop in runs]
         starts = [np.maximum(each, start) for each, (start, _) in zip(grid, runs, strict=True)]
@@ -73,21 +79,36 @@ class Rows:
         """
         if self.is_ecf:
             return self._read_ecf(start, stop)
-        if len(self._parts) == 1:
-            rows = self._parts[0][start:stop]
-            return {name: rows[name] for name in self._names}
-        return {name: part[start:stop] for name, part in zip(self._names, self._parts, strict=True)}
+        rows = {name: part[start:stop] for name, part in self._datasets.items()}
+        return {name: _part_of(rows[column.dataset], column) for name, column in self._columns.items()}
 
     def _read_ecf(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        part, first = self._parts[0], start - start % self._step
+        part = next(iter(self._datasets.values()))
+        first = start - start % self._step
         mask, content = part.id.read_direct_chunk((first,))
         if mask:  # the filter was skipped: rows as they are
             rows: Any = np.frombuffer(content, part.dtype)[start - first : stop - first]
-            return {name: rows[name] for name in self._names}
+            return {name: _part_of(rows, column) for name, column in self._columns.items()}
         events = ecf.decode(content)
         if not stop - first <= len(events) <= self._step:
             raise InputError(f"an ECF chunk must have {stop - first} to {self._step} events, got {len(events)}.")
-        return {name: getattr(events, name)[start - first : stop - first] for name in self._names}
+        return {name: getattr(events, name)[start - first : stop - first] for name in self._columns}
+
+
+def _dtype(dataset: h5py.Dataset | None, column: Column) -> np.dtype:
+    """Of the numbers of a column; of one that is missing, one of no numbers."""
+    nothing = np.dtype("V")
+    if dataset is None or dataset.ndim != (2 if isinstance(column.part, int) else 1):
+        return nothing
+    if isinstance(column.part, str):
+        return (dataset.dtype.fields or {}).get(column.part, (nothing,))[0]
+    return dataset.dtype if column.part is None or column.part < dataset.shape[1] else nothing
+
+
+def _part_of(rows: np.ndarray, column: Column) -> np.ndarray:
+    if column.part is None:
+        return rows
+    return rows[column.part] if isinstance(column.part, str) else rows[:, column.part]
 
 
 def _is_ecf(dataset: h5py.Dataset, path: Path) -> bool:
@@ -99,20 +120,23 @@ def _is_ecf(dataset: h5py.Dataset, path: Path) -> bool:
 
 def _stored(dataset: h5py.Dataset, length: int, file_bytes: int) -> np.ndarray:
     """(N, 2) int64, rising: the first row and the row after the last of each run that lies in the file."""
+    width = dataset.shape[1] if dataset.ndim == 2 else 1
     properties = dataset.id.get_create_plist()
     layout = properties.get_layout()
     if layout == h5py.h5d.COMPACT:
         return np.array([[0, length]])
     if layout == h5py.h5d.CONTIGUOUS:
         offset = dataset.id.get_offset()
-        rows = 0 if offset is None else max(file_bytes - offset, 0) // dataset.dtype.itemsize
+        rows = 0 if offset is None else max(file_bytes - offset, 0) // (dataset.dtype.itemsize * width)
         return np.array([[0, min(rows, length)]])
-    step, found = (dataset.chunks or (1,))[0], []
+    chunk, found = dataset.chunks or (1,), []
+    step, beside = chunk[0], -(-width // chunk[-1]) if dataset.ndim == 2 else 1  # so many chunks hold the same rows
     dataset.id.chunk_iter(found.append)
     if not properties.get_nfilters():  # the HDF5 library reads beyond a chunk of another size
-        found = [each for each in found if each.size == step * dataset.dtype.itemsize]
+        found = [each for each in found if each.size == prod(chunk) * dataset.dtype.itemsize]
     inside = [each.chunk_offset[0] for each in found if each.byte_offset + each.size <= file_bytes]
-    starts = np.unique(np.array([start for start in inside if start < length], np.int64))
+    starts, counts = np.unique(np.array([start for start in inside if start < length], np.int64), return_counts=True)
+    starts = starts[counts == beside]
     if not len(starts):
         return np.zeros((0, 2), np.int64)
     breaks = np.flatnonzero(np.diff(starts) != step) + 1

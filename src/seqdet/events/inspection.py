@@ -9,6 +9,7 @@ import numpy as np
 
 from ..checks import InputError
 from ..progress import progress
+from .accounts import Account
 from .array import Triggers
 from .files import Recording
 
@@ -32,7 +33,7 @@ class Inspection:
     brighter_rates: how many of them are brighter. fine_rates: (FINE_BINS, 2) darker and brighter events in each
     stretch of ``FINE_BIN_US``. counts: (H, W) events of every pixel.
     hot_xy: pixels that send far more than others, most first. longest_gap_us: between two events. gaps_us: those of
-    ``LONG_GAP_US`` or more, from an event to the next. edges: of the triggers. dropped: events left out, by reason.
+    ``LONG_GAP_US`` or more, from an event to the next. edges: of the triggers. account: what was left out, and said.
     """
 
     format: str
@@ -49,7 +50,7 @@ class Inspection:
     longest_gap_us: int
     gaps_us: list[tuple[int, int]]
     edges: Triggers
-    dropped: Counter[str]
+    account: Account
 
     @property
     def duration_us(self) -> int:
@@ -67,6 +68,10 @@ class Inspection:
         return Counter(self.edges.channel.tolist())
 
     def lines(self) -> list[str]:
+        """The facts in words, and what is to be said of how they were found."""
+        return [*self.facts(), *self.account.notes, *(f"left out: {each}" for each in self.account.reasons())]
+
+    def facts(self) -> list[str]:
         """The facts in words."""
         height, width = self.size_hw
         text = [f"{self.format}, {width}x{height}, {self.events:,} events"]
@@ -81,7 +86,6 @@ class Inspection:
             text.append(f"longest gap {self.longest_gap_us / 1e3:,.1f} ms, {self.long_gaps} of 100 ms or more")
         for channel, edges in sorted(self.triggers.items()):
             text.append(f"{edges:,} edges on trigger channel {channel}")
-        text.extend(f"left out: {count:,} {reason}" for reason, count in self.dropped.items())
         return text
 
     @property
@@ -137,7 +141,7 @@ def inspect(recording: Recording) -> Inspection:
         longest_gap_us=longest,
         gaps_us=gaps,
         edges=recording.triggers(),
-        dropped=recording.dropped,
+        account=recording.account,
     )
 
 

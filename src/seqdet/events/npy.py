@@ -1,8 +1,8 @@
 """Read npy and npz without loading them whole, and write npz.
 
 An array has rows with the fields of an event, or is (N, 4) with columns t, x, y, p. An npz has four arrays, one for
-each column, or one such array, and may have ``size_hw``, height and width. Names as in ``rows.NAMES``. Nothing is
-unpickled.
+each column, or one such array, and may have ``size_hw``, height and width. Names as in ``rows.NAMES``. Without names
+another order of the columns is found where but one makes sense, see ``column_order``. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -24,8 +24,10 @@ from ..checks import InputError
 from ..files import replacing
 from ..npy_files import Header, read_header
 from .array import COLUMNS, Events
-from .rows import Pieces, column_names, sound_events, time_unit_us
+from .column_order import USUAL, find_order, order_note
+from .rows import Meaning, column_names, find_meaning, sound_events
 from .sieve import LARGEST, Sieve, check_inside
+from .time_units import Unit
 
 ROWS = 1 << 17  # of a piece
 MOST_ROW_BYTES = 256
@@ -41,15 +43,24 @@ class _Stream(NamedTuple):
     dtype: np.dtype
     fields: dict[str, str]  # our name of a column: the field of ``dtype``
     rows: int  # that the header claims
+    is_unnamed: bool = False  # and its fields are named by their places
 
 
-def npy_pieces(path: Path) -> RowPieces:
-    """Reads an npy file, from any of its rows on. Raises InputError if it holds no events."""
-    return RowPieces(_streams(path, lambda stack: stack.enter_context(path.open("rb"))))
+def npy_pieces(path: Path, time_unit: Unit | None = None) -> RowPieces:
+    """Reads an npy file, from any of its rows on. ``time_unit``: as the user states it.
+
+    Raises:
+        InputError: if it holds no events, or the meaning of its columns cannot be told.
+    """
+    return RowPieces(path, _streams(path, lambda stack: stack.enter_context(path.open("rb"))), time_unit)
 
 
-def npz_pieces(path: Path) -> tuple[Pieces, tuple[int, int] | None]:
-    """Reads an npz file; and height and width, if it says them. Raises InputError if it holds no events."""
+def npz_pieces(path: Path, time_unit: Unit | None = None) -> tuple[RowPieces, tuple[int, int] | None]:
+    """Reads an npz file, whose rows are found by reading those before; and height and width, if it says them.
+
+    Raises:
+        InputError: as ``npy_pieces``.
+    """
     with zipfile.ZipFile(path) as archive:
         members = {name.removesuffix(".npy"): name for name in archive.namelist()}
         size_hw = _read_size(archive) if "size_hw" in members else None
@@ -61,9 +72,9 @@ def npz_pieces(path: Path) -> tuple[Pieces, tuple[int, int] | None]:
     arrays = [name for name in members if name not in ("size_hw", "format_version")]
     if names:
         streams = [stream for our, name in names.items() for stream in _streams(path, opener(name), our)]
-        return RowPieces(streams).all, size_hw
+        return RowPieces(path, streams, time_unit, time_name=names["t"], can_seek=False), size_hw
     if len(arrays) == 1:
-        return RowPieces(_streams(path, opener(arrays[0]))).all, size_hw
+        return RowPieces(path, _streams(path, opener(arrays[0])), time_unit, can_seek=False), size_hw
     raise InputError(f"{path} must hold arrays t, x, y, p or one array of events, got {', '.join(arrays[:9])}.")
 
 
@@ -89,10 +100,13 @@ def _streams(path: Path, opener: Callable[[ExitStack], IO[bytes]], only: str | N
         return [_Stream(opener, begin, np.dtype([(only, dtype)]), {only: only}, shape[0])]
     if not only and is_number and len(shape) == 2 and shape[1] == 4:
         if not is_fortran:
-            rows = np.dtype([(name, dtype) for name in "txyp"])
-            return [_Stream(opener, begin, rows, {name: name for name in "txyp"}, shape[0])]
-        starts = {name: begin + place * shape[0] * dtype.itemsize for place, name in enumerate("txyp")}
-        return [_Stream(opener, at, np.dtype([(name, dtype)]), {name: name}, shape[0]) for name, at in starts.items()]
+            rows = np.dtype([(name, dtype) for name in USUAL])
+            return [_Stream(opener, begin, rows, {name: name for name in USUAL}, shape[0], is_unnamed=True)]
+        starts = {name: begin + place * shape[0] * dtype.itemsize for place, name in enumerate(USUAL)}
+        return [
+            _Stream(opener, at, np.dtype([(name, dtype)]), {name: name}, shape[0], is_unnamed=True)
+            for name, at in starts.items()
+        ]
     has_numbers = bool(fields) and all(dtype[name].kind in "iufb" for name in fields.values())
     if not only and has_numbers and len(shape) == 1 and dtype.itemsize <= MOST_ROW_BYTES:
         return [_Stream(opener, begin, dtype, fields, shape[0])]
@@ -103,34 +117,60 @@ def _streams(path: Path, opener: Callable[[ExitStack], IO[bytes]], only: str | N
 
 
 class RowPieces:
-    """Pieces of ``ROWS`` rows of streams of rows. ``count``: how many there are by the headers."""
+    """Pieces of ``ROWS`` rows of streams of rows.
 
-    def __init__(self, streams: list[_Stream]) -> None:
+    count: how many there are by the headers. meaning: of the numbers in them. can_seek: whether a row is found without
+    reading those before it.
+
+    Args:
+        path: of the file, for messages.
+        streams: the rows; of an array without names their columns are named by their places, as those of t x y p.
+        time_unit: as the user states it.
+        time_name: what the column of the times is called, where that is not the name of a field.
+        can_seek: see above.
+
+    Raises:
+        InputError: if the meaning of the columns cannot be told.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        streams: list[_Stream],
+        time_unit: Unit | None = None,
+        *,
+        time_name: str = "",
+        can_seek: bool = True,
+    ) -> None:
         self._streams, self._rows = streams, min(stream.rows for stream in streams)
-        self.count = max(-(-self._rows // ROWS), 1)
-
-    def all(self, sieve: Sieve) -> Iterator[Events]:
-        """Every piece."""
-        return self.read(0, sieve)
+        self.count, self.can_seek = max(-(-self._rows // ROWS), 1), can_seek
+        sample, note = next(self._fields(0), None), ""
+        if sample is not None and any(stream.is_unnamed for stream in streams):
+            order = find_order(np.stack([sample[name] for name in USUAL], axis=1), path)
+            ours, note = dict(zip(USUAL, order, strict=True)), order_note(order)
+            self._streams = [
+                each._replace(fields={ours[name]: field for name, field in each.fields.items()}) for each in streams
+            ]
+            sample = {ours[name]: column for name, column in sample.items()}
+        time_name = time_name or next((each.fields["t"] for each in self._streams if "t" in each.fields), "")
+        options: Any = {"time_name": "" if note else time_name, "time_unit": time_unit, "note": note}
+        self.meaning = Meaning() if sample is None else find_meaning(sample, path, **options)
 
     def read(self, first: int, sieve: Sieve) -> Iterator[Events]:
         """The events from piece number ``first`` on."""
-        unit_us, read = (self._unit_us() if first else 0), first * ROWS
+        read = first * ROWS
         for fields in self._fields(read):
-            unit_us = unit_us or time_unit_us(fields["t"])
             read += len(fields["t"])
-            yield sound_events(fields, unit_us, sieve)
+            yield sound_events(fields, self.meaning, sieve)
         sieve.drop("rows missing at the end of the file", max(stream.rows for stream in self._streams) - read)
 
     def first_time_us(self, number: int) -> float:
         """The time in the first row of a piece, whatever it is; of a missing row, one after all others."""
+        unit = self.meaning.unit
         for fields in self._fields(number * ROWS, 1):
-            time = float(fields["t"][0]) * self._unit_us()
-            return time if isfinite(time) else inf
+            t = fields["t"][:1]
+            return int(unit.to_us(t)[0]) if abs(float(t[0])) <= unit.limit else inf
         return inf
-
-    def _unit_us(self) -> int:
-        return next((time_unit_us(fields["t"]) for fields in self._fields(0)), 1)
 
     def _fields(self, row: int, most: int = ROWS) -> Iterator[dict[str, np.ndarray]]:
         """Columns of equal length from a row on, until a stream ends or is damaged."""

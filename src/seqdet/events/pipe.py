@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..checks import InputError
+from .accounts import Account
 from .array import COLUMNS, Events
-from .evt import COORDINATES, HIGH_PARTS, LOOKED_AT, find_coding
+from .evt import COORDINATES, HIGH_PARTS, LOOKED_AT, find_coding, is_order_open
 from .evt_kernels import HIGH, OPTION, until_leap
 from .headers import LONGEST, Header, parse_header
 from .sieve import Sieve
@@ -45,7 +46,7 @@ class EvtPipe:
 
     Raises:
         InputError: if the bytes are no RAW recording, or there are none; while reading, if the words of EVT2.1 turn out
-            to be in another order than the header says.
+            to be in another order than the header or the first of them say.
     """
 
     def __init__(
@@ -61,12 +62,16 @@ class EvtPipe:
         self._name = name
         self._header = header = self._read_header(name)
         self._start = self._head[header.length :][:LOOKED_AT]
+        while is_order_open(header, self._start) and not self._has_ended:
+            self._head += self._read()
+            self._start = self._head[header.length :][:LOOKED_AT]
         coding = find_coding(header, self._start, name=name)
-        self.format, self._word, self._decode, self._state = coding
+        self.format, self._word, self._decode, self._state, self._coding_note = coding
         self._up = int(self._state[OPTION]) if self.format == "EVT2.1" else 0
         self._head = self._head[header.length :]
         stated_hw = header.size_hw(COORDINATES)
         self.size_hw = stated_hw or size_hw
+        self._passed = 0
         self._sieve = Sieve(Path(name), self.size_hw, strict=False)
         self._sieve.drop("sensor sizes that cannot be, in the header", int(stated_hw is None and header.states_size))
 
@@ -74,6 +79,11 @@ class EvtPipe:
     def dropped(self) -> Counter[str]:
         """What was left out so far, by reason."""
         return self._sieve.dropped
+
+    @property
+    def account(self) -> Account:
+        """What became of the events that came so far."""
+        return Account(self._passed, +self.dropped)
 
     def chunks(self) -> Iterator[Events]:
         """The events in the order in which they come, in pieces of bounded size."""
@@ -92,6 +102,7 @@ class EvtPipe:
                 for reason, dropped in zip(REASONS, lost.tolist(), strict=True):
                     self._sieve.drop(reason, dropped)
                 lost[:] = 0
+                self._passed += count
                 if count:
                     yield Events(*(column[:count].copy() for column in columns))
             if self._has_ended:
@@ -100,7 +111,9 @@ class EvtPipe:
             piece = self._read()
             if len(self._start) < LOOKED_AT:
                 self._start += piece[: LOOKED_AT - len(self._start)]
-                find_coding(self._header, self._start, name=self._name)
+                note = find_coding(self._header, self._start, name=self._name).note
+                if note != self._coding_note:
+                    raise InputError(f"{self._name} must hold words in one order; {note}, and were not before.")
             held = held[done * item :] + piece
 
     def _settled(self, words: np.ndarray) -> int:

@@ -3,51 +3,100 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from .array import Events
-from .sieve import LARGEST, LATEST_US, Sieve
+from .polarities import Polarities, find_polarities
+from .sieve import LARGEST, Sieve
+from .time_units import MICROSECONDS, TimeUnit, Unit, find_unit, is_time_name
 
 Pieces = Callable[[Sieve], Iterator[Events]]  # one pass over a file
 NAMES = {
-    "t": {"t", "ts", "time", "times", "timestamp", "timestamps", "t_us", "timestamp_us"},
     "x": {"x", "xs", "x_coordinate"},
     "y": {"y", "ys", "y_coordinate"},
     "p": {"p", "ps", "pol", "polarity", "polarities", "on"},
 }
-SECOND_US = 1_000_000
+
+
+class Meaning(NamedTuple):
+    """What the numbers of a recording mean, as its first events tell.
+
+    order_note: what is to be said about the order of the columns.
+    """
+
+    unit: TimeUnit = MICROSECONDS
+    polarities: Polarities = Polarities()
+    order_note: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said about it."""
+        return tuple(note for note in (self.order_note, self.unit.note, self.polarities.note) if note)
 
 
 def column_names(names: Iterable[str]) -> dict[str, str]:
     """Which of ``names`` are t, x, y and p; empty unless each is found once."""
-    found = {ours: [name for name in names if name.strip().lower() in usual] for ours, usual in NAMES.items()}
+    found = {"t": [name for name in names if is_time_name(name)]}
+    found |= {ours: [name for name in names if name.strip().lower() in usual] for ours, usual in NAMES.items()}
     return {ours: theirs[0] for ours, theirs in found.items()} if all(len(each) == 1 for each in found.values()) else {}
 
 
-def time_unit_us(t: np.ndarray) -> int:
-    """Microseconds in the unit of ``t``: a second if a time has a fraction, otherwise a microsecond."""
-    if t.dtype.kind != "f":
-        return 1
-    finite = t[np.isfinite(t)]
-    return SECOND_US if np.any(finite != np.floor(finite)) else 1
+def find_meaning(
+    fields: Mapping[str, np.ndarray], path: Path, *, time_name: str = "", time_unit: Unit | None = None, note: str = ""
+) -> Meaning:
+    """What the numbers mean, by the first events of a recording.
+
+    Args:
+        fields: t, x, y, p, (N,) each.
+        path: of the recording, for messages.
+        time_name: what the column of the times is called.
+        time_unit: their unit, as the user states it.
+        note: what is to be said about the order of the columns.
+
+    Raises:
+        InputError: as ``find_unit`` and ``find_polarities``.
+    """
+    unit = find_unit(fields["t"], path, name=time_name, stated=time_unit)
+    rest = _can_be(fields, unit)
+    return Meaning(unit, find_polarities(fields["p"][rest], path), note)
 
 
-def sound_events(fields: Mapping[str, np.ndarray], unit_us: int, sieve: Sieve) -> Events:
-    """Events of the rows whose numbers can be; the sieve counts the others. A polarity of -1 counts as 0.
+def sound_events(fields: Mapping[str, np.ndarray], meaning: Meaning, sieve: Sieve) -> Events:
+    """Events of the rows whose numbers can be; the sieve counts the others.
 
     Args:
         fields: t, x, y, p, (N,) of integers, floating numbers or booleans.
-        unit_us: what one unit of ``t`` is in microseconds; only floating numbers have other units than 1.
+        meaning: of their numbers.
+        sieve: of this pass.
+
+    Raises:
+        InputError: if polarities are others than at the start of the recording.
     """
     t, x, y, p = (fields[name] for name in "txyp")
-    if t.dtype.kind == "f":
-        t = np.rint(t.astype(np.float64) * unit_us)
-    is_sound = np.ones(len(t), np.bool_)
-    for column, least, most in ((t, -LATEST_US, LATEST_US), (x, 0, LARGEST - 1), (y, 0, LARGEST - 1), (p, -1, 1)):
-        is_sound &= (column >= least) & (column <= most)
-        if column.dtype.kind == "f":
-            is_sound &= column == np.floor(column)
-    sieve.drop("rows that are no event", len(t) - int(is_sound.sum()))
-    t, x, y, p = (column if is_sound.all() else column[is_sound] for column in (t, x, y, p))
-    return Events(t.astype(np.int64), x.astype(np.uint16), y.astype(np.uint16), (p > 0).astype(np.uint8))
+    is_sound = _can_be(fields, meaning.unit)
+    others = p if is_sound.all() else p[is_sound]
+    if not meaning.polarities.known(others).all():
+        meaning.polarities.check(others, sieve.path)
+        is_sound &= meaning.polarities.known(p)
+    if count := len(t) - int(is_sound.sum()):
+        sieve.drop("rows that are no event", count)
+        t, x, y, p = (column[is_sound] for column in (t, x, y, p))
+    t = meaning.unit.to_us(t)
+    return Events(t, x.astype(np.uint16), y.astype(np.uint16), meaning.polarities.brighter(p))
+
+
+def _can_be(fields: Mapping[str, np.ndarray], unit: TimeUnit) -> np.ndarray:
+    """(N,) bool, whose time and place can be."""
+    can_be = np.ones(len(fields["t"]), np.bool_)
+    for name, least, most in (("t", -unit.limit, unit.limit), ("x", 0, LARGEST - 1), ("y", 0, LARGEST - 1)):
+        column = fields[name]
+        kind, most_bytes = column.dtype.kind, 4 if name == "t" else 2
+        if kind in "bu" and column.dtype.itemsize <= most_bytes:
+            continue  # whatever it holds can be
+        can_be &= (column >= least) & (column <= most)
+        if kind == "f" and name != "t":
+            can_be &= column == np.floor(column)
+    return can_be

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,19 @@ from numba import njit
 
 from ..checks import InputError
 from .array import Events
+from .time_units import LATEST_US
 
 JITTER_US = 1000  # an event that is older than another one before it by more than this is dropped
 NEVER = -(1 << 62)
 LEAP_US = 100_000  # a time further ahead than this is asked about: is it damaged?
+BACK_US = 2 * LEAP_US  # where time goes back by more than this it is asked about: has the clock begun anew?
 WITNESSES = 8  # events to ask
-LATEST_US = 1 << 53  # 285 years
+MOST_WITNESSES = 1024  # events to ask whether the clock has begun anew, if there are so many
 LARGEST = 1 << 16  # rows and columns that uint16 can address
+FINE = 32  # parts of a pixel that some tools write
+MOST_NOTES = 5
+OUTSIDE = "events outside the sensor"
+GO_ON, WAIT, NEW_CLOCK = range(3)
 
 
 def check_inside(events: Events, size_hw: tuple[int, int]) -> None:
@@ -35,12 +42,30 @@ class Sieve:
     """Events of one pass over a recording, in; those that can be, out.
 
     dropped: how much was left out, by reason. A strict sieve raises instead.
+
+    Args:
+        path: of the recording, for messages.
+        size_hw: height and width of the sensor, if they are known.
+        strict: whether to raise.
+        joins_clocks: whether time goes on where the clock of the camera begins anew; it is an error otherwise.
     """
 
-    def __init__(self, path: Path, size_hw: tuple[int, int] | None, *, strict: bool) -> None:
+    def __init__(
+        self, path: Path, size_hw: tuple[int, int] | None, *, strict: bool, joins_clocks: bool = False
+    ) -> None:
         self.dropped: Counter[str] = Counter()
-        self._path, self._strict = path, strict
+        self.path = path
+        self._strict, self._joins_clocks = strict, joins_clocks
         self._limits_hw, self._latest_us = size_hw or (LARGEST, LARGEST), NEVER
+        self._held = Events.empty()  # which wait for what comes after them
+        self._later_us = self._seen = 0
+        self._largest_xy = 0, 0
+        self._clocks: list[str] = []
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed until now, and is to be said."""
+        return (*self._clocks[:MOST_NOTES], *self._fine_coordinates())
 
     def drop(self, reason: str, count: int) -> None:
         """Count what was left out for ``reason``.
@@ -52,45 +77,112 @@ class Sieve:
             return
         if self._strict:
             raise InputError(
-                f"{self._path} must be without fault to be read strictly, got {count} {reason}. "
+                f"{self.path} must be without fault to be read strictly, got {count} {reason}. "
                 "Without strict they are left out and counted."
             )
         self.dropped[reason] += count
 
-    def keep(self, events: Events) -> Events:
+    def passed(self, pieces: Iterable[Events]) -> Iterator[Events]:
+        """What ``keep`` leaves of each piece, and at the end of what waited."""
+        for events in pieces:
+            yield self.keep(events)
+        if len(self._held):
+            yield self.keep(Events.empty(), is_last=True)
+
+    def keep(self, events: Events, *, is_last: bool = False) -> Events:
         """The events that lie on the sensor and are at most ``JITTER_US`` older than one before them.
 
-        An event more than ``LEAP_US`` ahead is left out if most of the next few are not: its time is damaged.
+        An event more than ``LEAP_US`` ahead is left out if most of the next few are not: its time is damaged. Where
+        time goes back by more than ``BACK_US`` and stays there, the clock has begun anew. Events that nobody can judge
+        before the next ones are known wait for these.
 
         Raises:
-            InputError: if the sieve is strict and some do not.
+            InputError: if the clock begins anew, unless clocks are joined; if the sieve is strict and events are left
+                out.
         """
+        if self._later_us:
+            events = Events(events.t + self._later_us, events.x, events.y, events.p)
+        if len(self._held):
+            events, self._held = Events.concatenate([self._held, events]), Events.empty()
         kept = np.empty(len(events), np.bool_)
-        outside, impossible, backwards, self._latest_us = _sift(
-            events.t, events.x, events.y, *self._limits_hw, self._latest_us, kept
-        )
-        self.drop("events outside the sensor", outside)
+        stop, verdict, lost = 0, GO_ON, np.zeros(3, np.int64)
+        while stop < len(events) and verdict != WAIT:
+            stop, verdict, self._latest_us = _sift(
+                events.t, events.x, events.y, *self._limits_hw, self._latest_us, kept, lost, stop, is_last
+            )
+            if verdict == NEW_CLOCK:
+                events = self._on_one_clock(events, stop)
+        if stop < len(events):
+            self._held = Events.concatenate([events[stop:]])  # a copy, so that the others can go
+            events, kept = events[:stop], kept[:stop]
+        outside, impossible, backwards = lost.tolist()
+        self._seen += stop
+        if outside:
+            x, y = int(events.x.max()), int(events.y.max())
+            self._largest_xy = max(self._largest_xy[0], x), max(self._largest_xy[1], y)
+        self.drop(OUTSIDE, outside)
         self.drop("events at times that cannot be", impossible)
         self.drop("events running back in time", backwards)
         return events[kept] if outside or impossible or backwards else events
 
+    def _on_one_clock(self, events: Events, place: int) -> Events:
+        """The same, with those from a place on as much later as they have to be to go on from the ones before."""
+        time_us, number = int(events.t[place]) - self._later_us, self._seen + place
+        told = f"after {number:,} events: {self._latest_us:,} us are followed by {time_us:,} us"
+        if not self._joins_clocks:
+            raise InputError(
+                f"{self.path} must have one clock, and it begins anew {told}. Write it with times that go on, and give "
+                f"labels the same times: seqdet convert {self.path} NEW.npz --join-clocks"
+            )
+        step_us = self._latest_us - int(events.t[place])
+        self._later_us += step_us
+        self._clocks.append(
+            f"the clock begins anew {told}, and times from there on are made {self._later_us:,} us later"
+        )
+        t = events.t.copy()
+        t[place:] += step_us
+        return Events(t, events.x, events.y, events.p)
+
+    def _fine_coordinates(self) -> tuple[str, ...]:
+        """That places of events are parts of pixels, where most are outside the sensor and would then not be."""
+        (height, width), (x, y) = self._limits_hw, self._largest_xy
+        is_fine = FINE // 8 <= x // width < FINE and FINE // 8 <= y // height < FINE
+        is_fine &= 2 * self.dropped[OUTSIDE] > self._seen
+        if not is_fine:
+            return ()
+        return (f"x up to {x} and y up to {y} would lie on the sensor as parts of {FINE} of a pixel: divide them",)
+
 
 @njit(cache=True, nogil=True)
-def _sift(t, x, y, height, width, latest, kept):
-    """Mark the events to keep; return how many are left out, by the first reason, and the greatest time kept."""
-    outside = impossible = backwards = 0
-    for index in range(len(t)):
+def _sift(t, x, y, height, width, latest, kept, lost, start, is_last):
+    """Mark the events to keep from one on, and count those left out, by the first reason.
+
+    Returns where it stopped, why, and the greatest time kept.
+    """
+    for index in range(start, len(t)):
         kept[index] = False
         if x[index] >= width or y[index] >= height:
-            outside += 1
-        elif not -LATEST_US <= t[index] <= LATEST_US or (t[index] > latest + LEAP_US and _is_astray(t, index, latest)):
-            impossible += 1
+            lost[0] += 1
+            continue
+        if not -LATEST_US <= t[index] <= LATEST_US:
+            lost[1] += 1
+            continue
+        if t[index] > latest + LEAP_US:
+            if latest > NEVER and index + WITNESSES >= len(t) and not is_last:
+                return index, WAIT, latest
+            if _is_astray(t, index, latest):
+                lost[1] += 1
+                continue
         elif t[index] < latest - JITTER_US:
-            backwards += 1
-        else:
-            kept[index] = True
-            latest = max(latest, t[index])
-    return outside, impossible, backwards, latest
+            if t[index] < latest - BACK_US:
+                verdict = _begins_anew(t, index, latest, is_last)
+                if verdict != GO_ON:
+                    return index, verdict, latest
+            lost[2] += 1
+            continue
+        kept[index] = True
+        latest = max(latest, t[index])
+    return len(t), GO_ON, latest
 
 
 @njit(cache=True, nogil=True)
@@ -101,3 +193,22 @@ def _is_astray(t, place, latest):
     for index in range(place + 1, stop):
         between += latest - JITTER_US <= t[index] < t[place] - JITTER_US
     return 2 * between > stop - place - 1
+
+
+@njit(cache=True, nogil=True)
+def _begins_anew(t, place, latest, is_last):
+    """Whether the clock begins anew at a place: what follows goes on from there, and not from the latest so far."""
+    newest, here, there = t[place], 1, 0
+    for index in range(place + 1, len(t)):
+        if t[index] >= latest - JITTER_US and t[index] > newest + LEAP_US:
+            there += 1
+        elif t[index] >= newest - JITTER_US:
+            here += 1
+            newest = max(newest, t[index])
+        if there >= WITNESSES and there > here:
+            return GO_ON
+        if here + there >= MOST_WITNESSES:
+            return NEW_CLOCK if here > there else GO_ON
+    if not is_last:
+        return WAIT
+    return NEW_CLOCK if here >= WITNESSES and here > there else GO_ON

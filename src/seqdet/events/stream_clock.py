@@ -7,7 +7,8 @@ from typing import NamedTuple
 from numba import njit
 
 from ..checks import InputError
-from .sieve import LATEST_US, NEVER
+from .sieve import NEVER
+from .time_units import LATEST_US
 
 
 class Rule(NamedTuple):

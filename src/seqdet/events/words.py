@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..checks import InputError
 from .array import Events, Triggers
 from .gathering import LATE_US, Piece, Room, decoded, new_columns
 from .headers import Header
 from .index import Index, Mark, Stamp, load_index, save_index, stamp_of
-from .sieve import JITTER_US, NEVER, Sieve
+from .sieve import BACK_US, JITTER_US, MOST_NOTES, MOST_WITNESSES, NEVER, Sieve
+from .time_units import MICROSECONDS
 
 BLOCK_BYTES = 1 << 20  # of the file at a time
 AHEAD = 1 << 13  # words of the next block that a kernel may look at
@@ -36,6 +38,8 @@ NEWEST = 0  # the place in a kernel's state of the greatest event time so far
 class WordSource:
     """A `Source` of a file that is a header and words.
 
+    keeps_index: whether the index of a large file goes to the cache folder; of a file that soon vanishes it should not.
+
     Args:
         decode: ``decode(words, stop, ahead, state, lost, height, width, *event_columns, *trigger_columns)`` decodes
             words up to ``stop`` or until a column is full and returns how many words, events and triggers those were.
@@ -44,7 +48,12 @@ class WordSource:
         state: before the first word; ``state[NEWEST]`` is NEVER.
         offset: the byte where the words begin.
         largest: how many columns and rows the format can address; a greater size in the header is not believed.
+        joins_clocks: where the clock begins anew, go on from the time before, once a block is over; an error otherwise.
     """
+
+    time_unit = MICROSECONDS
+
+    keeps_index = True
 
     def __init__(
         self,
@@ -58,8 +67,10 @@ class WordSource:
         decode: Callable[..., tuple[int, int, int]],
         state: np.ndarray,
         strict: bool,
+        joins_clocks: bool = False,
     ) -> None:
-        self._path, self._strict = path, strict
+        self._path, self._strict, self._joins_clocks = path, strict, joins_clocks
+        self._clocks: list[str] = []
         self._word, self._decode = np.dtype(word), decode
         self.format = format
         self.size_hw, self._largest = header.size_hw(largest), largest
@@ -73,6 +84,11 @@ class WordSource:
     def dropped(self) -> Counter[str]:
         """What the latest pass over ``chunks`` left out."""
         return self._sieve.dropped
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Where clocks were joined."""
+        return tuple(dict.fromkeys(self._clocks))[:MOST_NOTES]
 
     @property
     def is_indexed(self) -> bool:
@@ -128,6 +144,14 @@ class WordSource:
     def close(self) -> None:
         """Nothing to do: the file is open during a pass only."""
 
+    def _now_us(self, state: np.ndarray, word: int) -> int:
+        """The time at a word, the last that was decoded; ``NEVER`` where it is not known."""
+        raise NotImplementedError
+
+    def _go_on(self, state: np.ndarray, step_us: int) -> None:
+        """Make all times from now on so much later."""
+        raise NotImplementedError
+
     @property
     def _limits_hw(self) -> tuple[int, int]:
         return self.size_hw or (self._largest, self._largest)
@@ -170,7 +194,7 @@ class WordSource:
         item = self._word.itemsize
         block = np.empty((max(BLOCK_BYTES // item, 1) + AHEAD) * item, np.uint8)
         position, state, lost = mark.position, mark.state.copy(), np.zeros(len(REASONS), np.int64)
-        held, is_last, total, first_us = 0, False, 0, -NEVER
+        held, is_last, total, first_us, late = 0, False, 0, -NEVER, 0
         with self._path.open("rb") as file:
             file.seek(position)
             while not is_last:
@@ -190,11 +214,13 @@ class WordSource:
                     done, position, total = done + read, position + read * item, total + count
                     for reason, dropped in zip(REASONS, lost.tolist(), strict=True):
                         sieve.drop(reason, dropped)
+                    late += int(lost[BACKWARDS])
                     lost[:] = 0
                     if count and is_early:
                         first_us = min(first_us, int(events[0][:count].min()))
                     piece = Piece([column[:count] for column in events], before_us - LATE_US, int(state[NEWEST]))
                     yield piece, [edge[:edge_count] for edge in edges]
+                    late = self._checked_clock(state, int(words[done - 1]), position, late) if late else 0
                 if is_last:
                     sieve.drop("bytes of a last word cut off", size % item)
                 else:
@@ -203,8 +229,31 @@ class WordSource:
         if mark.position == self._marks[0].position and self._index is None:
             last_us = int(state[NEWEST]) if total else 0
             self._index = Index(list(self._marks), total, first_us if total else 0, last_us)
-            if self._stamp and self._stamp.size >= SAVED_BYTES and self._stamp == stamp_of(self._path):
+            is_as_read = not self._clocks and self._stamp == stamp_of(self._path)
+            if self.keeps_index and self._stamp and self._stamp.size >= SAVED_BYTES and is_as_read:
                 save_index(self._path, self._stamp, self._index, limits_hw=self._limits_hw)
+
+    def _checked_clock(self, state: np.ndarray, word: int, position: int, late: int) -> int:
+        """How many events have run back without an end.
+
+        Where they are many the clock has begun anew: time goes on from there, or ``InputError`` is raised.
+        """
+        now_us, newest_us = self._now_us(state, word), int(state[NEWEST])
+        if not NEVER < now_us < newest_us - BACK_US:
+            return 0
+        if late < MOST_WITNESSES:
+            return late
+        told = f"before byte {position:,}: times up to {newest_us:,} us are followed by {now_us:,} us"
+        if not self._joins_clocks:
+            raise InputError(
+                f"{self._path} must have one clock, and it begins anew {told}. seqdet convert writes it with times "
+                "that go on, by --join-clocks, or what comes before, by --duration-us."
+            )
+        self._clocks.append(
+            f"the clock begins anew {told}, and times from there on are made {newest_us - now_us:,} us later"
+        )
+        self._go_on(state, newest_us - now_us)
+        return 0
 
 
 def _trigger_columns(length: int) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ from .sieve import JITTER_US, NEVER, check_inside
 PIECE_EVENTS = 1 << 16
 LONGEST_PAUSE_US = 1 << 31  # half a loop of DAT's counter: beyond it, a reader cannot tell a pause from running back
 EVT3_STRIDE_US = 1 << 16  # between two words of time in a pause, lest a loop go unnoticed or seem damage
-MARGIN_WORDS = LONGEST_PAUSE_US // EVT3_STRIDE_US + 8  # what one event can take at most
+MARGIN_WORDS = 2 * LONGEST_PAUSE_US // EVT3_STRIDE_US + 8  # what one event can take at most
 HIGH, LOW, ROW = range(3)  # the places in the state of the encoders; -1 before the first
 
 
@@ -156,7 +156,11 @@ def _encode_evt2(t, x, y, p, state, words):
 
 @njit(nogil=True, cache=True)
 def _encode_evt3(t, x, y, p, state, words):
-    """As `_encode_evt2`; five events or more in 32 columns of a row, in order, become masks of 12, 12 and 8."""
+    """As `_encode_evt2`; five events or more in 32 columns of a row, in order, become masks of 12, 12 and 8.
+
+    A low part of the time follows every high one, as from sensors: other readers keep the one before, where ours sets
+    it to zero.
+    """
     n, room = len(t), len(words) - MARGIN_WORDS
     high, low, row = state[HIGH], state[LOW], state[ROW]
     i = count = 0
@@ -166,8 +170,9 @@ def _encode_evt3(t, x, y, p, state, words):
             while high >= 0 and now - high > EVT3_STRIDE_US >> 12:
                 high += EVT3_STRIDE_US >> 12
                 words[count] = 8 << 12 | (high & 0xFFF)
-                count += 1
-            high, low = now, 0
+                words[count + 1] = 6 << 12
+                count += 2
+            high, low = now, -1
             words[count] = 8 << 12 | (high & 0xFFF)
             count += 1
         if t[i] & 0xFFF != low:

@@ -22,6 +22,7 @@ from ..allowing import recall, remember
 from ..checks import InputError, Stopped, proposed
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from ..config_files import from_dict, read_config, to_dict, write_config
+from ..data.loading import left_out
 from ..data.sources import prepare
 from ..devices import choose_device, choose_precision
 from ..files import write_bytes, write_text
@@ -301,6 +302,7 @@ def _run(
             "parameters": sum(p.numel() for p in detector.parameters()),
             "device": device,
             "processes": train.processes,
+            "left_out": left_out(clips.dataset),
             "precision": precision,
             "dataset": config.data.dataset.folder and str(config.data.dataset.folder.resolve()),
             "versions": versions(),

@@ -31,7 +31,7 @@ def case_picture(case: Case, audit: Audit) -> np.ndarray | None:
     if case.entry is None or case.box is None:
         return None
     try:
-        with opened(case.entry, audit.size_hw) as source:
+        with opened(case.entry, audit.size_hw, audit.time_unit) as source:
             image, sensor_hw = _ground(source, case, audit.limits.window_us)
         boxes = labels_of(case.entry)[0]
     except InputError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ...checks import InputError
+from ...events.time_units import Unit
 from ..classes import Others
 
 SplitName = Literal["train", "val", "test"]
@@ -25,6 +26,7 @@ class ImportOptions:
     split: where recordings go; if not given, as the folder in which they are says, or else "train".
     ratios: instead, shares of train, val and test, drawn by ``seed``.
     size_hw: height and width of the sensor, for recordings that do not say; kept with the dataset.
+    time_unit: of the times of tables and HDF5 columns that do not say.
     leave_out: import what pairs, where otherwise a recording without labels, or labels without, are an error.
     """
 
@@ -39,6 +41,7 @@ class ImportOptions:
     seed: int = 0
     size_hw: tuple[int, int] | None = None
     leave_out: bool = False
+    time_unit: Unit | None = None
 
     def __post_init__(self) -> None:
         for name in ("label_rate", "frame_us"):

@@ -11,6 +11,7 @@ from ...allowing import recall
 from ...checks import InputError, check_at_least, proposed
 from ...config_files import read_config
 from ...data.digits import Split
+from ...data.loading import left_out
 from ...devices import choose_device
 from ...evaluation.files import Truth
 from ...evaluation.protocols import find_protocol
@@ -105,6 +106,7 @@ def evaluate(
         **by_protocol,
         "dataset": str(dataset or config.data.dataset.folder or "moving digits"),
         "split": split,
+        "left_out": left_out(data.source),
         "evaluation_seconds": round(time.monotonic() - started, 1),
         "training_frames": training["frames"],
         "training_seconds": training["seconds"],

@@ -19,7 +19,7 @@ from ...data.event_digits_folder import FOLDERS
 from ...data.labels import labels_beside
 from ...data.loading import open_split
 from ...data.recorded import RecordedClips
-from ...data.sources import prepare
+from ...data.sources import prepare, stated_unit
 from ...evaluation.box_events import events_in_boxes
 from ...evaluation.files import Truth, name_of, split_folder, truth_of
 
@@ -86,8 +86,8 @@ class HeldOut:
         folder = self.config.data.dataset.folder
         if folder is None:
             return None
-        part = split_folder(folder, FOLDERS[self.split])
-        return events_in_boxes(part, truth, size_hw=self.config.data.dataset.size_hw)
+        part, dataset = split_folder(folder, FOLDERS[self.split]), self.config.data.dataset
+        return events_in_boxes(part, truth, size_hw=dataset.size_hw, time_unit=stated_unit(dataset))
 
 
 def place_of_dataset(config: RunConfig, training: Mapping[str, Any], root: Path) -> Path | None:

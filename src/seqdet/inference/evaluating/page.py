@@ -15,7 +15,7 @@ from .curves import read_curves
 from .held_out import HeldOut
 from .pictures import strips
 from .scoring import Scored
-from .summary import HELD_OUT, still_lines
+from .summary import HELD_OUT, left_out_lines, still_lines
 from .worst import false_alarms, misses
 
 
@@ -47,6 +47,7 @@ def page(scored: Scored, data: HeldOut, metrics: dict[str, Any], run: RunFolder,
             for line in (
                 f"a recurrent detector, scored on {scores.frames} {HELD_OUT[metrics['split']]}",
                 *still_lines(metrics),
+                *left_out_lines(metrics),
             )
         ),
         scores=metrics,

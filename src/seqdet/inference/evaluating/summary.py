@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...evaluation.scoring import FIGURES, figure
+from ...events.accounts import Account, total
 from ...runs import RunFolder
 
 HELD_OUT = {
@@ -24,11 +25,19 @@ def summary(metrics: dict[str, Any], run: Path | str) -> list[str]:
     return [
         f"{metrics['frames']} {HELD_OUT[metrics['split']]}: {numbers}{protocol}",
         *still_lines(metrics),
+        *left_out_lines(metrics),
         *metrics.get("by_protocol", {}).get("lines", []),
         f"trained on {metrics['training_frames']} frames in {metrics['training_seconds']:.0f} s "
         f"({metrics['training_frames_per_second']:.0f} frames/s, {metrics['precision']})",
         *(f"{path}" for path in (folder.report, folder.video, folder.metrics, folder.detector)),
     ]
+
+
+def left_out_lines(metrics: dict[str, Any]) -> list[str]:
+    """What could not be read of the recordings, in all."""
+    accounts = [Account.of(facts) for facts in metrics.get("left_out", {}).values()]
+    lost = total(accounts)
+    return [f"left out of {len(accounts)} recordings: {', '.join(lost.reasons())}"] if lost.dropped else []
 
 
 def still_lines(metrics: dict[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -14,11 +14,13 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from ...checks import InputError, check_choice, check_range, fit_fields, proposed
-from ...data.layouts import SUFFIXES, find_recordings, outside
+from ...data.layouts import find_recordings, is_named_as_recording, outside
+from ...events.accounts import Account
 from ...events.files import open_recording
 from ...events.frames import IMAGE_SUFFIXES, read_frames
 from ...events.pipe import EvtPipe, Pipe
 from ...events.slicing import check_windows
+from ...events.time_units import IN_US, Unit
 from ...files import below
 from ..steps.step import Step
 from ..streaming.choice import thresholds
@@ -56,6 +58,8 @@ class PredictConfig:
     """Whether to write videos."""
     size_hw: tuple[int, int] | None = None
     """Height and width of the sensor, for recordings that do not say."""
+    time_unit: str | None = None
+    """Of the times, for recordings that do not say: one of ``events.time_units.IN_US``."""
     fps: float | None = None
     """Pictures a second: of a folder of images, or of a video in place of its own."""
     frame_hw: tuple[int, int] | None = None
@@ -65,6 +69,8 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         fit_fields(self)
+        if self.time_unit is not None:
+            check_choice(self.time_unit, IN_US, "time_unit")
         if self.track_us is not None:
             check_range(self, 1, 10**9, "track_us")
         if self.track_score is not None:
@@ -77,7 +83,7 @@ class Input(NamedTuple):
 
     span_us: how long it is, if that is known. track_us: from one writing of tracks to the next, where that is sooner
     than the next moment. fps: pictures a second of its video.
-    unit: what a moment is. dropped: what was left out so far, by reason.
+    unit: what a moment is. account: what became of the events so far.
     """
 
     moments: Iterator[Moment]
@@ -86,7 +92,7 @@ class Input(NamedTuple):
     track_us: int | None
     fps: float
     unit: str
-    dropped: Callable[[], Mapping[str, int]]
+    account: Callable[[], Account]
 
 
 def find_inputs(step: Step, paths: Sequence[Path], config: PredictConfig, out: Path) -> list[tuple[Path, Path]]:
@@ -107,7 +113,7 @@ def find_inputs(step: Step, paths: Sequence[Path], config: PredictConfig, out: P
         )
     if step.input is None:
         for path in paths:
-            if step.channels != 3 or path == STDIN or path.suffix.lower() in SUFFIXES:
+            if step.channels != 3 or path == STDIN or is_named_as_recording(path):
                 raise InputError(
                     f"the detector must say that its frames show events to see {path}, and does not: it takes pictures "
                     f"of {step.channels} channels."
@@ -180,7 +186,8 @@ def _open_events(
         if size_hw is None:
             raise InputError("the standard input must state the size of its sensor, and does not. Give --size-hw.")
     else:
-        recording = stack.enter_context(open_recording(path, size_hw=config.size_hw))
+        unit = cast(Unit | None, config.time_unit)
+        recording = stack.enter_context(open_recording(path, size_hw=config.size_hw, time_unit=unit))
         size_hw, found_us = recording.size_hw, recording.span_us()
         if found_us is not None:
             for step_us in _steps_us(config, step.input.window_us):
@@ -190,9 +197,12 @@ def _open_events(
     tracker = _tracker(config, size_hw)
     moments = event_moments(recording.chunks(), detector, is_stopped, to_silence=path == STDIN)
     fps = _video_fps(None if config.stream.count else config.stream.step_us or step.input.window_us)
-    return Input(
-        moments, span_us, tracker, config.track_us, fps, "windows", lambda: recording.dropped + detector.dropped
-    )
+
+    def account() -> Account:
+        found = recording.account
+        return replace(found, dropped=found.dropped + detector.dropped)
+
+    return Input(moments, span_us, tracker, config.track_us, fps, "windows", account)
 
 
 def _steps_us(config: PredictConfig, window_us: int) -> list[int]:
@@ -211,7 +221,7 @@ def _open_pictures(step: Step, path: Path, config: PredictConfig, is_stopped: Ca
     frame_hw = config.frame_hw or step.size_hw
     moments = picture_moments(chain(start, frames), step, least, is_stopped, frame_hw=frame_hw)
     tracker = _tracker(config)
-    return Input(moments, None, tracker, config.track_us, fps, "pictures", dict)
+    return Input(moments, None, tracker, config.track_us, fps, "pictures", Account)
 
 
 def _video_fps(length_us: float | None) -> float:

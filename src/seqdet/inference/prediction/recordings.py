@@ -18,6 +18,7 @@ from ...checks import InputError, Stopped
 from ...data.classes import read_classes, write_classes
 from ...data.labels import CLASSES_FILE
 from ...data.tracks import TRACKED_BOX, best_of_place
+from ...events.accounts import tell
 from ...files import check_output, make_folder
 from ...locks import alone_in
 from ...progress import Progress
@@ -129,8 +130,7 @@ def _predict(
         if failed:
             raise failed[0]
     log.info("%s: %s", place, work.summary(config.track))
-    for reason, count in source.dropped().items():
-        log.info("%s: left out %s %s", place, f"{count:,}", reason)
+    tell(log, {str(path if path != STDIN else place): source.account()})
     return work.ended_us
 
 

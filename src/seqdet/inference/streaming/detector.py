@@ -14,9 +14,10 @@ from ...config import InputConfig
 from ...config_files import to_dict
 from ...events.array import Events
 from ...events.filters import NoiseFilter, chosen_events
-from ...events.sieve import LATEST_US, check_inside
+from ...events.sieve import check_inside
 from ...events.slicing import Window
 from ...events.stream import WindowStream
+from ...events.time_units import LATEST_US
 from ..steps.step import Step
 from .choice import chosen, event_rows, thresholds
 from .config import StreamConfig

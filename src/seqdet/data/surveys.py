@@ -1,0 +1,88 @@
+"""What became of the events of recordings that are trained on: found by one pass, and kept beside their tensors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..checks import InputError
+from ..events.accounts import Account
+from ..events.files import open_recording
+from ..events.time_units import Unit
+from ..files import make_folder, write_text
+from ..json_files import read_json
+from .labels import recording_name
+
+SUFFIX = "_read.json"
+"""How the file of a survey ends, which lies beside the tensors of the recording."""
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass over a recording found. span_us: the times of its first and last event; None without events."""
+
+    account: Account
+    span_us: tuple[int, int] | None
+
+
+def look_through(path: Path, *, size_hw: tuple[int, int] | None = None, time_unit: Unit | None = None) -> Survey:
+    """Read a recording from begin to end.
+
+    Args:
+        path: of the recording.
+        size_hw: height and width of the sensor, for formats that do not say.
+        time_unit: of the times, for formats that do not say.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    with open_recording(path, size_hw=size_hw, time_unit=time_unit) as recording:
+        first_us = last_us = None
+        for events in recording.chunks():
+            if len(events):
+                first_us = min(int(events.t.min()), int(events.t.min()) if first_us is None else first_us)
+                last_us = max(int(events.t.max()), int(events.t.max()) if last_us is None else last_us)
+        span_us = None if first_us is None or last_us is None else (first_us, last_us)
+        return Survey(recording.account, span_us)
+
+
+def kept_survey(file: Path, origin: str, look: Callable[[], Survey]) -> Survey:
+    """The survey in a file, if it is of this origin; else a new one, which is kept there if it can be.
+
+    Args:
+        file: of the survey.
+        origin: what says which recording, read how.
+        look: makes a new one.
+    """
+    with suppress(OSError, ValueError, KeyError, TypeError, UnicodeDecodeError):
+        found = read_json(file.read_text(encoding="utf-8"))
+        if found["version"] == VERSION and found["origin"] == origin:
+            return Survey(Account.of(found), _span(found["span_us"]))
+    survey = look()
+    facts = {"version": VERSION, "origin": origin, "span_us": survey.span_us, **survey.account.as_dict()}
+    with suppress(InputError, OSError):  # it is looked up again
+        make_folder(file.parent)
+        write_text(file, json.dumps(facts))
+    return survey
+
+
+def account_beside(tensors: Path) -> Account | None:
+    """What became of the events of the recording that a tensor file, or folder of RVT, was made of; None if unknown."""
+    name = recording_name(tensors)
+    for stem in (name, re.sub(r"_-?\d+_-?\d+$", "", name)):  # a part of a longer recording
+        with suppress(OSError, ValueError, UnicodeDecodeError):
+            return Account.of(read_json(tensors.with_name(stem + SUFFIX).read_text(encoding="utf-8")))
+    return None
+
+
+def _span(value: object) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    if not (isinstance(value, list) and len(value) == 2 and all(isinstance(each, int) for each in value)):
+        raise ValueError("it is no span of time")
+    return value[0], value[1]

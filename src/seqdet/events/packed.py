@@ -1,0 +1,124 @@
+"""Recordings packed by gzip, or alone in a zip: unpacked to the disk, in bounded memory, while they are open.
+
+A packed file can be made to claim any size, so what comes out is limited to ``MOST_TIMES`` times what went in, and to
+the disk that is free.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tempfile
+import zipfile
+import zlib
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+from ..checks import InputError
+
+GZIP, ZIP = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
+ENDINGS = (".gz", ".zip")
+MOST_TIMES, ALWAYS_BYTES = 200, 1 << 26
+"""So many times as large as it is packed, or so large, a recording may be."""
+SPARE_BYTES = 1 << 28  # of the disk, which stay free
+PIECE_BYTES = 1 << 20
+RECORDINGS = (".raw", ".dat", ".hdf5", ".h5", ".aedat", ".aedat4", ".npz", ".npy", ".csv", ".txt", ".bin")
+DAMAGE = (EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, gzip.BadGzipFile)
+
+
+class Unpacked(NamedTuple):
+    """A recording that was packed. path: of its file. folder: deleted when it is closed."""
+
+    path: Path
+    folder: tempfile.TemporaryDirectory[str]
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is packed by gzip, or a zip of something else than arrays alone, which npz is. Raises OSError."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if not start.startswith(ZIP):
+        return start.startswith(GZIP)
+    try:
+        return path.suffix.lower() != ".npz" and any(not name.endswith(".npy") for name in _members(path))
+    except DAMAGE:
+        return path.suffix.lower() in ENDINGS
+
+
+def bare_name(name: str) -> str:
+    """The name of a file without the ending of what it was packed by, if it has one."""
+    lower = name.lower()
+    return next((name[: -len(ending)] for ending in ENDINGS if lower.endswith(ending)), name)
+
+
+def unpack(path: Path) -> Unpacked:
+    """The recording in a packed file, in a folder for temporary files.
+
+    Raises:
+        InputError: if it is damaged or locked, a zip has not just one recording in it, or what comes out is too large
+            for the limits or the disk.
+        OSError: if ``path`` cannot be read.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="seqdet-")
+    try:
+        with ExitStack() as stack:
+            source, name = _open(path, stack)
+            target = Path(folder.name) / (name if name not in ("", ".", "..") else "recording")
+            _copy(source, stack.enter_context(target.open("wb")), path)
+    except DAMAGE as error:
+        folder.cleanup()
+        reason = "it is locked by a password" if "password" in str(error) else str(error)
+        raise InputError(
+            f"{path} must be a whole file of its packing, and is damaged or of another: {reason}."
+        ) from error
+    except BaseException:
+        folder.cleanup()
+        raise
+    return Unpacked(target, folder)
+
+
+def _open(path: Path, stack: ExitStack) -> tuple[IO[bytes] | gzip.GzipFile, str]:
+    """What is in a packed file, and its name."""
+    with path.open("rb") as file:
+        is_gzip = file.read(len(GZIP)) == GZIP
+    if is_gzip:
+        return stack.enter_context(gzip.open(path)), bare_name(path.name)
+    member = _only_recording(path)
+    archive = stack.enter_context(zipfile.ZipFile(path))
+    return stack.enter_context(archive.open(member)), PurePosixPath(member).name
+
+
+def _only_recording(path: Path) -> str:
+    """The name of the one recording in a zip."""
+    names = _members(path)
+    found = [name for name in names if name.lower().endswith(RECORDINGS)]
+    if len(found) == 1:
+        return found[0]
+    held = f"{', '.join((found or names)[:5])}{', ...' if len(found or names) > 5 else ''}" or "nothing"
+    if any(name.endswith("data.pkl") for name in names):
+        held += ": it is a file of PyTorch, which may run any code and is never opened"
+    raise InputError(f"{path} must have one recording in it ({' '.join(RECORDINGS)}), and has {held}. Unpack it.")
+
+
+def _members(path: Path) -> list[str]:
+    """The files in a zip, without what is hidden or added by macOS."""
+    with zipfile.ZipFile(path) as archive:
+        names = [each.filename for each in archive.infolist() if not each.is_dir()]
+    return [name for name in names if not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))]
+
+
+def _copy(source: IO[bytes] | gzip.GzipFile, target: IO[bytes], path: Path) -> None:
+    """Raises InputError where the limits are passed."""
+    most = max(MOST_TIMES * path.stat().st_size, ALWAYS_BYTES)
+    size = 0
+    while piece := source.read(PIECE_BYTES):
+        size += len(piece)
+        if size > most:
+            raise InputError(
+                f"{path} must unpack to at most {MOST_TIMES} times its size, and goes on after {most:,} bytes. Unpack "
+                "it yourself if it is sound."
+            )
+        if shutil.disk_usage(tempfile.gettempdir()).free < SPARE_BYTES:
+            raise InputError(f"{tempfile.gettempdir()} must have room to unpack {path}, and is full. Set TMPDIR.")
+        target.write(piece)

@@ -1,0 +1,83 @@
+"""Which numbers mean darker and brighter: told by the first events of a recording, and held against all others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..checks import InputError
+
+USUAL = (-1.0, 0.0, 1.0)
+RARE = 0.01
+"""A value that so small a share of the events has may be damage."""
+FEW = 10
+"""So many events with other values than the two are damage, whatever their share."""
+
+
+class Polarities(NamedTuple):
+    """Two numbers for darker and brighter; None where they are 0 or -1 for darker and 1 for brighter."""
+
+    levels: tuple[float, float] | None = None
+
+    @property
+    def note(self) -> str:
+        """What is to be said about them; nothing if they are the usual ones."""
+        if self.levels is None:
+            return ""
+        return f"polarities {self.levels[0]:g} and {self.levels[1]:g} are taken for darker and brighter"
+
+    def known(self, p: np.ndarray) -> np.ndarray:
+        """(N,) bool, which of the numbers are one of the two."""
+        if self.levels is None and p.dtype.kind in "bu":
+            return p <= 1
+        if self.levels is None:
+            return (p == 0) | (p == 1) | (p == -1)
+        return (p == self.levels[0]) | (p == self.levels[1])
+
+    def brighter(self, p: np.ndarray) -> np.ndarray:
+        """(N,) uint8, 1 for brighter, of numbers that are known."""
+        return (p > 0 if self.levels is None else p == self.levels[1]).astype(np.uint8)
+
+    def check(self, p: np.ndarray, path: Path) -> None:
+        """Raise ``InputError`` if too many of some later events have other numbers to be damage."""
+        others = p[~self.known(p)]
+        if len(others) > max(FEW, RARE * len(p)):
+            two = "0 and 1 or -1 and 1" if self.levels is None else f"{self.levels[0]:g} and {self.levels[1]:g}"
+            found = ", ".join(f"{value:g}" for value in np.unique(others)[:5])
+            raise InputError(f"{path} must have two polarities, {two} as its first events have, and then has {found}.")
+
+
+def find_polarities(p: np.ndarray, path: Path) -> Polarities:
+    """What the polarities of the first events mean.
+
+    0 and 1, or -1 and 1, are darker and brighter, also where one of them alone is there; any other two numbers are so
+    in their order. A few other numbers among them are damage.
+
+    Args:
+        p: (N,) of events whose other numbers can be.
+        path: of the recording, for the message.
+
+    Raises:
+        InputError: if there are more than two numbers, or one alone that is none of the usual ones.
+    """
+    if p.dtype.kind == "b" or not len(p):
+        return Polarities()
+    values, counts = np.unique(p[np.isfinite(p)], return_counts=True)
+    seen = {float(value): int(count) for value, count in zip(values, counts, strict=True)}
+    total, damage = sum(seen.values()), max(FEW, RARE * len(p))
+    usual = [pair for pair in ((0.0, 1.0), (-1.0, 1.0)) if set(seen) <= set(pair)]
+    both = [pair for pair in ((0.0, 1.0), (-1.0, 1.0)) if set(pair) <= set(seen)]
+    if usual or not total or any(total - seen[low] - seen[high] <= damage for low, high in both):
+        return Polarities()
+    common = sorted(seen, key=lambda value: (-seen[value], value not in USUAL))[:2]
+    if common[0] in USUAL and total - seen[common[0]] <= RARE * total:
+        return Polarities()
+    if len(common) == 2 and total - sum(seen[value] for value in common) <= damage:
+        return Polarities((min(common), max(common)))
+    found = ", ".join(f"{value:g}" for value in sorted(seen)[:5]) + (", ..." if len(seen) > 5 else "")
+    raise InputError(
+        f"{path} must have two polarities, such as 0 and 1, -1 and 1 or 1 and 2, and its first events have {found}. "
+        "Is it another column?"
+    )
