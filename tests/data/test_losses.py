@@ -175,3 +175,34 @@ def test_a_command_says_at_its_end_what_it_left_out(tmp_path, caplog, command):
     options = [each.replace("b.dat", "d.dat") for each in options]
     with pytest.raises(SystemExit, match=rf"left out were 300 {LOST} \(60\.0%\)"):
         main([command, str(tmp_path / "c.npz"), *options])
+
+
+def test_a_run_and_its_scores_say_what_was_left_out(folder, tmp_path, caplog):
+    write(folder / "val" / "c.npz", outside=30)
+    run, settings = (
+        tmp_path / "run",
+        {
+            "data.dataset.folder": str(folder),
+            "data.dataset.tensor.representation": "histogram",
+            "data.lanes": "1",
+            "data.clip_length": "4",
+            "data.workers": "0",
+            "model.in_channels": "2",
+            "model.base": "2",
+            "model.channels": "16",
+            "model.classes": "[car]",
+            "train.max_steps": "1",
+            "train.device": "cpu",
+        },
+    )
+    main(["train", "--out", str(run), *(word for name, value in settings.items() for word in (f"--{name}", value))])
+    assert f"train/b.npz: left out 50 {LOST} (10.0%)" in warnings(caplog)
+    facts = json.loads((run / "training.json").read_text())
+    assert {name: each["left_out"] for name, each in facts["left_out"].items()} == {
+        "train/a.npz": {LOST: 2},
+        "train/b.npz": {LOST: 50},
+    }
+    main(["evaluate", str(run), "--split", "val"])
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["left_out"] == {"val/c.npz": {"events": 470, "left_out": {LOST: 30}, "notes": []}}
+    assert f"Left out of 1 recordings: 30 {LOST} (6.0%)" in (run / "report.html").read_text()
