@@ -406,10 +406,10 @@ def test_labels_that_cannot_be_understood_are_refused_in_one_sentence(tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("source", ["coco", "mot", "yolo", "voc", "csv", "psee-txt"])
+@pytest.mark.parametrize("source", sorted(importers.READERS))
 def test_random_bytes_are_refused(tmp_path, source):
     record(tmp_path / "in" / "drive.npz")
-    suffix = {"coco": "json", "voc": "xml", "csv": "csv"}.get(source, "txt")
+    suffix = {"coco": "json", "labelstudio": "json", "voc": "xml", "cvat": "xml", "csv": "csv"}.get(source, "txt")
     (tmp_path / f"drive_1.{suffix}").write_bytes(np.random.default_rng(0).bytes(500))
     with pytest.raises(InputError, match="drive_1"):
         import_labels(source, tmp_path / f"drive_1.{suffix}", tmp_path / "in", tmp_path / "out", ImportOptions())
