@@ -25,5 +25,7 @@ def make_until_enough(stretch, report):
 
 
 if __name__ == "__main__":
-    work.make = make_until_enough
+    import halting_precompute  # other processes know modules, and no script
+
+    work.make = halting_precompute.make_until_enough
     work.precompute([RECORDINGS], work.Options(OUT, TensorConfig(window_us=250)), workers=2)

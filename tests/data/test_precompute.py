@@ -287,6 +287,18 @@ def test_two_processes_make_the_same_bytes_as_one_even_if_they_are_killed(record
     assert contents(two) == contents(one.out)
 
 
+def test_a_script_without_a_guard_for_its_main_part_is_run_once(recordings, tmp_path):
+    script = tmp_path / "own.py"
+    script.write_text(f"""
+from pathlib import Path
+from seqdet.data.precompute import Options, precompute
+print("begins")
+print(precompute([Path({str(recordings)!r})], Options(Path({str(tmp_path / "out")!r})), workers=2).made)
+""")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["begins", "2"]), done.stderr
+
+
 def test_rvts_folders_are_written_as_rvt_writes_them(recordings, tmp_path):
     times_us = np.array([40_000, 205_000, 205_000, 304_000, 305_500, 1_604_000])
     write_labels(recordings / "train" / "a_bbox.npy", some_labels(times_us))

@@ -42,7 +42,7 @@ def write_event_digits(
         config: the digits, and how many recordings.
         sensor: thresholds and noise.
         seed: of everything that is drawn.
-        workers: processes; a script that asks for more than one needs ``if __name__ == "__main__"``.
+        workers: processes.
 
     Raises:
         InputError: if the folder holds something else, or cannot be written, or as ``MovingDigits``.

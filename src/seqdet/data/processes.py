@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from ..checks import InputError, Stopped
@@ -28,8 +30,7 @@ def each(
 ) -> Iterator[tuple[int, Result | InputError]]:
     """The number of each item and its result, or the ``InputError`` that it ended in, as they are finished.
 
-    Processes are started afresh: ``work`` is a function of a module, and a script guards what it does at its top level
-    by ``if __name__ == "__main__"``.
+    Processes are started afresh, and do not run the user's script again: ``work`` is a function of a module of ours.
 
     Args:
         work: called with an item and a function that it tells its progress.
@@ -53,7 +54,8 @@ def each(
     done, stop = context.Value("q", 0), context.Event()
     with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(done, stop)) as pool:
         try:
-            numbers = {pool.submit(_work, work, item): n for n, item in enumerate(items)}
+            with _without_script():
+                numbers = {pool.submit(_work, work, item): n for n, item in enumerate(items)}
             waiting, told = set(numbers), 0
             while waiting:
                 finished, waiting = wait(waiting, timeout=POLL_S, return_when="FIRST_COMPLETED")
@@ -71,6 +73,21 @@ def each(
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _without_script() -> Iterator[None]:
+    """Processes that are started within the block know no script of the user.
+
+    They would import it, and it may do at its top level what it should do once.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__dict__.update(hidden)
 
 
 def _start(done: Any, stop: Any) -> None:

@@ -1,8 +1,8 @@
 """What the folder of a dataset says of recordings that do not say it themselves: a file ``dataset.json``.
 
 A JSON object with ``"format": "seqdet dataset 1"``, and, where they are known, ``"size_hw": [height, width]`` of the
-sensor and ``"time_unit"``, one of s, ms, us and ns, of the times of tables and HDF5 columns. What else it holds stays as
-it is when a fact is written. A file of that name that is of another tool is left alone.
+sensor and ``"time_unit"``, one of s, ms, us and ns, of the times of tables and HDF5 columns. What else it holds stays
+as it is when a fact is written. A file of that name that is of another tool is left alone.
 """
 
 from __future__ import annotations
