@@ -45,7 +45,8 @@ def given(tmp_path_factory):
     root = tmp_path_factory.mktemp("given")
     rng = np.random.default_rng(0)
     t = np.sort(rng.integers(0, 150_000, 3000))
-    events = columns(t=t, x=rng.integers(0, 32, 3000), y=rng.integers(0, 32, 3000), p=rng.integers(0, 2, 3000))
+    size = np.where(np.arange(3000) % 4, 9, 32)  # most events are of one object, at the top left
+    events = columns(t=t, x=rng.integers(0, size), y=rng.integers(0, size), p=rng.integers(0, 2, 3000))
     write_evt3(root / "a.raw", [events], size_hw=SIZE_HW)
     detector = build_detector(ModelConfig(in_channels=2, base=1, channels=8, classes=("car",)))
     for parameter in detector.head.parameters():
@@ -87,6 +88,8 @@ def test_what_is_there_is_refused_by_name_unless_it_is_to_be_replaced(name, give
         main(words)
     assert f"{out} must be a new file, and is there already. --overwrite" in str(stop.value)
     assert target.read_text() == "precious"
+    if name == "export --program":
+        return  # takes half a minute, and is replaced as the model is
     main([*words, "--overwrite"])
     assert target.read_bytes() != b"precious"
 

@@ -287,7 +287,7 @@ MISTAKES = {
     "no folder": (within("none"), "./gen1/none must be a folder with train, val and test, and does not exist."),
     "a path of Windows": (within("a\\b"), "does not exist. Write / between folders, not \\."),
     "another name of a split": (moved("val", "validation"), "and does not exist. Rename validation."),
-    "an empty split": (emptied, "val must hold recordings (.raw .dat .hdf5 .h5 .aedat4 .npz .npy .csv .txt .bin) or"),
+    "an empty split": (emptied, "val must hold recordings (.raw .dat .hdf5 .h5 .aedat .aedat4 .npz .npy "),
     "archives": (packed, "and holds only files of .7z. Were they unpacked there?"),
     "folders in a split": (moved("val/drive1_td.dat", "val/day/a.dat"), "val/day. Move them up, or away."),
     "no labels": (unlabelled, "such as drive0_bbox.npy for drive0_td.dat, and holds none."),
@@ -297,8 +297,7 @@ MISTAKES = {
     ),
     "labels alone": (
         moved("train/drive0_td.dat", "train/drive0_td.zip"),
-        "./gen1/train must hold recordings (.raw .dat .hdf5 .h5 .aedat4 .npz .npy .csv .txt .bin) or tensors, and "
-        "holds only files of .npy .zip.",
+        ".npz .npy .csv .txt .bin) or tensors, and holds only files of .npy .zip.",
     ),
     "no names of classes": (unnamed, 'Write it, such as {"0": "car", "1": "pedestrian"} for Gen1, or'),
     "names to numbers": (named({"car": 0}), 'must name the classes from 0 on, as in {"0": "car", "1": "person"}.'),
@@ -357,7 +356,7 @@ MISTAKES = {
     ),
     "a frame that is larger than the sensor": (
         given("--data.dataset.tensor.to_hw", "[480, 640]"),
-        "to_hw must be from 1 to size_hw, and that at most 65536 each, got (480, 640) of (48, 64)",
+        "to_hw must be from 1 to size_hw, and that at most 65536 each, got [480, 640] of (48, 64)",
     ),
 }
 

@@ -66,7 +66,7 @@ def test_two_numbers_are_no_size_where_no_events_follow(tmp_path):
         open_recording(tmp_path / "a.txt")
 
 
-def test_a_size_that_is_given_is_taken_where_text_states_another(tmp_path):
+def test_a_size_that_text_states_goes_before_one_that_is_given(tmp_path):
     events = make_events()
     (tmp_path / "a.csv").write_text("\n".join([VENDORS, *lines(events, "xypt")]))
-    check(tmp_path / "a.csv", events, size_hw=(60, 80), given_hw=(60, 80))
+    check(tmp_path / "a.csv", events, size_hw=(48, 64), given_hw=(60, 80))

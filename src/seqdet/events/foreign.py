@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from ..checks import InputError
+from ..checks import InputError, proposed
 
 LOOKED_AT = 1 << 10  # bytes from the begin
 _ARRAYS = "Write its events to an npz with the arrays t, x, y and p"
+_SIMULATE = f"Events of it are made by: {proposed('simulate', 'VIDEO', '-o', 'EVENTS.raw')}"
 _UNPACK = "Unpack it and name what is in it"
 
 
@@ -51,9 +52,9 @@ KINDS = (
     ),
     _Kind("a Parquet table", f"{_ARRAYS}, which pandas.read_parquet gives", (b"PAR1",)),
     _Kind("an Arrow table", f"{_ARRAYS}, which pandas.read_feather gives", (b"ARROW1", b"FEA1")),
-    _Kind("a video", "Events of it are made by: seqdet simulate VIDEO EVENTS.raw", (b"ftyp", b"moov", b"mdat"), 4),
-    _Kind("a video", "Events of it are made by: seqdet simulate VIDEO EVENTS.raw", (b"\x1aE\xdf\xa3",)),
-    _Kind("a video", "Events of it are made by: seqdet simulate VIDEO EVENTS.raw", (b"AVI ",), 8),
+    _Kind("a video", _SIMULATE, (b"ftyp", b"moov", b"mdat"), 4),
+    _Kind("a video", _SIMULATE, (b"\x1aE\xdf\xa3",)),
+    _Kind("a video", _SIMULATE, (b"AVI ",), 8),
     _Kind("a picture", "A detector of pictures takes a folder of them", (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")),
     _Kind("packed by bzip2", _UNPACK, (b"BZh",)),
     _Kind("packed by xz", _UNPACK, (b"\xfd7zXZ\x00",)),

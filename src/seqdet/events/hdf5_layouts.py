@@ -11,7 +11,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from ..checks import InputError
+from ..checks import InputError, proposed
 from .column_order import find_order, order_note
 from .hdf5_files import check_filters, find
 from .hdf5_rows import Column
@@ -53,7 +53,7 @@ def find_layout(file: h5py.File, path: Path, place: str | None) -> Layout:
         places = ", ".join(layout.place for layout in found)
         raise InputError(
             f"{path} must have events in one place, and has them in {places}. Choose one and write it to a file "
-            f"of its own: seqdet convert {path} part.raw --place {found[0].place}"
+            f"of its own: {proposed('convert', path, 'part.raw', '--place', found[0].place)}"
         )
     held = ", ".join(list(file)[:9]) or "nothing"
     raise InputError(

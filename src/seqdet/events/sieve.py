@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from ..checks import InputError
+from ..checks import InputError, proposed
 from .array import Events
 from .time_units import LATEST_US
 
@@ -18,7 +18,7 @@ NEVER = -(1 << 62)
 LEAP_US = 100_000  # a time further ahead than this is asked about: is it damaged?
 BACK_US = 2 * LEAP_US  # where time goes back by more than this it is asked about: has the clock begun anew?
 WITNESSES = 8  # events to ask
-MOST_WITNESSES = 1024  # events to ask whether the clock has begun anew, if there are so many
+MOST_WITNESSES = 1 << 15  # events to ask whether the clock has begun anew: twice those of a damaged chunk of ECF
 LARGEST = 1 << 16  # rows and columns that uint16 can address
 FINE = 32  # parts of a pixel that some tools write
 MOST_NOTES = 5
@@ -132,7 +132,7 @@ class Sieve:
         if not self._joins_clocks:
             raise InputError(
                 f"{self.path} must have one clock, and it begins anew {told}. Write it with times that go on, and give "
-                f"labels the same times: seqdet convert {self.path} NEW.npz --join-clocks"
+                f"labels the same times: {proposed('convert', self.path, 'NEW.npz', '--join-clocks')}"
             )
         step_us = self._latest_us - int(events.t[place])
         self._later_us += step_us
@@ -159,6 +159,7 @@ def _sift(t, x, y, height, width, latest, kept, lost, start, is_last):
 
     Returns where it stopped, why, and the greatest time kept.
     """
+    is_judged = False  # that the clock did not begin anew where time runs back
     for index in range(start, len(t)):
         kept[index] = False
         if x[index] >= width or y[index] >= height:
@@ -174,13 +175,15 @@ def _sift(t, x, y, height, width, latest, kept, lost, start, is_last):
                 lost[1] += 1
                 continue
         elif t[index] < latest - JITTER_US:
-            if t[index] < latest - BACK_US:
+            if t[index] < latest - BACK_US and not is_judged:
                 verdict = _begins_anew(t, index, latest, is_last)
                 if verdict != GO_ON:
                     return index, verdict, latest
+                is_judged = True
             lost[2] += 1
             continue
         kept[index] = True
+        is_judged = False
         latest = max(latest, t[index])
     return len(t), GO_ON, latest
 

@@ -14,7 +14,7 @@ from .array import Events, Triggers
 from .gathering import LATE_US, Piece, Room, decoded, new_columns
 from .headers import Header
 from .index import Index, Mark, Stamp, load_index, save_index, stamp_of
-from .sieve import BACK_US, JITTER_US, MOST_NOTES, MOST_WITNESSES, NEVER, Sieve
+from .sieve import BACK_US, JITTER_US, MOST_NOTES, NEVER, Sieve
 from .time_units import MICROSECONDS
 
 BLOCK_BYTES = 1 << 20  # of the file at a time
@@ -24,6 +24,7 @@ SLACK = 32  # a word can add so many
 CHUNK_TRIGGERS = 1 << 12
 MARK_BYTES = 1 << 21  # between two entries of the index
 SAVED_BYTES = 1 << 24  # smaller files are passed sooner than an index is worth
+LATE_EVENTS = 1024  # that run back in a row: the clock has begun anew
 
 REASONS = (
     "words before the first time",
@@ -241,7 +242,7 @@ class WordSource:
         now_us, newest_us = self._now_us(state, word), int(state[NEWEST])
         if not NEVER < now_us < newest_us - BACK_US:
             return 0
-        if late < MOST_WITNESSES:
+        if late < LATE_EVENTS:
             return late
         told = f"before byte {position:,}: times up to {newest_us:,} us are followed by {now_us:,} us"
         if not self._joins_clocks:

@@ -153,7 +153,7 @@ def _is_finished(folder: RunFolder, config: RunConfig) -> bool:
     """Whether the training came to its end, and to that of the configuration, which may have become longer."""
     if not folder.is_finished():
         return False
-    return training_facts(folder.training).get("steps", 0) >= config.train.max_steps
+    return training_facts(folder.training).get("steps", config.train.max_steps) >= config.train.max_steps
 
 
 def _check_place(config: RunConfig, folder: RunFolder) -> None:
