@@ -25,6 +25,7 @@ def make_until_enough(stretch, report):
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))  # where the environment leaves it out
     import halting_precompute  # other processes know modules, and no script
 
     work.make = halting_precompute.make_until_enough
