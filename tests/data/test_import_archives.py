@@ -3,7 +3,6 @@
 import json
 import zipfile
 
-import numpy as np
 import pytest
 
 from seqdet.checks import InputError
@@ -12,21 +11,9 @@ from seqdet.data.importers import import_labels
 from seqdet.data.importing import archives
 from seqdet.data.importing.options import ImportOptions
 from seqdet.data.labels import read_labelled_us, read_labels
-from seqdet.events.array import columns
-from seqdet.events.npy import write_npz
 
 AT_10_HZ = ImportOptions(label_rate=10)
 GT = "2,7,9,19,30,16,1,1,1\n3,8,11,19,30,16,0,2,1\n"
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """An empty folder of labels, beside recordings of a second and 100x50 pixels, drive and night."""
-    for name in ("drive", "night"):
-        t = np.arange(0, 1_000_000, 1000)
-        write_npz(tmp_path / f"{name}.npz", [columns(t=t, x=t % 100, y=t % 49, p=t % 2)], size_hw=(50, 100))
-    (tmp_path / "labels").mkdir()
-    return tmp_path / "labels"
 
 
 def write_zip(path, files):

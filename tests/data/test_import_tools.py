@@ -11,20 +11,8 @@ from seqdet.data.importers import import_labels
 from seqdet.data.importing import keyframes
 from seqdet.data.importing.options import ImportOptions
 from seqdet.data.labels import read_labelled_us, read_labels
-from seqdet.events.array import columns
-from seqdet.events.npy import write_npz
 
 AT_10_HZ = ImportOptions(label_rate=10)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """An empty folder of labels, beside recordings of a second and 100x50 pixels, drive and night."""
-    for name in ("drive", "night"):
-        t = np.arange(0, 1_000_000, 1000)
-        write_npz(tmp_path / f"{name}.npz", [columns(t=t, x=t % 100, y=t % 49, p=t % 2)], size_hw=(50, 100))
-    (tmp_path / "labels").mkdir()
-    return tmp_path / "labels"
 
 
 def imported(folder, source, *names, options=AT_10_HZ, labels=None):

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..checks import InputError
-from ..events.packed import bare_name
+from ..events.packed import RECORDINGS, bare_name
 from ..events.text import Kind, text_kind
 from ..files import as_on_disk, below
 from .labels import LABEL_SUFFIX, LABELLED_SUFFIX, labels_beside, recording_name
 
-SUFFIXES = (".raw", ".dat", ".hdf5", ".h5", ".aedat", ".aedat4", ".npz", ".npy", ".csv", ".txt", ".bin")
+SUFFIXES = RECORDINGS
 """Endings of recordings in folders; a file that is named itself may have any."""
 TEXTS = (".csv", ".txt")
 """Those of texts, which may be anything."""
