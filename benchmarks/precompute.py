@@ -4,8 +4,8 @@ python benchmarks/precompute.py                  # tables on the terminal
 python benchmarks/precompute.py --json out.json --seconds 60 --hour
 
 Recordings of 1280x720 are made up, blobs with moving rims and noise, and turned into stacked histograms of half that
-size in windows of 50 ms: sparse, 21,000 events a window, and dense, 500,000. The parts: decoding the file, making the
-tensors, compressing them in memory, writing the compressed bytes.
+size in windows of 50 ms: sparse, 21,000 events a window, and dense, 500,000. The parts: the pass that finds out what has
+to be left out, decoding the file, making the tensors, compressing them in memory, writing the compressed bytes.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ import psutil
 from seqdet.config import TensorConfig
 from seqdet.data.precompute import Options, precompute
 from seqdet.data.store_writer import COMPRESSIONS
+from seqdet.data.surveys import look_through
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 from seqdet.events.hdf5_writer import write_hdf5
@@ -147,7 +148,7 @@ def costs(recording: Path, count: int, windows: int) -> dict[str, float]:
     """Milliseconds per window of every part alone and of the whole."""
     events, frames, packed = events_of(0, count, 20), np.empty((20, 20, *HALF), np.uint8), []
     represent(events, frames)
-    row = {"decode": seconds(decode, recording) / windows}
+    row = {"look": seconds(look_through, recording) / windows, "decode": seconds(decode, recording) / windows}
     row |= {"tensor": seconds(represent, events, frames) / 20, "compress": seconds(compress, frames, packed) / 20}
     row["write"] = seconds(save, recording.with_name("packed"), packed) / 20
     row["sum"] = sum(row.values())
@@ -206,7 +207,7 @@ def main() -> None:
         args.json.write_text(json.dumps(figures, indent=2))
 
 
-COLUMNS = ("decode", "tensor", "compress", "write", "sum", "one process", "of sum", "two processes")
+COLUMNS = ("look", "decode", "tensor", "compress", "write", "sum", "one process", "of sum", "two processes")
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ from seqdet.events import words
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 from seqdet.events.hdf5_writer import write_hdf5
-from seqdet.events.sieve import JITTER_US, LEAP_US
+from seqdet.events.sieve import JITTER_US, LEAP_US, Sieve
 from seqdet.events.writers import write_dat, write_evt2, write_evt3
 
 SIZE_HW = (480, 640)
@@ -115,3 +115,23 @@ def test_blocks_do_not_change_what_is_damage(tmp_path, monkeypatch):
     assert dropped == dropped_too
     assert parts.t.tolist() == whole.t.tolist()
     assert parts.x.tolist() == whole.x.tolist()
+
+
+@given(seed=st.integers(0, 1 << 32), cuts=st.lists(st.integers(0, 400), max_size=12))
+@settings(max_examples=60)
+def test_pieces_of_any_size_keep_what_the_rule_says(seed, cuts):
+    random = np.random.default_rng(seed)
+    t = np.arange(400) * 50 + random.integers(0, JITTER_US + random.integers(1, 400), 400)
+    events = columns(t=t, x=random.integers(0, 641, 400), y=random.integers(0, 481, 400), p=t % 2)
+    wanted, latest = [], int(t[0]) - JITTER_US
+    for index in range(400):
+        if events.x[index] < 640 and events.y[index] < 480 and t[index] >= latest - JITTER_US:
+            wanted.append(index)
+            latest = max(latest, int(t[index]))
+    sieve = Sieve(Path("a.npz"), SIZE_HW, strict=False)
+    edges = [0, *sorted(cuts), 400]
+    pieces = [events[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    kept = Events.concatenate(list(sieve.passed(pieces)))
+    for name in "txyp":
+        assert (getattr(kept, name) == getattr(events, name)[wanted]).all()
+    assert sieve.dropped.total() == 400 - len(wanted)

@@ -106,9 +106,10 @@ def _dtype(dataset: h5py.Dataset | None, column: Column) -> np.dtype:
 
 
 def _part_of(rows: np.ndarray, column: Column) -> np.ndarray:
+    """A column by itself, so that the rows can go."""
     if column.part is None:
         return rows
-    return rows[column.part] if isinstance(column.part, str) else rows[:, column.part]
+    return np.ascontiguousarray(rows[column.part] if isinstance(column.part, str) else rows[:, column.part])
 
 
 def _is_ecf(dataset: h5py.Dataset, path: Path) -> bool:

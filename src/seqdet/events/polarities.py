@@ -36,6 +36,12 @@ class Polarities(NamedTuple):
             return (p == 0) | (p == 1) | (p == -1)
         return (p == self.levels[0]) | (p == self.levels[1])
 
+    def knows_all(self, p: np.ndarray) -> bool:
+        """Whether all of the numbers are one of the two."""
+        if self.levels is None and p.dtype.kind in "iu" and len(p):
+            return bool(-1 <= p.min() and p.max() <= 1)  # quicker than to ask each
+        return bool(self.known(p).all())
+
     def brighter(self, p: np.ndarray) -> np.ndarray:
         """(N,) uint8, 1 for brighter, of numbers that are known."""
         return (p > 0 if self.levels is None else p == self.levels[1]).astype(np.uint8)

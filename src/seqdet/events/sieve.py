@@ -104,6 +104,11 @@ class Sieve:
             events = Events(events.t + self._later_us, events.x, events.y, events.p)
         if len(self._held):
             events, self._held = Events.concatenate([self._held, events]), Events.empty()
+        are_usual, newest_us = _are_usual(events.t, events.x, events.y, *self._limits_hw, self._latest_us)
+        if are_usual:
+            self._latest_us = newest_us
+            self._seen += len(events)
+            return events
         kept = np.empty(len(events), np.bool_)
         stop, verdict, lost = 0, GO_ON, np.zeros(3, np.int64)
         while stop < len(events) and verdict != WAIT:
@@ -151,6 +156,23 @@ class Sieve:
         if not is_fine:
             return ()
         return (f"x up to {x} and y up to {y} would lie on the sensor as parts of {FINE} of a pixel: divide them",)
+
+
+@njit(cache=True, nogil=True)
+def _are_usual(t, x, y, height, width, latest):
+    """Whether all events are to be kept without a question, as those of nearly every piece; and the greatest time.
+
+    Without branches, in half of the time that ``_sift`` takes.
+    """
+    if len(t) and latest == NEVER:
+        latest = t[0]
+    are_usual = True
+    for index in range(len(t)):
+        time = t[index]
+        are_usual &= (x[index] < width) & (y[index] < height)
+        are_usual &= (max(latest - JITTER_US, -LATEST_US) <= time) & (time <= latest + LEAP_US)
+        latest = max(latest, time)
+    return are_usual and latest <= LATEST_US, latest
 
 
 @njit(cache=True, nogil=True)
