@@ -4,8 +4,8 @@ python benchmarks/precompute.py                  # tables on the terminal
 python benchmarks/precompute.py --json out.json --seconds 60 --hour
 
 Recordings of 1280x720 are made up, blobs with moving rims and noise, and turned into stacked histograms of half that
-size in windows of 50 ms: sparse, 21,000 events a window, and dense, 500,000. The parts: the pass that finds out what has
-to be left out, decoding the file, making the tensors, compressing them in memory, writing the compressed bytes.
+size in windows of 50 ms: sparse, 21,000 events a window, and dense, 500,000. The parts: the pass that finds out what
+has to be left out, decoding the file, making the tensors, compressing them in memory, writing the compressed bytes.
 """
 
 from __future__ import annotations

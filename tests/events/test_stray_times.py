@@ -1,5 +1,6 @@
 """One damaged time far from the others costs the events below it, not those after it."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,7 @@ def test_pieces_of_any_size_keep_what_the_rule_says(seed, cuts):
             latest = max(latest, int(t[index]))
     sieve = Sieve(Path("a.npz"), SIZE_HW, strict=False)
     edges = [0, *sorted(cuts), 400]
-    pieces = [events[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    pieces = [events[start:stop] for start, stop in pairwise(edges)]
     kept = Events.concatenate(list(sieve.passed(pieces)))
     for name in "txyp":
         assert (getattr(kept, name) == getattr(events, name)[wanted]).all()

@@ -39,7 +39,7 @@ class Polarities(NamedTuple):
     def knows_all(self, p: np.ndarray) -> bool:
         """Whether all of the numbers are one of the two."""
         if self.levels is None and p.dtype.kind in "iu" and len(p):
-            return bool(-1 <= p.min() and p.max() <= 1)  # quicker than to ask each
+            return bool(p.min() >= -1 and p.max() <= 1)  # quicker than to ask each
         return bool(self.known(p).all())
 
     def brighter(self, p: np.ndarray) -> np.ndarray:
