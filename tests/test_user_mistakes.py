@@ -195,6 +195,15 @@ def test_how_large_tensors_would_be_is_said_before_they_are_made(folder, caplog)
     assert not (folder.parent / "out").exists()
 
 
+def test_nothing_is_said_of_tensors_where_none_were_made(folder, tmp_path, caplog):
+    (tmp_path / "broken.hdf5").write_bytes(b"no HDF5")
+    with pytest.raises(SystemExit, match=r"broken\.hdf5 must begin as"):
+        printed(["precompute", tmp_path / "broken.hdf5", "-o", tmp_path / "out"], caplog)
+    assert "The tensors are in" not in caplog.text
+    said = printed(["precompute", folder / "train" / "drive0_td.dat", "-o", tmp_path / "out"], caplog)
+    assert f"The tensors are in {tmp_path / 'out'}." in said
+
+
 def test_names_in_capitals_are_found(folder):
     path = folder / "train" / "drive0_td.dat"
     path.rename(path.with_name("drive0_td.DAT"))

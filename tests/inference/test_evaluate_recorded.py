@@ -45,6 +45,16 @@ def test_a_run_on_recordings_says_what_it_keeps_of_what_stands_still(run):
     assert resume(run) == run
 
 
+def test_another_dataset_needs_no_more_than_the_split_that_is_scored(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    other = tmp_path / "other"
+    shutil.copytree(run.parent / "digits" / "test", other / "test")
+    shutil.copy(run.parent / "digits" / "label_map_dictionary.json", other)
+    assert evaluate(copy, other)["frames"] == 24
+    with pytest.raises(InputError, match=r"val must hold recordings"):
+        evaluate(copy, other, split="validation")
+
+
 def test_the_film_names_the_recordings_and_leaves_out_lanes_on_which_nothing_plays(run, tmp_path, monkeypatch):
     copy = shutil.copytree(run, tmp_path / "run")
     config = read_config(copy / "config.yaml")

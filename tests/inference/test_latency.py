@@ -187,6 +187,14 @@ def test_a_sensor_of_another_size_is_taken_if_wanted(weights, tmp_path):
     assert report["sensor_hw"] == [60, 62]
 
 
+def test_a_recording_that_says_nothing_is_measured_with_what_the_user_says(weights, tmp_path):
+    times = np.arange(0, 1000, 2)
+    (tmp_path / "a.csv").write_text("\n".join(f"{time},{time % 125},{time % 120},1" for time in times))
+    stated = LatencyConfig(windows=30, warm_up=1, threads=1, size_hw=(120, 125), time_unit="ms")
+    (row,) = benchmark(weights, tmp_path / "a.csv", stated, names=["eager"], device="cpu")["backends"]
+    assert row["windows"] == 20
+
+
 def test_what_does_not_fit_is_one_sentence(weights, exported, recording, detector, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="backends must be one of compiled, eager, eager_bfloat16, onnx; got 'tpu'"):
         benchmark(weights, recording, QUICK, names=["tpu"])

@@ -47,6 +47,14 @@ def test_frames_of_a_recording_are_its_first_windows(tmp_path):
         next(frames_of_recording(tmp_path / "a.npz", None, 3))
 
 
+def test_a_recording_to_calibrate_by_that_says_nothing_is_of_the_detectors_sensor(tmp_path):
+    t = np.arange(0, 60, 1)
+    (tmp_path / "a.csv").write_text("\n".join(f"{time},{time % 60},{time % 40},1" for time in t))
+    (frames,) = frames_of_recording(tmp_path / "a.csv", SHOWN, 100, time_unit="ms")
+    assert len(frames) == 5
+    assert np.count_nonzero(frames) >= 10
+
+
 def test_frames_of_a_run_are_about_as_many_as_asked_for():
     digits = DigitsConfig(
         64, 64, max_digits=1, digit_heights=(12.0, 24.0), frames_per_video=8, held_out_frames_per_video=8,

@@ -24,6 +24,7 @@ def benchmark_model(
     live: bool = False,
     any_size: bool = False,
     size_hw: tuple[int, int] | None = None,
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     json: Path | None = None,
     overwrite: bool = False,
@@ -44,6 +45,7 @@ def benchmark_model(
         live: take up each window when it would come from a sensor, so that the machine rests in between as at work.
         any_size: take a sensor of another size than in training.
         size_hw: height and width of the sensor, for recordings that do not say.
+        time_unit: of the times, for tables and HDF5 columns that do not say; guessed if not given.
         device: where PyTorch computes; ONNX Runtime stays on the CPU.
         json: write the figures to this file too.
         overwrite: replace a file that is there already.
@@ -56,7 +58,8 @@ def benchmark_model(
 
     if json is not None:
         check_output(json, inputs=[detector, recording], overwrite=overwrite)
-    how: Any = {"track": track, "live": live, "any_size": any_size, "size_hw": size_hw, "score": score}
+    how: Any = {"track": track, "live": live, "any_size": any_size, "score": score}
+    how |= {"size_hw": size_hw, "time_unit": time_unit}
     config = LatencyConfig(windows=windows, warm_up=warm_up, passes=passes, threads=threads, **how)
     names = [each for each in backends.split(",") if each]
     report = benchmark(detector, recording, config, names=names, device=device)

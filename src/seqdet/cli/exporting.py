@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..checks import InputError
 from ..files import check_output
@@ -22,6 +22,7 @@ def export_model(
     size_hw: tuple[int, int] | None = None,
     score: float = 0.05,
     calibration: Path | None = None,
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a detector as an ONNX file, which runs without PyTorch; only if both compute the same.
@@ -35,6 +36,7 @@ def export_model(
         size_hw: height and width of the frames; those that the detector was trained on if not given.
         score: least score of a detection.
         calibration: recording to quantise by, in place of training frames.
+        time_unit: of the times of that recording, where it does not say; guessed if not given.
         overwrite: replace files that are there already.
     """
     from ..inference.exporting.export import export_run
@@ -45,5 +47,6 @@ def export_model(
         raise InputError(f"--out must end in .onnx, got {out}.")
     for each in filter(None, (out, program)):
         check_output(each, inputs=[path, RunFolder(path).detector, calibration], overwrite=overwrite)
-    options: Any = {"size_hw": size_hw, "score": score, "calibration": calibration, "program": program}
+    options: Any = {"size_hw": size_hw, "score": score, "program": program}
+    options |= {"calibration": calibration, "time_unit": time_unit}
     log.info(export_run(path, out, precision="int8" if int8 else "float16" if fp16 else "float32", **options))

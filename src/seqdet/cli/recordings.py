@@ -167,7 +167,8 @@ def precompute_tensors(
     report = work([Path(path) for path in paths], options, workers=workers)
     if isinstance(report, precompute.Outcome):
         tell(log, report.accounts)
-    written = [] if dry_run else [f"The tensors are in {out}."]
+    has_some = isinstance(report, precompute.Outcome) and report.made + report.found > 0
+    written = [f"The tensors are in {out}."] if has_some else []
     log_lines(log, report.lines() + written + [f"failed: {reason}" for reason in report.failed[1:]])
     if report.failed:
         raise InputError(report.failed[0])

@@ -16,6 +16,8 @@ from .labels import LABEL_SUFFIX, recording_name
 from .layouts import SUFFIXES
 from .rvt import check_tensors
 
+NEEDED = ("train", "val")
+"""Splits of which a training makes use."""
 OTHER_NAMES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 """What else people call the splits."""
 SLACK_US = 1_000_000
@@ -34,19 +36,22 @@ SHARE = 1.5
 """Boxes that all end before this are shares of a frame: they may be partly outside."""
 
 
-def check_folder(folder: Path, classes: Sequence[str] = (), others: Others = "discard") -> None:
-    """Raise unless a folder has what a training needs: train and val, labels in both, and names for their classes.
+def check_folder(
+    folder: Path, classes: Sequence[str] = (), others: Others = "discard", *, splits: Sequence[str] = NEEDED
+) -> None:
+    """Raise unless a folder has what is needed: some splits, labels in each, and names for their classes.
 
     Args:
         folder: with recordings, tensor files or folders of RVT.
         classes, others: wishes, see ``map_classes``.
+        splits: those that are needed; for a training if not given.
 
     Raises:
         InputError: saying what is missing, and what is there instead.
     """
     _check_level(folder)
     found = contents(folder)
-    for split in ("train", "val"):
+    for split in splits:
         _check_split(folder / split, split, found)
     names = map_classes(read_classes(folder), classes, others=others).found
     for entry in found.entries:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ..files import as_on_disk
 from ..progress import Progress
 from .cached import CachedRecording, FrameMaker, facts_file, kept_survey_of
 from .channels import check_frame_type
-from .checking import check_folder, instead_of_split
+from .checking import NEEDED, check_folder, instead_of_split
 from .classes import map_classes, read_classes
 from .disk_cache import DiskCache
 from .event_digits_folder import FOLDERS, write_event_digits
@@ -115,7 +115,12 @@ def classes_and_channels(config: DatasetConfig) -> tuple[tuple[str, ...], int]:
     return names, len(smallest_frame(config.tensor))
 
 
-def prepare(config: DatasetConfig, *, check: Callable[[tuple[str, ...], int], None] = lambda *_: None) -> None:
+def prepare(
+    config: DatasetConfig,
+    *,
+    check: Callable[[tuple[str, ...], int], None] = lambda *_: None,
+    splits: Sequence[str] = NEEDED,
+) -> None:
     """Simulate what is to be simulated, and make recordings into tensors; what is there stays.
 
     With ``cache_gb`` recordings are only looked at, and the log says how large their tensors would be.
@@ -124,6 +129,7 @@ def prepare(config: DatasetConfig, *, check: Callable[[tuple[str, ...], int], No
         config: the dataset.
         check: called with ``classes_and_channels`` before tensors are made, which may take hours; raises ``InputError``
             if these are not wanted.
+        splits: that have to hold recordings with labels; those of a training if not given.
 
     Raises:
         InputError: if a recording cannot be read, or the folder holds something else.
@@ -133,7 +139,7 @@ def prepare(config: DatasetConfig, *, check: Callable[[tuple[str, ...], int], No
     if config.simulate:
         check(*classes_and_channels(config))
         write_event_digits(folder, config.scene, workers=workers)
-    check_folder(folder, config.classes, config.other_classes)
+    check_folder(folder, config.classes, config.other_classes, splits=splits)
     check(*classes_and_channels(config))
     target = tensor_folder(config)
     if target != folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from itertools import chain, tee
@@ -14,10 +15,13 @@ from PIL import Image
 
 from ..checks import InputError, check_choice
 from ..progress import progress
+from .accounts import REFUSED, TOLD
 from .convert import FORMATS, WRITERS
 from .sensor import USUAL, Sensor
 from .simulate import simulate
 
+log = logging.getLogger(__name__)
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 IMAGE_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -88,7 +92,8 @@ def _video_frames(path: Path, fps: float | None) -> Iterator[TimedFrame]:
             if not container.streams.video:
                 raise InputError(f"{path} must be a video, and no pictures are found in it. {CUT}")
             first = n = None
-            for n, frame in enumerate(container.decode(container.streams.video[0])):
+            stream = container.streams.video[0]
+            for n, frame in enumerate(container.decode(stream)):
                 picture = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
                 if fps is not None:
                     yield picture, round(n * 1e6 / fps)
@@ -99,9 +104,20 @@ def _video_frames(path: Path, fps: float | None) -> Iterator[TimedFrame]:
                     yield picture, round((frame.pts - first) * frame.time_base * 10**6)
             if n is None:
                 raise InputError(f"{path} must be a video, and none of its pictures is there. {CUT}")
+            _check_whole(path, stream, n + 1)
     except FFmpegError as error:
         told = str(error.strerror).rstrip(".")
         raise InputError(f"{path} must be a video that FFmpeg reads: {told}. {CUT}") from error
+
+
+def _check_whole(path: Path, stream: av.VideoStream, pictures: int) -> None:
+    """Say that a video has fewer pictures than it claims; raise ``InputError`` if most of them are missing."""
+    missing = max(stream.frames - pictures, 0)  # nothing where it does not say how many it has
+    told = f"{path} must have the {stream.frames:,} pictures that it claims, and has {pictures:,}. {CUT}"
+    if missing > REFUSED * stream.frames:
+        raise InputError(told)
+    if missing > TOLD * stream.frames:
+        log.warning("%s", told)
 
 
 def _image(path: Path) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ...checks import InputError
+from ...events.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from ..labels import CLASSES_FILE
 from .drafts import RELATIVE, Draft, Drafts
 from .keyframes import Keyframe, filled
@@ -20,8 +21,7 @@ from .reading import any_json, frame_number, real
 from .shapes import Box, corners, hull, turned_box
 
 VIDEO = "videorectangle"
-VIDEO_SUFFIXES = (".mp4", ".webm", ".mov", ".avi", ".mkv", ".m4v", ".ogv")
-MEDIA_SUFFIXES = (*VIDEO_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+MEDIA_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES | {".gif"}
 UPLOADED = re.compile("^[0-9a-f]{8}-")
 """What Label Studio puts before the names of files that were uploaded to it."""
 USUAL_RATES = (24, 25, 30, 50, 60, 100, 120, 24_000 / 1001, 30_000 / 1001, 60_000 / 1001)

@@ -43,7 +43,7 @@ class HeldOut:
         data = config.data if dataset is None else _moved(config, dataset)
         self.config = replace(config, data=replace(data, dataset=replace(data.dataset, augment=AugmentConfig())))
         if self.config.data.dataset.folder is not None:
-            prepare(self.config.data.dataset)
+            prepare(self.config.data.dataset, splits=(FOLDERS[split],))
         self.source = open_split(self.config.data, split)
         if self.source.channels != config.model.in_channels or self.source.classes != config.model.classes:
             raise InputError(

@@ -16,6 +16,7 @@ import torch
 
 from ...checks import InputError, check_choice
 from ...config_files import read_config
+from ...events.time_units import Unit
 from ...files import make_folder, replacing
 from ...models.detector import Detector
 from ...runs import RunFolder
@@ -98,6 +99,7 @@ def export_run(
     size_hw: tuple[int, int] | None = None,
     score: float = 0.05,
     calibration: Path | None = None,
+    time_unit: Unit | None = None,
     program: Path | None = None,
 ) -> str:
     """Write the detector of a run, or of a file of weights, as ``export`` does; what was written, in words.
@@ -106,6 +108,7 @@ def export_run(
         path: folder of the run, or file.
         out, precision, size_hw, score, program: as for ``export``.
         calibration: recording whose first frames int8 is calibrated on; training frames of the run if None.
+        time_unit: of the times of that recording, where it does not say.
 
     Raises:
         InputError: as ``export``; or if there is no detector, or nothing to calibrate on.
@@ -119,7 +122,7 @@ def export_run(
     detector, size_hw = resized(step.detector, size_hw)
     frames: Iterable[np.ndarray] = ()
     if precision == "int8" and calibration is not None:
-        frames = frames_of_recording(calibration, detector.input, CALIBRATION_FRAMES)
+        frames = frames_of_recording(calibration, detector.input, CALIBRATION_FRAMES, time_unit=time_unit)
     elif precision == "int8" and config is not None:
         frames = (tiled(each, size_hw) for each in frames_of_run(config, CALIBRATION_FRAMES))
     elif precision == "int8":

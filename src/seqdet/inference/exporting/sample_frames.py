@@ -15,6 +15,7 @@ from ...data.schedule import Cue
 from ...events.array import Events
 from ...events.files import open_recording
 from ...events.tensors import find_representation
+from ...events.time_units import Unit
 
 EVENTS = 2_000
 """Of a made-up window."""
@@ -74,15 +75,23 @@ def tiled(frames: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     return np.tile(frames, copies)[..., : size_hw[0], : size_hw[1]]
 
 
-def frames_of_recording(path: Path, shown: InputConfig | None, count: int) -> Iterator[np.ndarray]:
+def frames_of_recording(
+    path: Path, shown: InputConfig | None, count: int, *, time_unit: Unit | None = None
+) -> Iterator[np.ndarray]:
     """The first frames of a recording, one sequence (T, C, H, W) of at most ``count``.
+
+    Args:
+        path: of the recording; one that does not say of which sensor it is, is of the detector's.
+        shown: what its frames show.
+        count: of windows.
+        time_unit: of the times, for a recording that does not say.
 
     Raises:
         InputError: if the recording cannot be read, or is none that the detector was made for.
     """
     if shown is None:
         raise InputError(f"{path} must be left out: the detector was trained on pictures, and takes no events.")
-    with open_recording(path) as recording:
+    with open_recording(path, size_hw=shown.sensor_hw, time_unit=time_unit) as recording:
         if recording.size_hw != shown.sensor_hw:
             wanted, got = ("x".join(map(str, size[::-1])) for size in (shown.sensor_hw, recording.size_hw))
             raise InputError(f"{path} must be of a sensor of {wanted} pixels, as the detector's, got {got}.")

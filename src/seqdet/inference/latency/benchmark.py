@@ -18,6 +18,7 @@ from ...events.files import Recording, open_recording
 from ...events.sieve import JITTER_US
 from ...events.slicing import Window
 from ...events.stream import WindowStream
+from ...events.time_units import Unit
 from ...progress import progress
 from ..streaming.choice import chosen, event_rows, thresholds
 from ..streaming.framing import Framing
@@ -50,6 +51,8 @@ class LatencyConfig:
     """Take a sensor of another size than in training."""
     size_hw: tuple[int, int] | None = None
     """Height and width of the sensor, for recordings that do not say."""
+    time_unit: Unit | None = None
+    """Of the times, for recordings that do not say."""
 
     def __post_init__(self) -> None:
         fit_fields(self)
@@ -80,7 +83,7 @@ def benchmark(
     if recording.is_dir() or recording == Path("-"):
         raise InputError(f"recording must be one file of events, and is a folder or a pipe: {recording}")
     machine = surroundings()
-    with open_recording(recording, size_hw=config.size_hw) as opened:
+    with open_recording(recording, size_hw=config.size_hw, time_unit=config.time_unit) as opened:
         size_hw, threads = opened.size_hw, config.threads or os.cpu_count() or 1
         options: Any = {"any_size": config.any_size, "device": device, "score": config.score}
         backends, bound = find_backends(detector, names, size_hw=size_hw, threads=threads, **options)

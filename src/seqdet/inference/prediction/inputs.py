@@ -17,7 +17,7 @@ from ...checks import InputError, check_choice, check_range, fit_fields, propose
 from ...data.layouts import find_recordings, is_named_as_recording, outside
 from ...events.accounts import Account
 from ...events.files import open_recording
-from ...events.frames import IMAGE_SUFFIXES, read_frames
+from ...events.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, read_frames
 from ...events.pipe import EvtPipe, Pipe
 from ...events.slicing import check_windows
 from ...events.time_units import IN_US, Unit
@@ -33,7 +33,6 @@ from .moments import Moment, event_moments, picture_moments
 from .outputs import FOLDERS
 
 STDIN = Path("-")
-VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 MOST_FPS, COUNTED_FPS = 60.5, 20
 """Pictures a second of a video, up to rounding; windows by count have no rate of their own."""
 
