@@ -16,7 +16,7 @@ import pytest
 
 import seqdet
 from seqdet import DataConfig, InputError, ModelConfig, TrainConfig, build_detector, load_step
-from seqdet.allowing import ALLOWED, allow, find_allowed, recall, remember
+from seqdet.allowing import ALLOWED, allow, find_allowed, recall, remember, source_digest
 from seqdet.cli import main
 from seqdet.config import DatasetConfig, InputConfig, RunConfig, TensorConfig
 from seqdet.config_files import write_config
@@ -365,3 +365,49 @@ def test_tensors_of_a_function_that_was_written_anew_are_others(recordings, tmp_
     new = facts_file(recording, config.tensor, tmp_path)
     allow(f"{tmp_path}/own.py:counted")
     assert facts_file(recording, config.tensor, tmp_path) != new
+
+
+FORMS = {
+    "a function": "def made(events, **how): return helper.GAIN\n",
+    "decorated": "@passing\ndef made(events, **how): return helper.GAIN\n",
+    "partial": "def inner(gain, events, **how): return gain\nmade = functools.partial(inner, 2)\n",
+    "object": "class Maker:\n    def __call__(self, events, **how): return 2\nmade = Maker()\n",
+    "compiled": "import numba\n@numba.njit\ndef made(events): return 2\n",
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_source_of_a_function_is_its_file_and_those_that_it_imports(name, tmp_path, monkeypatch):
+    """However it is made, and of whatever it is wrapped in."""
+    monkeypatch.syspath_prepend(tmp_path)
+    stem = f"form_{name.replace(' ', '_')}"
+    head = f"import functools\nimport {stem}_helper as helper\nfrom {stem}_wrapper import passing\n"
+    wrapper = "import functools\ndef passing(f):\n    @functools.wraps(f)\n    def g(*a, **k): return f(*a, **k)\n    return g\n"
+    texts = {f"{stem}.py": head + FORMS[name], f"{stem}_helper.py": "GAIN = 1\n", f"{stem}_wrapper.py": wrapper}
+    for file, text in texts.items():
+        (tmp_path / file).write_text(text)
+    (function,) = allow(f"{tmp_path / stem}.py:made")
+    first = source_digest(function)
+    assert first == source_digest(function)
+    for file, text in texts.items():
+        (tmp_path / file).write_text(text + "# edited\n")
+        assert source_digest(function) != first, file
+        (tmp_path / file).write_text(text)
+    (tmp_path / "other.py").write_text("of no matter")
+    assert source_digest(function) == first
+
+
+def test_a_run_says_that_a_function_was_edited_since_it_was_trained(tmp_path, caplog):
+    source, config = tmp_path / "own.py", tmp_path / "run" / "config.yaml"
+    source.write_text(OWN)
+    config.parent.mkdir()
+    write_config(RunConfig(), config)
+    allow(f"{source}:counted")
+    remember(config)
+    recall(config)
+    assert not caplog.messages
+    source.write_text(OWN.replace("% 256", "% 255"))
+    recall(config)
+    assert caplog.messages == [f"own:counted was edited since {config.parent} was trained: it may show other frames."]
+    source.unlink()
+    recall(config)

@@ -74,7 +74,7 @@ def refusal(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["evaluate", "{tmp}/a.npy", "{tmp}", "--tracks", "--protocol", "coco"], "a dataset, and at most --split and"),
         (["evaluate", "{tmp}/a.npy", "{tmp}", "--tracks", "--events", "false"], "a dataset, and at most --split and"),
         (["inspect", "{tmp}/none.raw"], "none.raw must be a recording, and there is no such file."),
-        (["inspect", "{tmp}/none.raw", "--plot", "a.jpg"], "--plot must name a .png file, got a.jpg."),
+        (["inspect", "{tmp}/none.raw", "--plot", "a.jpg"], "a.jpg must end in .png, as what is written there does."),
         (["precompute", "{tmp}/none.raw"], "--out must name the folder of the tensor files"),
         (["precompute", "{tmp}/none.raw", "-o", "{tmp}/out"], "none.raw must be a recording or a folder of recordings"),
         (["precompute", "a", "-o", "b", "--tensor", "cube"], "the representation must be one of difference, "),
@@ -190,13 +190,14 @@ def test_the_version_is_printed(capsys):
     assert printed(["--version"], capsys) == f"seqdet {__version__}\n"
 
 
-def test_a_finished_run_is_said_to_be_finished_and_nothing_else(tmp_path, caplog):
+def test_a_finished_run_is_said_to_be_finished_and_how_to_go_on(tmp_path, caplog):
     (tmp_path / "config.yaml").write_text(to_yaml(RunConfig()))
     save_detector(build_detector(ModelConfig(base=1, channels=8)), tmp_path / "detector.safetensors")
     facts = dict.fromkeys(("precision", "frames", "seconds", "frames_per_second", "parameters"))
     (tmp_path / "training.json").write_text(json.dumps({"format": TRAINING_FORMAT, **facts}))
     main(["train", "--resume", str(tmp_path)])
-    assert caplog.messages == [f"{tmp_path} is finished."]
+    (message,) = caplog.messages
+    assert message.startswith(f"{tmp_path} is finished. Its learning rate ended at nothing")
 
 
 def test_ctrl_c_ends_in_one_line(tmp_path, monkeypatch, caplog):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,6 +124,39 @@ def test_a_folder_of_detections_is_a_new_one(given, tmp_path, monkeypatch):
     (tmp_path / "there" / "notes.txt").write_text("precious")
     with pytest.raises(SystemExit, match="must be a new or an empty folder"):
         main(["evaluate", "run", "--detections", str(tmp_path / "there")])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["audit", "dataset", "--page", "dataset/test/a_bbox.npy"],
+        ["evaluate", "run", "dataset", "--detections", "dataset/test"],
+        ["evaluate", "found", "dataset", "--figures", "dataset/label_map_dictionary.json"],
+        ["evaluate", "found", "dataset", "--figures", "dataset/test/a_bbox.npy"],
+        ["inspect", "a.raw", "--video", "dataset/test/a.raw"],
+    ],
+    ids=" ".join,
+)
+def test_no_file_of_a_folder_that_is_read_makes_way(words, given, tmp_path, monkeypatch):
+    shutil.copytree(given, tmp_path / "given")
+    monkeypatch.chdir(tmp_path / "given")
+    before = {path: path.read_bytes() for path in Path("dataset").rglob("*") if path.is_file()}
+    with pytest.raises(SystemExit, match=r"which is read\. Name|must end in \.\w+, as what is written there does"):
+        main([*words, "--overwrite"])
+    assert {path: path.read_bytes() for path in Path("dataset").rglob("*") if path.is_file()} == before
+
+
+def test_an_audit_replaces_its_own_page_and_no_other(given, tmp_path, monkeypatch):
+    shutil.copytree(given, tmp_path / "given")
+    monkeypatch.chdir(tmp_path / "given")
+    page = Path("dataset/audit.html")
+    page.write_text("<html>mine</html>")
+    with pytest.raises(SystemExit, match=r"dataset/audit\.html must be a new file, and is there already\. --overwrite"):
+        main(["audit", "dataset"])
+    for words in (["--overwrite"], []):
+        with suppress(SystemExit):  # as there is nothing to train on
+            main(["audit", "dataset", *words])
+        assert "Audit of dataset" in page.read_text()
 
 
 def test_a_link_that_leads_nowhere_is_something_that_is_there(tmp_path):

@@ -100,5 +100,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """What can be asked for, imported or not."""
-    return sorted({*globals(), *__all__})
+    """What is public, imported or not."""
+    return sorted([*__all__, "__version__"])

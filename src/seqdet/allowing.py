@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import inspect
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+import sysconfig
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from .checks import InputError
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 ALLOWED = "SEQDET_ALLOWED"
 """Environment variable: a JSON list of entries."""
 FORMAT = "seqdet allowed 1"
+MOST_LAYERS = 100
+"""Of what wraps a function: one could wrap itself."""
 
 
 def allow(*entries: str) -> list[str]:
@@ -78,17 +81,55 @@ def find_allowed(name: str) -> Callable[..., Any]:
 
 
 def source_digest(name: str) -> str:
-    """Of the file in which the function ``name`` is written: what it makes may be another thing when that changes.
+    """Of the files in which the function ``name`` is written: what it makes may be another thing when they change.
 
-    Empty for a representation of seqdet, which changes with its version alone.
+    These are that of the function, also of one that a decorator or ``partial`` wraps, and those of modules that it
+    imports; not those of Python and of installed packages. Empty for a representation of seqdet, which changes with
+    its version alone.
 
     Raises:
         InputError: as ``find_allowed``.
     """
     if ":" not in name:
         return ""
-    path = inspect.getsourcefile(find_allowed(name))
-    return hashlib.sha256(Path(path).read_bytes() if path else b"").hexdigest()
+    contents = [path.read_bytes() for path in _own_sources(find_allowed(name))]
+    if len(contents) > 1:
+        contents = [hashlib.sha256(content).digest() for content in contents]
+    return hashlib.sha256(b"".join(contents)).hexdigest()
+
+
+def _own_sources(function: Callable[..., Any]) -> list[Path]:
+    """The files of the user in which a function is written, sorted: of its modules, and of those that they name."""
+    installed = [Path(folder).resolve() for folder in {*sysconfig.get_paths().values(), str(Path(__file__).parent)}]
+    waiting = [sys.modules.get(getattr(each, "__module__", None) or "") for each in _layers(function)]
+    seen = set()
+    found = []
+    while waiting:
+        module = waiting.pop()
+        if module is None or module in seen:
+            continue
+        seen.add(module)
+        path = Path(getattr(module, "__file__", None) or "").resolve()
+        if path.suffix != ".py" or any(path.is_relative_to(folder) for folder in installed):
+            continue
+        if path.is_file():
+            found.append(path)
+        for value in vars(module).values():
+            is_module = isinstance(value, ModuleType)
+            waiting.append(value if is_module else sys.modules.get(str(getattr(value, "__module__", ""))))
+    return sorted(found)
+
+
+def _layers(function: Callable[..., Any]) -> Iterator[object]:
+    """A function, and what it wraps: by a decorator, as a ``partial``, compiled, or as an object that is called."""
+    layer: object = function
+    for _ in range(MOST_LAYERS):
+        yield layer
+        yield type(layer)
+        inner = [getattr(layer, name, None) for name in ("__wrapped__", "func", "py_func")]
+        layer = next((each for each in inner if callable(each)), None)
+        if layer is None:
+            return
 
 
 def remember(config: Path) -> None:
@@ -96,6 +137,7 @@ def remember(config: Path) -> None:
     if not (entries := _entries()):
         return
     facts = {"format": FORMAT, "config": str(config.resolve()), "sha256": _digest(config), "allowed": entries}
+    facts["sources"] = {name: _source_or_nothing(name) for name in map(_name, entries)}
     try:
         path = _memory(config)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -107,12 +149,22 @@ def remember(config: Path) -> None:
 def recall(config: Path) -> None:
     """Allow what was allowed when the run with the configuration ``config`` began, if it began here, by this user.
 
-    What was allowed since goes before it.
+    What was allowed since goes before it. A warning says which of these functions were edited since.
     """
     with suppress(OSError, RuntimeError, ValueError, KeyError, TypeError):  # nothing is noted, or not by us
         noted = json.loads(_memory(config).read_text(encoding="utf-8"))
         if noted["format"] == FORMAT and noted["sha256"] == _digest(config):
             _set([*_entries(), *map(str, noted["allowed"])])
+            for name, source in noted.get("sources", {}).items():
+                if source and source != _source_or_nothing(name):
+                    log.warning("%s was edited since %s was trained: it may show other frames.", name, config.parent)
+
+
+def _source_or_nothing(name: str) -> str:
+    """The digest of what is allowed, which may be gone by now: whoever calls it says so."""
+    with suppress(InputError):
+        return source_digest(name)
+    return ""
 
 
 def _whole(entry: str) -> str:

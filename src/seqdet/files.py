@@ -85,17 +85,31 @@ def check_place(path: Path) -> None:
         raise InputError(f"{path} must be a file, and is a device or a pipe.")
 
 
-def check_output(path: Path, *, inputs: Iterable[Path | None] = (), overwrite: bool = False) -> None:
+def check_output(
+    path: Path,
+    *,
+    inputs: Iterable[Path | None] = (),
+    folders: Iterable[Path | None] = (),
+    suffix: str = "",
+    overwrite: bool = False,
+) -> None:
     """Raise unless a new file may be written at ``path``: nothing that a user has goes without a word.
 
     Args:
         path: of the file to write.
         inputs: what the work reads; None is nothing. A file to write is never one of them, by whatever name or link.
+        folders: whose content is read: no file that is there in one of them makes way.
+        suffix: how its name has to end.
         overwrite: let it take the place of another file.
 
     Raises:
-        InputError: if it is an input, or there is something already; also as ``check_place``.
+        InputError: if its name ends otherwise, it is an input, or there is something already; also as ``check_place``.
     """
+    if path.suffix.lower() != suffix and suffix:
+        raise InputError(f"{path} must end in {suffix}, as what is written there does.")
+    for each in filter(None, folders):
+        if path.exists() and each.is_dir() and path.resolve().is_relative_to(each.resolve()):
+            raise InputError(f"{path} must not be a file of {each}, which is read. Name a new one.")
     for each in inputs:
         with suppress(OSError):  # one of them is not there
             if each is not None and path.samefile(each):
@@ -103,6 +117,24 @@ def check_output(path: Path, *, inputs: Iterable[Path | None] = (), overwrite: b
     check_place(path)
     if os.path.lexists(path) and not overwrite:
         raise InputError(f"{path} must be a new file, and is there already. --overwrite (overwrite=True) replaces it.")
+
+
+def check_output_folder(path: Path, *, inputs: Iterable[Path | None] = (), overwrite: bool = False) -> None:
+    """Raise unless files may be written to the folder ``path``, as ``check_output``.
+
+    Args:
+        path: of the folder.
+        inputs: folders that the work reads; nothing that is there in one of them makes way.
+        overwrite: let files take the place of others.
+
+    Raises:
+        InputError: if it holds something already, and is or lies in an input, or ``overwrite`` is not given.
+    """
+    for each in filter(None, inputs):
+        if not is_free(path) and path.resolve().is_relative_to(each.resolve()):
+            raise InputError(f"{path} must be a new folder, or apart from {each}, which is read. Name another one.")
+    if not (overwrite or is_free(path)):
+        raise InputError(f"{path} must be a new or an empty folder. Give --overwrite to replace what is there.")
 
 
 def make_way(path: Path) -> Path:

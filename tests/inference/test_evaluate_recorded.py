@@ -51,7 +51,9 @@ def test_another_dataset_needs_no_more_than_the_split_that_is_scored(run, tmp_pa
     shutil.copytree(run.parent / "digits" / "test", other / "test")
     shutil.copy(run.parent / "digits" / "label_map_dictionary.json", other)
     assert evaluate(copy, other)["frames"] == 24
-    with pytest.raises(InputError, match=r"val must hold recordings"):
+    with pytest.raises(
+        InputError, match=r"val must hold recordings, and has none\. .*Labels are in test: --split test\."
+    ):
         evaluate(copy, other, split="validation")
 
 

@@ -93,7 +93,8 @@ def test_a_finished_run_that_is_made_longer_learns_what_a_longer_one_learns(tmp_
     assert any(not torch.equal(first[name], again["state_dict"][f"detector.{name}"]) for name in first)
     with caplog.at_level("INFO"):
         main(["train", "--resume", str(run)])
-    assert caplog.messages[-1] == f"{run} is finished."
+    longer = f"seqdet train --resume {run} --train.max_steps 20"
+    assert caplog.messages[-1] == f"{run} is finished. To train for longer: {longer}"
 
 
 def test_until_a_longer_run_is_done_its_detector_is_that_of_before(tmp_path, monkeypatch):

@@ -57,7 +57,7 @@ def benchmark_model(
     from ..inference.latency.report import table
 
     if json is not None:
-        check_output(json, inputs=[detector, recording], overwrite=overwrite)
+        check_output(json, inputs=[recording], folders=[detector], suffix=".json", overwrite=overwrite)
     how: Any = {"track": track, "live": live, "any_size": any_size, "score": score}
     how |= {"size_hw": size_hw, "time_unit": time_unit}
     config = LatencyConfig(windows=windows, warm_up=warm_up, passes=passes, threads=threads, **how)

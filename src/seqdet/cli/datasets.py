@@ -98,17 +98,18 @@ def audit_dataset(
         worst: cases of each kind that are shown.
         size_hw: height and width of the sensor, for recordings that do not say.
         time_unit: of the times, for tables and HDF5 columns that do not say; guessed if not given.
-        overwrite: replace a page of that name that is there already; audit.html in the folder is replaced anyway.
+        overwrite: replace a page that is there already; that of an earlier audit in the folder is replaced anyway.
     """
     from ..data.audit import Limits, audit
-    from ..viz.audit_page import write_audit_page
+    from ..viz.audit_page import is_audit_page, write_audit_page
 
-    if page is not None:
-        check_output(page, overwrite=overwrite)
+    is_usual = page is None
+    page = page or folder / "audit.html"
+    check_output(page, suffix=".html", overwrite=overwrite or (is_usual and is_audit_page(page)))
     limits = Limits(window_us, tolerance_us, few_events, frozen_s, gap_s)
     found = audit(folder, limits, worst=worst, size_hw=size_hw, time_unit=time_unit)
     log_lines(log, found.lines())
-    write_audit_page(page or folder / "audit.html", found)
-    log.info("Pictures of the worst cases: %s", page or folder / "audit.html")
+    write_audit_page(page, found)
+    log.info("Pictures of the worst cases: %s", page)
     if errors := [each.sentence for each in found.findings if each.severity == "error"]:
         raise InputError(f"{folder} must be free of errors to be trained on, and has {'; '.join(errors)}.")

@@ -43,10 +43,9 @@ def inspect_recording(
         place: the group or table of an HDF5 file that has the events, where there are several.
         overwrite: replace a plot or a video that is there already.
     """
-    for each in filter(None, (plot, video)):
-        check_output(each, inputs=[recording], overwrite=overwrite)
-    if plot and plot.suffix != ".png":
-        raise InputError(f"--plot must name a .png file, got {plot}.")
+    for each, suffix in ((plot, ".png"), (video, ".mp4")):
+        if each is not None:
+            check_output(each, inputs=[recording], suffix=suffix, overwrite=overwrite)
     from ..events.accounts import tell
     from ..events.files import open_recording
     from ..events.inspection import inspect

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ..checks import InputError, Stopped, check_at_least, proposed
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from ..config_files import read_config
-from ..files import check_output, is_free
+from ..files import check_output, check_output_folder
 from ..progress import log_lines
 from ..runs import RunFolder
 
@@ -124,9 +124,9 @@ def evaluate_results(
         overwrite: replace figures and detections that are there already; what lies in a run is replaced anyway.
     """
     if figures is not None:
-        check_output(figures, inputs=[path, dataset], overwrite=overwrite)
-    if detections is not None and not (overwrite or is_free(detections)):
-        raise InputError(f"{detections} must be a new or an empty folder. Give --overwrite to replace what is there.")
+        check_output(figures, inputs=[path], folders=[path, dataset], suffix=".json", overwrite=overwrite)
+    if detections is not None:
+        check_output_folder(detections, inputs=[dataset], overwrite=overwrite)
     check_at_least(bootstrap, 0, "--bootstrap")
     if tracks:
         from ..evaluation.track_report import evaluate_tracks

@@ -44,14 +44,17 @@ def check_folder(
     Args:
         folder: with recordings, tensor files or folders of RVT.
         classes, others: wishes, see ``map_classes``.
-        splits: those that are needed; for a training if not given.
+        splits: those that are needed if they are there; all of those of a training if not given.
 
     Raises:
         InputError: saying what is missing, and what is there instead.
     """
     _check_level(folder)
     found = contents(folder)
-    for split in splits:
+    there = {entry.split for entry in found.entries}
+    for split in (
+        splits if splits == NEEDED else there.intersection(splits)
+    ):  # who opens one to score says what is there
         _check_split(folder / split, split, found)
     names = map_classes(read_classes(folder), classes, others=others).found
     for entry in found.entries:

@@ -43,7 +43,7 @@ class Options:
     out: folder of the results. tensor: the frames. max_duration_us: longest recording in a file; longer ones become
     several. size_hw: of the sensor, for formats that do not say. layout: ours, or RVT's. compression: a key of
     ``COMPRESSIONS``; ``blosc`` for RVT's layout and ``lz4`` for ours if empty. replace_labels: let those of the
-    recordings take the place of others, in a folder that seqdet keeps for itself. time_unit: of the times, where a
+    recordings take the place of others, in a folder that seqdet named itself. time_unit: of the times, where a
     format does not say.
     """
 

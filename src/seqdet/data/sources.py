@@ -153,7 +153,7 @@ def prepare(
             size_hw=config.size_hw,
             time_unit=stated_unit(config),
             compression=config.compression or "",
-            replace_labels=True,
+            replace_labels=config.tensors is None,
         )
         outcome = precompute([folder], options, workers=workers)
         if outcome.failed:

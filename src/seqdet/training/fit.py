@@ -115,7 +115,7 @@ def resume(out: Path | str, *, max_steps: int | None = None) -> Path:
         config = _longer(config, max_steps)
     recall(folder.config)
     if _is_finished(folder, config) and not _damage(folder.detector):
-        log.info("%s is finished.", folder.root)
+        log.info("%s is finished. %s", folder.root, _onward(config, folder))
         return folder.root
     with alone_in(folder.root):
         if _is_finished(folder, config):
@@ -132,6 +132,14 @@ def resume(out: Path | str, *, max_steps: int | None = None) -> Path:
             raise InputError(f"{folder.root} must have {folder.last_checkpoint.name} to go on from, and has none.")
         with _telling_how_to_go_on(folder):
             return _run(detector, _clips(config), config, folder)
+
+
+def _onward(config: RunConfig, folder: RunFolder) -> str:
+    """How to go on from a finished run."""
+    if config.train.schedule == "cosine":
+        return "Its learning rate ended at nothing, as the schedule cosine does: start a new run for more steps."
+    longer = proposed("train", "--resume", folder.root, "--train.max_steps", 2 * config.train.max_steps)
+    return f"To train for longer: {longer}"
 
 
 def _longer(config: RunConfig, max_steps: int) -> RunConfig:

@@ -21,6 +21,8 @@ h2 .mark { display: inline-block; min-width: 76px; margin-right: 10px; padding: 
 section ul { margin: 0 0 14px; padding: 10px 16px 10px 32px; }
 .splits { padding: 8px 16px 12px; margin-top: 22px; }
 """
+MARK = '<meta name="generator" content="seqdet audit">'
+"""What tells such a page from another."""
 PLURALS: dict[str, str] = {"error": "Errors", "warning": "Warnings", "note": "Notes"}
 MEANINGS: dict[str, str] = {"error": "mend these", "warning": "look at these", "note": "good to know"}
 LEGEND = (
@@ -38,6 +40,15 @@ def write_audit_page(path: Path, audit: Audit) -> None:
     write_text(path, render_audit(audit))
 
 
+def is_audit_page(path: Path) -> bool:
+    """Whether a file is such a page, which the next one may replace."""
+    try:
+        with path.open("rb") as file:
+            return MARK.encode() in file.read(1000)
+    except OSError:
+        return False
+
+
 def render_audit(audit: Audit) -> str:
     """The page as HTML. Reads the recordings of the worst cases again; one that has gone has no picture."""
     shown = progress(audit.findings, "pictures", unit="finding")
@@ -48,7 +59,7 @@ def render_audit(audit: Audit) -> str:
     body = "".join(sections) or "<p>Nothing was found.</p>"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">{MARK}'
         f"<title>{title}</title><style>{style}</style></head><body><header><h1>{title}</h1><p>{summary}</p></header>"
         f"<main>{_tiles(audit)}{_splits(audit)}{body}</main></body></html>\n"
     )
