@@ -47,6 +47,7 @@ def write_columns(path: Path, **options) -> None:
     with h5py.File(path, "w") as file:
         for name in "txyp":
             file.create_dataset(f"events/{name}", data=getattr(events(), name), chunks=(2000,), **options)
+        file["t_offset"], file["events/height"], file["events/width"] = 1_000_000, *SIZE_HW
 
 
 def write_records(path: Path) -> None:
