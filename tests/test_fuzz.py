@@ -365,5 +365,6 @@ def test_damaged_files_of_every_kind_are_read_or_refused_in_a_sentence(files, tm
 @pytest.mark.parametrize("number", range(FILES))
 def test_thousands_of_damaged_files_are_read_or_refused_in_a_sentence(files, tmp_path, number):
     kind, path = files[number]
-    (outcomes,) = read_damaged([(kind, path)], MANY, tmp_path).values()
+    many = MANY // 10 if kind == "digits" else MANY  # they have to have all pixels
+    (outcomes,) = read_damaged([(kind, path)], many, tmp_path).values()
     assert outcomes.get("refused") or kind in NEVER_REFUSED, "damage that does nothing"
