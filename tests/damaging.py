@@ -6,12 +6,17 @@ the current folder.
 """
 
 import faulthandler
+import gzip
+import io
 import json
+import os
 import re
 import resource
 import shutil
 import sys
 import traceback
+import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,19 +24,29 @@ from typing import Any
 
 import numpy as np
 
+from seqdet.allowing import recall
 from seqdet.checks import InputError
+from seqdet.config import TensorConfig
 from seqdet.config_files import read_config
 from seqdet.data.audit import audit
+from seqdet.data.cached import CachedRecording
 from seqdet.data.classes import read_classes
+from seqdet.data.digits import read_originals
+from seqdet.data.disk_cache import DiskCache
 from seqdet.data.importers import READERS as IMPORTERS
 from seqdet.data.importers import import_labels
 from seqdet.data.importing.options import ImportOptions
 from seqdet.data.labels import read_labelled_us, read_labels
+from seqdet.data.layouts import find_recordings
 from seqdet.data.rvt import open_rvt
 from seqdet.data.store import TensorFile
+from seqdet.data.surveys import account_beside, kept_survey, look_through
 from seqdet.evaluation.files import read_detections
+from seqdet.events import words
+from seqdet.events.dataset_facts import facts_about
 from seqdet.events.files import open_recording
 from seqdet.events.frames import read_frames
+from seqdet.events.pipe import EvtPipe
 from seqdet.events.sieve import JITTER_US
 from seqdet.runs import training_facts
 
@@ -53,9 +68,50 @@ NUMBERS = (
     b"true",
     b"x",
 )
+WORDS = (*NUMBERS, b"null", b"[]", b"{}", b"[[1, 2], 3]", b'""', b'"x"', b"\xff", b"-")
+WORD = re.compile(rb'"[^"]*"|[-\w.]+|<[^>]*>|[^\s\w]')
 
 
 def damaged(content: bytes, random: np.random.Generator) -> bytes:
+    """A copy with faults: anywhere, or in the words of a text, or in what a gzip or a zip has in it, packed again."""
+    if content.startswith((b"PK", b"\x1f\x8b")) and random.random() < 0.5:
+        return damaged_inside(content, random)
+    if b"\0" not in content and random.random() < 0.5:
+        return misworded(content, random)
+    return battered(content, random)
+
+
+def damaged_inside(content: bytes, random: np.random.Generator) -> bytes:
+    """A packed copy whose checksums are right, and in which one file is damaged."""
+    if not content.startswith(b"PK"):
+        return gzip.compress(damaged(gzip.decompress(content), random), 1)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(packed, "w") as new:
+        chosen = int(random.integers(len(old.infolist())))
+        for number, entry in enumerate(old.infolist()):
+            inner = old.read(entry)
+            new.writestr(entry, damaged(inner, random) if number == chosen else inner)
+    return packed.getvalue()
+
+
+def misworded(content: bytes, random: np.random.Generator) -> bytes:
+    """A text of which one to three words, or runs of a few, are replaced, repeated, exchanged or left out."""
+    copy = content
+    for _ in range(random.integers(1, 4)):
+        if not (words := list(WORD.finditer(copy))):
+            break
+        first, second = (int(random.integers(len(words))) for _ in range(2))
+        start, end = (
+            words[first].start(),
+            words[min(first + int(random.choice([0, 0, 0, 3, 12])), len(words) - 1)].end(),
+        )
+        other = words[second].group()
+        new = (WORDS[random.integers(len(WORDS))], other, b"", copy[start:end] + b" " + copy[start:end])
+        copy = copy[:start] + new[random.choice([0, 0, 0, 1, 2, 3])] + copy[end:]
+    return copy
+
+
+def battered(content: bytes, random: np.random.Generator) -> bytes:
     """A copy with one to eight faults: half of them near the begin or the end, where the structure is."""
     copy = bytearray(content)
     for _ in range(random.integers(1, 9)):
@@ -181,6 +237,42 @@ def import_as(source: str) -> Callable[[Path], None]:
     return read
 
 
+def read_survey(path: Path) -> None:
+    """What became of the events of the recording that it lies beside, as trainings and audits tell it."""
+    kept = kept_survey(path, "drive", lambda: look_through(path.with_name("drive.npz")))
+    for found in (kept.account, account_beside(path.with_name("drive.h5"))):
+        if found is not None:
+            assert not found.reasons() or found.share >= 0
+
+
+def read_cached(path: Path) -> None:
+    """The file lies in the folder of a recording in the cache."""
+    root, tensor = path.parents[2], TensorConfig("histogram", window_us=50_000)
+    with CachedRecording(root / "drive.npz", tensor, DiskCache(root / "cache", MOST_BYTES), clip_length=4) as frames:
+        frames.read(0, min(len(frames), 4))
+
+
+def read_index(path: Path) -> None:
+    """It lies in a folder beside the recording that it is of."""
+    os.environ["SEQDET_CACHE"] = str(path.parents[1])
+    words.SAVED_BYTES, words.MARK_BYTES = 1, 100
+    with open_recording(path.parents[1] / "drive.raw") as opened:
+        opened.span_us()
+        assert sum(map(len, opened.chunks(400_000)))
+
+
+def read_allowed(path: Path) -> None:
+    """Of a run beside the folder of what is allowed."""
+    os.environ["XDG_STATE_HOME"] = str(path.parents[2])
+    recall(path.parents[2] / "config.yaml")
+
+
+def read_pipe(path: Path) -> None:
+    with path.open("rb") as file:
+        for events in EvtPipe(file).chunks():
+            assert not len(events) or events.p.max() <= 1, "polarity"
+
+
 READERS: dict[str, Callable[[Path], Any]] = {
     "recording": lambda path: [read_recording(path, strict=is_strict) for is_strict in (False, True)],
     "tensors": read_tensors,
@@ -194,6 +286,15 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "exported": read_exported,
     "checkpoint": read_checkpoint,
     "training": training_facts,
+    "facts": lambda path: facts_about(path.with_name("drive.npz")),
+    "survey": read_survey,
+    "cached": read_cached,
+    "index": read_index,
+    "allowed": read_allowed,
+    "pipe": read_pipe,
+    "listing": lambda path: find_recordings([path.parent]),
+    "results": lambda path: [read_detections(path.parent, kind=kind) for kind in ("detections", "tracks")],
+    "digits": lambda path: read_originals(path.parent, "t10k"),
     "frames": lambda path: [None for _ in read_frames(path, fps=10)],
     **{source: import_as(source) for source in IMPORTERS},
 }
@@ -215,6 +316,7 @@ def main(cases: int, files: list[tuple[str, Path]]) -> None:
     for kind, path in files:  # compiles and loads what takes memory
         assert outcome(READERS[kind], path) != "refused", f"the whole {path}"
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    warnings.simplefilter("error", RuntimeWarning)  # of numbers that overflow, which nobody understands
     resource.setrlimit(resource.RLIMIT_AS, (used + MOST_BYTES, used + MOST_BYTES))
     for (kind, path), content in zip(files, contents, strict=True):
         outcomes = Counter()

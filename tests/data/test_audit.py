@@ -206,6 +206,15 @@ def test_every_damage_is_found_as_what_it_is(folder, kind):
     assert any(line.startswith(f"{finding.severity}: ") for line in result.lines())
 
 
+def test_boxes_of_any_size_overflow_nothing(folder):
+    def far(boxes):
+        boxes["w"][:2] = np.finfo(np.float32).max
+        return boxes
+
+    change_labels(folder, far)
+    assert "partly_outside" in found(folder)
+
+
 def test_a_box_that_stays_without_events_is_frozen_and_was_never_seen(folder):
     change_labels(folder, parked)
     result = audit(folder, LIMITS)

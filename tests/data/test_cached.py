@@ -294,7 +294,10 @@ def test_damaged_files_are_made_again(dataset, content):
 
 @pytest.mark.parametrize(
     "change",
-    [{"windows": 10**12}, {"windows": 0}, {"height": -1}, {"width": 10**9}, {"start_us": "x"}, {"disk_bytes": []}],
+    [
+        *({"windows": 10**12}, {"windows": 0}, {"height": -1}, {"width": 10**9}, {"start_us": "x"}, {"disk_bytes": []}),
+        *({"windows": WINDOWS - 1}, {"width": 320}, {"start_us": 1 << 70}, {"checksum": None}),
+    ],
 )
 def test_facts_that_cannot_be_are_looked_up_again(dataset, change):
     path, cache = dataset / "train" / "a.dat", dataset.parent / "cache"

@@ -124,15 +124,31 @@ def test_what_zips_unpack_to_is_bounded(folder, monkeypatch, limit, value):
         import_labels("mot", folder, folder.parent / "drive.npz", folder.parent / "out", AT_10_HZ)
 
 
+def test_files_without_a_name_in_a_zip_are_passed_over(folder):
+    write_zip(folder / "drive.zip", MOT | {"gt/no.txt": ""})
+    content = (folder / "drive.zip").read_bytes()
+    (folder / "drive.zip").write_bytes(content.replace(b"gt/no.txt", b"\0" * 9))
+    import_labels("mot", folder, folder.parent / "drive.npz", folder.parent / "out", AT_10_HZ)
+    assert result(folder, "drive")[0]["track_id"].tolist() == [7, 8]
+
+
 def damaged(content):
     return content[: len(content) // 2]
 
 
-def flipped(content):
-    return content.replace(b"\x00\x00\x08\x00", b"\x00\x00\x63\x00")  # another way of packing
+def misnamed(content):
+    at = content.index(b"gt/gt.txt")  # after a header of 30 bytes, which has the flags from the 6th byte on
+    return content[: at - 23] + b"\x08" + content[at - 22 : at] + b"\x9a" + content[at + 1 :]
 
 
-@pytest.mark.parametrize("change", [damaged, flipped, lambda content: b"no zip", lambda content: b""])
+def packed_by(method):
+    return lambda content: content.replace(b"\x00\x00\x08\x00", bytes([0, 0, method, 0]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [damaged, misnamed, *map(packed_by, (9, 14, 99)), lambda content: b"no zip", lambda content: b""],
+)
 def test_a_damaged_zip_is_one_sentence(folder, change):
     write_zip(folder / "drive.zip", {"gt/gt.txt": GT * 100})
     (folder / "drive.zip").write_bytes(change((folder / "drive.zip").read_bytes()))

@@ -100,6 +100,23 @@ def test_a_zip_of_several_recordings_is_refused_with_their_names(tmp_path, tempo
     assert list(temporary.iterdir()) == []
 
 
+def test_a_zip_may_have_a_file_without_a_name_and_none_of_its_damage_is_a_traceback(tmp_path):
+    path = pack(write(tmp_path / "a.raw"), "zip", **{"no.md": b"x"})
+    sound = path.read_bytes()
+    path.write_bytes(sound.replace(b"no.md", bytes(5)))
+    with open_recording(path) as recording:
+        assert sum(map(len, recording.chunks())) == 300
+    at = sound.index(b"a.raw")
+    misnamed = sound[: at - 23] + b"\x08" + sound[at - 22 : at] + b"\x9a" + sound[at + 1 :]
+    for content in (
+        misnamed,
+        *(sound.replace(b"\x00\x00\x08\x00", bytes([0, 0, method, 0])) for method in (9, 14, 99)),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"a\.raw\.zip must be a whole file of its packing"):
+            open_recording(path)
+
+
 def test_zips_without_a_recording_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
         archive.writestr("model/data.pkl", b"")

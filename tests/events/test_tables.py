@@ -163,6 +163,26 @@ def test_text_without_events_in_a_known_order_is_refused(tmp_path, content):
         open_table(tmp_path / "a.txt")
 
 
+@pytest.mark.parametrize("number", [1e308, -1e308, np.nan, np.inf, np.array(0x7FF4 << 48, np.uint64).view(np.float64)])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_number_that_no_event_has_costs_its_row_and_overflows_nothing(tmp_path, number, place):
+    rows = np.zeros((300, 4))
+    rows[:, 0] = np.arange(300) // 2 * 1000 + np.arange(300) % 2 * -30  # each second event comes late
+    rows[:, 1], rows[:, 3] = np.arange(300) % 64, np.arange(300) % 2
+    rows[150:152, place] = number
+    np.save(tmp_path / "a.npy", rows)
+    source = open_table(tmp_path / "a.npy", time_unit="us")
+    assert sum(map(len, source.chunks())) == 298
+    assert source.dropped == {"rows that are no event": 2}
+
+
+def test_columns_of_numbers_that_are_next_to_nothing_are_refused(tmp_path):
+    rows = np.random.default_rng(0).random((300, 4)) * 1e-300
+    np.save(tmp_path / "a.npy", rows)
+    with pytest.raises(InputError, match="of which one alone can be the time"):
+        open_table(tmp_path / "a.npy")
+
+
 @pytest.mark.parametrize("form", ["rows", "(N, 4) by column", "our npz", "npz of columns"])
 def test_an_array_cut_short_is_refused_or_what_is_missing_is_counted(tmp_path, form):
     path, events = tmp_path / "a.npy", make_events(300)

@@ -156,7 +156,7 @@ def _still_s(boxes: np.ndarray, is_quiet: np.ndarray) -> np.ndarray:
     seconds = np.zeros(len(boxes))
     if not is_quiet.any():
         return seconds
-    sides = [np.rint(boxes[name] * GRAIN).astype(np.int64) for name in ("x", "y", "w", "h")]
+    sides = [np.rint(boxes[name].astype(np.float64) * GRAIN) for name in ("x", "y", "w", "h")]
     place = np.unique(np.stack([*sides, boxes["class_id"]], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
     chosen = np.flatnonzero(is_quiet)
     chosen = chosen[np.lexsort((boxes["t"][chosen], place[chosen]))]

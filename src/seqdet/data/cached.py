@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -34,7 +35,7 @@ from .store import frames_to_fill
 from .store_writer import COMPRESSIONS
 from .surveys import Survey, kept_survey, look_through
 
-VERSION = 3
+VERSION = 4
 LEAST_WINDOWS = 4
 """In a file, so that clips of one window do not become as many files."""
 SAMPLED_WINDOWS = 8
@@ -121,10 +122,12 @@ class FrameMaker:
         self._reading: tuple[int, Iterator[Window]] | None = None
         try:
             found = read_json(self.facts.read_text(encoding="utf-8"))
+            if found.pop("checksum") != _checksum(found):
+                raise ValueError("it is damaged")
             windows, start_us, height, width = (int(found[name]) for name in ("windows", "start_us", "height", "width"))
             self._describe(windows, start_us, (height, width))
             self.disk_bytes = int(found["disk_bytes"])
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self._look()
 
     def packed(self, first: int, count: int) -> bytes:
@@ -180,9 +183,10 @@ class FrameMaker:
         self.disk_bytes = len(self.packed((windows - sampled) // 2 if can_seek else 0, sampled)) * windows // sampled
         height, width = first.sensor_hw
         facts = {"windows": windows, "start_us": first.start_us, "height": height, "width": width}
+        facts |= {"disk_bytes": self.disk_bytes}
         with suppress(InputError, OSError):  # it is looked up again
             self.facts.parent.mkdir(parents=True, exist_ok=True)
-            write_text(self.facts, json.dumps({**facts, "disk_bytes": self.disk_bytes}))
+            write_text(self.facts, json.dumps({**facts, "checksum": _checksum(facts)}))
 
 
 class CachedRecording:
@@ -255,6 +259,11 @@ class CachedRecording:
     def close(self) -> None:
         """Close the recording."""
         self._maker.close()
+
+
+def _checksum(facts: dict[str, Any]) -> int:
+    """Of the facts about a recording: those of damage would not fit the frames that are kept."""
+    return zlib.crc32(json.dumps(facts, sort_keys=True).encode())
 
 
 def _unpack(content: memoryview, first: int, out: np.ndarray) -> None:

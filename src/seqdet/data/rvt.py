@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import re
 import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..checks import InputError
+from ..events import packed
 from ..files import make_folder, replacing
 from ..npy_files import read_array
 from .labels import checked_boxes
@@ -32,7 +32,7 @@ FULL_SIZE, HALF_SIZE = "event_representations.h5", "event_representations_ds2_ne
 RVT_NAMES = ("stacked_histogram", "mixed_density_stack")
 """The representations that RVT knows."""
 AGAIN = "Copy or unpack it again."
-UNREADABLE = (*DAMAGE, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (*DAMAGE, *packed.DAMAGE, MemoryError)
 TOLERANCE_US = 2000
 """A label is that of the window that ends within this time of it; others have no place in such a folder."""
 

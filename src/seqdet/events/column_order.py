@@ -19,11 +19,15 @@ LARGEST_POLARITY = 255
 FEW_ROWS = 20
 """Fewer can rise by chance: they are t x y p if they can be."""
 LARGEST = 1 << 16
+LATEST = 1e19
+"""In any unit; rows with larger numbers tell nothing."""
 NONE, OTHERS, USUAL_ONES = range(3)
 RISING = 0.99
 """In the column of the time, so many steps at least do not go back."""
 DRIFT = 0.95
 """Or else, its correlation with the number of the row is so large."""
+LEAST_SPAN = 1e-9
+"""Of times in any unit, from the least to the most; a correlation with less may underflow."""
 
 
 def find_order(rows: np.ndarray, path: Path) -> str:
@@ -39,7 +43,7 @@ def find_order(rows: np.ndarray, path: Path) -> str:
     Raises:
         InputError: if no order would do, or several others.
     """
-    rows = rows[np.isfinite(rows).all(axis=1)]
+    rows = rows[(np.abs(rows.astype(np.float64)) <= LATEST).all(axis=1)]
     grow = [place for place in range(4) if _rises(rows[:, place])] or [n for n in range(4) if _drifts(rows[:, n])]
     places = [place for place in range(4) if _is_place(rows[:, place])]
     kinds = [_polarity_kind(rows[:, place], path) for place in range(4)]
@@ -79,9 +83,10 @@ def _rises(column: np.ndarray) -> bool:
 
 def _drifts(column: np.ndarray) -> bool:
     """Whether it grows on the whole, as times do whose single events come late."""
-    if len(column) < 3 or column.min() == column.max():
+    column = column.astype(np.float64)
+    if len(column) < 3 or np.ptp(column) < LEAST_SPAN:
         return False
-    return bool(np.corrcoef(np.arange(len(column)), column.astype(np.float64))[0, 1] >= DRIFT)
+    return bool(np.corrcoef(np.arange(len(column)), column)[0, 1] >= DRIFT)
 
 
 def _is_place(column: np.ndarray) -> bool:

@@ -11,7 +11,6 @@ import io
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from math import inf
@@ -25,6 +24,7 @@ from ..files import replacing
 from ..npy_files import Header, read_header
 from .array import COLUMNS, Events
 from .column_order import USUAL, find_order, order_note
+from .packed import DAMAGE
 from .rows import Meaning, column_names, find_meaning, sound_events
 from .sieve import LARGEST, Sieve, check_inside
 from .time_units import Unit
@@ -32,7 +32,7 @@ from .time_units import Unit
 ROWS = 1 << 17  # of a piece
 MOST_ROW_BYTES = 256
 FORMAT_VERSION = 1
-ZIP_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)  # what reading a damaged member raises
+ZIP_DAMAGE = (OSError, *DAMAGE)  # what reading a damaged member raises
 
 
 class _Stream(NamedTuple):
@@ -180,7 +180,7 @@ class RowPieces:
                 files = [stream.open(stack) for stream in self._streams]
                 for file, stream in zip(files, self._streams, strict=True):
                     file.seek(stream.skip + row * stream.dtype.itemsize)
-            except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError):
+            except (*DAMAGE, ValueError):
                 return
             while left > 0:
                 fields: dict[str, np.ndarray] = {}

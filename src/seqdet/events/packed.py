@@ -7,7 +7,9 @@ the disk that is free.
 from __future__ import annotations
 
 import gzip
+import lzma
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -24,7 +26,11 @@ MOST_TIMES, ALWAYS_BYTES = 200, 1 << 26
 SPARE_BYTES = 1 << 28  # of the disk, which stay free
 PIECE_BYTES = 1 << 20
 RECORDINGS = (".raw", ".dat", ".hdf5", ".h5", ".aedat", ".aedat4", ".npz", ".npy", ".csv", ".txt", ".bin")
-DAMAGE = (EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, gzip.BadGzipFile)
+DAMAGE = (
+    *(EOFError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(UnicodeDecodeError, RuntimeError, NotImplementedError),
+)
+"""What Python raises on a damaged zip or gzip, beside OSError."""
 
 
 class Unpacked(NamedTuple):
@@ -104,7 +110,7 @@ def _only_recording(path: Path) -> str:
 def _members(path: Path) -> list[str]:
     """The files in a zip, without what is hidden or added by macOS."""
     with zipfile.ZipFile(path) as archive:
-        names = [each.filename for each in archive.infolist() if not each.is_dir()]
+        names = [each.filename for each in archive.infolist() if not each.filename.endswith("/")]
     return [name for name in names if not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))]
 
 

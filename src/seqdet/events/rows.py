@@ -94,9 +94,10 @@ def _can_be(fields: Mapping[str, np.ndarray], unit: TimeUnit) -> np.ndarray:
     for name, least, most in (("t", -unit.limit, unit.limit), ("x", 0, LARGEST - 1), ("y", 0, LARGEST - 1)):
         column = fields[name]
         are_whole = column.dtype.kind != "f" or name == "t"
-        if are_whole and (not len(column) or (least <= column.min() and column.max() <= most)):
-            continue  # the usual case, and quicker than to ask each
-        can_be &= (column >= least) & (column <= most)
-        if not are_whole:
-            can_be &= column == np.floor(column)
+        with np.errstate(invalid="ignore"):
+            if are_whole and (not len(column) or (least <= column.min() and column.max() <= most)):
+                continue  # the usual case, and quicker than to ask each
+            can_be &= (column >= least) & (column <= most)
+            if not are_whole:
+                can_be &= column == np.floor(column)
     return can_be

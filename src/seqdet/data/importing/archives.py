@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from ...checks import InputError
+from ...events.packed import DAMAGE
 from ...files import below
 
 SUFFIXES = (".txt", ".csv", ".json", ".xml", ".yaml", ".yml", ".ini", ".names")
@@ -59,7 +59,7 @@ def _unpack(path: Path, folder: Path, left: list[int]) -> None:
         with zipfile.ZipFile(path) as packed:
             for entry in packed.infolist():
                 name = PurePosixPath(entry.filename.replace("\\", "/"))
-                if entry.is_dir() or name.suffix.lower() not in SUFFIXES or name.name.startswith("."):
+                if entry.filename.endswith("/") or name.suffix.lower() not in SUFFIXES or name.name.startswith("."):
                     continue
                 if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
                     raise InputError(f"{path} must hold files below itself alone, got {entry.filename[:200]!r}.")
@@ -75,7 +75,7 @@ def _unpack(path: Path, folder: Path, left: list[int]) -> None:
                                 "and holds more. Unpack it, and name the folder, if that is right."
                             )
                         file.write(block)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except DAMAGE as error:
         raise InputError(f"{path} must be a sound zip without a password: {error}.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be unpacked to {folder.parent}: {error.strerror or error}.") from error

@@ -18,6 +18,8 @@ FAR_ASPECT = 0.02
 """Frames whose shape differs by this part from the sensor's show something else."""
 LATEST_US = 1 << 53
 MOST_TRACKS = 1 << 32
+MOST = 1 << 24
+"""Of the place and the size of a box, and of a score; larger ones are damage, and no numbers that labels hold."""
 NOT_STATED = "boxes with a score below 0, as the -1 of MOT: it is not stated, and becomes 1"
 IGNORED_TOLD = "boxes that are ignored, neither targets nor errors: of a score of 0, difficult, or a crowd"
 
@@ -49,6 +51,9 @@ def placed_labels(
     check_clock(times, span_us, draft.source, " Give --start-us, and --label-rate where they number frames.")
     boxes = np.zeros(len(draft.rows), EVENT_BBOX)
     rows = np.array([row[1:] for row in draft.rows], np.float64).reshape(-1, 7)
+    numbers = np.abs(rows[:, [0, 1, 2, 3, 6]])
+    if not (numbers <= MOST).all():
+        raise InputError(f"{draft.source} must have places, sizes and scores up to {MOST:,}, got {numbers.max():.3g}.")
     if draft.frame_hw != RELATIVE:
         check_pixels(rows[:, :4], draft.frame_hw or recording.stated_size_hw, draft.source)
     sides = rows[:, :4] * np.tile(_scale(draft, recording), 2)

@@ -43,7 +43,7 @@ def read_csv(drafts: Drafts) -> None:
     drafts.find_classes(*CLASS_FILES)
     for path, rows in _files(drafts, ".csv", ".txt"):
         header = [cell.strip().lower() for cell in rows[0][1]] if rows else []
-        is_headed = bool(rows) and not re.match(r"[-+.\d]", header[0])
+        is_headed = bool(header) and not re.match(r"[-+.\d]", header[0])
         names = _columns(header, path) if is_headed else {name: n for n, name in enumerate(ORDER)}
         draft = _draft(drafts, path, "frame" if "frame" in names else "us")
         for number, row in rows[is_headed:] if draft else ():
