@@ -382,7 +382,7 @@ def test_the_source_of_a_function_is_its_file_and_those_that_it_imports(name, tm
     monkeypatch.syspath_prepend(tmp_path)
     stem = f"form_{name.replace(' ', '_')}"
     head = f"import functools\nimport {stem}_helper as helper\nfrom {stem}_wrapper import passing\n"
-    wrapper = "import functools\ndef passing(f):\n    @functools.wraps(f)\n    def g(*a, **k): return f(*a, **k)\n    return g\n"
+    wrapper = "import functools\ndef passing(f):\n    return functools.wraps(f)(lambda *a, **k: f(*a, **k))\n"
     texts = {f"{stem}.py": head + FORMS[name], f"{stem}_helper.py": "GAIN = 1\n", f"{stem}_wrapper.py": wrapper}
     for file, text in texts.items():
         (tmp_path / file).write_text(text)

@@ -13,9 +13,10 @@ from PIL import Image
 
 from seqdet.checks import InputError
 from seqdet.cli import main
-from seqdet.config import InputConfig, ModelConfig
+from seqdet.config import DatasetConfig, InputConfig, ModelConfig
 from seqdet.data.classes import write_classes
-from seqdet.data.labels import EVENT_BBOX, write_labels
+from seqdet.data.labels import EVENT_BBOX, read_labels, write_labels
+from seqdet.data.sources import prepare
 from seqdet.events.array import columns
 from seqdet.events.convert import convert
 from seqdet.events.files import open_recording
@@ -144,6 +145,21 @@ def test_no_file_of_a_folder_that_is_read_makes_way(words, given, tmp_path, monk
     with pytest.raises(SystemExit, match=r"which is read\. Name|must end in \.\w+, as what is written there does"):
         main([*words, "--overwrite"])
     assert {path: path.read_bytes() for path in Path("dataset").rglob("*") if path.is_file()} == before
+
+
+def test_a_training_leaves_labels_in_a_folder_of_tensors_that_the_user_named(given, tmp_path):
+    for split in ("train", "val"):
+        shutil.copytree(given / "dataset" / "test", tmp_path / "data" / split)
+    write_classes(tmp_path / "data", ["car"])
+    config = DatasetConfig(tmp_path / "data", tensors=tmp_path / "mine")
+    prepare(config)
+    labels = tmp_path / "mine" / "train" / "a_bbox.npy"
+    edited = read_labels(labels)
+    edited["x"] += 1
+    write_labels(labels, edited)
+    with pytest.raises(InputError, match=r"a_bbox\.npy must hold the labels of .*, and holds others\. Delete it"):
+        prepare(config)
+    assert (read_labels(labels) == edited).all()
 
 
 def test_an_audit_replaces_its_own_page_and_no_other(given, tmp_path, monkeypatch):

@@ -51,10 +51,9 @@ def check_folder(
     """
     _check_level(folder)
     found = contents(folder)
-    there = {entry.split for entry in found.entries}
-    for split in (
-        splits if splits == NEEDED else there.intersection(splits)
-    ):  # who opens one to score says what is there
+    if splits != NEEDED:  # whoever opens one says if it is not there
+        splits = sorted({entry.split for entry in found.entries}.intersection(splits))
+    for split in splits:
         _check_split(folder / split, split, found)
     names = map_classes(read_classes(folder), classes, others=others).found
     for entry in found.entries:
