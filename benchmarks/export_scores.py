@@ -20,7 +20,6 @@ import onnxruntime
 import torch
 
 from seqdet.config_files import read_config
-from seqdet.data.loading import evaluation_loader
 from seqdet.evaluation.breakdown import breakdowns
 from seqdet.evaluation.coco import CocoEvaluator
 from seqdet.inference.evaluating.held_out import HeldOut
@@ -29,6 +28,7 @@ from seqdet.inference.exporting.export import export_run
 from seqdet.inference.steps.loading import load_step
 from seqdet.inference.steps.onnx_step import OnnxStep
 from seqdet.inference.steps.step import Found, State, Step
+from seqdet.loading import evaluation_loader
 from seqdet.structures import Boxes, Clip
 
 SCORE = 0.01

@@ -20,8 +20,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from seqdet.config import DataConfig
-from seqdet.data.moving_digits import MovingDigits
 from seqdet.data.schedule import schedule
+from seqdet.digits.videos import MovingDigits
 from seqdet.structures import Clip
 
 

@@ -28,8 +28,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from seqdet.config import RunConfig
 from seqdet.config_files import read_config
-from seqdet.data.loading import TrainingLoader, TrainingOrder, open_split
 from seqdet.devices import choose_precision
+from seqdet.loading import TrainingLoader, TrainingOrder, open_split
 from seqdet.models.recurrent import detach
 from seqdet.models.zoo import build_detector
 from seqdet.structures import Clip

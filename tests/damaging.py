@@ -31,7 +31,6 @@ from seqdet.config_files import read_config
 from seqdet.data.audit import audit
 from seqdet.data.cached import CachedRecording
 from seqdet.data.classes import read_classes
-from seqdet.data.digits import read_originals
 from seqdet.data.disk_cache import DiskCache
 from seqdet.data.importers import READERS as IMPORTERS
 from seqdet.data.importers import import_labels
@@ -41,6 +40,7 @@ from seqdet.data.layouts import find_recordings
 from seqdet.data.rvt import open_rvt
 from seqdet.data.store import TensorFile
 from seqdet.data.surveys import account_beside, kept_survey, look_through
+from seqdet.digits.images import read_originals
 from seqdet.evaluation.files import read_detections
 from seqdet.events import words
 from seqdet.events.dataset_facts import facts_about

@@ -101,7 +101,7 @@ def test_the_wheel_has_the_version_of_the_source(wheel):
 
 def test_the_wheel_holds_the_digits_with_their_notice_and_the_type_marker(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    packaged = {f"seqdet/data/packaged/{name}" for name in ("mnist_subset.npz", "README.md")}
+    packaged = {f"seqdet/digits/packaged/{name}" for name in ("mnist_subset.npz", "README.md")}
     assert {"seqdet/py.typed", *packaged} <= names
 
 

@@ -16,11 +16,11 @@ from seqdet.config import AugmentConfig, DatasetConfig, TensorConfig
 from seqdet.data.labels import EVENT_BBOX, read_labels, write_labelled_us, write_labels
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import Cue
-from seqdet.data.sources import prepare
 from seqdet.data.store import TensorFile
 from seqdet.events.array import Events
 from seqdet.events.files import open_recording
 from seqdet.events.writers import write_dat
+from seqdet.loading import prepare
 from seqdet.models.weights import load_detector
 
 HISTOGRAM = TensorConfig("histogram")

@@ -11,9 +11,9 @@ from seqdet.checks import InputError
 from seqdet.config import DigitsConfig, EventDigitsConfig, TensorConfig
 from seqdet.data.audit import Limits, audit
 from seqdet.data.checking import rate_misfit
-from seqdet.data.event_digits_folder import write_event_digits
 from seqdet.data.labels import CLASSES_FILE, EVENT_BBOX, read_labels, write_labelled_us, write_labels
 from seqdet.data.precompute import Options, precompute
+from seqdet.digits.recordings import write_event_digits
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 from seqdet.events.sensor import Sensor

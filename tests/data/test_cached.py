@@ -26,11 +26,12 @@ from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.data.precompute import Options, precompute
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import Cue, schedule
-from seqdet.data.sources import cache_folder, prepare, tensor_folder
+from seqdet.data.sources import cache_folder, tensor_folder
 from seqdet.data.store import TensorFile
 from seqdet.events.array import Events
 from seqdet.events.hdf5_writer import write_hdf5
 from seqdet.events.writers import write_dat, write_evt3
+from seqdet.loading import prepare
 from seqdet.structures import Clip
 from seqdet.training.fit import resume
 from seqdet.training.module import TrainingModule

@@ -18,11 +18,11 @@ from seqdet.data.importing.options import ImportOptions
 from seqdet.data.labels import read_labelled_us, read_labels, write_labels
 from seqdet.data.precompute import Options, precompute
 from seqdet.data.recorded import RecordedClips
-from seqdet.data.sources import prepare
 from seqdet.events.array import Events, columns
 from seqdet.events.dataset_facts import read_facts
 from seqdet.events.files import open_recording
 from seqdet.events.npy import write_npz
+from seqdet.loading import prepare
 
 PEDRO = Path(__file__).parents[2].parent / "shared" / "data" / "labelled" / "pedro"
 SIZE_HW = (60, 80)

@@ -9,7 +9,7 @@ import pytest
 
 from seqdet.checks import InputError
 from seqdet.config import DatasetConfig
-from seqdet.data.audit_entries import contents
+from seqdet.data.dataset import contents
 from seqdet.data.labels import labels_beside
 from seqdet.data.layouts import find_recordings, recording_files
 from seqdet.data.sources import dataset_folder, tensor_folder

@@ -12,12 +12,12 @@ from seqdet.cli import main
 from seqdet.config import DatasetConfig, TensorConfig
 from seqdet.data.audit import audit
 from seqdet.data.labels import EVENT_BBOX, write_labels
-from seqdet.data.loading import left_out
 from seqdet.data.precompute import Options, estimate, precompute
 from seqdet.data.recorded import RecordedClips
-from seqdet.data.sources import prepare, tensor_folder
+from seqdet.data.sources import tensor_folder
 from seqdet.events.convert import convert
 from seqdet.events.files import open_recording
+from seqdet.loading import left_out, prepare
 
 SIZE_HW = (48, 64)
 TENSOR = TensorConfig("histogram", window_us=50_000)

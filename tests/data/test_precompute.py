@@ -25,7 +25,6 @@ from seqdet.data import precompute as work
 from seqdet.data.labels import EVENT_BBOX, read_labels, write_labels
 from seqdet.data.precompute import Options, estimate, precompute
 from seqdet.data.rvt import open_rvt
-from seqdet.data.sources import prepare
 from seqdet.data.store import TensorFile
 from seqdet.events.array import Events
 from seqdet.events.files import open_recording
@@ -33,6 +32,7 @@ from seqdet.events.hdf5_writer import write_hdf5
 from seqdet.events.tensors import REPRESENTATIONS, stacked_histogram
 from seqdet.events.writers import write_evt3
 from seqdet.files import below
+from seqdet.loading import prepare
 from seqdet.locks import alone_in
 from seqdet.progress import Progress
 

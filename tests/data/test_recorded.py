@@ -13,11 +13,12 @@ from seqdet.data.labels import EVENT_BBOX, write_labelled_us, write_labels
 from seqdet.data.precompute import Options, precompute
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import BLANK, Cue, schedule
-from seqdet.data.sources import prepare, tensor_folder
+from seqdet.data.sources import tensor_folder
 from seqdet.data.store import Description
 from seqdet.data.store_writer import write_tensors
 from seqdet.events.array import Events
 from seqdet.events.writers import write_dat
+from seqdet.loading import prepare
 
 WINDOW = Description("stacked_histogram", (24, 32), 50_000, parameters={"bins": 2})
 

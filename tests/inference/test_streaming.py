@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.config import DatasetConfig, DigitsConfig, EventDigitsConfig, InputConfig, ModelConfig, TensorConfig
-from seqdet.data.event_digits_folder import write_event_digits
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.data.precompute import Options, precompute
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import Cue
+from seqdet.digits.recordings import write_event_digits
 from seqdet.evaluation.from_boxes import event_boxes
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording

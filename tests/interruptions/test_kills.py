@@ -26,7 +26,7 @@ from seqdet.config import (
     TrainConfig,
 )
 from seqdet.config_files import write_config
-from seqdet.data.event_digits_folder import write_event_digits
+from seqdet.digits.recordings import write_event_digits
 from seqdet.files import TEMPORARY
 
 from .small import DIGITS, LONG_S, alive, environment

@@ -33,9 +33,9 @@ from seqdet.config import (
     TrainConfig,
 )
 from seqdet.config_files import to_dict, write_config
-from seqdet.data.event_digits_folder import write_event_digits
 from seqdet.data.labels import read_labels, write_labels
 from seqdet.data.store import TensorFile
+from seqdet.digits.recordings import write_event_digits
 from seqdet.events.array import columns
 from seqdet.events.files import open_recording
 from seqdet.events.frames import read_frames

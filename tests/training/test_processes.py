@@ -18,8 +18,8 @@ from torch import distributed
 from seqdet.checks import InputError, Stopped
 from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TrainConfig
 from seqdet.config_files import write_config
-from seqdet.data.loading import TrainingOrder, evaluation_loader, open_split
 from seqdet.evaluation.coco import CocoEvaluator
+from seqdet.loading import TrainingOrder, evaluation_loader, open_split
 from seqdet.models.recurrent import reset_lanes
 from seqdet.models.weights import load_detector
 from seqdet.models.zoo import build_detector

@@ -216,7 +216,7 @@ def simulate_digits(
         seed: of everything that is drawn.
         workers: processes; the files are the same for any number.
     """
-    from ..data.event_digits_folder import write_event_digits
+    from ..digits.recordings import write_event_digits
 
     if out is None:
         raise InputError("--out must name the folder of the recordings, and is not given.")

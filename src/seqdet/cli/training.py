@@ -78,7 +78,7 @@ def _other_split(folder: RunFolder) -> list[str]:
 
 def _fitted(model: ModelConfig, data: DataConfig) -> ModelConfig:
     """The configuration with the classes and channels of a dataset, where it leaves them as they usually are."""
-    from ..data.sources import classes_and_channels
+    from ..loading import classes_and_channels
 
     if data.dataset.folder is None:
         return model

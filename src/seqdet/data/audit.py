@@ -14,12 +14,12 @@ from ..events.accounts import Account
 from ..events.files import Recording
 from ..events.time_units import Unit
 from ..progress import progress
-from .audit_entries import SPLITS, Entry, content_digest, contents, labels_of, opened, raw_times, sensor_hw
 from .audit_events import damaged_frames, watch_recording, watch_tensors
 from .audit_findings import Case, Finding, Findings
 from .audit_labels import Limits, check_boxes, check_times
 from .checking import rate_misfit
 from .classes import read_classes
+from .dataset import SPLIT_FOLDERS, Entry, content_digest, contents, labels_of, opened, raw_times, sensor_hw
 from .labels import CLASSES_FILE, has_odd_score
 from .store import TensorFile
 
@@ -109,7 +109,7 @@ def audit(
         raise InputError(f"{folder} must hold recordings or tensor files, in train, val and test, and holds none.")
     classes = _classes(folder, findings)
     splits = {split: SplitFacts() for split in found.splits}
-    missing = [split for split in SPLITS if found.splits != [""] and split not in found.splits]
+    missing = [split for split in SPLIT_FOLDERS if found.splits != [""] and split not in found.splits]
     findings.add("missing_split", [Case(None, split) for split in missing])
     for split in found.splits:
         if not any(entry.split == split for entry in found.entries):

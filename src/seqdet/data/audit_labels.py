@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..checks import check_at_least
-from .audit_entries import Entry
 from .audit_events import Watched, duplicates, nearest
 from .audit_findings import Case, Findings
+from .dataset import Entry
 from .labels import is_ignored
 
 FAR_US = 1_000_000

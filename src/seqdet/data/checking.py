@@ -10,8 +10,8 @@ import numpy as np
 
 from ..checks import InputError
 from ..files import below
-from .audit_entries import SPLITS, Contents, contents, labels_of
 from .classes import Others, map_classes, read_classes
+from .dataset import SPLIT_FOLDERS, Contents, contents, labels_of
 from .labels import LABEL_SUFFIX, recording_name
 from .layouts import SUFFIXES
 from .rvt import check_tensors
@@ -68,7 +68,7 @@ def check_folder(
 def scored_splits(folder: Path) -> list[str]:
     """Of test, val and train, in the order in which one would be scored, those that hold labels."""
     labels = f"*{LABEL_SUFFIX}", "*/labels_v2"
-    return [split for split in reversed(SPLITS) if any(any((folder / split).glob(each)) for each in labels)]
+    return [split for split in reversed(SPLIT_FOLDERS) if any(any((folder / split).glob(each)) for each in labels)]
 
 
 def instead_of_split(folder: Path) -> str:
@@ -201,12 +201,12 @@ def _check_level(folder: Path) -> None:
         hint = " Write / between folders, not \\." if "\\" in str(folder) else ""
         raise InputError(f"{folder} must be a folder with train, val and test, and does not exist.{hint}")
     inner = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-    if any(each.name in SPLITS for each in inner):
+    if any(each.name in SPLIT_FOLDERS for each in inner):
         return
     told = f"{folder} must have folders named train, val and test, and has none."
-    if deeper := [each for each in inner if any((each / split).is_dir() for split in SPLITS)]:
+    if deeper := [each for each in inner if any((each / split).is_dir() for split in SPLIT_FOLDERS)]:
         raise InputError(f"{told} Did you mean {deeper[0]}?")
-    if folder.name in SPLITS:
+    if folder.name in SPLIT_FOLDERS:
         raise InputError(f"{told} It is one of them: name the folder that it is in, {folder.resolve().parent}.")
     raise InputError(f"{told} Recordings in train are learnt from, those in val choose the best weights.")
 

@@ -12,8 +12,8 @@ from ..config import DatasetConfig
 from .alignment import align
 from .checking import check_labels
 from .classes import ClassMap
-from .labels import EVENT_BBOX, IGNORED, labels_beside, read_labelled_us, read_labels
-from .rvt import read_rvt_labels
+from .dataset import label_place, labels_at
+from .labels import IGNORED
 from .store import Frames
 
 log = logging.getLogger(__name__)
@@ -58,17 +58,13 @@ def join_labels(path: Path, frames: Frames, config: DatasetConfig, class_map: Cl
         InputError: if the labels are damaged, or cannot be those of the recording.
     """
     ends_us, start_us = frames.ends_us, frames.description.start_us
-    if path.is_dir():
-        boxes = read_rvt_labels(path)
-        labelled_us = np.unique(boxes["t"])
-    elif (labels := labels_beside(path)) is not None:
-        boxes = read_labels(labels)
-        labelled_us = read_labelled_us(labels, boxes)
-        span_us = start_us, int(ends_us.max(initial=start_us))
-        check_labels(labels, boxes, labelled_us, span_us=span_us, sensor_hw=frames.description.sensor_hw)
-    else:
+    place = label_place(path)
+    boxes, labelled_us = labels_at(place)
+    if place is None:
         log.warning("%s has no labels beside it: it is seen, and neither trained on nor scored.", path)
-        boxes, labelled_us = np.zeros(0, EVENT_BBOX), np.zeros(0, np.int64)
+    elif place.is_file():
+        span_us = start_us, int(ends_us.max(initial=start_us))
+        check_labels(place, boxes, labelled_us, span_us=span_us, sensor_hw=frames.description.sensor_hw)
     boxes = class_map.boxes(boxes)
     labelled_us = labelled_us[labelled_us >= start_us + config.skip_us]
     boxes = boxes[boxes["t"] >= start_us + config.skip_us]

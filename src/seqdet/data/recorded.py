@@ -19,8 +19,7 @@ from .alignment import length_between
 from .augment import draw
 from .channels import channel_order, check_frame_type
 from .classes import map_classes, read_classes
-from .digits import Split
-from .event_digits_folder import FOLDERS
+from .dataset import FOLDERS, Split
 from .joining import Labelled, join_labels
 from .labels import is_ignored, recording_name
 from .schedule import BLANK, Cue

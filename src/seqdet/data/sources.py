@@ -21,17 +21,15 @@ from .cached import CachedRecording, FrameMaker, facts_file, kept_survey_of
 from .channels import check_frame_type
 from .checking import NEEDED, check_folder, instead_of_split
 from .classes import map_classes, read_classes
+from .dataset import SPLIT_FOLDERS, holds_tensors, open_tensors, tensor_paths
 from .disk_cache import DiskCache
-from .event_digits_folder import FOLDERS, write_event_digits
 from .jobs import Options
-from .labels import CLASSES_FILE, recording_name
+from .labels import recording_name
 from .layouts import recording_files
-from .moving_digits import MovingDigits
 from .precompute import precompute
 from .processes import Report, each
-from .rvt import REPRESENTATIONS, open_rvt
 from .segments import identity, smallest_frame
-from .store import Frames, TensorFile, has_frames
+from .store import Frames, TensorFile
 from .surveys import account_beside
 
 log = logging.getLogger(__name__)
@@ -65,7 +63,7 @@ class FrameSource:
             InputError: if there are none.
         """
         folder = self.folder / part
-        found = tensor_files(folder) if self._made is None else recordings(folder)
+        found = tensor_paths(folder) if self._made is None else recordings(folder)
         if paths := [path for path in found if not self._is_silent(path)]:
             return paths
         kind = "tensor files" if self._made is None else "recordings"
@@ -89,13 +87,13 @@ class FrameSource:
         return self._made / path.parent.name / f"{recording_name(path)}.h5"
 
     def open(self, path: Path) -> Frames:
-        """The frames of one of them. Raises ``InputError`` as ``TensorFile``, ``open_rvt`` and ``CachedRecording``."""
+        """The frames of one of them. Raises ``InputError`` as ``open_tensors`` and ``CachedRecording``."""
         if self._cache is not None:
             how: Any = {"clip_length": self._clip_length, **self._stated}
             return CachedRecording(path, self._tensor, self._cache, **how)
         if self._made is not None:
             return TensorFile(self._tensors(path))
-        return open_rvt(path)[0] if path.is_dir() else TensorFile(path)
+        return open_tensors(path)
 
 
 def classes_and_channels(config: DatasetConfig) -> tuple[tuple[str, ...], int]:
@@ -104,13 +102,11 @@ def classes_and_channels(config: DatasetConfig) -> tuple[tuple[str, ...], int]:
     Raises:
         InputError: if they cannot be known, as there is no such folder, it names no classes, or its files are damaged.
     """
-    assert config.folder is not None
-    will_be_simulated = config.simulate and not (config.folder / CLASSES_FILE).is_file()
-    found = MovingDigits.classes if will_be_simulated else read_classes(config.folder)
-    names = map_classes(found, config.classes, others=config.other_classes).names
-    for part in () if will_be_simulated or tensor_folder(config) != config.folder else FOLDERS.values():
-        for path in tensor_files(config.folder / part)[:1]:
-            with open_rvt(path)[0] if path.is_dir() else TensorFile(path) as file:
+    folder = dataset_folder(config)
+    names = map_classes(read_classes(folder), config.classes, others=config.other_classes).names
+    for part in () if tensor_folder(config) != folder else SPLIT_FOLDERS:
+        for path in tensor_paths(folder / part)[:1]:
+            with open_tensors(path) as file:
                 return names, file.shape[1]
     return names, len(smallest_frame(config.tensor))
 
@@ -121,7 +117,7 @@ def prepare(
     check: Callable[[tuple[str, ...], int], None] = lambda *_: None,
     splits: Sequence[str] = NEEDED,
 ) -> None:
-    """Simulate what is to be simulated, and make recordings into tensors; what is there stays.
+    """Make recordings into tensors; what is there stays.
 
     With ``cache_gb`` recordings are only looked at, and the log says how large their tensors would be.
 
@@ -136,9 +132,6 @@ def prepare(
     """
     folder = dataset_folder(config)
     workers = os.cpu_count() or 1
-    if config.simulate:
-        check(*classes_and_channels(config))
-        write_event_digits(folder, config.scene, workers=workers)
     check_folder(folder, config.classes, config.other_classes, splits=splits)
     check(*classes_and_channels(config))
     target = tensor_folder(config)
@@ -162,7 +155,7 @@ def prepare(
 
 def _look(folder: Path, config: DatasetConfig, cache: Path, cache_gb: float, workers: int) -> None:
     """Look at all recordings, which takes a pass over each the first time."""
-    paths = [path for part in FOLDERS.values() for path in recordings(folder / part)]
+    paths = [path for part in SPLIT_FOLDERS for path in recordings(folder / part)]
     stated: Any = {"size_hw": config.size_hw, "time_unit": stated_unit(config)}
     how: Any = {"tensor": config.tensor, "folder": cache, **stated}
     unknown = [path for path in paths if not facts_file(path, **how).is_file()]
@@ -225,7 +218,7 @@ def tensor_folder(config: DatasetConfig) -> Path:
     if not folder.is_dir():
         raise InputError(f"data.dataset.folder must be a folder with train, val and test, got {folder}.")
     parts = [part for part in sorted(folder.iterdir()) if part.is_dir()]
-    if any(path.is_dir() or has_frames(path) for part in parts for path in tensor_files(part)[:1]):
+    if any(holds_tensors(path) for part in parts for path in tensor_paths(part)[:1]):
         return folder
     settings, *made_by = identity(config.tensor)
     settings = json.dumps(settings, sort_keys=True) + "".join(made_by)
@@ -241,8 +234,3 @@ def _beside(folder: Path, suffix: str) -> Path:
     """A folder next to another one, which may be given as ``.`` or end in ``..``; relative where that is."""
     named = folder if folder.name not in ("", "..") else folder.resolve()
     return named.with_name(named.name + suffix)
-
-
-def tensor_files(folder: Path) -> list[Path]:
-    """The files of a folder that end as tensor files do, and the folders of RVT in it, by name."""
-    return sorted([*folder.glob("*.h5"), *(path.parent for path in folder.glob(f"*/{REPRESENTATIONS}"))])

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..data.audit_events import watch_recording
+from ..data.dataset import holds_tensors
 from ..data.labels import labels_beside
 from ..data.layouts import recording_files
-from ..data.store import has_frames
 from ..events.files import open_recording
 from ..events.time_units import Unit
 from ..progress import progress
@@ -40,7 +40,7 @@ def events_in_boxes(
     """
     labels = [(path, labels_beside(path)) for path in reversed(recording_files(folder))]
     paths = {name_of(found): path for path, found in labels if found is not None}
-    if not truth.keys() <= paths.keys() or any(path.suffix == ".h5" and has_frames(path) for path in paths.values()):
+    if not truth.keys() <= paths.keys() or any(map(holds_tensors, paths.values())):
         return None
     shown = progress(truth.items(), "events in boxes", unit="recording")
     how: Any = {"size_hw": size_hw, "time_unit": time_unit}

@@ -13,16 +13,8 @@ import numpy as np
 from ..checks import InputError
 from ..data.checking import instead_of_split
 from ..data.classes import ClassMap, map_classes, read_classes
-from ..data.labels import (
-    CLASSES_FILE,
-    EVENT_BBOX,
-    LABEL_SUFFIX,
-    LABELLED_SUFFIX,
-    LEGACY_NAMES,
-    read_labelled_us,
-    read_labels,
-)
-from ..data.rvt import read_rvt_labels
+from ..data.dataset import SPLIT_FOLDERS, labels_at
+from ..data.labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX, LABELLED_SUFFIX, LEGACY_NAMES, read_labels
 from ..files import below
 from ..npy_files import read_header
 
@@ -30,7 +22,6 @@ SUFFIXES = (".npy", ".csv", ".txt")
 COLUMNS: tuple[str, ...] = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
 """Of a text file without a line of names, as the Metavision SDK writes it; further columns are ignored."""
 ENDINGS = ("_bbox", "_detections", "_detection", "_tracks", ".dat", "_td")
-SPLITS = ("train", "val", "test")
 Kind = Literal["detections", "tracks"]
 TEXTS = "csv"
 """Folder of the texts that ``seqdet predict`` writes."""
@@ -56,7 +47,7 @@ class Truth:
 
 def split_folder(folder: Path, split: str) -> Path:
     """Where the recordings of a split are: in a folder of that name, or here if there is no split."""
-    return folder / split if any((folder / name).is_dir() for name in SPLITS) else folder
+    return folder / split if any((folder / name).is_dir() for name in SPLIT_FOLDERS) else folder
 
 
 def read_truth(folder: Path, *, split: str = "test", classes: tuple[str, ...] = ()) -> Truth:
@@ -91,12 +82,7 @@ def truth_of(paths: Mapping[str, Path], class_names: tuple[str, ...]) -> Truth:
     """
     boxes, labelled_us = {}, {}
     for name, path in paths.items():
-        if path.is_dir():
-            boxes[name] = read_rvt_labels(path)
-            labelled_us[name] = np.unique(boxes[name]["t"])
-        else:
-            boxes[name] = read_labels(path)
-            labelled_us[name] = read_labelled_us(path, boxes[name])
+        boxes[name], labelled_us[name] = labels_at(path)
     return Truth(boxes, labelled_us, class_names)
 
 

@@ -7,7 +7,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from ..config import DataConfig
-from ..data.loading import TrainingLoader, TrainingOrder, evaluation_loader, open_split
+from ..loading import TrainingLoader, TrainingOrder, evaluation_loader, open_split
 from ..structures import Clip
 
 

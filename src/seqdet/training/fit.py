@@ -22,10 +22,9 @@ from ..allowing import recall, remember
 from ..checks import InputError, Stopped, proposed
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from ..config_files import from_dict, read_config, to_dict, write_config
-from ..data.loading import left_out
-from ..data.sources import prepare
 from ..devices import choose_device, choose_precision
 from ..files import write_bytes, write_text
+from ..loading import left_out, prepare
 from ..locks import alone_in
 from ..models.detector import Detector
 from ..models.weights import load_detector, save_detector

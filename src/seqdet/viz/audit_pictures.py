@@ -7,9 +7,9 @@ import torch
 
 from ..checks import InputError
 from ..data.audit import Audit
-from ..data.audit_entries import labels_of, opened
 from ..data.audit_events import nearest
 from ..data.audit_findings import Case
+from ..data.dataset import labels_of, opened
 from ..data.store import TensorFile
 from ..events.files import Recording
 from ..structures import Boxes

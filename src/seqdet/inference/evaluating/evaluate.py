@@ -10,14 +10,14 @@ from typing import Any
 from ...allowing import recall
 from ...checks import InputError, check_at_least, proposed
 from ...config_files import read_config
-from ...data.digits import Split
-from ...data.loading import left_out
+from ...data.dataset import Split
 from ...devices import choose_device
 from ...evaluation.files import Truth
 from ...evaluation.protocols import find_protocol
 from ...evaluation.report import judge
 from ...evaluation.rows import labels_of
 from ...files import make_folder, write_text
+from ...loading import left_out
 from ...models.weights import load_detector
 from ...runs import METRICS_FORMAT, RunFolder, training_facts, versions
 from ...viz.html import write_report

@@ -14,14 +14,12 @@ import numpy as np
 from ...checks import InputError, proposed
 from ...config import AugmentConfig, DataConfig, RunConfig
 from ...data.classes import read_classes
-from ...data.digits import Split
-from ...data.event_digits_folder import FOLDERS
-from ...data.labels import labels_beside
-from ...data.loading import open_split
+from ...data.dataset import FOLDERS, Split, label_place
 from ...data.recorded import RecordedClips
-from ...data.sources import prepare, stated_unit
+from ...data.sources import stated_unit
 from ...evaluation.box_events import events_in_boxes
 from ...evaluation.files import Truth, name_of, split_folder, truth_of
+from ...loading import open_split, prepare
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +63,7 @@ class HeldOut:
         """Of the recordings, as files of detections are named; of moving digits their numbers."""
         if not isinstance(self.source, RecordedClips):
             return [str(number) for number in range(len(self.source.clip_counts))]
-        return [name_of(_labels(each.path) or each.path) for each in self.source.recordings]
+        return [name_of(label_place(each.path) or each.path) for each in self.source.recordings]
 
     @property
     def titles(self) -> list[str]:
@@ -77,7 +75,7 @@ class HeldOut:
         """The labels in the files of the split, with the classes of the detector; None for moving digits as frames."""
         if not isinstance(self.source, RecordedClips):
             return None
-        places = zip(self.names, (_labels(each.path) for each in self.source.recordings), strict=True)
+        places = zip(self.names, (label_place(each.path) for each in self.source.recordings), strict=True)
         labels = {name: path for name, path in places if path is not None}
         return truth_of(labels, self.source.class_map.found).mapped(self.source.class_map)
 
@@ -116,11 +114,6 @@ def place_of_dataset(config: RunConfig, training: Mapping[str, Any], root: Path)
         f"{mine} must be the folder of the dataset of {root}, and is not there"
         f"{'' if whole == mine else f', nor is {whole}'}. Name where it is now: {proposed('evaluate', root, 'DATASET')}"
     )
-
-
-def _labels(recording: Path) -> Path | None:
-    """The label file of a recording, or its folder of RVT."""
-    return recording if recording.is_dir() else labels_beside(recording)
 
 
 def _moved(config: RunConfig, folder: Path) -> DataConfig:

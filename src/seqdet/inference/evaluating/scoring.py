@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...data.labels import EVENT_BBOX
-from ...data.loading import evaluation_loader
 from ...evaluation.breakdown import Bin, breakdowns
 from ...evaluation.coco import CocoEvaluator, CocoScores
 from ...evaluation.errors import Errors, find_errors
@@ -19,6 +18,7 @@ from ...evaluation.protocol import Protocol
 from ...evaluation.protocols import find_protocol
 from ...evaluation.reliability import Reliability, reliability
 from ...evaluation.report import finite
+from ...loading import evaluation_loader
 from ...models.detector import Detector
 from ...progress import progress
 from ...structures import Boxes, Clip

@@ -10,12 +10,12 @@ import numpy as np
 
 from ...checks import InputError
 from ...config import AugmentConfig, InputConfig, RunConfig
-from ...data.loading import open_split
 from ...data.schedule import Cue
 from ...events.array import Events
 from ...events.files import open_recording
 from ...events.tensors import find_representation
 from ...events.time_units import Unit
+from ...loading import open_split
 
 EVENTS = 2_000
 """Of a made-up window."""

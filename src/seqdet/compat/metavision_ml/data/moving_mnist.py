@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 
 from ....checks import InputError
 from ....config import DigitsConfig
-from ....data.digits import Split
-from ....data.moving_digits import MovingDigits
+from ....data.dataset import Split
 from ....data.schedule import schedule, shuffled
+from ....digits.videos import MovingDigits
 from ....structures import Boxes, Clip
 from ....viz.tiles import frame_image
 

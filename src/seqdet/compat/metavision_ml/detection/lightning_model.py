@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import ExponentialLR
 from ....checks import InputError, check_choice
 from ....config import ModelConfig
 from ....config_files import from_dict
-from ....data.digits import Split
+from ....data.dataset import Split
 from ....evaluation.coco import CocoEvaluator
 from ....models.zoo import build_detector
 from ....structures import Boxes, Clip

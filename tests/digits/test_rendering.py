@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from seqdet.data.rendering import INK_THRESHOLD, ink_boxes, render
+from seqdet.digits.rendering import INK_THRESHOLD, ink_boxes, render
 
 SQUARE = np.full((1, 4, 4), 255, np.uint8)
 RED, GREEN = (200, 0, 0), (0, 100, 0)

@@ -10,11 +10,10 @@ import pytest
 
 from seqdet.checks import InputError, Stopped
 from seqdet.config import DigitsConfig, EventDigitsConfig
-from seqdet.data import event_digits, event_digits_folder
-from seqdet.data.event_digits import EventDigits, Window
-from seqdet.data.event_digits_folder import write_event_digits
 from seqdet.data.labels import labels_beside, read_labels
-from seqdet.data.moving_digits import MovingDigits
+from seqdet.digits import recordings
+from seqdet.digits.recordings import EventDigits, Window, write_event_digits
+from seqdet.digits.videos import MovingDigits
 from seqdet.events.array import Events
 from seqdet.events.files import open_recording
 from seqdet.events.sensor import Sensor
@@ -64,7 +63,7 @@ def test_a_recording_is_the_same_whenever_and_in_whatever_order_it_is_made():
 
 
 def test_the_way_frames_are_rendered_together_changes_nothing(monkeypatch):
-    monkeypatch.setattr(event_digits, "BLOCK_WINDOWS", 7)
+    monkeypatch.setattr(recordings, "BLOCK_WINDOWS", 7)
     assert_same(list(EventDigits(SMALL, "train", sensor=QUIET).windows(1)), windows(1))
 
 
@@ -120,20 +119,20 @@ def test_events_lie_about_the_boxes_of_the_digits():
 
 
 def test_no_digit_moves_by_more_than_half_a_pixel_from_one_frame_to_the_next(monkeypatch):
-    seen, render = [], event_digits.render_light
+    seen, render = [], recordings.render_light
 
     def spy(images, brightness, to_source, **size):
         seen.append(to_source)
         return render(images, brightness, to_source, **size)
 
-    monkeypatch.setattr(event_digits, "render_light", spy)
+    monkeypatch.setattr(recordings, "render_light", spy)
     list(EventDigits(SMALL, "train", sensor=QUIET).windows(0))
     for to_source in seen:  # where the middle of the image lies in the frame
         matrix, offset = to_source[..., :2], to_source[..., 2:]
         middle = np.linalg.solve(matrix, 14.0 - offset)[..., 0]
         steps = np.linalg.norm(np.diff(middle, axis=0), axis=-1)
         assert steps.max(initial=0) <= 0.75
-    assert max(len(to_source) for to_source in seen) > event_digits.BLOCK_WINDOWS
+    assert max(len(to_source) for to_source in seen) > recordings.BLOCK_WINDOWS
 
 
 def test_a_folder_has_three_splits_of_recordings_with_labels_and_the_names_of_the_classes(tmp_path):
@@ -159,7 +158,7 @@ def test_a_folder_has_three_splits_of_recordings_with_labels_and_the_names_of_th
 def test_an_interrupted_folder_goes_on_and_two_processes_write_the_same_bytes(tmp_path, monkeypatch):
     write_event_digits(tmp_path / "whole", SMALL)
     expected = {path.name: path.read_bytes() for path in (tmp_path / "whole").rglob("*") if path.is_file()}
-    broken, write, written = tmp_path / "broken", event_digits_folder._write_recording, []
+    broken, write, written = tmp_path / "broken", recordings._write_recording, []
 
     def interrupted(*arguments, **settings):
         if len(written) == 2:
@@ -167,7 +166,7 @@ def test_an_interrupted_folder_goes_on_and_two_processes_write_the_same_bytes(tm
         written.append(arguments)
         return write(*arguments, **settings)
 
-    monkeypatch.setattr(event_digits_folder, "_write_recording", interrupted)
+    monkeypatch.setattr(recordings, "_write_recording", interrupted)
     with pytest.raises(Stopped):
         write_event_digits(broken, SMALL)
     monkeypatch.undo()

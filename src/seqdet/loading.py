@@ -1,23 +1,60 @@
-"""From a configuration to batches: which dataset, in which order, from which step on."""
+"""From a configuration to batches: recordings or moving digits, in which order, from which step on.
+
+Here alone both are known; the digits are imported where they are asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
-from ..config import DataConfig
-from ..structures import Clip
-from .digits import Split
-from .moving_digits import MovingDigits
-from .recorded import RecordedClips
-from .schedule import Cue, drawn, schedule, share, shuffled
+from .config import DataConfig, DatasetConfig
+from .data import sources
+from .data.checking import NEEDED
+from .data.classes import map_classes
+from .data.dataset import Split
+from .data.labels import CLASSES_FILE
+from .data.recorded import RecordedClips
+from .data.schedule import Cue, drawn, schedule, share, shuffled
+from .data.segments import smallest_frame
+from .structures import Clip
 
-ClipSource = MovingDigits | RecordedClips
+if TYPE_CHECKING:
+    from .digits.videos import MovingDigits
+
+ClipSource: TypeAlias = "MovingDigits | RecordedClips"
 """A dataset of clips: classes and channels, the number of clips of every recording and how often each is drawn."""
+
+
+def classes_and_channels(config: DatasetConfig) -> tuple[tuple[str, ...], int]:
+    """As ``sources.classes_and_channels``, also of digits that have yet to be simulated."""
+    assert config.folder is not None
+    if not config.simulate or (config.folder / CLASSES_FILE).is_file():
+        return sources.classes_and_channels(config)
+    from .digits.videos import MovingDigits
+
+    names = map_classes(MovingDigits.classes, config.classes, others=config.other_classes).names
+    return names, len(smallest_frame(config.tensor))
+
+
+def prepare(
+    config: DatasetConfig,
+    *,
+    check: Callable[[tuple[str, ...], int], None] = lambda *_: None,
+    splits: Sequence[str] = NEEDED,
+) -> None:
+    """Simulate what is to be simulated, and make recordings into tensors, as ``sources.prepare``."""
+    if config.simulate:
+        from .digits.recordings import write_event_digits
+
+        check(*classes_and_channels(config))
+        write_event_digits(sources.dataset_folder(config), config.scene, workers=os.cpu_count() or 1)
+    sources.prepare(config, check=check, splits=splits)
 
 
 def open_split(config: DataConfig, split: Split) -> ClipSource:
@@ -28,6 +65,8 @@ def open_split(config: DataConfig, split: Split) -> ClipSource:
     """
     if config.dataset.folder is not None:
         return RecordedClips(config.dataset, split, clip_length=config.clip_length, seed=config.seed)
+    from .digits.videos import MovingDigits
+
     return MovingDigits(config.digits, split, clip_length=config.clip_length, seed=config.seed)
 
 

@@ -2,22 +2,60 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from ..checks import InputError, check_at_least
 from ..config import DigitsConfig
+from ..data.dataset import SPLITS, Split
+from ..data.schedule import Cue
 from ..structures import Boxes, Clip
-from .digits import SPLITS, Split, load_digits
+from .images import load_digits
 from .rendering import Rendering, ink_boxes, render
-from .scene import Scene
-from .schedule import Cue
 
 TARGET_SHARE = 0.25
 """A digit with less of its ink visible than this is no target, and predicting it is no error."""
 _ZOOM_PERIODS, _TURN_PERIODS = (12.0, 24.0), (40.0, 160.0)  # shortest and longest cycle in frames
 _USUAL_ASPECT = 1.3  # width over height up to which digits must fit at every height; wider ones are kept smaller
+
+
+class Scene(NamedTuple):
+    """What a video shows, one entry per digit, the first in front. Pixels, frames and radians, clockwise.
+
+    digits: (D,) indices of the images.
+    colours: (D, 3) RGB in [0, 255].
+    mean_height: (D,) of the upright ink.
+    zoom, turn: (3, D), the amplitude, period and phase of a sine; of the height over its mean, and of the angle.
+    lowest_xy, range_xy: (D, 2), where the centre may go: from the lowest value, over a range.
+    start_xy, velocity_xy: (D, 2), the straight motion that is folded into that range.
+    """
+
+    digits: np.ndarray
+    colours: np.ndarray
+    mean_height: np.ndarray
+    zoom: np.ndarray
+    turn: np.ndarray
+    lowest_xy: np.ndarray
+    range_xy: np.ndarray
+    start_xy: np.ndarray
+    velocity_xy: np.ndarray
+
+    def at(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Heights (T, D), angles (T, D) and centres (T, D, 2) of the digits at the given moments.
+
+        ``frames`` are frame numbers, also fractions: (T,), or (T, D) where every digit has moments of its own.
+        """
+        frames = frames if frames.ndim == 2 else frames[:, None]
+        amplitude, period, phase = self.zoom
+        heights = self.mean_height * (1 + amplitude * np.sin(2 * np.pi * frames / period + phase))
+        amplitude, period, phase = self.turn
+        angles = amplitude * np.sin(2 * np.pi * frames / period + phase)
+        straight = self.start_xy + frames[..., None] * self.velocity_xy
+        there_and_back = np.mod(straight, np.maximum(2 * self.range_xy, 1e-9))
+        return heights, angles, self.lowest_xy + self.range_xy - np.abs(there_and_back - self.range_xy)
 
 
 class MovingDigits(Dataset[Clip]):

@@ -1,11 +1,15 @@
-"""What lies in the folder of a dataset: recordings and tensors, their splits and their labels."""
+"""The folder of a dataset: its splits, and the recordings, tensors and labels in them, in any of the layouts.
+
+These are recordings or tensor files with labels beside, the vendor's among them, and folders of RVT. Here alone is
+known which of them a path is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -16,11 +20,15 @@ from ..files import as_on_disk, below
 from ..npy_files import read_array
 from .labels import EVENT_BBOX, LABEL_SUFFIX, labels_beside, read_labelled_us, read_labels
 from .layouts import recording_files
-from .rvt import open_rvt, read_rvt_labels
+from .rvt import REPRESENTATIONS, open_rvt, read_rvt_labels
 from .segments import digest
 from .store import TensorFile, has_frames
 
-SPLITS = ("train", "val", "test")
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+FOLDERS: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
+"""In which folder of a dataset a split is."""
+SPLIT_FOLDERS = tuple(FOLDERS.values())
 
 
 class Entry(NamedTuple):
@@ -58,7 +66,7 @@ def contents(folder: Path) -> Contents:
     folder = as_on_disk(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} must be the folder of a dataset, and there is none.")
-    splits = [split for split in SPLITS if (folder / split).is_dir()] or [""]
+    splits = [split for split in SPLIT_FOLDERS if (folder / split).is_dir()] or [""]
     entries, orphans = [], []
     for split in splits:
         root = folder / split
@@ -82,10 +90,8 @@ def opened(
     Raises:
         InputError: if it cannot be read.
     """
-    if entry.is_rvt:
-        source: TensorFile | Recording = open_rvt(entry.path)[0]
-    elif entry.path.suffix.lower() == ".h5" and has_frames(entry.path):
-        source = TensorFile(entry.path)
+    if holds_tensors(entry.path):
+        source: TensorFile | Recording = open_tensors(entry.path)
     else:
         source = open_recording(entry.path, size_hw=size_hw, time_unit=time_unit)
     try:
@@ -94,19 +100,44 @@ def opened(
         source.close()
 
 
-def labels_of(entry: Entry) -> tuple[np.ndarray, np.ndarray]:
-    """The boxes (N,) ``EVENT_BBOX`` of an entry, sorted by time, and the times at which it is labelled.
+def tensor_paths(folder: Path) -> list[Path]:
+    """What in a folder is named as tensors are, by name: files, and folders of RVT."""
+    return sorted([*folder.glob("*.h5"), *(path.parent for path in folder.glob(f"*/{REPRESENTATIONS}"))])
+
+
+def holds_tensors(path: Path) -> bool:
+    """Whether it is a tensor file or a folder of RVT, and not a recording."""
+    return path.is_dir() or (path.suffix.lower() == ".h5" and has_frames(path))
+
+
+def open_tensors(path: Path) -> TensorFile:
+    """The frames of a tensor file or a folder of RVT. Raises ``InputError`` as ``TensorFile`` and ``open_rvt``."""
+    return open_rvt(path)[0] if path.is_dir() else TensorFile(path)
+
+
+def label_place(path: Path) -> Path | None:
+    """Where the labels of a recording, or of tensors, are: a file, or the folder of RVT itself; None without labels."""
+    return path if path.is_dir() else labels_beside(path)
+
+
+def labels_at(place: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes (N,) ``EVENT_BBOX`` at a ``label_place``, sorted by time, and the labelled times; none without one.
 
     Raises:
         InputError: if they are damaged.
     """
-    if entry.labels is None:
+    if place is None:
         return np.zeros(0, EVENT_BBOX), np.zeros(0, np.int64)
-    if entry.is_rvt:
-        boxes = read_rvt_labels(entry.path)
+    if place.is_dir():
+        boxes = read_rvt_labels(place)
         return boxes, np.unique(boxes["t"])
-    boxes = read_labels(entry.labels)
-    return boxes, read_labelled_us(entry.labels, boxes)
+    boxes = read_labels(place)
+    return boxes, read_labelled_us(place, boxes)
+
+
+def labels_of(entry: Entry) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of an entry, as ``labels_at``."""
+    return labels_at(entry.path if entry.is_rvt else entry.labels)
 
 
 def content_digest(entry: Entry, source: TensorFile | Recording) -> str:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqdet.config import DataConfig, DigitsConfig
-from seqdet.data.loading import TrainingLoader, TrainingOrder, evaluation_loader, open_split
+from seqdet.data.classes import write_classes
+from seqdet.data.labels import EVENT_BBOX, write_labels
+from seqdet.events.array import columns
+from seqdet.events.npy import write_npz
+from seqdet.loading import TrainingLoader, TrainingOrder, evaluation_loader, open_split
 
 DIGITS = DigitsConfig(
     frames_per_video=6, held_out_frames_per_video=6, frames_per_epoch=30, validation_frames=18, test_frames=18
@@ -92,3 +99,23 @@ def test_an_evaluation_plays_every_frame_of_the_split_once():
     ]
     assert sorted(ends) == [(video, (frame + 1) * 50_000) for video in range(3) for frame in range(6)]
     assert sum(int(clip.is_labelled.sum()) for clip in clips) == 18
+
+
+def test_recordings_are_trained_on_without_the_toy(tmp_path):
+    (tmp_path / "train").mkdir()
+    t = np.arange(0, 400_000, 100)
+    write_npz(tmp_path / "train" / "a.npz", [columns(t=t, x=t % 32, y=t % 24, p=t % 2)], size_hw=(24, 32))
+    boxes = np.zeros(8, EVENT_BBOX)
+    boxes["t"] = np.arange(1, 9) * 50_000
+    boxes["w"] = boxes["h"] = 9
+    write_labels(tmp_path / "train" / "a_bbox.npy", boxes)
+    write_classes(tmp_path, ["car"])
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from seqdet.config import *; from seqdet.loading import open_split, prepare\n"
+        "data = DataConfig(clip_length=2, dataset=DatasetConfig(Path(sys.argv[1])))\n"
+        "prepare(data.dataset, splits=['train'])\n"
+        "print(len(open_split(data, 'train').recordings), *(name for name in sys.modules if 'digits' in name))\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["1", "seqdet.config.digits"]

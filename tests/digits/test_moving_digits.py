@@ -12,10 +12,10 @@ from torch.utils.data import DataLoader
 
 from seqdet.checks import InputError
 from seqdet.config import DigitsConfig
-from seqdet.data.digits import load_digits
-from seqdet.data.moving_digits import MovingDigits
-from seqdet.data.rendering import ink_boxes
 from seqdet.data.schedule import BLANK, Cue, schedule, shuffled
+from seqdet.digits.images import load_digits
+from seqdet.digits.rendering import ink_boxes
+from seqdet.digits.videos import MovingDigits
 from seqdet.structures import Boxes, Clip
 
 SMALL = DigitsConfig(

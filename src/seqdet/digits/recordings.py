@@ -6,21 +6,31 @@ no events and vanishes from the stream, and it is still to be found.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from itertools import islice, tee
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import InputError, check_at_least
 from ..config import EventDigitsConfig
+from ..config_files import to_dict
+from ..data.classes import write_classes
+from ..data.dataset import FOLDERS, SPLITS, Split
+from ..data.labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX, write_labelled_us, write_labels
+from ..data.processes import Report, each
 from ..events.array import Events
 from ..events.sensor import USUAL, Sensor
 from ..events.simulate import LUMINANCE, simulate
-from .digits import SPLITS, Split
-from .labels import EVENT_BBOX
-from .moving_digits import MovingDigits, shown_boxes
+from ..events.writers import write_evt3
+from ..files import is_free, write_text
+from ..json_files import read_json
+from ..progress import Progress
 from .rendering import render_light
-from .scene import Scene
+from .videos import MovingDigits, Scene, shown_boxes
 
 STEP_PIXELS = 0.5
 """Between two rendered frames no digit moves by more. An edge then takes at least two steps to pass a pixel, so that
@@ -29,6 +39,8 @@ REACH = 0.7  # from the centre of a digit to its farthest ink, in heights
 PATH_POINTS = 8  # of a window, to measure how far a digit goes
 BLOCK_WINDOWS = 12  # rendered at once
 PAUSES, SENSOR = 1, 2  # set the random numbers of the two apart from each other and from those of the scene
+FORMAT = "seqdet event digits 1"
+SETTINGS_FILE = "event_digits.json"
 
 Moments = Callable[[np.ndarray], np.ndarray]
 """From times in windows, (T,), to the frame numbers of the videos that the digits then show, (T, D)."""
@@ -146,3 +158,87 @@ def _rows(time_us: int, xyxy: np.ndarray, labels: np.ndarray, is_ignored: np.nda
     rows["x"], rows["y"], rows["w"], rows["h"] = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1).T
     rows["class_confidence"] = ~is_ignored
     return rows
+
+
+def write_event_digits(
+    folder: Path, config: EventDigitsConfig, *, sensor: Sensor = USUAL, seed: int = 0, workers: int = 1
+) -> None:
+    """Write the recordings of all splits as EVT3, with their labels beside: ``train/digits_00000.raw`` and so on.
+
+    The splits show different images. A recording that is there is complete, so that what was interrupted goes on
+    where it stopped, and the files are the same for any number of workers.
+
+    Args:
+        folder: a new or empty one, or one that was begun with the same settings.
+        config: the digits, and how many recordings.
+        sensor: thresholds and noise.
+        seed: of everything that is drawn.
+        workers: processes.
+
+    Raises:
+        InputError: if the folder holds something else, or cannot be written, or as ``MovingDigits``.
+    """
+    check_at_least(workers, 1, "workers")
+    recordings: list[tuple[Split, int]] = [
+        (split, n) for split in FOLDERS for n in range(len(_digits(config, split, sensor, seed)))
+    ]
+    _begin(folder, {"format": FORMAT, "seed": seed, "config": to_dict(config), "sensor": to_dict(sensor)})
+    missing = [recording for recording in recordings if not _path(folder, *recording).exists()]
+    write = partial(_write_recording, folder=folder, config=config, sensor=sensor, seed=seed)
+    done = len(recordings) - len(missing)
+    with Progress("simulating", unit="recording", total=len(recordings), done=done, stays=True) as shown:
+        for _, result in each(write, missing, workers=min(workers, max(len(missing), 1)), shown=shown):
+            if isinstance(result, InputError):
+                raise result
+
+
+def _begin(folder: Path, settings: dict[str, object]) -> None:
+    """Make the folders, or find those of the same settings."""
+    path = folder / SETTINGS_FILE
+    try:
+        if path.exists():
+            if read_json(path.read_text(encoding="utf-8")) != settings:
+                raise InputError(f"{folder} holds digits of other settings, see {path}. Name another folder.")
+        elif not is_free(folder):
+            raise InputError(f"{folder} must be a new or an empty folder, and there is something else.")
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(settings, indent=2) + "\n")
+        for name in FOLDERS.values():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{folder} cannot be written or continued: {error}.") from error
+    if not (folder / CLASSES_FILE).is_file():
+        write_classes(folder, MovingDigits.classes)
+
+
+def _path(folder: Path, split: Split, index: int) -> Path:
+    return folder / FOLDERS[split] / f"digits_{index:05}.raw"
+
+
+@cache
+def _digits(config: EventDigitsConfig, split: Split, sensor: Sensor, seed: int) -> EventDigits:
+    return EventDigits(config, split, sensor=sensor, seed=seed)
+
+
+def _write_recording(
+    recording: tuple[Split, int], report: Report, *, folder: Path, config: EventDigitsConfig, sensor: Sensor, seed: int
+) -> None:
+    """Write one recording and its labels."""
+    split, index = recording
+    path = _path(folder, split, index)
+
+    def events() -> Iterator[Events]:
+        boxes, ends_us = [], []
+        for window in _digits(config, split, sensor, seed).windows(index):
+            boxes.append(window.boxes)
+            ends_us.append(window.end_us)
+            yield window.events
+        labels = path.with_name(path.stem + LABEL_SUFFIX)  # before the recording is there
+        write_labels(labels, np.concatenate(boxes))
+        write_labelled_us(labels, np.array(ends_us))
+
+    write_evt3(path, events(), size_hw=(config.digits.height, config.digits.width))
+    report(1)

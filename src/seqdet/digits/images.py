@@ -12,9 +12,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ..checks import InputError, check_choice
+from ..data.dataset import SPLITS, Split
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 PACKAGED = Path(__file__).parent / "packaged" / "mnist_subset.npz"
 FORMAT_VERSION = 1
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile)
