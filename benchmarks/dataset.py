@@ -35,8 +35,7 @@ from seqdet.data.disk_cache import SUFFIX
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import schedule
-from seqdet.data.store import Description
-from seqdet.data.store_writer import COMPRESSIONS, write_tensors
+from seqdet.data.store import COMPRESSIONS, Description, write_tensors
 from seqdet.events.writers import write_evt3
 from seqdet.structures import Clip
 

@@ -31,7 +31,7 @@ import psutil
 
 from seqdet.config import TensorConfig
 from seqdet.data.precompute import Options, precompute
-from seqdet.data.store_writer import COMPRESSIONS
+from seqdet.data.store import COMPRESSIONS
 from seqdet.data.surveys import look_through
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording

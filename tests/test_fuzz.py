@@ -23,8 +23,7 @@ from seqdet.data.classes import write_classes
 from seqdet.data.disk_cache import DiskCache
 from seqdet.data.labels import EVENT_BBOX, write_labelled_us, write_labels
 from seqdet.data.rvt import write_rvt
-from seqdet.data.store import Description
-from seqdet.data.store_writer import write_tensors
+from seqdet.data.store import Description, write_tensors
 from seqdet.data.surveys import kept_survey, look_through
 from seqdet.data.tracks import TRACKED_BOX
 from seqdet.events import words

@@ -12,8 +12,7 @@ from seqdet.data.importing.options import ImportOptions
 from seqdet.data.labels import EVENT_BBOX, is_ignored, read_labels, write_labels
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import Cue
-from seqdet.data.store import Description
-from seqdet.data.store_writer import write_tensors
+from seqdet.data.store import Description, write_tensors
 from seqdet.evaluation.rows import table
 from seqdet.evaluation.tracks import score_tracks
 from seqdet.events.array import columns

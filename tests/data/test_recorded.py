@@ -14,8 +14,7 @@ from seqdet.data.precompute import Options, precompute
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import BLANK, Cue, schedule
 from seqdet.data.sources import tensor_folder
-from seqdet.data.store import Description
-from seqdet.data.store_writer import write_tensors
+from seqdet.data.store import Description, write_tensors
 from seqdet.events.array import Events
 from seqdet.events.writers import write_dat
 from seqdet.loading import prepare

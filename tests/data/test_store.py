@@ -14,8 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.data.store import Description, TensorFile, has_frames
-from seqdet.data.store_writer import COMPRESSIONS, append_tensors, compression_of, join_tensors, write_tensors
+from seqdet.data.store import (
+    COMPRESSIONS,
+    Description,
+    TensorFile,
+    append_tensors,
+    compression_of,
+    has_frames,
+    join_tensors,
+    write_tensors,
+)
 
 WINDOW = Description("event_cube", (24, 32), 50_000, start_us=150_000, parameters={"bins": 2}, source="a.raw")
 

@@ -31,8 +31,7 @@ from ..json_files import read_json
 from .disk_cache import DiskCache
 from .labels import labels_beside
 from .segments import described, empty_frame, extent, frames, identity
-from .store import frames_to_fill
-from .store_writer import COMPRESSIONS
+from .store import COMPRESSIONS, frames_to_fill
 from .surveys import Survey, kept_survey, look_through
 
 VERSION = 4

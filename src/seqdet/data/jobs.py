@@ -25,8 +25,7 @@ from .layouts import Found
 from .processes import Report
 from .rvt import REPRESENTATIONS, RVT_NAMES, write_rvt
 from .segments import SEGMENT_WINDOWS, Segment, Stretch, digest, extent, is_made, smallest_frame
-from .store import Description, TensorFile
-from .store_writer import COMPRESSIONS, compression_of, join_tensors
+from .store import COMPRESSIONS, Description, TensorFile, compression_of, join_tensors
 from .surveys import SUFFIX, kept_survey, look_through
 
 Layout = Literal["seqdet", "rvt"]

@@ -15,12 +15,11 @@ from ..checks import InputError
 from ..config import DatasetConfig, InputConfig
 from ..events.accounts import tell
 from ..structures import Boxes, Clip
-from .alignment import length_between
 from .augment import draw
 from .channels import channel_order, check_frame_type
 from .classes import map_classes, read_classes
 from .dataset import FOLDERS, Split
-from .joining import Labelled, join_labels
+from .joining import Labelled, join_labels, length_between
 from .labels import is_ignored, recording_name
 from .schedule import BLANK, Cue
 from .sources import FrameSource

@@ -21,8 +21,7 @@ from ..events.tensors import blank_frames, find_representation
 from ..events.time_units import Unit
 from ..files import make_folder
 from .labels import labels_beside, read_labelled_us, read_labels
-from .store import Description, TensorFile
-from .store_writer import write_tensors
+from .store import Description, TensorFile, write_tensors
 
 BATCH = 8  # windows at a time
 SEGMENT_WINDOWS = 256  # so many are lost at most when the work is cut short

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...data.alignment import window_of
 from ...data.classes import write_classes
+from ...data.joining import window_of
 from ...data.labels import EVENT_BBOX, LABEL_SUFFIX, write_labels
 from ...data.recorded import RecordedClips
 from ...evaluation.from_boxes import event_boxes

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.data.alignment import align
+from seqdet.data.joining import align
 
 ENDS_US = np.array([50, 100, 150, 200])
 
