@@ -91,7 +91,7 @@ def test_a_zip_may_have_notes_and_what_macos_adds_beside_its_recording(tmp_path)
     ("others", "told"),
     [
         ({"b.raw": b"x"}, r"must have one recording in it .*, and has a\.raw, b\.raw\. Unpack it"),
-        ({"README.txt": b"x"}, r"has a\.raw, README\.txt"),
+        ({"b.npz": b"x", "README.txt": b"x"}, r"has a\.raw, b\.npz, README\.txt"),
     ],
 )
 def test_a_zip_of_several_recordings_is_refused_with_their_names(tmp_path, temporary, others, told):
@@ -115,6 +115,16 @@ def test_a_zip_may_have_a_file_without_a_name_and_none_of_its_damage_is_a_traceb
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"a\.raw\.zip must be a whole file of its packing"):
             open_recording(path)
+
+
+@pytest.mark.parametrize("name", ["a.raw", "events.txt"])
+def test_texts_that_are_no_events_may_lie_beside_the_recording_in_a_zip(tmp_path, temporary, name):
+    others = {"README.txt": b"sunny\n", "images.txt": b"1 a.png\n", "z/times.csv": b"t\n1\n2\n"}
+    with open_recording(pack(write(tmp_path / name), "zip", **others), size_hw=SIZE_HW) as recording:
+        assert sum(map(len, recording.chunks())) == 300
+    with pytest.raises(InputError, match=r"has .*, events2\.txt"):
+        open_recording(pack(write(tmp_path / "a.txt"), "zip", **{"events2.txt": (tmp_path / "a.txt").read_bytes()}))
+    assert list(temporary.iterdir()) == []
 
 
 def test_zips_without_a_recording_are_refused(tmp_path):
