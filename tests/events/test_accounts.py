@@ -136,6 +136,64 @@ def test_a_clock_that_begins_anew_is_refused_with_the_place_or_joined(tmp_path, 
     )
 
 
+@pytest.mark.parametrize("rows", [1 << 17, 70, 13])
+@pytest.mark.parametrize("clocks", [2, 5])
+@pytest.mark.parametrize("length_us", [8000, 50_000, 150_000, 250_000])
+def test_a_clock_that_begins_anew_soon_is_refused_or_joined_as_any_other(
+    tmp_path, monkeypatch, rows, clocks, length_us
+):
+    monkeypatch.setattr("seqdet.events.npy.ROWS", rows)
+    columns = table()
+    t = columns["t"] - columns["t"][0]
+    one_us = t * length_us // t[-1]
+    again = {name: np.concatenate([each] * clocks) for name, each in (columns | {"t": one_us}).items()}
+    path = write(tmp_path, "npz", again)
+    with pytest.raises(InputError, match=r"anew after 400 events: .* are followed by 0 us.*--join-clocks"):
+        read(path)
+    found, account = read(path, joins_clocks=True)
+    assert found.t.tolist() == np.concatenate([one_us + n * length_us for n in range(clocks)]).tolist()
+    assert not account.dropped
+    assert len(account.notes) == clocks - 1
+
+
+@pytest.mark.parametrize("rows", [1 << 17, 70])
+@pytest.mark.parametrize("form", ["npz", "text"])
+@pytest.mark.parametrize(
+    ("by", "told"),
+    [
+        (lambda columns: columns["p"], "they are sorted by polarity"),
+        (lambda columns: columns["x"] // 20, "they are sorted by x"),
+        (lambda columns: columns["x"] * 64 + columns["y"], "go back from the one before"),
+        (lambda columns: np.random.default_rng(1).permutation(4000), "go back from the one before"),
+        (lambda columns: -columns["t"], "most of its events are earlier than others before them"),
+    ],
+)
+def test_events_in_another_order_than_that_of_time_are_no_new_clocks(tmp_path, monkeypatch, rows, form, by, told):
+    monkeypatch.setattr("seqdet.events.npy.ROWS", rows)
+    monkeypatch.setattr("seqdet.events.text.BLOCK_BYTES", 10 * rows)
+    columns = table(4000)
+    order = np.argsort(by(columns), kind="stable")
+    if "by x" in told:
+        columns["x"] = columns["x"] // 20
+    path = write(tmp_path, form, {name: each[order] for name, each in columns.items()})
+    for joins_clocks in (False, True):
+        with pytest.raises(InputError, match=f"(?i){told}.*Sort its rows by t") as error:
+            check(path, read(path, joins_clocks=joins_clocks)[1])
+        assert "--join-clocks" not in str(error.value)
+
+
+def test_noise_and_late_events_are_neither_new_clocks_nor_disorder(tmp_path):
+    columns = table(4000, step_us=100)
+    random = np.random.default_rng(4)
+    for place in range(300, 3900, 200):  # a few from another buffer, late by some milliseconds
+        columns["t"][place : place + 5] -= int(random.integers(6_000, 180_000))
+    columns["t"] -= random.integers(0, 900, 4000)
+    found, account = read(write(tmp_path, "npz", columns))
+    assert account.dropped["events running back in time"] >= 5 * 18 - 10
+    assert len(found) + account.lost == 4000
+    assert account.share < 0.03
+
+
 @pytest.mark.parametrize("rows", [1 << 17, 70])
 @pytest.mark.parametrize("late", [1, 5, 60])
 def test_events_that_come_late_are_no_new_clock(tmp_path, monkeypatch, rows, late):
@@ -275,6 +333,14 @@ def test_more_events_than_a_few_that_are_too_slow_for_a_camera_are_told_when_ope
         assert abs(last - int(columns["t"][-1])) <= 1
     columns = table(20_000, step_us=1000)
     assert not read(write(tmp_path, form, columns))[1].notes
+
+
+@pytest.mark.parametrize("count", [60, 2000, 100_000])
+def test_the_unit_that_is_proposed_is_that_of_a_usual_length_and_rate(tmp_path, count):
+    number = np.arange(count)
+    for unit, t in {"ms": number * 1000 / count + 0.25, "ns": number * 1_000_000_000 // count}.items():
+        _, account = read(write(tmp_path, "npz", table(count) | {"t": t}))
+        assert f"state that by --time-unit {unit}," in account.notes[0]
 
 
 def test_events_of_one_time_are_no_recording_of_another_unit(tmp_path):

@@ -28,8 +28,8 @@ SLOW_HZ, MANY = 1000, 5000
 COARSE, COARSE_HZ = 1000, 10_000
 """Where times are multiples of this alone, as those of microseconds in nanoseconds are, events are looked for faster
 than this."""
-USUAL_HZ = 3e5
-"""Events a second, in the middle between those of a quiet scene and of a busy one."""
+USUAL_HZ, BRIEF_US = 3e5, 50_000
+"""Events a second, in the middle between those of a quiet scene and of a busy one; few recordings are briefer."""
 _NAMES = {
     "s": "s|secs?|seconds?",
     "ms": "ms|msecs?|millis?|millisecs?|milliseconds?",
@@ -169,8 +169,13 @@ def _proposal(events: int, length_us: float, unit: Unit) -> str:
     can_be: dict[Unit, float] = {other: length for other, length in others.items() if SHORT_US <= length < WEEK_US}
     if not can_be:
         return "Is another column the time?"
-    likely, lasts_us = min(can_be.items(), key=lambda each: abs(math.log(events / each[1] * 1e6 / USUAL_HZ)))
+    likely, lasts_us = min(can_be.items(), key=lambda each: _oddness(events, each[1]))
     return (
         f"Are its times in {SPELT[likely]}, and not in {SPELT[unit]}? Then they last {lasts_us / 1e6:,.6g} s: "
         f"state that by --time-unit {likely}, or data.dataset.time_unit"
     )
+
+
+def _oddness(events: int, length_us: float) -> float:
+    """How far so many events in that length are from those of most recordings, in powers of e."""
+    return abs(math.log(events / length_us * 1e6 / USUAL_HZ)) + 3 * max(math.log(BRIEF_US / length_us), 0)
