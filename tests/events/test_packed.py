@@ -132,9 +132,12 @@ def test_zips_without_a_recording_are_refused(tmp_path):
         archive.writestr("model/data.pkl", b"")
     with pytest.raises(InputError, match="it is a file of PyTorch, which may run any code"):
         open_recording(tmp_path / "a.pt")
-    zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
-    with pytest.raises(InputError):
-        open_recording(tmp_path / "empty.zip")
+    for name in ([], ["folder/"]):
+        with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
+            for each in name:
+                archive.writestr(each, b"")
+        with pytest.raises(InputError, match=r"must have one recording in it .* and has nothing"):
+            open_recording(tmp_path / "empty.zip")
 
 
 @pytest.mark.parametrize("how", ["gz", "zip"])

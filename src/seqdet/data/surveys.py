@@ -19,7 +19,7 @@ from .labels import recording_name
 
 SUFFIX = "_read.json"
 """How the file of a survey ends, which lies beside the tensors of the recording."""
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

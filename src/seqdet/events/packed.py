@@ -51,7 +51,8 @@ def is_packed(path: Path) -> bool:
     if not start.startswith(ZIP):
         return start.startswith(GZIP)
     try:
-        return path.suffix.lower() != ".npz" and any(not name.endswith(".npy") for name in _members(path))
+        names = _members(path) if path.suffix.lower() != ".npz" else ["t.npy"]
+        return not names or any(not name.endswith(".npy") for name in names)
     except DAMAGE:
         return path.suffix.lower() in ENDINGS
 

@@ -117,10 +117,13 @@ class Sieve:
             self._remember(events)
             return events
         kept = np.empty(len(events), np.bool_)
+        height, width = self._limits_hw
         stop, verdict, lost = 0, GO_ON, np.zeros(3, np.int64)
         while stop < len(events) and verdict != WAIT:
-            known = events.t, events.x, events.y, *self._limits_hw, self._latest_us
-            stop, verdict, self._latest_us = _sift(*known, self._before.t, kept, lost, stop, is_last)
+            t, x, y = events.t, events.x, events.y
+            stop, verdict, self._latest_us = _sift(
+                t, x, y, height, width, self._latest_us, self._before.t, kept, lost, stop, is_last
+            )
             if verdict == NEW_CLOCK:
                 events = self._on_one_clock(events, stop)
         if stop < len(events):
@@ -129,8 +132,8 @@ class Sieve:
         outside, impossible, backwards = lost.tolist()
         self._seen += stop
         if outside:
-            x, y = int(events.x.max()), int(events.y.max())
-            self._largest_xy = max(self._largest_xy[0], x), max(self._largest_xy[1], y)
+            furthest_x, furthest_y = int(events.x.max()), int(events.y.max())
+            self._largest_xy = max(self._largest_xy[0], furthest_x), max(self._largest_xy[1], furthest_y)
         self.drop(OUTSIDE, outside)
         self.drop("events at times that cannot be", impossible)
         self.drop(BACKWARDS, backwards)

@@ -113,7 +113,7 @@ def text_pieces(path: Path, time_unit: Unit | None = None) -> tuple[Pieces, Mean
     if not is_known or not (has_events or (form.names and not lines)):
         raise InputError(
             f"{path} must hold lines of numbers t x y p, or a first line that names these columns in their order, "
-            f"got {first[:60]!r} first."
+            f"got {repr(first[:60]) if first.replace(chr(9), ' ').isprintable() else 'bytes that are no text'} first."
         )
 
     stated_hw = form.stated_hw
