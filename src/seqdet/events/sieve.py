@@ -142,10 +142,9 @@ class Sieve:
         return events
 
     def _remember(self, events: Events) -> None:
-        """Keep what was kept, at least so many of the latest as are asked."""
-        if len(events) < NEAR_WITNESSES:
-            events = Events.concatenate([self._before[len(events) - NEAR_WITNESSES :], events])
-        self._before = events
+        """Keep a copy of the latest that were kept, as many as are asked."""
+        rest = self._before[len(events) - NEAR_WITNESSES :] if len(events) < NEAR_WITNESSES else Events.empty()
+        self._before = Events.concatenate([rest, events[-NEAR_WITNESSES:]])
 
     def _on_one_clock(self, events: Events, place: int) -> Events:
         """The same, with those from a place on as much later as they have to be to go on from the ones before."""
