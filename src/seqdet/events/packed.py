@@ -50,8 +50,10 @@ def is_packed(path: Path) -> bool:
         start = file.read(4)
     if not start.startswith(ZIP):
         return start.startswith(GZIP)
+    if path.suffix.lower() == ".npz":
+        return False
     try:
-        names = _members(path) if path.suffix.lower() != ".npz" else ["t.npy"]
+        names = _members(path)
         return not names or any(not name.endswith(".npy") for name in names)
     except DAMAGE:
         return path.suffix.lower() in ENDINGS
@@ -105,7 +107,8 @@ def _only_recording(path: Path) -> str:
     names = _members(path)
     found = [name for name in names if name.lower().endswith(RECORDINGS)]
     binary = [name for name in found if not name.lower().endswith(TEXTS)]
-    for fitting in (found, binary, *([] if binary else _texts_of_events(path, found))):
+    choices = [found, binary] if binary or len(found) < 2 else _texts_of_events(path, found)
+    for fitting in choices:
         if len(fitting) == 1:
             return fitting[0]
     held = f"{', '.join((found or names)[:5])}{', ...' if len(found or names) > 5 else ''}" or "nothing"

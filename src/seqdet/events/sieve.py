@@ -143,8 +143,10 @@ class Sieve:
 
     def _remember(self, events: Events) -> None:
         """Keep a copy of the latest that were kept, as many as are asked."""
-        rest = self._before[len(events) - NEAR_WITNESSES :] if len(events) < NEAR_WITNESSES else Events.empty()
-        self._before = Events.concatenate([rest, events[-NEAR_WITNESSES:]])
+        parts = [events[-NEAR_WITNESSES:]]
+        if len(events) < NEAR_WITNESSES:
+            parts.insert(0, self._before[len(events) - NEAR_WITNESSES :])
+        self._before = Events.concatenate(parts)
 
     def _on_one_clock(self, events: Events, place: int) -> Events:
         """The same, with those from a place on as much later as they have to be to go on from the ones before."""
