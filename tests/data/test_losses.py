@@ -121,6 +121,24 @@ def test_a_split_in_which_nothing_is_left_is_refused(folder):
             RecordedClips(config(folder, cache_gb=cache_gb), "test", clip_length=4)
 
 
+@pytest.mark.parametrize("cache_gb", [None, 1.0])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a0.raw", b""), ("a0.csv", b"t,x,y,p\n"), ("a0.raw", b"% evt 3.0\n% geometry 64x48\n% end\n\0")],
+)
+def test_recordings_that_were_stopped_at_once_are_left_out_with_a_word(folder, caplog, name, content, cache_gb):
+    (folder / "train" / "none.npz").unlink()
+    (folder / "train" / name).write_bytes(content)
+    write_labels(folder / "train" / "a0_bbox.npy", np.zeros(0, EVENT_BBOX))
+    chosen = config(folder, cache_gb=cache_gb, size_hw=SIZE_HW)
+    prepare(chosen)
+    assert warnings(caplog) == [f"{folder / 'train' / name} has no events: it is left out."]
+    assert RecordedClips(chosen, "train", clip_length=4).names == ["a", "b"]
+    found = {each.kind: each for each in audit(folder).findings}
+    assert [each.name for each in found["silent"].cases] == [f"train/{name}"]
+    assert "unreadable" not in found
+
+
 def test_an_audit_tells_of_losses_and_of_recordings_without_events(folder):
     write(folder / "train" / "d.npz", outside=251)
     write(folder / "train" / "f.npz", p=np.arange(500) % 2 + 1)

@@ -46,6 +46,7 @@ WRITERS = {
     "a.mp4": (lambda path: path.write_bytes(b"\x00\x00\x00\x20ftypisom" + bytes(40)), "is a video.*seqdet simulate"),
     "a.avi": (lambda path: path.write_bytes(b"RIFF\x00\x10\x00\x00AVI LIST" + bytes(40)), "is a video"),
     "a.png": (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40)), "is a picture"),
+    "a.pcap": (lambda path: path.write_bytes(b"\xd4\xc3\xb2\xa1" + bytes(40)), "is a capture of network packets"),
     "a.7z": (lambda path: path.write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(40)), "packed by 7-Zip. Unpack it"),
     "a.tar": (write_tar, "is a tar archive. Unpack it"),
     "a.dat": (lambda path: path.write_bytes(bytes(5000)), "begins with zeros alone"),
@@ -60,6 +61,13 @@ def test_what_is_no_recording_is_called_by_its_name_with_the_way_out(tmp_path, n
         open_recording(tmp_path / name)
     assert str(refusal.value).startswith(f"{tmp_path / name} must be a recording, and ")
     assert "t x y p" not in str(refusal.value)
+
+
+def test_bytes_that_are_no_text_are_not_quoted(tmp_path):
+    for content in (b"\x80\x04\x95" + bytes(100), bytes(512) + b"\x89HDF\r\n", b"\xff\x00\n\x01"):
+        (tmp_path / "a.bytes").write_bytes(content)
+        with pytest.raises(InputError, match="got bytes that are no text first"):
+            open_recording(tmp_path / "a.bytes")
 
 
 def test_every_way_out_is_a_sentence():

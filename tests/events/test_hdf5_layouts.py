@@ -63,6 +63,12 @@ LAYOUTS = {
     "(N, 4) in chunks of a part of a row": lambda file, events: file.create_dataset(
         "events", data=matrix(events, "txyp", np.uint32), chunks=(17, 3), compression="gzip"
     ),
+    "event_data (N, 4)": lambda file, events: file.update({"event_data": matrix(events, "txyp", np.int64)}),
+    "(4, N)": lambda file, events: file.update({"events": matrix(events, "txyp", np.int64).T}),
+    "(4, N) of another order": lambda file, events: file.update({"dvs/event_data": matrix(events, "xypt", np.int64).T}),
+    "(4, N) in chunks of a part of a column": lambda file, events: file.create_dataset(
+        "events", data=matrix(events, "txyp", np.uint32).T, chunks=(3, 17), compression="gzip"
+    ),
     "records": lambda file, events: file.update({"events": records(events, "t", "x", "y", "p")}),
     "records of other names": lambda file, events: file.update(
         {"dvs/data": records(events, "timestamp", "x", "y", "polarity")}
@@ -146,6 +152,21 @@ def test_an_offset_is_in_the_unit_of_the_times(tmp_path):
         file["t_offset"] = 12.5
     with open_recording(tmp_path / "a.h5") as recording:
         np.testing.assert_array_equal(Events.concatenate(list(recording.chunks())).t, events.t + 12_500_000)
+
+
+def test_an_array_across_that_is_cut_short_gives_the_rows_that_are_whole(tmp_path):
+    events = make_events()
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["events"] = matrix(events, "txyp", np.int64).T
+        whole = file["events"].id.get_offset() + 4 * len(events) * 8
+    content = (tmp_path / "a.h5").read_bytes()
+    (tmp_path / "a.h5").write_bytes(content[: whole - 100 * 8])
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["events"] = matrix(events, "txyp", np.int64).T
+        runs = hdf5_rows._stored(file["events"], len(events), whole - 100 * 8, 1)
+    assert runs.tolist() == [[0, 200]]
+    with pytest.raises(InputError, match="cut short or damaged"):
+        open_recording(tmp_path / "a.h5", size_hw=SIZE_HW)
 
 
 def test_a_chunk_of_a_part_of_a_row_that_is_missing_takes_its_rows_along(tmp_path):

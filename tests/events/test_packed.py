@@ -91,7 +91,7 @@ def test_a_zip_may_have_notes_and_what_macos_adds_beside_its_recording(tmp_path)
     ("others", "told"),
     [
         ({"b.raw": b"x"}, r"must have one recording in it .*, and has a\.raw, b\.raw\. Unpack it"),
-        ({"README.txt": b"x"}, r"has a\.raw, README\.txt"),
+        ({"b.npz": b"x", "README.txt": b"x"}, r"has a\.raw, b\.npz, README\.txt"),
     ],
 )
 def test_a_zip_of_several_recordings_is_refused_with_their_names(tmp_path, temporary, others, told):
@@ -117,14 +117,27 @@ def test_a_zip_may_have_a_file_without_a_name_and_none_of_its_damage_is_a_traceb
             open_recording(path)
 
 
+@pytest.mark.parametrize("name", ["a.raw", "events.txt"])
+def test_texts_that_are_no_events_may_lie_beside_the_recording_in_a_zip(tmp_path, temporary, name):
+    others = {"README.txt": b"sunny\n", "images.txt": b"1 a.png\n", "z/times.csv": b"t\n1\n2\n"}
+    with open_recording(pack(write(tmp_path / name), "zip", **others), size_hw=SIZE_HW) as recording:
+        assert sum(map(len, recording.chunks())) == 300
+    with pytest.raises(InputError, match=r"has .*, events2\.txt"):
+        open_recording(pack(write(tmp_path / "a.txt"), "zip", **{"events2.txt": (tmp_path / "a.txt").read_bytes()}))
+    assert list(temporary.iterdir()) == []
+
+
 def test_zips_without_a_recording_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
         archive.writestr("model/data.pkl", b"")
     with pytest.raises(InputError, match="it is a file of PyTorch, which may run any code"):
         open_recording(tmp_path / "a.pt")
-    zipfile.ZipFile(tmp_path / "empty.zip", "w").close()
-    with pytest.raises(InputError):
-        open_recording(tmp_path / "empty.zip")
+    for name in ([], ["folder/"]):
+        with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
+            for each in name:
+                archive.writestr(each, b"")
+        with pytest.raises(InputError, match=r"must have one recording in it .* and has nothing"):
+            open_recording(tmp_path / "empty.zip")
 
 
 @pytest.mark.parametrize("how", ["gz", "zip"])

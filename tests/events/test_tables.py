@@ -65,6 +65,8 @@ WRITERS = {
     "usual names": lambda path, events: np.save(path, structured(events, ["Timestamp", "x", "y", "polarity"])),
     "(N, 4)": lambda path, events: np.save(path, matrix(events)),
     "(N, 4) by column": lambda path, events: np.save(path, np.asfortranarray(matrix(events))),
+    "(4, N)": lambda path, events: np.save(path, matrix(events).T.copy()),
+    "(4, N) by column": lambda path, events: np.save(path, matrix(events).T),
     "(N, 4) floats": lambda path, events: np.save(path, matrix(events, np.float64)),
     "npz of columns": lambda path, events: np.savez_compressed(
         path, ts=events.t, xs=events.x, ys=events.y, ps=events.p

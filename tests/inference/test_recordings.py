@@ -173,6 +173,24 @@ def test_what_a_recording_loses_is_told_and_most_of_it_is_an_error(tmp_path, cap
         predict_recordings(HullStep(), tmp_path / "a.npz", tmp_path / "out", config)
 
 
+def test_a_doubt_about_times_is_told_once_and_before_the_work(tmp_path, caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    events = some_events()
+    number = np.arange(len(events))
+    np.savez(tmp_path / "a.npz", t=number * 1_000_000, x=events.x, y=events.y, p=number % 2)
+    told_before = []
+
+    def moments(*_: object, **__: object) -> list:
+        told_before.extend(caplog.messages)
+        return []
+
+    monkeypatch.setattr(inputs, "event_moments", moments)
+    predict_recordings(HullStep(), tmp_path / "a.npz", tmp_path / "out", PredictConfig(size_hw=SENSOR_HW))
+    doubts = [message for message in caplog.messages if "Are its times in nanoseconds" in message]
+    assert len(doubts) == 1
+    assert doubts[0] in told_before
+
+
 def test_results_among_the_recordings_are_no_recordings(recording, tmp_path):
     for _ in range(2):
         predict_recordings(HullStep(), recording.parent, recording.parent / "found", AGAIN)

@@ -22,6 +22,7 @@ from .classes import read_classes
 from .dataset import SPLIT_FOLDERS, Entry, content_digest, contents, labels_of, opened, raw_times, sensor_hw
 from .labels import CLASSES_FILE, has_odd_score
 from .store import TensorFile
+from .surveys import has_no_bytes
 
 HOT_SIDE = 12.0
 """Of the box around a hot pixel in a picture."""
@@ -118,6 +119,9 @@ def audit(
     digests: dict[str, list[Entry]] = defaultdict(list)
     for entry in progress(found.entries, "looking", unit="recording"):
         splits[entry.split].recordings += 1
+        if has_no_bytes(entry.path):
+            findings.add("silent", [Case(entry, entry.name)])
+            continue
         try:
             with opened(entry, size_hw, time_unit) as source:
                 digests[content_digest(entry, source)].append(entry)

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..checks import InputError
-from ..events.packed import RECORDINGS, bare_name
+from ..events.packed import RECORDINGS, TEXTS, bare_name
 from ..events.text import Kind, text_kind
 from ..files import as_on_disk, below
 from .labels import LABEL_SUFFIX, LABELLED_SUFFIX, labels_beside, recording_name
 
 SUFFIXES = RECORDINGS
 """Endings of recordings in folders; a file that is named itself may have any."""
-TEXTS = (".csv", ".txt")
-"""Those of texts, which may be anything."""
 
 log = logging.getLogger(__name__)
 _told: set[Path] = set()

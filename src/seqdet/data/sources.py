@@ -79,7 +79,7 @@ class FrameSource:
 
     def _is_silent(self, path: Path) -> bool:
         account = self.account(path) if self._made is not None else None
-        return account is not None and not account.events and not account.dropped
+        return account is not None and account.is_silent
 
     def _tensors(self, path: Path) -> Path:
         """Of a recording."""

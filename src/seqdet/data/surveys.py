@@ -19,7 +19,7 @@ from .labels import recording_name
 
 SUFFIX = "_read.json"
 """How the file of a survey ends, which lies beside the tensors of the recording."""
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ def look_through(path: Path, *, size_hw: tuple[int, int] | None = None, time_uni
     Raises:
         InputError: if it cannot be read.
     """
+    if has_no_bytes(path):
+        return Survey(Account(), None)
     with open_recording(path, size_hw=size_hw, time_unit=time_unit) as recording:
         first_us = last_us = None
         for events in recording.chunks():
@@ -49,6 +51,11 @@ def look_through(path: Path, *, size_hw: tuple[int, int] | None = None, time_uni
                 last_us = max(int(events.t.max()), int(events.t.max()) if last_us is None else last_us)
         span_us = None if first_us is None or last_us is None else (first_us, last_us)
         return Survey(recording.account, span_us)
+
+
+def has_no_bytes(path: Path) -> bool:
+    """Whether a recording is a file without a byte, as of a camera that was stopped at once: it has no events."""
+    return path.is_file() and not path.stat().st_size
 
 
 def kept_survey(file: Path, origin: str, look: Callable[[], Survey]) -> Survey:

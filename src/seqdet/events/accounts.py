@@ -15,6 +15,8 @@ TOLD, REFUSED = 0.01, 0.5
 """More than these shares of the events are a warning, and an error."""
 OF_EVENTS = ("events ", "rows ", "words ")
 """How reasons begin that count events, or what would have been events; others count bytes, sizes, labels."""
+OF_NO_EVENTS = ("bytes of a last ", "sensor sizes ")
+"""How reasons begin that cost no event, so that a recording with nothing else had none."""
 NAMED = 3
 """So many recordings are named where several have the same to tell."""
 MOST_LINES = 10
@@ -45,7 +47,13 @@ class Account:
     @property
     def is_too_little(self) -> bool:
         """Whether what is left is of no use: fewer than half of the events, or none where there was something."""
-        return self.share > REFUSED or (self.events == 0 and self.dropped.total() > 0)
+        rest = [count for reason, count in self.dropped.items() if not reason.startswith(OF_NO_EVENTS)]
+        return self.share > REFUSED or (self.events == 0 and sum(rest) > 0)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether there were no events."""
+        return self.events == 0 and not self.is_too_little
 
     @property
     def is_much(self) -> bool:
@@ -80,7 +88,7 @@ def account(
     events: int, dropped: Mapping[str, int], notes: Iterable[str], unit: TimeUnit, span_us: tuple[int, int] | None
 ) -> Account:
     """That of a recording that was passed, from its first to its last event; with a word where its unit is doubtful."""
-    doubtful = "" if unit.is_stated or span_us is None else doubt(events, span_us, unit.unit)
+    doubtful = "" if unit.is_stated or unit.note or span_us is None else doubt(events, span_us, unit.unit)
     return Account(events, +Counter(dropped), (*notes, *([doubtful] if doubtful else ())))
 
 

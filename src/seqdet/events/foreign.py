@@ -62,6 +62,7 @@ KINDS = (
     _Kind("packed by 7-Zip", _UNPACK, (b"7z\xbc\xaf\x27\x1c",)),
     _Kind("packed by RAR", _UNPACK, (b"Rar!",)),
     _Kind("a tar archive", _UNPACK, (b"ustar",), 257),
+    _Kind("a capture of network packets", _ARRAYS, (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\n\r\r\n\x1c")),
     _Kind("a PDF document", "Name the recording", (b"%PDF-",)),
 )
 PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))

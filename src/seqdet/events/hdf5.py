@@ -3,8 +3,8 @@
 The vendor's: ``/CD/events`` and ``/EXT_TRIGGER/events`` are tables with fields x, y, p, t and p, t, id; the root
 attribute ``geometry`` is "<width>x<height>". The first table may be compressed with ECF (see ``ecf``). DSEC and RVT:
 columns ``/events/x``, ``y``, ``p``, ``t``, with an optional number ``/t_offset`` to add to t, and optional numbers
-``/events/height`` and ``/events/width``. Others have columns, a table or an array (N, 4) under other names and in
-other places, see ``hdf5_layouts``; names and units of time as in ``rows``.
+``/events/height`` and ``/events/width``. Others have columns, a table or an array (N, 4) or (4, N) under other names
+and in other places, see ``hdf5_layouts``; names and units of time as in ``rows``.
 
 Sources: https://docs.prophesee.ai/stable/data/file_formats/hdf5.html, https://dsec.ifi.uzh.ch/data-format,
 https://github.com/uzh-rpg/RVT.
@@ -163,24 +163,26 @@ class Hdf5Source:
         return sieve.passed(self._sound_pieces(first, sieve))
 
     def _sound_pieces(self, first: int, sieve: Sieve) -> Iterator[Events]:
-        for start, stop in self._rows.pieces(first):
-            try:
-                fields = self._rows.read(start, stop)
-            except DAMAGE:
-                sieve.drop("events in damaged chunks", stop - start)
+        for fields, count in self._read_pieces(first):
+            if fields is None:
+                sieve.drop("events in damaged chunks", count)
             else:
                 yield self._later(sound_events(fields, self._meaning, sieve))
+
+    def _read_pieces(self, first: int) -> Iterator[tuple[dict[str, np.ndarray] | None, int]]:
+        """The columns of each piece from one on, None if it is damaged, and how many rows it has."""
+        for start, stop in self._rows.pieces(first):
+            try:
+                yield self._rows.read(start, stop), stop - start
+            except DAMAGE:
+                yield None, stop - start
 
     def _find_meaning(self, layout: Layout, time_unit: Unit | None) -> Meaning:
         """By the first piece that can be read."""
         known: Any = {"time_name": layout.time_name, "time_unit": time_unit, "note": layout.note}
-        for start, stop in self._rows.pieces():
-            try:
-                fields = self._rows.read(start, stop)
-            except DAMAGE:
-                continue
-            return find_meaning(fields, self._path, **known)
-        return Meaning()
+        pieces = (fields for fields, _ in self._read_pieces(0) if fields is not None)
+        first = next(pieces, None)
+        return Meaning() if first is None else find_meaning(first, self._path, later=pieces, **known)
 
     def _new_sieve(self) -> Sieve:
         sieve = Sieve(self._path, self.size_hw, strict=self._strict, joins_clocks=self._joins_clocks)

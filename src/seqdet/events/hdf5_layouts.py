@@ -1,4 +1,4 @@
-"""Where an HDF5 file of anybody has its events: groups of columns, tables with fields, and arrays (N, 4)."""
+"""Where an HDF5 file of anybody has its events: groups of columns, tables with fields, and arrays (N, 4) or (4, N)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from .rows import column_names
 
 USUAL = "events"
 """The place of the events in most files: of DSEC and RVT, and of what many tools write."""
+ARRAYS = USUAL, "event_data"
+"""Names of arrays of events; boxes are such arrays too."""
 MOST_PLACES, MOST_BESIDE, DEEPEST = 1000, 100, 4  # that are looked at: some files hold a data set for every picture
 LOOKED_AT = 1 << 12  # rows of an array that say which column is which
 
@@ -58,7 +60,7 @@ def find_layout(file: h5py.File, path: Path, place: str | None) -> Layout:
     held = ", ".join(list(file)[:9]) or "nothing"
     raise InputError(
         f"{path} must hold /CD/events, columns t, x, y, p in one group, a table with these fields or an array 'events' "
-        f"(N, 4) to be a recording; it has {held}."
+        f"(N, 4) or (4, N) to be a recording; it has {held}."
     )
 
 
@@ -100,12 +102,13 @@ def _layout(file: h5py.File, path: Path, place: str) -> Layout | None:
         are_numbers = all(found.dtype[name].kind in "iufb" for name in names.values())
         columns = {ours: Column(place, name) for ours, name in names.items()}
         return Layout(place, columns, names["t"]) if names and are_numbers else None
-    is_array = found.ndim == 2 and found.shape[1] == 4 and found.dtype.kind in "iuf"
-    if not is_array or place.rpartition("/")[2].lower() != USUAL:
-        return None  # boxes are such arrays too
+    is_array = found.ndim == 2 and 4 in found.shape and found.dtype.kind in "iuf"
+    if not is_array or place.rpartition("/")[2].lower() not in ARRAYS:
+        return None
     check_filters(found, path)
-    order = find_order(np.asarray(found[:LOOKED_AT]), path)
-    columns = {name: Column(place, order.index(name)) for name in "txyp"}
+    is_across = found.shape[1] != 4
+    order = find_order(np.asarray(found[:, :LOOKED_AT]).T if is_across else np.asarray(found[:LOOKED_AT]), path)
+    columns = {name: Column(place, order.index(name), is_across) for name in "txyp"}
     return Layout(place, columns, note=order_note(order))
 
 

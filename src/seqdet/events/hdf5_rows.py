@@ -20,10 +20,14 @@ ECF_TABLE = "CD/events"  # the only one that the codec is for
 
 
 class Column(NamedTuple):
-    """Where a column is: in a data set, and there a field or the number of a column; None if it is all of it."""
+    """Where a column is: in a data set, and there a field or the number of a column; None if it is all of it.
+
+    is_across: whether it is a row there, as in an array (4, N).
+    """
 
     dataset: str
     part: str | int | None = None
+    is_across: bool = False
 
 
 class Rows:
@@ -52,15 +56,19 @@ class Rows:
             wanted = f"columns {' '.join(columns)} of {numbers} in {', '.join(names)}"
             raise InputError(f"{path} must have {wanted}; it is no such recording.")
         parts = list(self._datasets.values())
+        self._axes = {column.dataset: int(column.is_across) for column in columns.values()}
+        axes = list(self._axes.values())
         self.is_ecf = list(names) == [ECF_TABLE] and _is_ecf(parts[0], path)
-        self._step = step = max((part.chunks[0] for part in parts if part.chunks), default=1)
+        chunks = [part.chunks[axis] for part, axis in zip(parts, axes, strict=True) if part.chunks]
+        self._step = step = max(chunks, default=1)
         for part in () if self.is_ecf else parts:
             check_filters(part, path)
         if step > MOST_ROWS:
             raise InputError(f"{path} must have chunks of at most {MOST_ROWS} rows, got {step}; try h5repack.")
-        length, file_bytes = min(len(part) for part in parts), path.stat().st_size
-        runs = _common([_stored(part, length, file_bytes) for part in parts])
-        self.missing = max(len(part) for part in parts) - int((runs[:, 1] - runs[:, 0]).sum())
+        lengths = [part.shape[axis] for part, axis in zip(parts, axes, strict=True)]
+        length, file_bytes = min(lengths), path.stat().st_size
+        runs = _common([_stored(part, length, file_bytes, axis) for part, axis in zip(parts, axes, strict=True)])
+        self.missing = max(lengths) - int((runs[:, 1] - runs[:, 0]).sum())
         size = step if self.is_ecf else max(step, ROWS - ROWS % step)
         grid = [np.arange(start - start % size, stop, size) for start, stop in runs]
         starts = [np.maximum(each, start) for each, (start, _) in zip(grid, runs, strict=True)]
@@ -79,7 +87,10 @@ class Rows:
         """
         if self.is_ecf:
             return self._read_ecf(start, stop)
-        rows = {name: part[start:stop] for name, part in self._datasets.items()}
+        rows = {
+            name: part[:, start:stop].T if self._axes[name] else part[start:stop]
+            for name, part in self._datasets.items()
+        }
         return {name: _part_of(rows[column.dataset], column) for name, column in self._columns.items()}
 
     def _read_ecf(self, start: int, stop: int) -> dict[str, np.ndarray]:
@@ -102,7 +113,7 @@ def _dtype(dataset: h5py.Dataset | None, column: Column) -> np.dtype:
         return nothing
     if isinstance(column.part, str):
         return (dataset.dtype.fields or {}).get(column.part, (nothing,))[0]
-    return dataset.dtype if column.part is None or column.part < dataset.shape[1] else nothing
+    return dataset.dtype if column.part is None or column.part < dataset.shape[1 - column.is_across] else nothing
 
 
 def _part_of(rows: np.ndarray, column: Column) -> np.ndarray:
@@ -119,23 +130,28 @@ def _is_ecf(dataset: h5py.Dataset, path: Path) -> bool:
     return ecf.FILTER in found
 
 
-def _stored(dataset: h5py.Dataset, length: int, file_bytes: int) -> np.ndarray:
-    """(N, 2) int64, rising: the first row and the row after the last of each run that lies in the file."""
-    width = dataset.shape[1] if dataset.ndim == 2 else 1
+def _stored(dataset: h5py.Dataset, length: int, file_bytes: int, axis: int) -> np.ndarray:
+    """(N, 2) int64, rising: the first row and the row after the last of each run that lies in the file.
+
+    Rows are counted along an axis.
+    """
+    width = dataset.shape[1 - axis] if dataset.ndim == 2 else 1
     properties = dataset.id.get_create_plist()
     layout = properties.get_layout()
     if layout == h5py.h5d.COMPACT:
         return np.array([[0, length]])
     if layout == h5py.h5d.CONTIGUOUS:
         offset = dataset.id.get_offset()
-        rows = 0 if offset is None else max(file_bytes - offset, 0) // (dataset.dtype.itemsize * width)
+        numbers = 0 if offset is None else max(file_bytes - offset, 0) // dataset.dtype.itemsize
+        rows = max(numbers - (width - 1) * dataset.shape[1], 0) if axis else numbers // width
         return np.array([[0, min(rows, length)]])
     chunk, found = dataset.chunks or (1,), []
-    step, beside = chunk[0], -(-width // chunk[-1]) if dataset.ndim == 2 else 1  # so many chunks hold the same rows
+    step = chunk[axis]
+    beside = -(-width // chunk[1 - axis]) if dataset.ndim == 2 else 1  # so many chunks hold the same rows
     dataset.id.chunk_iter(found.append)
     if not properties.get_nfilters():  # the HDF5 library reads beyond a chunk of another size
         found = [each for each in found if each.size == prod(chunk) * dataset.dtype.itemsize]
-    inside = [each.chunk_offset[0] for each in found if each.byte_offset + each.size <= file_bytes]
+    inside = [each.chunk_offset[axis] for each in found if each.byte_offset + each.size <= file_bytes]
     starts, counts = np.unique(np.array([start for start in inside if start < length], np.int64), return_counts=True)
     starts = starts[counts == beside]
     if not len(starts):

@@ -1,8 +1,8 @@
 """Read npy and npz without loading them whole, and write npz.
 
-An array has rows with the fields of an event, or is (N, 4) with columns t, x, y, p. An npz has four arrays, one for
-each column, or one such array, and may have ``size_hw``, height and width. Names as in ``rows.NAMES``. Without names
-another order of the columns is found where but one makes sense, see ``column_order``. Nothing is unpickled.
+An array has rows with the fields of an event, or is (N, 4) or (4, N) with columns t, x, y, p. An npz has four arrays,
+one for each column, or one such array, and may have ``size_hw``, height and width. Names as in ``rows.NAMES``. Without
+names another order of the columns is found where but one makes sense, see ``column_order``. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -98,20 +98,22 @@ def _streams(path: Path, opener: Callable[[ExitStack], IO[bytes]], only: str | N
     is_number, fields = dtype.kind in "iufb", column_names(dtype.names or ())
     if only and is_number and len(shape) == 1:
         return [_Stream(opener, begin, np.dtype([(only, dtype)]), {only: only}, shape[0])]
-    if not only and is_number and len(shape) == 2 and shape[1] == 4:
-        if not is_fortran:
+    if not only and is_number and len(shape) == 2 and 4 in shape:
+        is_across = shape[1] != 4
+        count = shape[1 if is_across else 0]
+        if is_across == is_fortran:
             rows = np.dtype([(name, dtype) for name in USUAL])
-            return [_Stream(opener, begin, rows, {name: name for name in USUAL}, shape[0], is_unnamed=True)]
-        starts = {name: begin + place * shape[0] * dtype.itemsize for place, name in enumerate(USUAL)}
+            return [_Stream(opener, begin, rows, {name: name for name in USUAL}, count, is_unnamed=True)]
+        starts = {name: begin + place * count * dtype.itemsize for place, name in enumerate(USUAL)}
         return [
-            _Stream(opener, at, np.dtype([(name, dtype)]), {name: name}, shape[0], is_unnamed=True)
+            _Stream(opener, at, np.dtype([(name, dtype)]), {name: name}, count, is_unnamed=True)
             for name, at in starts.items()
         ]
     has_numbers = bool(fields) and all(dtype[name].kind in "iufb" for name in fields.values())
     if not only and has_numbers and len(shape) == 1 and dtype.itemsize <= MOST_ROW_BYTES:
         return [_Stream(opener, begin, dtype, fields, shape[0])]
     raise InputError(
-        f"{path} must hold columns t, x, y, p of numbers, rows with these fields or an array (N, 4), "
+        f"{path} must hold columns t, x, y, p of numbers, rows with these fields or an array (N, 4) or (4, N), "
         f"got {only or 'an array'} {shape} of {dtype}."
     )
 
@@ -144,7 +146,8 @@ class RowPieces:
     ) -> None:
         self._streams, self._rows = streams, min(stream.rows for stream in streams)
         self.count, self.can_seek = max(-(-self._rows // ROWS), 1), can_seek
-        sample, note = next(self._fields(0), None), ""
+        later = self._fields(0)
+        sample, note = next(later, None), ""
         if sample is not None and any(stream.is_unnamed for stream in streams):
             order = find_order(np.stack([sample[name] for name in USUAL], axis=1), path)
             ours, note = dict(zip(USUAL, order, strict=True)), order_note(order)
@@ -152,9 +155,10 @@ class RowPieces:
                 each._replace(fields={ours[name]: field for name, field in each.fields.items()}) for each in streams
             ]
             sample = {ours[name]: column for name, column in sample.items()}
+            later = ({ours[name]: column for name, column in each.items()} for each in later)
         time_name = time_name or next((each.fields["t"] for each in self._streams if "t" in each.fields), "")
         options: Any = {"time_name": "" if note else time_name, "time_unit": time_unit, "note": note}
-        self.meaning = Meaning() if sample is None else find_meaning(sample, path, **options)
+        self.meaning = Meaning() if sample is None else find_meaning(sample, path, later=later, **options)
 
     def read(self, first: int, sieve: Sieve) -> Iterator[Events]:
         """The events from piece number ``first`` on."""

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from ..checks import InputError
+from .text import LONGEST_LINE, LOOKED_AT, Kind, text_kind
 
 GZIP, ZIP = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
 ENDINGS = (".gz", ".zip")
@@ -25,7 +26,10 @@ MOST_TIMES, ALWAYS_BYTES = 200, 1 << 26
 """So many times as large as it is packed, or so large, a recording may be."""
 SPARE_BYTES = 1 << 28  # of the disk, which stay free
 PIECE_BYTES = 1 << 20
-RECORDINGS = (".raw", ".dat", ".hdf5", ".h5", ".aedat", ".aedat4", ".npz", ".npy", ".csv", ".txt", ".bin")
+TEXTS = (".csv", ".txt")
+"""Those of texts, which may be anything."""
+RECORDINGS = (".raw", ".dat", ".hdf5", ".h5", ".aedat", ".aedat4", ".npz", ".npy", *TEXTS, ".bin")
+MOST_TEXTS = 100  # in a zip, that are looked at
 DAMAGE = (
     *(EOFError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, struct.error),
     *(UnicodeDecodeError, RuntimeError, NotImplementedError),
@@ -46,8 +50,11 @@ def is_packed(path: Path) -> bool:
         start = file.read(4)
     if not start.startswith(ZIP):
         return start.startswith(GZIP)
+    if path.suffix.lower() == ".npz":
+        return False
     try:
-        return path.suffix.lower() != ".npz" and any(not name.endswith(".npy") for name in _members(path))
+        names = _members(path)
+        return not names or any(not name.endswith(".npy") for name in names)
     except DAMAGE:
         return path.suffix.lower() in ENDINGS
 
@@ -99,12 +106,27 @@ def _only_recording(path: Path) -> str:
     """The name of the one recording in a zip."""
     names = _members(path)
     found = [name for name in names if name.lower().endswith(RECORDINGS)]
-    if len(found) == 1:
-        return found[0]
+    binary = [name for name in found if not name.lower().endswith(TEXTS)]
+    choices = [found, binary] if binary or len(found) < 2 else _texts_of_events(path, found)
+    for fitting in choices:
+        if len(fitting) == 1:
+            return fitting[0]
     held = f"{', '.join((found or names)[:5])}{', ...' if len(found or names) > 5 else ''}" or "nothing"
     if any(name.endswith("data.pkl") for name in names):
         held += ": it is a file of PyTorch, which may run any code and is never opened"
     raise InputError(f"{path} must have one recording in it ({' '.join(RECORDINGS)}), and has {held}. Unpack it.")
+
+
+def _texts_of_events(path: Path, names: list[str]) -> list[list[str]]:
+    """Those texts in a zip that say that they are events, and those that can be."""
+    found: dict[Kind, list[str]] = {kind: [] for kind in Kind}
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(prefix="seqdet-") as folder:
+        start = Path(folder) / "start"
+        for name in names[:MOST_TEXTS]:
+            with archive.open(name) as file:
+                start.write_bytes(file.read(LOOKED_AT + LONGEST_LINE))
+            found[text_kind(start)].append(name)
+    return [found[Kind.EVENTS], found[Kind.LIKELY]]
 
 
 def _members(path: Path) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,18 +17,30 @@ RARE = 0.01
 FEW = 10
 """So many events with other values than the two are damage, whatever their share."""
 
+MINUS_ONE = 255.0
+"""What -1 becomes in a byte without sign."""
+MOST_PIECES = 32
+"""So many pieces of a recording are looked at for a second polarity."""
+
 
 class Polarities(NamedTuple):
-    """Two numbers for darker and brighter; None where they are 0 or -1 for darker and 1 for brighter."""
+    """Two numbers for darker and brighter; None where they are 0 or -1 for darker and 1 for brighter.
+
+    is_second_alone: whether events have but the second of the two.
+    """
 
     levels: tuple[float, float] | None = None
+    is_second_alone: bool = False
 
     @property
     def note(self) -> str:
         """What is to be said about them; nothing if they are the usual ones."""
         if self.levels is None:
             return ""
-        return f"polarities {self.levels[0]:g} and {self.levels[1]:g} are taken for darker and brighter"
+        if self.is_second_alone:
+            return f"the polarity {self.levels[1]:g}, which is alone, is taken for brighter"
+        wrapped = ", as -1 and 1 are in bytes without sign" if self.levels[0] == MINUS_ONE else ""
+        return f"polarities {self.levels[0]:g} and {self.levels[1]:g} are taken for darker and brighter{wrapped}"
 
     def known(self, p: np.ndarray) -> np.ndarray:
         """(N,) bool, which of the numbers are one of the two."""
@@ -55,11 +69,29 @@ class Polarities(NamedTuple):
             raise InputError(f"{path} must have two polarities, {two} as its first events have, and then has {found}.")
 
 
+def telling(pieces: Iterable[np.ndarray]) -> np.ndarray:
+    """Polarities (N,) of the first pieces that have two of them, each more often than damage; else of the last ones.
+
+    Recordings may begin with minutes of one polarity, which alone does not tell what it means.
+
+    Args:
+        pieces: (N,) each, one after the other; of at most ``MOST_PIECES`` of them.
+    """
+    found = np.zeros(0)
+    for piece in islice(pieces, MOST_PIECES):
+        found = np.concatenate([found[-len(piece) :], piece]) if len(found) else piece
+        rest = found[found != found[:1]] if piece.dtype.kind != "b" else found
+        if min(len(rest), len(found) - len(rest)) > max(FEW, RARE * len(found)) or piece.dtype.kind == "b":
+            break
+    return found
+
+
 def find_polarities(p: np.ndarray, path: Path) -> Polarities:
     """What the polarities of the first events mean.
 
     0 and 1, or -1 and 1, are darker and brighter, also where one of them alone is there; any other two numbers are so
-    in their order. A few other numbers among them are damage.
+    in their order, but a -1 of a byte without sign, which is 255 there, is darker than 1. A 2 alone is the brighter of
+    1 and 2. A few other numbers among them are damage.
 
     Args:
         p: (N,) of events whose other numbers can be.
@@ -81,7 +113,10 @@ def find_polarities(p: np.ndarray, path: Path) -> Polarities:
     if common[0] in USUAL and total - seen[common[0]] <= RARE * total:
         return Polarities()
     if len(common) == 2 and total - sum(seen[value] for value in common) <= damage:
-        return Polarities((min(common), max(common)))
+        low, high = sorted(common)
+        return Polarities((high, low) if (low, high) == (1.0, MINUS_ONE) else (low, high))
+    if common == [2.0]:
+        return Polarities((1.0, 2.0), is_second_alone=True)
     found = ", ".join(f"{value:g}" for value in sorted(seen)[:5]) + (", ..." if len(seen) > 5 else "")
     raise InputError(
         f"{path} must have two polarities, such as 0 and 1, -1 and 1 or 1 and 2, and its first events have {found}. "

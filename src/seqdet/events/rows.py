@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from .array import Events
-from .polarities import Polarities, find_polarities
+from .polarities import Polarities, find_polarities, telling
 from .sieve import LARGEST, Sieve
 from .time_units import MICROSECONDS, TimeUnit, Unit, find_unit, is_time_name
 
@@ -24,17 +25,17 @@ NAMES = {
 class Meaning(NamedTuple):
     """What the numbers of a recording mean, as its first events tell.
 
-    order_note: what is to be said about the order of the columns.
+    columns_note: what is to be said about which column is which.
     """
 
     unit: TimeUnit = MICROSECONDS
     polarities: Polarities = Polarities()
-    order_note: str = ""
+    columns_note: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What is to be said about it."""
-        return tuple(note for note in (self.order_note, self.unit.note, self.polarities.note) if note)
+        return tuple(note for note in (self.columns_note, self.unit.note, self.polarities.note) if note)
 
 
 def column_names(names: Iterable[str]) -> dict[str, str]:
@@ -45,23 +46,30 @@ def column_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def find_meaning(
-    fields: Mapping[str, np.ndarray], path: Path, *, time_name: str = "", time_unit: Unit | None = None, note: str = ""
+    fields: Mapping[str, np.ndarray],
+    path: Path,
+    *,
+    later: Iterable[Mapping[str, np.ndarray]] = (),
+    time_name: str = "",
+    time_unit: Unit | None = None,
+    note: str = "",
 ) -> Meaning:
     """What the numbers mean, by the first events of a recording.
 
     Args:
         fields: t, x, y, p, (N,) each.
         path: of the recording, for messages.
+        later: the events after those, in pieces; asked for while all polarities are the same.
         time_name: what the column of the times is called.
         time_unit: their unit, as the user states it.
-        note: what is to be said about the order of the columns.
+        note: what is to be said about which column is which.
 
     Raises:
         InputError: as ``find_unit`` and ``find_polarities``.
     """
     unit = find_unit(fields["t"], path, name=time_name, stated=time_unit)
-    rest = _can_be(fields, unit)
-    return Meaning(unit, find_polarities(fields["p"][rest], path), note)
+    parts = (each["p"][_can_be(each, unit)] for each in chain([fields], later))
+    return Meaning(unit, find_polarities(telling(parts), path), note)
 
 
 def sound_events(fields: Mapping[str, np.ndarray], meaning: Meaning, sieve: Sieve) -> Events:

@@ -16,13 +16,18 @@ from .time_units import LATEST_US
 JITTER_US = 1000  # an event that is older than another one before it by more than this is dropped
 NEVER = -(1 << 62)
 LEAP_US = 100_000  # a time further ahead than this is asked about: is it damaged?
-BACK_US = 2 * LEAP_US  # where time goes back by more than this it is asked about: has the clock begun anew?
+SLIGHT_US = 5 * JITTER_US  # where time goes back by more than this it is asked about: has the clock begun anew?
+BACK_US = 2 * LEAP_US  # damage may move time by less than this, so that there more is asked
 WITNESSES = 8  # events to ask
 MOST_WITNESSES = 1 << 15  # events to ask whether the clock has begun anew: twice those of a damaged chunk of ECF
+NEAR_WITNESSES = 1 << 12  # events to ask so where time goes back by less than ``BACK_US``
+LEAST_RUN = 20  # events of one value in a column by which rows may be sorted
+UNORDERED = 0.01  # so many of the steps from one event to the next go back in time in no recording of a camera
 LARGEST = 1 << 16  # rows and columns that uint16 can address
 FINE = 32  # parts of a pixel that some tools write
 MOST_NOTES = 5
-OUTSIDE = "events outside the sensor"
+OUTSIDE, BACKWARDS = "events outside the sensor", "events running back in time"
+SORT_IT = "Sort its rows by t, with all columns in the same order, as np.argsort(t, kind='stable') gives it"
 GO_ON, WAIT, NEW_CLOCK = range(3)
 
 
@@ -58,6 +63,7 @@ class Sieve:
         self._strict, self._joins_clocks = strict, joins_clocks
         self._limits_hw, self._latest_us = size_hw or (LARGEST, LARGEST), NEVER
         self._held = Events.empty()  # which wait for what comes after them
+        self._before = Events.empty()  # the latest that were kept
         self._later_us = self._seen = 0
         self._largest_xy = 0, 0
         self._clocks: list[str] = []
@@ -65,7 +71,7 @@ class Sieve:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was noticed until now, and is to be said."""
-        return (*self._clocks[:MOST_NOTES], *self._fine_coordinates())
+        return (*self._clocks[:MOST_NOTES], *self._fine_coordinates(), *self._unordered())
 
     def drop(self, reason: str, count: int) -> None:
         """Count what was left out for ``reason``.
@@ -93,12 +99,12 @@ class Sieve:
         """The events that lie on the sensor and are at most ``JITTER_US`` older than one before them.
 
         An event more than ``LEAP_US`` ahead is left out if most of the next few are not: its time is damaged. Where
-        time goes back by more than ``BACK_US`` and stays there, the clock has begun anew. Events that nobody can judge
-        before the next ones are known wait for these.
+        time goes back by more than ``SLIGHT_US`` and stays there, the clock has begun anew. Events that nobody can
+        judge before the next ones are known wait for these.
 
         Raises:
-            InputError: if the clock begins anew, unless clocks are joined; if the sieve is strict and events are left
-                out.
+            InputError: if the clock begins anew, unless clocks are joined; if it does so as events are in no order of
+                time; if the sieve is strict and events are left out.
         """
         if self._later_us:
             events = Events(events.t + self._later_us, events.x, events.y, events.p)
@@ -108,12 +114,15 @@ class Sieve:
         if are_usual:
             self._latest_us = newest_us
             self._seen += len(events)
+            self._remember(events)
             return events
         kept = np.empty(len(events), np.bool_)
+        height, width = self._limits_hw
         stop, verdict, lost = 0, GO_ON, np.zeros(3, np.int64)
         while stop < len(events) and verdict != WAIT:
+            t, x, y = events.t, events.x, events.y
             stop, verdict, self._latest_us = _sift(
-                events.t, events.x, events.y, *self._limits_hw, self._latest_us, kept, lost, stop, is_last
+                t, x, y, height, width, self._latest_us, self._before.t, kept, lost, stop, is_last
             )
             if verdict == NEW_CLOCK:
                 events = self._on_one_clock(events, stop)
@@ -123,17 +132,28 @@ class Sieve:
         outside, impossible, backwards = lost.tolist()
         self._seen += stop
         if outside:
-            x, y = int(events.x.max()), int(events.y.max())
-            self._largest_xy = max(self._largest_xy[0], x), max(self._largest_xy[1], y)
+            furthest_x, furthest_y = int(events.x.max()), int(events.y.max())
+            self._largest_xy = max(self._largest_xy[0], furthest_x), max(self._largest_xy[1], furthest_y)
         self.drop(OUTSIDE, outside)
         self.drop("events at times that cannot be", impossible)
-        self.drop("events running back in time", backwards)
-        return events[kept] if outside or impossible or backwards else events
+        self.drop(BACKWARDS, backwards)
+        events = events[kept] if outside or impossible or backwards else events
+        self._remember(events)
+        return events
+
+    def _remember(self, events: Events) -> None:
+        """Keep a copy of the latest that were kept, as many as are asked."""
+        parts = [events[-NEAR_WITNESSES:]]
+        if len(events) < NEAR_WITNESSES:
+            parts.insert(0, self._before[len(events) - NEAR_WITNESSES :])
+        self._before = Events.concatenate(parts)
 
     def _on_one_clock(self, events: Events, place: int) -> Events:
         """The same, with those from a place on as much later as they have to be to go on from the ones before."""
         time_us, number = int(events.t[place]) - self._later_us, self._seen + place
         told = f"after {number:,} events: {self._latest_us:,} us are followed by {time_us:,} us"
+        if disorder := self._disorder(events, place):
+            raise InputError(f"{self.path} must have its events in order of time, and {disorder}. {SORT_IT}.")
         if not self._joins_clocks:
             raise InputError(
                 f"{self.path} must have one clock, and it begins anew {told}. Write it with times that go on, and give "
@@ -147,6 +167,28 @@ class Sieve:
         t = events.t.copy()
         t[place:] += step_us
         return Events(t, events.x, events.y, events.p)
+
+    def _disorder(self, events: Events, place: int) -> str:
+        """Why time runs back at a place, if no clock begins anew there; nothing if one may."""
+        around = Events.concatenate([self._before, events])
+        place += len(self._before)
+        steps = np.diff(around.t)
+        backs = np.flatnonzero(steps < -JITTER_US) + 1
+        start, stop = max(backs[backs < place], default=0), min(backs[backs > place], default=len(around))
+        for name, meaning in (("p", "polarity"), ("x", "x"), ("y", "y")):
+            before, after = around[name][start:place], around[name][place:stop]
+            are_runs = min(len(before), len(after)) >= LEAST_RUN and before.min() == before.max()
+            if are_runs and after.min() == after.max() and before[0] != after[0]:
+                return f"they are sorted by {meaning}"
+        if len(backs) >= WITNESSES and len(backs) > UNORDERED * len(steps):
+            return f"{len(backs):,} of {len(steps):,} go back from the one before"
+        return ""
+
+    def _unordered(self) -> tuple[str, ...]:
+        """That most events are earlier than others before them."""
+        if not self._seen or 2 * self.dropped[BACKWARDS] <= self._seen:
+            return ()
+        return (f"most of its events are earlier than others before them, in no order of time. {SORT_IT}",)
 
     def _fine_coordinates(self) -> tuple[str, ...]:
         """That places of events are parts of pixels, where most are outside the sensor and would then not be."""
@@ -176,7 +218,7 @@ def _are_usual(t, x, y, height, width, latest):
 
 
 @njit(cache=True, nogil=True)
-def _sift(t, x, y, height, width, latest, kept, lost, start, is_last):
+def _sift(t, x, y, height, width, latest, before, kept, lost, start, is_last):
     """Mark the events to keep from one on, and count those left out, by the first reason.
 
     Returns where it stopped, why, and the greatest time kept.
@@ -197,8 +239,14 @@ def _sift(t, x, y, height, width, latest, kept, lost, start, is_last):
                 lost[1] += 1
                 continue
         elif t[index] < latest - JITTER_US:
-            if t[index] < latest - BACK_US and not is_judged:
-                verdict = _begins_anew(t, index, latest, is_last)
+            if t[index] < latest - SLIGHT_US and not is_judged:
+                is_far = t[index] < latest - BACK_US
+                if is_far:
+                    verdict = _begins_anew(t, index, latest, is_last)
+                else:
+                    verdict = _begins_anew_near(t, index, latest, is_last)
+                if verdict != GO_ON and not is_far and _leapt_up(t, index, latest, before, kept):
+                    verdict = GO_ON
                 if verdict != GO_ON:
                     return index, verdict, latest
                 is_judged = True
@@ -237,3 +285,35 @@ def _begins_anew(t, place, latest, is_last):
     if not is_last:
         return WAIT
     return NEW_CLOCK if here >= WITNESSES and here > there else GO_ON
+
+
+@njit(cache=True, nogil=True)
+def _leapt_up(t, place, latest, before, kept):
+    """Whether time came to the latest so far from where it is at a place by a leap, as it does by damage."""
+    leap, least = (latest - t[place]) // 2, latest
+    for index in range(place - 1, -1 - len(before), -1):
+        time = t[index] if index >= 0 else before[index]
+        if (index < 0 or kept[index]) and time < least:
+            if least - time > leap:
+                return True
+            least = time
+        if least <= t[place]:
+            return False
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _begins_anew_near(t, place, latest, is_last):
+    """Whether time goes on from a place to the latest so far step by step; events that are late go on by a leap."""
+    leap, newest, count = (latest - t[place]) // 2, t[place], 1
+    for index in range(place + 1, len(t)):
+        if newest + leap < t[index] <= latest + LEAP_US:
+            return GO_ON
+        if newest - JITTER_US <= t[index] <= newest + leap:
+            count += 1
+            newest = max(newest, t[index])
+        if newest >= latest - JITTER_US or count >= NEAR_WITNESSES:
+            return NEW_CLOCK if count >= WITNESSES else GO_ON
+    if not is_last:
+        return WAIT
+    return NEW_CLOCK if count >= WITNESSES else GO_ON

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 
 from ...checks import InputError, check_choice, check_range, fit_fields, proposed
 from ...data.layouts import find_recordings, is_named_as_recording, outside
-from ...events.accounts import Account
+from ...events.accounts import Account, tell
 from ...events.files import open_recording
 from ...events.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, read_frames
 from ...events.pipe import EvtPipe, Pipe
@@ -32,6 +33,7 @@ from ..tracking.library import OURS, Tracker, find_tracker
 from .moments import Moment, event_moments, picture_moments
 from .outputs import FOLDERS
 
+log = logging.getLogger(__name__)
 STDIN = Path("-")
 MOST_FPS, COUNTED_FPS = 60.5, 20
 """Pictures a second of a video, up to rounding; windows by count have no rate of their own."""
@@ -82,7 +84,8 @@ class Input(NamedTuple):
 
     span_us: how long it is, if that is known. track_us: from one writing of tracks to the next, where that is sooner
     than the next moment. fps: pictures a second of its video.
-    unit: what a moment is. account: what became of the events so far.
+    unit: what a moment is. account: what became of the events so far, without notes that were
+    said when it was opened.
     """
 
     moments: Iterator[Moment]
@@ -181,12 +184,15 @@ def _open_events(
     if path == STDIN:
         pipe = cast(Pipe, sys.stdin.buffer)
         recording, span_us = EvtPipe(pipe, size_hw=config.size_hw, is_stopped=is_stopped), None
+        said = ()
         size_hw = recording.size_hw
         if size_hw is None:
             raise InputError("the standard input must state the size of its sensor, and does not. Give --size-hw.")
     else:
         unit = cast(Unit | None, config.time_unit)
         recording = stack.enter_context(open_recording(path, size_hw=config.size_hw, time_unit=unit))
+        said = recording.notes
+        tell(log, {str(path): Account(notes=said)})  # before hours of work that may be for nothing
         size_hw, found_us = recording.size_hw, recording.span_us()
         if found_us is not None:
             for step_us in _steps_us(config, step.input.window_us):
@@ -199,7 +205,8 @@ def _open_events(
 
     def account() -> Account:
         found = recording.account
-        return replace(found, dropped=found.dropped + detector.dropped)
+        notes = tuple(note for note in found.notes if note not in said)
+        return replace(found, dropped=found.dropped + detector.dropped, notes=notes)
 
     return Input(moments, span_us, tracker, config.track_us, fps, "windows", account)
 
