@@ -59,8 +59,8 @@ def _read(drafts: Drafts, path: Path, found: dict[str, Any]) -> None:
         extra = each.get("attributes") or {}
         track = next((n[key] for n in (each, extra) for key in ("track_id", "instance_id") if key in n), 0)
         score = 0.0 if each.get("iscrowd") or each.get("ignore") else 1.0
-        row = (at, *box, classes[each["category_id"]], max(whole(track, place), 0), score)
-        drafts.recordings[recording].rows.append(row)
+        draft = drafts.recordings[recording]
+        draft.rows.append((at, *box, classes[each["category_id"]], drafts.identity(draft, track, place), score))
 
 
 def _box(drafts: Drafts, annotation: dict[str, Any], place: str) -> Box:

@@ -142,7 +142,8 @@ def _read_track(drafts: Drafts, track: Element, path: Path, head: Head) -> None:
     draft = _draft(drafts, task, path, head)
     if draft is None:
         return
-    number = whole(track.get("id", "0"), place) + _first_track(drafts, draft, path, head)
+    number = drafts.identity(draft, track.get("id", "0"), place, group=str(path))
+    number += _first_track(drafts, draft, path, head) if number >= 0 else 0
     label = drafts.named(_required(track, "label", place), path)
     before: Keyframe | None = None
     was_key, score = False, 1.0
@@ -171,7 +172,7 @@ def _first_track(drafts: Drafts, draft: Draft, path: Path, head: Head) -> int:
     """What is added to the numbers of the tracks in a file, so that they differ from those of other files."""
     recording = next(name for name, each in drafts.recordings.items() if each is draft)
     if recording not in head.first_track:
-        head.first_track[recording] = int(max((row[6] for row in draft.rows), default=-1)) + 1
+        head.first_track[recording] = int(max((row[6] for row in draft.rows if row[6] >= 0), default=-1)) + 1
         if head.first_track[recording]:
             drafts.told["files whose tracks are numbered on from those of an earlier file of their recording"] += 1
     return head.first_track[recording]

@@ -50,6 +50,15 @@ def real(text: object, place: str) -> float:
     return value
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a number, be it none that is finite."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def whole(text: object, place: str) -> int:
     """A whole number of at most 18 digits. Raises ``InputError`` if it is none."""
     found = re.fullmatch(r"\s*([+-]?\d{1,18})(\.0*)?\s*", str(text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ...checks import InputError
@@ -31,6 +31,18 @@ NAMES = {
 ACTIONS = ("BB_CREAT", "BB_MOVE", "BB_RESIZE", "BB_MOVE_AND_RESIZE", "BB_DELETE")
 MOT_FILES = ("labels.txt", "seqinfo.ini", "det.txt")
 MOT_COLUMNS = (6, 10)
+MOST_AERIAL = 20
+"""VisDrone numbers its classes from 0 to 11."""
+PLAIN, SPATIAL, AERIAL = "plain", "spatial", "aerial"
+"""What the last three of ten columns are: nothing, a place in space, or class, truncation and occlusion."""
+READINGS = {
+    8: "confidence, class",
+    9: "confidence, class, visibility; the visibility is not kept",
+    PLAIN: "confidence, and three numbers that say nothing",
+    SPATIAL: "confidence, x, y, z in space; these three are not kept",
+    AERIAL: "confidence, class, truncation, occlusion, as of VisDrone; the last two are not kept",
+}
+"""Columns after frame, identity and box, by how many there are, or what the last three of ten are."""
 
 
 def read_csv(drafts: Drafts) -> None:
@@ -57,7 +69,7 @@ def read_csv(drafts: Drafts) -> None:
             x, y = real(cells["x"], place), real(cells["y"], place)
             w = real(cells["x2"], place) - x if "x2" in names else real(cells["w"], place)
             h = real(cells["y2"], place) - y if "y2" in names else real(cells["h"], place)
-            track = max(whole(cells.get("track_id") or 0, place), 0)
+            track = drafts.identity(draft, cells.get("track_id"), place)
             score = real(cells.get("class_confidence") or 1, place)
             draft.rows.append((at, x, y, w, h, _class(drafts, cells.get("class_id", ""), place), track, score))
 
@@ -66,11 +78,16 @@ def read_mot(drafts: Drafts) -> None:
     """MOTChallenge: frame, id, left, top, width, height, confidence, class, visibility; frames and classes from 1.
 
     A folder or zip ``<recording>/gt/gt.txt``, with ``seqinfo.ini`` for the rate and the size of the frames and
-    ``labels.txt`` for the names, or one file for each recording. Corners are taken as they are; a confidence of 0 is
-    ignored. Every frame from 1 to the last, which ``seqLength`` may say, is labelled.
-    Source: https://motchallenge.net/instructions
+    ``labels.txt`` for the names, or one file for each recording. Ten columns end in a place in space, or as those of
+    VisDrone, which what they hold in the whole folder tells. Corners are taken as they are; a confidence of 0 is
+    ignored. Every frame from the first to the last, which ``seqLength`` may say, is labelled; in a file that has a
+    frame 0 that is the first. Source: https://motchallenge.net/instructions
+
+    Raises:
+        InputError: if a row is none of these, or classes are numbered from 0.
     """
     drafts.find_classes("labels.txt", *CLASS_FILES)
+    kind = _last_three(row for _, rows in _files(drafts, ".txt", ".csv") for _, row in rows if len(row) == 10)
     for path, rows in _files(drafts, ".txt", ".csv"):
         info = next(
             (f for f in (path.with_name("seqinfo.ini"), path.parent.parent / "seqinfo.ini") if f.is_file()), None
@@ -80,22 +97,63 @@ def read_mot(drafts: Drafts) -> None:
         draft = _draft(drafts, path, "frame", (height, width) if min(height, width) > 0 else None)
         if draft is None:
             continue
-        draft.first = 1
+        frames = [_mot_frame(row, f"{path}, line {number},") for number, row in rows]
+        first = min([1, *frames])
+        drafts.told["files of MOT with a frame 0: their first frame is 0, and not 1"] += first == 0
         draft.rate = real(facts["frameRate"], str(info)) if "frameRate" in facts else None
-        last = frame_number(facts.get("seqLength", 0), str(info))
-        for number, row in rows:
+        last = max([frame_number(facts.get("seqLength", 0), str(info)) - 1, *(frame - first for frame in frames)])
+        draft.at.update(range(last + 1))
+        for frame, (number, row) in zip(frames, rows, strict=True):
             place = f"{path}, line {number},"
-            if not MOT_COLUMNS[0] <= len(row) <= MOT_COLUMNS[1]:
-                raise InputError(f"{place} must be frame, id, left, top, width, height, ...; got {len(row)} columns.")
-            frame, track = frame_number(row[0], place), whole(row[1], place)
             x, y, w, h = (real(cell, place) for cell in row[2:6])
-            score = 0.0 if len(row) > 6 and real(row[6], place) == 0 else 1.0
-            number = whole(row[7], place) if len(row) in (8, 9) else -1
-            label = drafts.numbered(number - 1, path) if number > 0 else _only(drafts)
-            draft.rows.append((frame, x, y, w, h, label, max(track, 0), score))
-            last = max(last, frame)
-            draft.at.add(frame)
-        draft.at.update(range(1, last + 1))
+            score = real(row[6], place) if len(row) > 6 else 1.0
+            reading = kind if len(row) == 10 else len(row)
+            if reading in READINGS:
+                drafts.told[f"rows of {len(row)} columns: frame, id, box, {READINGS[reading]}"] += 1
+            label = _mot_class(drafts, row, place) if reading in (8, 9, AERIAL) else _only(drafts)
+            if label is None:
+                drafts.dropped["regions to be ignored (class 0 of VisDrone)"] += 1
+                continue
+            draft.rows.append((frame - first, x, y, w, h, label, drafts.identity(draft, row[1], place), score))
+
+
+def _mot_frame(row: list[str], place: str) -> int:
+    """The number of a row's frame. Raises ``InputError`` if it has none, or not as many columns as MOT."""
+    if not MOT_COLUMNS[0] <= len(row) <= MOT_COLUMNS[1]:
+        raise InputError(f"{place} must be frame, id, left, top, width, height, ...; got {len(row)} columns.")
+    if (frame := frame_number(row[0], place)) < 0:
+        raise InputError(f"{place} must have a frame from 0 or 1 on, got {frame}.")
+    return frame
+
+
+def _last_three(rows: Iterable[list[str]]) -> str:
+    """What the last three of the ten columns of all rows are: those of VisDrone are small whole numbers."""
+    says_class = False
+    for row in rows:
+        cells = [cell.strip() for cell in row[7:]]
+        if not all(re.fullmatch(r"-?\d+(\.0*)?", cell) for cell in cells):
+            return SPATIAL
+        label, truncation, occlusion = (int(float(cell)) for cell in cells)
+        if not (-1 <= label <= MOST_AERIAL and -1 <= truncation <= 1 and -1 <= occlusion <= 2):
+            return SPATIAL
+        says_class |= label > 0
+    return AERIAL if says_class else PLAIN
+
+
+def _mot_class(drafts: Drafts, row: list[str], place: str) -> int | None:
+    """The index of the class that a row numbers; of one that has none, the only one; None for VisDrone's 0.
+
+    Raises:
+        InputError: if it has no name, or is 0 where there are several.
+    """
+    number = whole(row[7], place)
+    if number > 0:
+        return drafts.numbered(number, place, first=1)
+    if number == 0 and len(row) == 10:
+        return None
+    if number == 0 and len(drafts.classes) > 1:
+        raise InputError(f"{place} must have a class from 1 on, as MOT numbers them, got 0.")
+    return _only(drafts)
 
 
 def read_psee_txt(drafts: Drafts) -> None:
@@ -118,7 +176,7 @@ def read_psee_txt(drafts: Drafts) -> None:
             if row[2] == "BB_DELETE":
                 continue
             at, label = whole(row[0], place), drafts.numbered(whole(row[3], place), path)
-            track = max(whole(row[1], place), 0)
+            track = drafts.identity(draft, row[1], place)
             draft.rows.append((at, *(real(cell, place) for cell in row[4:8]), label, track, real(row[8], place)))
             draft.at.add(at)
 

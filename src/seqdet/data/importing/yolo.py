@@ -69,12 +69,12 @@ def read_yolo(drafts: Drafts) -> None:
             else:
                 box = _centred(row[1:BOX], place)
                 if len(row) == BOX_AND_TWO:
-                    confidence, identity = real(row[5], place), whole(row[6], place)
+                    confidence, identity = real(row[5], place), drafts.identity(draft, row[6], place)
                 elif len(row) == BOX_AND_ONE and sixth == "identity":
-                    identity = whole(row[5], place)
+                    identity = drafts.identity(draft, row[5], place)
                 elif len(row) == BOX_AND_ONE:
                     confidence = real(row[5], place)
-            draft.rows.append((at, *box, label, max(identity, 0), confidence))
+            draft.rows.append((at, *box, label, identity, confidence))
 
 
 def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
