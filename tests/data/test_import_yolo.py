@@ -118,13 +118,13 @@ def test_annotations_of_coco_without_a_box_have_that_of_their_polygons(imported,
     assert "1 polygons" in said
 
 
-def test_masks_of_coco_without_a_box_are_refused_by_name(imported):
+def test_damaged_masks_of_coco_without_a_box_are_refused_by_name(imported):
     content = {
         "images": [{"id": 1, "file_name": "drive_000002.png"}],
         "categories": [{"id": 1, "name": "car"}],
         "annotations": [{"id": 5, "image_id": 1, "category_id": 1, "segmentation": {"counts": "abc", "size": [9, 9]}}],
     }
-    with pytest.raises(InputError, match=r"annotation 5 of .* must have a bbox, or polygons"):
+    with pytest.raises(InputError, match=r"annotation 5 of .* must have a whole mask"):
         imported(json.dumps(content), source="coco", suffix="json")
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from ...checks import InputError
 from ...config_files import read_yaml
+from ...events.time_units import TimeUnit, find_unit
 from ...json_files import read_json
 from ..classes import read_classes
 from ..labels import CLASSES_FILE
@@ -65,6 +68,29 @@ def whole(text: object, place: str) -> int:
     if not found:
         raise InputError(f"{place} must have a whole number here, got {str(text)[:40]!r}.")
     return int(found[1])
+
+
+def times_us(cells: Sequence[object], path: Path, name: str) -> tuple[np.ndarray, TimeUnit]:
+    """Microseconds (N,) int64 of times, and in which unit they are, by the rule for recordings, ``find_unit``.
+
+    Args:
+        cells: numbers, as text or as JSON has them.
+        path: of their file, for messages.
+        name: what the file calls them, which may say the unit.
+
+    Raises:
+        InputError: if one is no number, or none that a time can be.
+    """
+    texts = [str(cell).strip() for cell in cells]
+    is_whole = all(re.fullmatch(r"[+-]?\d{1,18}(\.0*)?", text) or re.fullmatch(r"[+-]?\d{19}", text) for text in texts)
+    numbers = [int(text.partition(".")[0]) if is_whole else real(text, f"times ({name}) of {path}") for text in texts]
+    if numbers and max(map(abs, numbers)) >= 1 << 63:
+        raise InputError(f"{path} must have times that can be, got {max(numbers, key=abs)}.")
+    t = np.array(numbers, np.int64 if is_whole else np.float64)
+    unit = find_unit(t, path, name=name)
+    if len(t) and np.abs(t).max() > unit.limit:
+        raise InputError(f"{path} must have times that can be, got {max(numbers, key=abs)} {unit.unit}.")
+    return unit.to_us(t), unit
 
 
 def frame_number(cell: str | int, place: str) -> int:
