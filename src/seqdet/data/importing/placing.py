@@ -14,6 +14,7 @@ from ..labels import EVENT_BBOX, is_ignored
 from .drafts import RELATIVE, Draft
 from .options import Imported
 
+ADVICE = " Give --start-us, and --label-rate where they number frames; name columns of times t_s, t_ms, t_us or t_ns."
 FAR_ASPECT = 0.02
 """Frames whose shape differs by this part from the sensor's show something else."""
 LATEST_US = 1 << 53
@@ -50,7 +51,7 @@ def placed_labels(
     """
     at = np.array(sorted(draft.at), np.int64)
     times = _times(at, draft, clock, span_us[1])
-    check_clock(times, span_us, draft.source, " Give --start-us, and --label-rate where they number frames.")
+    check_clock(times, span_us, draft.source, ADVICE)
     boxes = np.zeros(len(draft.rows), EVENT_BBOX)
     rows = np.array([row[1:] for row in draft.rows], np.float64).reshape(-1, 7)
     numbers = np.abs(rows[:, [0, 1, 2, 3, 6]])

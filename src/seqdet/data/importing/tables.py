@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ...checks import InputError
+from ...events.time_units import SPELT, is_time_name, unit_in_name
 from .drafts import Draft, Drafts, When
 from .frames import CLASS_FILES
-from .reading import frame_number, read_text, real, whole
+from .reading import frame_number, read_text, real, times_us, whole
 
 ORDER = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
 """Columns of a CSV file without a header."""
 NAMES = {
-    "t": ("t", "ts", "timestamp", "timestamp_us", "time_us"),
     "frame": ("frame", "frame_id", "frame_number", "frame_index"),
     "x": ("x", "x1", "xmin", "left", "bb_left"),
     "y": ("y", "y1", "ymin", "top", "bb_top"),
@@ -27,7 +27,7 @@ NAMES = {
     "track_id": ("track_id", "track", "object_id", "id"),
     "class_confidence": ("class_confidence", "confidence", "score"),
 }
-"""Our name of a column and what headers call it."""
+"""Our name of a column and what headers call it, besides t: see ``events.time_units``."""
 ACTIONS = ("BB_CREAT", "BB_MOVE", "BB_RESIZE", "BB_MOVE_AND_RESIZE", "BB_DELETE")
 MOT_FILES = ("labels.txt", "seqinfo.ini", "det.txt")
 MOT_COLUMNS = (6, 10)
@@ -49,8 +49,9 @@ def read_csv(drafts: Drafts) -> None:
     """One file for each recording, separated by commas, semicolons, tabs or spaces.
 
     Without a header the columns are those of ``ORDER``. A header may have them in any order and under the names in
-    ``NAMES``, with ``frame`` for ``t``, corners for sizes and names for classes. A row without a box (x is empty) is a
-    time at which somebody looked and there was no object.
+    ``NAMES``, with ``frame`` for ``t``, corners for sizes and names for classes. The unit of times is what their column
+    says, as t_ns does, or else follows by the rule for recordings. A row without a box (x is empty) is a time at which
+    somebody looked and there was no object.
     """
     drafts.find_classes(*CLASS_FILES)
     for path, rows in _files(drafts, ".csv", ".txt"):
@@ -58,11 +59,19 @@ def read_csv(drafts: Drafts) -> None:
         is_headed = bool(header) and not re.match(r"[-+.\d]", header[0])
         names = _columns(header, path) if is_headed else {name: n for n, name in enumerate(ORDER)}
         draft = _draft(drafts, path, "frame" if "frame" in names else "us")
-        for number, row in rows[is_headed:] if draft else ():
-            assert draft
-            place = f"{path}, line {number},"
-            cells = {name: row[n].strip() if n < len(row) else "" for name, n in names.items()}
-            at = whole(cells["frame" if "frame" in names else "t"], place)
+        if draft is None:
+            continue
+        if rest := [cell for n, cell in enumerate(header) if is_headed and cell and n not in names.values()]:
+            drafts.told[f"files with columns that are not read: {', '.join(rest)[:200]}"] += 1
+        table = [
+            (
+                f"{path}, line {number},",
+                {name: row[n].strip() if n < len(row) else "" for name, n in names.items()},
+            )
+            for number, row in rows[is_headed:]
+        ]
+        times = _times(drafts, table, path, header[names["t"]] if is_headed and "t" in names else "t")
+        for at, (place, cells) in zip(times, table, strict=True):
             draft.at.add(at)
             if not cells["x"]:
                 continue
@@ -204,9 +213,31 @@ def _draft(drafts: Drafts, path: Path, when: When, frame_hw: tuple[int, int] | N
     return drafts.draft(owner.recording, path, when, frame_hw) if owner else None
 
 
+def _times(drafts: Drafts, table: list[tuple[str, dict[str, str]]], path: Path, name: str) -> list[int]:
+    """Numbers of frames, or microseconds, of rows; the unit is told where it is another one.
+
+    Args:
+        drafts: to tell.
+        table: of each row the place, and the cells by our names of their columns.
+        path: of the file.
+        name: of the column of times.
+    """
+    if table and "frame" in table[0][1]:
+        return [whole(cells["frame"], place) for place, cells in table]
+    for place, cells in table:
+        real(cells["t"], place)
+    times, unit = times_us([cells["t"] for _, cells in table], path, name)
+    if unit.unit != "us":
+        why = f"as their column {name} says" if unit_in_name(name) else "as they can be nothing else"
+        why = "as some have a fraction" if not unit.is_stated else why
+        drafts.told[f"times that are taken for {SPELT[unit.unit]}, {why}"] += len(times)
+    return times.tolist()
+
+
 def _columns(header: list[str], path: Path) -> dict[str, int]:
     """Where the header has our columns."""
     found = {our: next((header.index(n) for n in names if n in header), -1) for our, names in NAMES.items()}
+    found["t"] = next((n for n, name in enumerate(header) if is_time_name(name)), -1)
     found = {name: n for name, n in found.items() if n >= 0}
     sides = {"x", "y", "w", "h"} <= set(found) or {"x", "y", "x2", "y2"} <= set(found)
     if not sides or not {"t", "frame"} & set(found):
