@@ -224,19 +224,21 @@ class Drafts:
             )
         return number - first
 
+    def notes(self, *names: str) -> list[Path]:
+        """The files of such names in the folder of the labels, or else beside it, those further up first."""
+        folders = [place if place.is_dir() else place.parent for place in self._places]
+        inner = sorted({path.parent for folder in folders for path in below(folder) if path.name in names})
+        places = dict.fromkeys([*folders, *inner])
+        found = [path for place in places for name in names if (path := place / name).is_file()]
+        return found or [path for name in names if (path := folders[0].parent / name).is_file()]
+
     def find_classes(self, *names: str) -> None:
         """Take the names of the classes from the first of such files in or beside the folder, unless they are given.
 
         Raises:
             InputError: if it cannot be read, or two differ.
         """
-        if self._is_closed:
-            return
-        folders = [place if place.is_dir() else place.parent for place in self._places]
-        inner = sorted({path.parent for folder in folders for path in below(folder) if path.name in names})
-        places = dict.fromkeys([*folders, *inner])
-        found = [path for place in places for name in names if (path := place / name).is_file()]
-        found = found or [path for name in names if (path := folders[0].parent / name).is_file()]
+        found = [] if self._is_closed else self.notes(*names)
         if not found:
             return
         self.classes, self._is_closed = read_names(found[0]), True

@@ -114,6 +114,31 @@ def read_names(path: Path) -> list[str]:
         raise InputError(f"{path} must have names of the classes from 0 on, under 'names'.") from error
 
 
+def key_point_numbers(paths: Sequence[Path]) -> int:
+    """How many numbers each row has for its key points, as ``kpt_shape`` in files of YOLO says; 0 if none says it.
+
+    Raises:
+        InputError: if one cannot be read or is no such shape, or two differ.
+    """
+    found = dict[int, Path]()
+    for path in paths:
+        try:
+            content = read_yaml(read_text(path))
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise InputError(f"{path} must be sound YAML: {error}.") from error
+        shape = content.get("kpt_shape") if isinstance(content, dict) else None
+        if shape is None:
+            continue
+        if not (isinstance(shape, list) and len(shape) == 2 and type(shape[0]) is int and shape[0] > 0):
+            raise InputError(f"{path} must have a kpt_shape of a number of points and 2 or 3, got {str(shape)[:40]}.")
+        if shape[1] not in (2, 3):
+            raise InputError(f"{path} must have a kpt_shape with 2 or 3 numbers for a point, got {str(shape)[:40]}.")
+        found[shape[0] * shape[1]] = path
+    if len(found) > 1:
+        raise InputError(f"{' and '.join(map(str, found.values()))} must have the same kpt_shape, and differ.")
+    return next(iter(found), 0)
+
+
 def parsed_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises ``InputError`` if it is none."""
     found = any_json(path)
