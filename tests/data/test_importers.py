@@ -494,6 +494,43 @@ def test_a_rate_at_which_labels_end_at_half_or_twice_the_recording_is_warned_of(
         assert "--label-rate" in done.warnings[0]
 
 
+def imported_at(folder, *times_us, rate=None):
+    """What the import says of labels at such times, in a recording of 3 s."""
+    t = np.arange(0, 3_000_000, 500)
+    record(folder / "drive.npz", events=columns(t=t, x=t % 80, y=t % 60, p=t % 2))
+    (folder / "drive.csv").write_text("".join(f"{time} 0 1 10 20 30 16 1\n" for time in times_us))
+    options = ImportOptions(label_rate=rate, classes=("car",))
+    return import_labels("csv", folder / "drive.csv", folder / "drive.npz", folder / "out", options)
+
+
+@pytest.mark.parametrize(
+    ("times_us", "words"),
+    [
+        (range(0, 3_600_000, 40_000), "13 of 90 times (14%) are outside 0.00 to 3.00 s, by up to 0.56 s; 25 labels a"),
+        (range(-2_000_000, 1_000_000, 100_000), "20 of 30 times (67%) are outside 0.00 to 3.00 s, by up to 2.00 s"),
+    ],
+)
+def test_labels_beyond_or_before_their_recording_are_warned_of_with_their_share(tmp_path, times_us, words):
+    done = imported_at(tmp_path, *times_us)
+    assert len(done.warnings) == 1
+    assert words in done.warnings[0]
+    assert ("reach 1.19 of its time; 30 would fit" in done.warnings[0]) == (times_us[0] == 0)
+
+
+def test_labels_at_the_rim_of_their_recording_are_fine(tmp_path):
+    done = imported_at(tmp_path, *range(0, 3_040_001, 40_000))
+    assert (done.warnings, "end early" in "\n".join(done.lines())) == ([], False)
+
+
+def test_that_labels_end_early_is_told_with_the_rate_at_which_they_would_not(tmp_path):
+    done = imported_at(tmp_path, *range(0, 2_500_000, 33_333))
+    assert not done.warnings
+    told = (
+        "1 recordings whose labels end early, the first drive.npz: 30 labels a second reach 0.83 of its time; 25 would"
+    )
+    assert told in "\n".join(done.lines())
+
+
 def unsized(folder, name="drive"):
     """A recording that does not state its size."""
     folder.mkdir(parents=True, exist_ok=True)

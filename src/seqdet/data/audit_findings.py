@@ -76,7 +76,7 @@ KINDS: dict[str, Kind] = {
     ),
     "label_rate": Kind(
         "warning",
-        "recordings whose labels end at half of their time, or another simple part or multiple of it",
+        "recordings whose labels end at half of their time, another simple part or multiple of it, or beyond it",
         "Labels drift away from their objects. Was the label rate another, such as 30 for 60? Import them again.",
     ),
     "outside_time": Kind("warning", "label times outside the recording", "No window shows them. Is the clock another?"),

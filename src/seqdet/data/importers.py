@@ -7,6 +7,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..events.dataset_facts import DatasetFacts, check_facts, keep_facts, read_f
 from ..events.files import open_recording
 from ..files import replacing
 from ..progress import progress
-from .checking import rate_misfit
+from .checking import label_reach, labels_outside, rate_misfit
 from .classes import ClassMap, map_classes, read_classes, write_classes
 from .importing.archives import unpacked
 from .importing.coco import read_coco
@@ -50,6 +51,8 @@ READERS: dict[str, Callable[[Drafts], None]] = {
     "labelstudio": read_label_studio,
     "psee-txt": read_psee_txt,
 }
+EARLY = 0.9
+"""Labels that end before this part of their recording end early."""
 THERE = "{} must not be there yet, and is another one. Name another folder, or delete it first."
 
 
@@ -94,7 +97,7 @@ def _write(drafts: Drafts, found: list[Found], out: Path, options: ImportOptions
     facts = DatasetFacts(*read_facts(out).or_given(options.size_hw, options.time_unit))
     check_facts(out, facts)
     clock = Clock(options.frame_us or (1e6 / options.label_rate if options.label_rate else None), options.start_us)
-    misfits: list[str] = []
+    fit = Fit()
     work: list[tuple[Found, Path, np.ndarray, np.ndarray]] = []
     for each, target in zip(progress(found, "reading", unit="recording"), targets, strict=True):
         try:
@@ -108,15 +111,10 @@ def _write(drafts: Drafts, found: list[Found], out: Path, options: ImportOptions
             continue
         labels = drafts.recordings[each.place.name]
         boxes, at_us = placed_labels(labels, recording, span_us, clock, done)
-        if misfit := rate_misfit(at_us, span_us):
-            misfits.append(f"{each.path.name}: {misfit}")
+        fit.look(each.path.name, at_us, span_us)
         _check_free(target, classes.boxes(boxes), at_us)
         work.append((each, target, boxes, at_us))
-    if 2 * len(misfits) >= max(len(work), 1):
-        done.warnings.append(
-            f"Warning: the labels of {len(misfits)} of {len(work)} recordings end at a simple part or multiple of "
-            f"their time ({misfits[0]}). Was another --label-rate meant?"
-        )
+    fit.tell(done, len(work))
     if not work:
         raise InputError(done.failed[0])
     for each, target, boxes, at_us in work:
@@ -139,6 +137,41 @@ def _write(drafts: Drafts, found: list[Found], out: Path, options: ImportOptions
     write_classes(out, classes.names)
     keep_facts(out, facts)
     return done
+
+
+@dataclass
+class Fit:
+    """Recordings whose labels do not fit their time, each in words: partly outside of it, ending at a simple part or
+    multiple of it, ending early."""
+
+    outside: list[str] = field(default_factory=list)
+    misfits: list[str] = field(default_factory=list)
+    early: list[str] = field(default_factory=list)
+
+    def look(self, name: str, labelled_us: np.ndarray, span_us: tuple[int, int]) -> None:
+        """Take note of a recording; arguments as of ``label_reach``."""
+        if outside := labels_outside(labelled_us, span_us):
+            self.outside.append(f"{name}: {outside.words}")
+        elif misfit := rate_misfit(labelled_us, span_us):
+            self.misfits.append(f"{name}: {misfit}")
+        elif (reach := label_reach(labelled_us, span_us)) and reach.reach < EARLY:
+            self.early.append(f"{name}: {reach}")
+
+    def tell(self, done: Imported, recordings: int) -> None:
+        """Warn of what was found among so many recordings; that labels end early is told alone."""
+        if self.outside:
+            done.warnings.append(
+                f"Warning: the labels of {len(self.outside)} of {recordings} recordings are partly outside their time "
+                f"({self.outside[0]}). No window shows those. Is the clock another, or was another --label-rate or "
+                "--start-us meant?"
+            )
+        if 2 * len(self.misfits) >= max(recordings, 1):
+            done.warnings.append(
+                f"Warning: the labels of {len(self.misfits)} of {recordings} recordings end at a simple part or "
+                f"multiple of their time ({self.misfits[0]}). Was another --label-rate meant?"
+            )
+        if self.early:
+            done.told[f"recordings whose labels end early, the first {self.early[0]}"] += len(self.early)
 
 
 def _recordings(path: Path, labels: Path) -> list[Found]:
