@@ -1,6 +1,7 @@
 """The same boxes from every format, and one sentence for what cannot be understood."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from seqdet.checks import InputError
+from seqdet.cli import main
 from seqdet.config import DatasetConfig, TensorConfig
 from seqdet.data import importers
 from seqdet.data.audit import audit
@@ -336,6 +338,92 @@ def test_the_folders_of_recordings_say_their_split(tmp_path):
         (tmp_path / "in" / split / f"r{n}.xml").write_text("<annotation/>")
     done = import_labels("voc", tmp_path / "in", tmp_path / "in", tmp_path / "out", ImportOptions(classes=("car",)))
     assert done.recordings == {"train": 1, "val": 1}
+
+
+def test_a_folder_above_the_one_that_was_named_says_no_split(tmp_path, monkeypatch):
+    for place in ("test/recs", "test/recs/val/day"):
+        record(tmp_path / place / f"{place[-1]}.npz")
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / "labels" / f"{place[-1]}_1000.xml").write_text("<annotation/>")
+    options = ImportOptions(classes=("car",), leave_out=True)
+
+    def splits(named, out, **more):
+        named = Path(named) if isinstance(named, str) else named
+        done = import_labels("voc", tmp_path / "labels", named, tmp_path / out, replace(options, **more))
+        return dict(done.recordings), [line for line in done.lines() if "recordings are" in line]
+
+    apart = {"train": 1, "val": 1}
+    why = ["1 recordings are of train, as no folder says otherwise", "1 recordings are of val, as their folder says"]
+    assert splits(tmp_path / "test" / "recs", "a") == (apart, why)
+    assert splits(tmp_path / "test", "b")[0] == {"test": 1, "val": 1}
+    assert splits(tmp_path / "test" / "recs" / "val" / "day" / "y.npz", "c")[0] == {"train": 1}
+    assert splits(tmp_path / "test" / "recs" / "val" / "day", "d")[0] == {"train": 1}
+    assert splits(tmp_path / "test" / "recs" / "val", "e")[0] == {"val": 1}
+    assert splits(tmp_path / "test", "f", split="val")[1] == ["2 recordings are of val, as --split says"]
+    dealt = splits(tmp_path / "test", "g", ratios=(1.0, 0.0, 0.0), seed=3)[1]
+    assert dealt == ["2 recordings are dealt out by --ratios, with the seed 3"]
+    monkeypatch.chdir(tmp_path / "test" / "recs")
+    assert splits(".", "h")[0] == apart
+    assert splits("..", "i")[0] == {"test": 1, "val": 1}
+    assert splits("val", "j")[0] == {"val": 1}
+
+
+@pytest.mark.parametrize(
+    ("names", "keep", "merged"),
+    [
+        (("Car", "car", "bus"), "--keep car=Car+car,bus.", ("car", "bus")),
+        (("CAR", "Car"), "--keep CAR=CAR+Car.", ("CAR",)),
+        (("car ", "car"), "--keep 'car=car +car'.", ("car",)),
+        (("car", "car "), """--keep '["car=car+car "]'.""", ("car",)),
+        (("two  Wheels", "two wheels", "it's, a"), None, ("two wheels", "it's, a")),
+    ],
+)
+def test_classes_that_case_or_blanks_alone_tell_apart_are_warned_of_with_what_merges_them(
+    tmp_path, names, keep, merged
+):
+    record(tmp_path / "drive.npz")
+    images = [{"id": n, "file_name": f"{n}.png"} for n in range(len(names))]
+    annotations = [{"image_id": n, "category_id": n, "bbox": [9, 9, 9, 9]} for n in range(len(names))]
+    categories = [{"id": n, "name": name} for n, name in enumerate(names)]
+    write_json(tmp_path / "drive.json", {"images": images, "annotations": annotations, "categories": categories})
+    arguments = "coco", tmp_path / "drive.json", tmp_path / "drive.npz"
+    (warning,) = import_labels(*arguments, tmp_path / "out", AT_10_HZ).warnings
+    assert read_classes(tmp_path / "out") == names
+    assert "classes differ by case or blanks alone" in warning
+    assert all(repr(name) in warning for name in names[:2])
+    assert keep is None or warning.endswith(keep)
+    words = shlex.split(warning[warning.index("--keep") :].removesuffix("."))
+    main(
+        [
+            "import",
+            *map(str, arguments[1:]),
+            "--from",
+            "coco",
+            "-o",
+            str(tmp_path / "one"),
+            "--label-rate",
+            "10",
+            *words,
+        ]
+    )
+    assert read_classes(tmp_path / "one") == merged
+    assert len(result(tmp_path / "one")[0]) == len(names)
+
+
+def test_a_dataset_that_grows_keeps_its_spelling_of_a_class(tmp_path):
+    for name, word in (("day", "Car"), ("night", "car")):
+        record(tmp_path / f"{name}.npz")
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.csv").write_text(f"t,x,y,w,h,class\n100000,9,9,9,9,{word}\n")
+    options = ImportOptions()
+    import_labels("csv", tmp_path / "day", tmp_path / "day.npz", tmp_path / "out", options)
+    done = import_labels("csv", tmp_path / "night", tmp_path / "night.npz", tmp_path / "out", options)
+    assert done.warnings[0].endswith("'Car' and 'car'. If they are one, import with --keep Car=car.")
+    shutil.rmtree(tmp_path / "out")
+    import_labels("csv", tmp_path / "day", tmp_path / "day.npz", tmp_path / "out", options)
+    kept = ImportOptions(keep=("Car=car",))
+    assert not import_labels("csv", tmp_path / "night", tmp_path / "night.npz", tmp_path / "out", kept).warnings
+    assert read_classes(tmp_path / "out") == ("Car",)
 
 
 def test_classes_are_kept_and_merged_while_importing(tmp_path):

@@ -90,6 +90,28 @@ class ClassMap:
         return both[np.argsort(both["t"], kind="stable")]
 
 
+def merging(classes: ClassMap, known: Sequence[str] = ()) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Classes that only case and blanks tell apart, in groups; and the wishes for ``map_classes`` that merge them.
+
+    Args:
+        classes: the map as it is.
+        known: names that should stay, those of a dataset that is there.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in classes.names:
+        groups.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    wishes = []
+    for same, names in groups.items():
+        olds = [
+            old for old, n in zip(classes.found, classes.indices, strict=True) if n >= 0 and classes.names[n] in names
+        ]
+        new = next((name for name in [*known, same, *names] if name in names), names[0])
+        new = new if len(names) == 1 or new in known else " ".join(new.split())
+        if olds:
+            wishes.append(new if olds == [new] else f"{new}={'+'.join(olds)}")
+    return [tuple(names) for names in groups.values() if len(names) > 1], wishes
+
+
 def map_classes(found: Sequence[str], wanted: Sequence[str] = (), *, others: Others = "discard") -> ClassMap:
     """The map to the classes that are wanted, in their order.
 
