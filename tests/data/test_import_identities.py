@@ -46,6 +46,12 @@ WRITERS = {"coco": (coco, "drive_dot_json"), "cvat": (cvat, "drive_dot_xml"), "c
 WRITERS["mot"] = mot, "drive_dot_txt"
 
 
+def test_a_trackid_of_voc_is_an_identity(folder):
+    box = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>31</xmax><ymax>6</ymax></bndbox>"
+    made = "".join(f"<object><trackid>{n}</trackid><name>car</name>{box}</object>" for n in (3, "b", 0))
+    assert tracks(folder, "voc", drive_1_dot_xml=f"<annotation>{made}</annotation>")[0] == [3, 4, 0]
+
+
 @pytest.mark.parametrize("source", WRITERS)
 def test_names_of_objects_are_numbered_as_they_appear_and_told(folder, source):
     write, name = WRITERS[source]

@@ -92,3 +92,13 @@ def test_a_class_without_a_name_is_quoted_as_the_file_has_it(imported):
         imported(rows(1, 1, "1,2,1"))
     with pytest.raises(InputError, match="line 1, must have a class from 1 on, as MOT numbers them, got 0"):
         imported(rows(1, 1, "1,0,1"), CLASSES)
+
+
+def test_detections_beside_the_truth_are_left_out_and_told_and_read_where_they_are_named(imported, folder):
+    (folder / "det.txt").write_text("1,-1,10,10,15,5,0.5\n")
+    boxes, _, said = imported(rows(1, 1, "1"))
+    assert len(boxes) == 1
+    assert "left out: 1 files of detections, det.txt" in said
+    options = ImportOptions(label_rate=10, classes=("car",), split="val")
+    import_labels("mot", folder / "det.txt", folder.parent / "drive.npz", folder.parent / "out", options)
+    assert read_labels(folder.parent / "out" / "val" / "drive_bbox.npy")["class_confidence"].tolist() == [0.5]

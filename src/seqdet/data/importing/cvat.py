@@ -150,7 +150,7 @@ def _read_track(drafts: Drafts, track: Element, path: Path, head: Head) -> None:
     numbered = [(frame_number(each.get("frame", ""), place), each) for each in track if each.tag in SHAPES]
     for frame, shape in sorted(numbered, key=lambda pair: pair[0]):
         now = _keyframe(drafts, shape, frame, place)
-        is_key = shape.get("keyframe", "1") == "1"
+        is_key = _is_true(shape.get("keyframe", "1"))
         if before is not None:
             is_known = before.frame in task.frames and frame in task.frames
             missing = [n for n in range(before.frame + 1, frame) if n in task.frames or not is_known]
@@ -162,7 +162,7 @@ def _read_track(drafts: Drafts, track: Element, path: Path, head: Head) -> None:
                 task.gone.update(missing)
         score = 0.0 if _is_ignored(track) or _is_ignored(shape) else 1.0
         task.seen.add(frame)
-        is_outside = shape.get("outside", "0") == "1"
+        is_outside = _is_true(shape.get("outside", "0"))
         if not is_outside:
             draft.rows.append((frame, *turned_box(now.box, now.angle), label, number, score))
         before, was_key = None if is_outside else now, is_key
@@ -226,7 +226,7 @@ def _hull(shape: Element, place: str) -> Box:
         sides = [name for name in shape.attrib if name.startswith("x") and name[1:2] in ("t", "b")]
         numbers = [shape.get(side + name[1:]) for name in sides for side in "xy"]
     elif shape.tag == "skeleton":
-        shown = [each for each in shape if each.tag == "points" and each.get("outside", "0") != "1"]
+        shown = [each for each in shape if each.tag == "points" and not _is_true(each.get("outside", "0"))]
         numbers = ",".join(each.get("points", "") for each in shown).replace(";", ",").split(",")
     else:
         numbers = (shape.get("points") or "").replace(";", ",").split(",")
@@ -242,6 +242,10 @@ def _required(element: Element, name: str, place: str) -> str:
 def _is_ignored(element: Element) -> bool:
     """Whether an attribute says that the shape is to be ignored."""
     return any(
-        (each.get("name") or "").strip().lower() in IGNORED_ATTRIBUTES and (each.text or "").strip().lower() in TRUE
+        (each.get("name") or "").strip().lower() in IGNORED_ATTRIBUTES and _is_true(each.text or "")
         for each in element.findall("attribute")
     )
+
+
+def _is_true(text: str) -> bool:
+    return text.strip().lower() in TRUE

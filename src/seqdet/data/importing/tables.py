@@ -29,7 +29,8 @@ NAMES = {
 }
 """Our name of a column and what headers call it, besides t: see ``events.time_units``."""
 ACTIONS = ("BB_CREAT", "BB_MOVE", "BB_RESIZE", "BB_MOVE_AND_RESIZE", "BB_DELETE")
-MOT_FILES = ("labels.txt", "seqinfo.ini", "det.txt")
+DETECTIONS = "det.txt"
+MOT_FILES = ("labels.txt", "seqinfo.ini", DETECTIONS)
 MOT_COLUMNS = (6, 10)
 MOST_AERIAL = 20
 """VisDrone numbers its classes from 0 to 11."""
@@ -96,6 +97,9 @@ def read_mot(drafts: Drafts) -> None:
         InputError: if a row is none of these, or classes are numbered from 0.
     """
     drafts.find_classes("labels.txt", *CLASS_FILES)
+    drafts.dropped[f"files of detections, {DETECTIONS}"] += sum(
+        path.name == DETECTIONS and path != drafts.root for path in drafts.files(".txt", ".csv")
+    )
     kind = _last_three(row for _, rows in _files(drafts, ".txt", ".csv") for _, row in rows if len(row) == 10)
     for path, rows in _files(drafts, ".txt", ".csv"):
         info = next(
@@ -193,7 +197,7 @@ def read_psee_txt(drafts: Drafts) -> None:
 def _files(drafts: Drafts, *suffixes: str) -> Iterator[tuple[Path, list[tuple[int, list[str]]]]]:
     """Files with their rows, each with the number of its line; files about classes and frames are left out."""
     for path in drafts.files(*suffixes):
-        if path.name in (*CLASS_FILES, *MOT_FILES):
+        if path.name in (*CLASS_FILES, *MOT_FILES) and path != drafts.root:
             continue
         lines = [(n, line) for n, line in enumerate(read_text(path).splitlines(), start=1) if line.strip()]
         first = lines[0][1] if lines else ""
