@@ -54,6 +54,16 @@ def test_times_without_a_header_follow_the_same_rule(imported):
     assert "2 times that are taken for seconds, as some have a fraction" in said
 
 
+def test_times_of_a_folder_are_in_one_unit_unless_a_column_says_another(folder):
+    for name, text in (("drive_a", table("t", "1", "0")), ("drive_b", table("t", "0.5"))):
+        (folder / f"{name}.csv").write_text(text)
+    (folder / "drive_c.csv").write_text(table("t_us", "250000"))
+    options = ImportOptions(classes=("car",))
+    import_labels("csv", folder, folder.parent / "drive.npz", folder.parent / "out", options)
+    boxes = read_labels(folder.parent / "out" / "train" / "drive_bbox.npy")
+    assert boxes["t"].tolist() == [0, 250_000, 500_000, 1_000_000]
+
+
 @pytest.mark.parametrize("time", ["1e30", "9999999999999999999", "now", "nan", ""])
 def test_what_is_no_time_is_refused(imported, time):
     with pytest.raises(InputError, match=r"drive\.csv"):
@@ -68,6 +78,12 @@ def test_times_of_another_unit_are_refused_with_a_name_for_their_column(imported
 def test_columns_that_are_not_read_are_told(imported):
     _, said = imported("t,x,y,w,h,class,Occluded,colour\n100000,1,2,30,4,car,1,red\n")
     assert "1 files with columns that are not read: occluded, colour" in said
+
+
+def test_columns_beyond_those_of_a_table_without_names_are_told(imported):
+    boxes, said = imported("100000 0 1 10 2 30 4 1 7 red\n")
+    assert len(boxes) == 1
+    assert "1 files with columns that are not read: number 9, number 10" in said
 
 
 def test_the_end_of_a_sentence_has_no_comma_of_a_place(imported):

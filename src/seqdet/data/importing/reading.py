@@ -13,7 +13,7 @@ import yaml
 
 from ...checks import InputError
 from ...config_files import read_yaml
-from ...events.time_units import TimeUnit, find_unit
+from ...events.time_units import TimeUnit, Unit, find_unit
 from ...json_files import read_json
 from ..classes import read_classes
 from ..labels import CLASSES_FILE
@@ -70,13 +70,14 @@ def whole(text: object, place: str) -> int:
     return int(found[1])
 
 
-def times_us(cells: Sequence[object], path: Path, name: str) -> tuple[np.ndarray, TimeUnit]:
+def times_us(cells: Sequence[object], path: Path, name: str, unit: Unit | None = None) -> tuple[np.ndarray, TimeUnit]:
     """Microseconds (N,) int64 of times, and in which unit they are, by the rule for recordings, ``find_unit``.
 
     Args:
         cells: numbers, as text or as JSON has them.
         path: of their file, for messages.
         name: what the file calls them, which may say the unit.
+        unit: of the times, if it is known.
 
     Raises:
         InputError: if one is no number, or none that a time can be.
@@ -87,10 +88,10 @@ def times_us(cells: Sequence[object], path: Path, name: str) -> tuple[np.ndarray
     if numbers and max(map(abs, numbers)) >= 1 << 63:
         raise InputError(f"{path} must have times that can be, got {max(numbers, key=abs)}.")
     t = np.array(numbers, np.int64 if is_whole else np.float64)
-    unit = find_unit(t, path, name=name)
-    if len(t) and np.abs(t).max() > unit.limit:
-        raise InputError(f"{path} must have times that can be, got {max(numbers, key=abs)} {unit.unit}.")
-    return unit.to_us(t), unit
+    found = find_unit(t, path, name=name, stated=unit)
+    if len(t) and np.abs(t).max() > found.limit:
+        raise InputError(f"{path} must have times that can be, got {max(numbers, key=abs)} {found.unit}.")
+    return found.to_us(t), found
 
 
 def frame_number(cell: str | int, place: str) -> int:

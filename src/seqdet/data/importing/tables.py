@@ -6,9 +6,10 @@ import csv
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from ...checks import InputError
-from ...events.time_units import SPELT, is_time_name, unit_in_name
+from ...events.time_units import SPELT, Unit, is_time_name, unit_in_name
 from .drafts import Draft, Drafts, When
 from .frames import CLASS_FILES
 from .reading import frame_number, read_text, real, times_us, whole
@@ -55,33 +56,60 @@ def read_csv(drafts: Drafts) -> None:
     somebody looked and there was no object.
     """
     drafts.find_classes(*CLASS_FILES)
+    unit = "s" if any(table.has_fractions() for table in _tables(drafts)) else None
+    for table in _tables(drafts):
+        draft = _draft(drafts, table.path, "frame" if "frame" in table.names else "us")
+        if draft is None:
+            continue
+        if table.rest:
+            drafts.told[f"files with columns that are not read: {', '.join(table.rest)[:200]}"] += 1
+        for at, (place, cells) in zip(_times(drafts, table, unit), table.rows, strict=True):
+            draft.at.add(at)
+            if not cells["x"]:
+                continue
+            x, y = real(cells["x"], place), real(cells["y"], place)
+            w = real(cells["x2"], place) - x if "x2" in table.names else real(cells["w"], place)
+            h = real(cells["y2"], place) - y if "y2" in table.names else real(cells["h"], place)
+            track = drafts.identity(draft, cells.get("track_id"), place)
+            score = real(cells.get("class_confidence") or 1, place)
+            draft.rows.append((at, x, y, w, h, _class(drafts, cells.get("class_id", ""), place), track, score))
+
+
+class Table(NamedTuple):
+    """A CSV file. names: where it has our columns. rest: columns that it has besides. time: what it calls its times.
+    rows: of each its place, for messages, and its cells by our names."""
+
+    path: Path
+    names: dict[str, int]
+    rest: list[str]
+    time: str
+    rows: list[tuple[str, dict[str, str]]]
+
+    def has_fractions(self) -> bool:
+        """Whether times that state no unit have a fraction, and are in seconds."""
+        if "frame" in self.names or unit_in_name(self.time):
+            return False
+        return any(not real(cells["t"], place).is_integer() for place, cells in self.rows)
+
+
+def _tables(drafts: Drafts) -> Iterator[Table]:
+    """The CSV files."""
     for path, rows in _files(drafts, ".csv", ".txt"):
         header = [cell.strip().lower() for cell in rows[0][1]] if rows else []
         is_headed = bool(header) and not re.match(r"[-+.\d]", header[0])
         names = _columns(header, path) if is_headed else {name: n for n, name in enumerate(ORDER)}
-        draft = _draft(drafts, path, "frame" if "frame" in names else "us")
-        if draft is None:
-            continue
-        if rest := [cell for n, cell in enumerate(header) if is_headed and cell and n not in names.values()]:
-            drafts.told[f"files with columns that are not read: {', '.join(rest)[:200]}"] += 1
-        table = [
+        longest = max((len(row) for _, row in rows), default=0)
+        rest = [cell for n, cell in enumerate(header) if cell and n not in names.values()]
+        rest = rest if is_headed else [f"number {n + 1}" for n in range(len(ORDER), longest)]
+        time = header[names["t"]] if is_headed and "t" in names else "t"
+        cells = [
             (
                 f"{path}, line {number},",
                 {name: row[n].strip() if n < len(row) else "" for name, n in names.items()},
             )
             for number, row in rows[is_headed:]
         ]
-        times = _times(drafts, table, path, header[names["t"]] if is_headed and "t" in names else "t")
-        for at, (place, cells) in zip(times, table, strict=True):
-            draft.at.add(at)
-            if not cells["x"]:
-                continue
-            x, y = real(cells["x"], place), real(cells["y"], place)
-            w = real(cells["x2"], place) - x if "x2" in names else real(cells["w"], place)
-            h = real(cells["y2"], place) - y if "y2" in names else real(cells["h"], place)
-            track = drafts.identity(draft, cells.get("track_id"), place)
-            score = real(cells.get("class_confidence") or 1, place)
-            draft.rows.append((at, x, y, w, h, _class(drafts, cells.get("class_id", ""), place), track, score))
+        yield Table(path, names, rest, time, cells)
 
 
 def read_mot(drafts: Drafts) -> None:
@@ -217,24 +245,24 @@ def _draft(drafts: Drafts, path: Path, when: When, frame_hw: tuple[int, int] | N
     return drafts.draft(owner.recording, path, when, frame_hw) if owner else None
 
 
-def _times(drafts: Drafts, table: list[tuple[str, dict[str, str]]], path: Path, name: str) -> list[int]:
-    """Numbers of frames, or microseconds, of rows; the unit is told where it is another one.
+def _times(drafts: Drafts, table: Table, unit: Unit | None) -> list[int]:
+    """Numbers of frames, or microseconds, of the rows of a table; the unit is told where it is another one.
 
     Args:
         drafts: to tell.
-        table: of each row the place, and the cells by our names of their columns.
-        path: of the file.
-        name: of the column of times.
+        table: the table.
+        unit: of times whose column states none; found by their numbers if not given.
     """
-    if table and "frame" in table[0][1]:
-        return [whole(cells["frame"], place) for place, cells in table]
-    for place, cells in table:
+    if "frame" in table.names:
+        return [whole(cells["frame"], place) for place, cells in table.rows]
+    for place, cells in table.rows:
         real(cells["t"], place)
-    times, unit = times_us([cells["t"] for _, cells in table], path, name)
-    if unit.unit != "us":
-        why = f"as their column {name} says" if unit_in_name(name) else "as they can be nothing else"
-        why = "as some have a fraction" if not unit.is_stated else why
-        drafts.told[f"times that are taken for {SPELT[unit.unit]}, {why}"] += len(times)
+    named = unit_in_name(table.time)
+    times, found = times_us([cells["t"] for _, cells in table.rows], table.path, table.time, named or unit)
+    if found.unit != "us":
+        why = "as they can be nothing else" if unit is None else "as some have a fraction"
+        why = f"as their column {table.time} says" if named else why
+        drafts.told[f"times that are taken for {SPELT[found.unit]}, {why}"] += len(times)
     return times.tolist()
 
 
