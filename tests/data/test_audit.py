@@ -262,6 +262,14 @@ def test_a_class_that_one_split_lacks_is_found(folder):
     assert found(folder) == {"untrained_class", "unscored_class"}
 
 
+def test_classes_that_case_or_blanks_alone_tell_apart_are_found(folder):
+    path = folder / CLASSES_FILE
+    names = json.loads(path.read_text())
+    path.write_text(json.dumps(names | {"1": "zero", "0": " Zero", "2": "ZERO"}))
+    (finding,) = (each for each in audit(folder).findings if each.kind == "alike_classes")
+    assert (finding.severity, str(finding.cases[0])) == ("warning", "' Zero', 'zero', 'ZERO'")
+
+
 def test_damaged_events_are_counted(folder):
     cut(folder)
     assert "damage" in found(folder)

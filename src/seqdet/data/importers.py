@@ -20,7 +20,7 @@ from ..events.files import open_recording
 from ..files import replacing
 from ..progress import progress
 from .checking import label_reach, labels_outside, rate_misfit
-from .classes import ClassMap, map_classes, merging, read_classes, write_classes
+from .classes import ClassMap, alike, map_classes, merging, read_classes, write_classes
 from .importing.archives import unpacked
 from .importing.coco import read_coco
 from .importing.cvat import read_cvat
@@ -224,9 +224,10 @@ def _classes(drafts: Drafts, known: tuple[str, ...], options: ImportOptions) -> 
 
 def _alike(classes: ClassMap, known: tuple[str, ...]) -> list[str]:
     """A warning of classes that only case and blanks tell apart, with what merges them; or none."""
-    groups, wishes = merging(classes, known)
+    groups = [group for group in alike(classes.names) if len(group) > 1]
     if not groups:
         return []
+    wishes = merging(classes, known)
     is_plain = all(each == each.strip() and "," not in each for each in wishes)
     keep = shlex.quote(",".join(wishes) if is_plain else json.dumps(wishes, ensure_ascii=False))
     names = "; ".join(" and ".join(repr(name) for name in group) for group in groups)
