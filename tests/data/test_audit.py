@@ -10,7 +10,7 @@ import pytest
 from seqdet.checks import InputError
 from seqdet.config import DigitsConfig, EventDigitsConfig, TensorConfig
 from seqdet.data.audit import Limits, audit
-from seqdet.data.checking import rate_misfit
+from seqdet.data.checking import label_reach, rate_misfit
 from seqdet.data.labels import CLASSES_FILE, EVENT_BBOX, read_labels, write_labelled_us, write_labels
 from seqdet.data.precompute import Options, precompute
 from seqdet.digits.recordings import write_event_digits
@@ -156,9 +156,9 @@ def at_rate(folder, factor):
     """Labels as if their rate had been taken for that multiple of the right one."""
     for path in folder.rglob("*_bbox.npy"):
         boxes = read_labels(path)
-        boxes["t"] = boxes["t"] // factor
+        boxes["t"] = np.rint(boxes["t"] / factor)
         write_labels(path, boxes)
-        write_labelled_us(path, np.union1d((np.arange(1, 31) * 50_000 / factor).astype(int), boxes["t"]))
+        write_labelled_us(path, np.union1d(np.rint(np.arange(1, 31) * 50_000 / factor).astype(int), boxes["t"]))
 
 
 LIMITS = Limits(frozen_s=1.0, gap_s=0.6)
@@ -260,6 +260,14 @@ def test_a_class_that_one_split_lacks_is_found(folder):
     boxes["class_id"] = 2
     write_labels(path, boxes)
     assert found(folder) == {"untrained_class", "unscored_class"}
+
+
+def test_classes_that_case_or_blanks_alone_tell_apart_are_found(folder):
+    path = folder / CLASSES_FILE
+    names = json.loads(path.read_text())
+    path.write_text(json.dumps(names | {"1": "zero", "0": " Zero", "2": "ZERO"}))
+    (finding,) = (each for each in audit(folder).findings if each.kind == "alike_classes")
+    assert (finding.severity, str(finding.cases[0])) == ("warning", "' Zero', 'zero', 'ZERO'")
 
 
 def test_damaged_events_are_counted(folder):
@@ -378,11 +386,62 @@ def test_one_recording_of_several_whose_first_half_is_labelled_is_a_warning(fold
         (np.arange(300) * 16_667 + 7_000_000, (7_000_000, 17_000_000), 30),
         (np.arange(30) * 33_333, (0, 1_000_000), None),
         (np.arange(30) * 20_000, (0, 1_000_000), None),
+        (np.arange(30) * 40_000, (0, 1_000_000), 30),
+        (np.arange(1, 25) * 100_000 - 5_000, (0, 1_000_000), 24),
+        (np.arange(100) * 20_000, (0, 1_100_000), 90),
+        (np.arange(30) * 33_333, (0, 930_000), None),
+        (np.arange(30) * 33_333, (0, 860_000), None),
         (np.arange(30) * 16_667 + 500_000, (0, 1_000_000), None),
         (np.arange(4) * 150_000, (0, 1_000_000), None),
         (np.cumsum(np.arange(1, 31)) * 1_075, (0, 1_000_000), None),
     ],
 )
-def test_a_rate_is_wrong_where_even_labels_end_at_a_simple_part_or_multiple_of_the_time(labelled, span, fitting):
+def test_a_rate_is_wrong_where_even_labels_end_at_a_simple_part_or_multiple_of_the_time_or_beyond_at_a_usual_rate(
+    labelled, span, fitting
+):
     misfit = rate_misfit(labelled, span)
     assert (misfit and round(misfit.fitting)) == fitting
+
+
+@pytest.mark.parametrize(
+    ("labelled", "fitting", "is_usual"),
+    [
+        (np.arange(30) * 40_000, 30, True),
+        (np.arange(25) * 33_333, 25, True),
+        (np.arange(1, 38) * 50_000, 37, False),
+        (np.arange(1, 15) * 50_000, 15, True),
+    ],
+)
+def test_a_rate_that_would_fit_is_a_usual_one_or_what_the_reach_says(labelled, fitting, is_usual):
+    found = label_reach(labelled, (0, 1_000_000))
+    assert (pytest.approx(found.fitting), found.is_usual) == (fitting, is_usual)
+
+
+def shifted(folder, by_us):
+    """All labels of training, later by so much."""
+    for path in (folder / "train").glob("*_bbox.npy"):
+        boxes = read_labels(path)
+        boxes["t"] += by_us
+        write_labels(path, boxes)
+        write_labelled_us(path, np.arange(1, 31) * 50_000 + by_us)
+
+
+@pytest.mark.parametrize(("by_us", "severity"), [(700_000, "warning"), (-700_000, "warning"), (850_000, "error")])
+def test_labels_outside_a_recording_are_an_error_where_they_are_more_than_half(folder, by_us, severity):
+    shifted(folder, by_us)
+    (finding,) = (each for each in audit(folder).findings if each.kind == "outside_time")
+    assert finding.severity == severity
+
+
+def test_labels_that_end_beyond_name_the_rate_that_would_fit(folder):
+    at_rate(folder, 0.8)
+    cases = {each.kind: each for each in audit(folder).findings}
+    assert (cases["label_rate"].severity, "20 would fit" in str(cases["label_rate"].cases[0])) == ("error", True)
+    assert "of its time; 20 would fit" in str(cases["outside_time"].cases[0])
+
+
+def test_labels_that_end_early_name_the_rate_that_would_fit(folder):
+    at_rate(folder, 1.6)
+    cases = {each.kind: each for each in audit(folder, Limits(gap_s=0.3)).findings}
+    assert "label_rate" not in cases
+    assert str(cases["gap"].cases[0]).endswith("s without labels; 20 labels a second would reach its end")

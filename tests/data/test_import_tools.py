@@ -61,8 +61,9 @@ def test_tracks_of_cvat_move_evenly_between_keyframes_and_end_where_they_are_out
     assert "1 boxes interpolated between keyframes" in said
 
 
-def test_a_box_moves_on_to_a_keyframe_that_is_outside_and_not_from_there(folder):
-    (folder / "drive.xml").write_text(cvat(track(0, shape(0, 10), shape(2, 20, outside=1), shape(5, 50))))
+@pytest.mark.parametrize("outside", ["1", "true"])
+def test_a_box_moves_on_to_a_keyframe_that_is_outside_and_not_from_there(folder, outside):
+    (folder / "drive.xml").write_text(cvat(track(0, shape(0, 10), shape(2, 20, outside=outside), shape(5, 50))))
     _, (rows, labelled, _) = imported(folder, "cvat", "drive")
     assert [row[:2] for row in rows] == [[0, 10], [1, 15], [5, 50]]
     assert labelled == [0, 1, 2, 5]

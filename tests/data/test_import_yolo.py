@@ -118,16 +118,48 @@ def test_annotations_of_coco_without_a_box_have_that_of_their_polygons(imported,
     assert "1 polygons" in said
 
 
-def test_masks_of_coco_without_a_box_are_refused_by_name(imported):
+def test_damaged_masks_of_coco_without_a_box_are_refused_by_name(imported):
     content = {
         "images": [{"id": 1, "file_name": "drive_000002.png"}],
         "categories": [{"id": 1, "name": "car"}],
         "annotations": [{"id": 5, "image_id": 1, "category_id": 1, "segmentation": {"counts": "abc", "size": [9, 9]}}],
     }
-    with pytest.raises(InputError, match=r"annotation 5 of .* must have a bbox, or polygons"):
+    with pytest.raises(InputError, match=r"annotation 5 of .* must have a whole mask"):
         imported(json.dumps(content), source="coco", suffix="json")
 
 
 def test_a_box_is_turned_clockwise_about_its_centre_or_its_corner():
     np.testing.assert_allclose(turned_box((10, 20, 4, 2), 90), (11, 19, 2, 4))
     np.testing.assert_allclose(turned_box((10, 20, 4, 2), 90, about_corner=True), (8, 20, 2, 4))
+
+
+@pytest.mark.parametrize(
+    ("shape", "points"),
+    [("[2, 2]", ".45 .45 .55 .55"), ("[2, 3]", ".45 .45 2 .55 .55 0"), ("[3, 3]", ".4 .4 2 .5 .5 1 0 0 0")],
+)
+def test_key_points_of_poses_are_left_out_as_their_shape_says(imported, tmp_path, shape, points):
+    (tmp_path / "data.yaml").write_text(f"names: [car]\nkpt_shape: {shape}\n")
+    boxes, said = imported(f"0 .5 .5 .2 .4 {points}\n0 .3 .3 .2 .4 {points} .75\n0 .5 .5 .1 .1 {points} .5 9\n")
+    np.testing.assert_allclose(places(boxes), [(40, 30, 20, 40), (20, 10, 20, 40), (45, 45, 10, 10)], atol=1e-4)
+    assert boxes["class_confidence"].tolist() == [1, 0.75, 0.5]
+    assert boxes["track_id"].tolist() == [0, 0, 9]
+    assert f"3 rows, whose {len(points.split())} numbers of key points, as of kpt_shape, are left out" in said
+    assert "polygons" not in said
+
+
+def test_a_polygon_is_told_with_what_would_make_it_a_pose(imported):
+    assert (
+        "1 polygons that became their upright boxes (if they are key points, kpt_shape"
+        in imported("0 .5 .5 .2 .2 .45 .45 .55 .55\n")[1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [("[4, 3]", "the 12 numbers of key points that kpt_shape in data.yaml says; got 9 columns"),
+     ("7", "kpt_shape of a"), ("[1, 5]", "2 or 3 numbers for a point"), ("[0, 2]", "kpt_shape of a number of points")],
+)  # fmt: skip
+def test_a_shape_that_does_not_fit_its_rows_is_refused(imported, tmp_path, shape, sentence):
+    (tmp_path / "data.yaml").write_text(f"names: [car]\nkpt_shape: {shape}\n")
+    with pytest.raises(InputError, match=sentence):
+        imported("0 .5 .5 .2 .2 .45 .45 .55 .55\n")

@@ -1,6 +1,7 @@
 """The same boxes from every format, and one sentence for what cannot be understood."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from seqdet.checks import InputError
+from seqdet.cli import main
 from seqdet.config import DatasetConfig, TensorConfig
 from seqdet.data import importers
 from seqdet.data.audit import audit
@@ -338,6 +340,92 @@ def test_the_folders_of_recordings_say_their_split(tmp_path):
     assert done.recordings == {"train": 1, "val": 1}
 
 
+def test_a_folder_above_the_one_that_was_named_says_no_split(tmp_path, monkeypatch):
+    for place in ("test/recs", "test/recs/val/day"):
+        record(tmp_path / place / f"{place[-1]}.npz")
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / "labels" / f"{place[-1]}_1000.xml").write_text("<annotation/>")
+    options = ImportOptions(classes=("car",), leave_out=True)
+
+    def splits(named, out, **more):
+        named = Path(named) if isinstance(named, str) else named
+        done = import_labels("voc", tmp_path / "labels", named, tmp_path / out, replace(options, **more))
+        return dict(done.recordings), [line for line in done.lines() if "recordings are" in line]
+
+    apart = {"train": 1, "val": 1}
+    why = ["1 recordings are of train, as no folder says otherwise", "1 recordings are of val, as their folder says"]
+    assert splits(tmp_path / "test" / "recs", "a") == (apart, why)
+    assert splits(tmp_path / "test", "b")[0] == {"test": 1, "val": 1}
+    assert splits(tmp_path / "test" / "recs" / "val" / "day" / "y.npz", "c")[0] == {"train": 1}
+    assert splits(tmp_path / "test" / "recs" / "val" / "day", "d")[0] == {"train": 1}
+    assert splits(tmp_path / "test" / "recs" / "val", "e")[0] == {"val": 1}
+    assert splits(tmp_path / "test", "f", split="val")[1] == ["2 recordings are of val, as --split says"]
+    dealt = splits(tmp_path / "test", "g", ratios=(1.0, 0.0, 0.0), seed=3)[1]
+    assert dealt == ["2 recordings are dealt out by --ratios, with the seed 3"]
+    monkeypatch.chdir(tmp_path / "test" / "recs")
+    assert splits(".", "h")[0] == apart
+    assert splits("..", "i")[0] == {"test": 1, "val": 1}
+    assert splits("val", "j")[0] == {"val": 1}
+
+
+@pytest.mark.parametrize(
+    ("names", "keep", "merged"),
+    [
+        (("Car", "car", "bus"), "--keep car=Car+car,bus.", ("car", "bus")),
+        (("CAR", "Car"), "--keep CAR=CAR+Car.", ("CAR",)),
+        (("car ", "car"), "--keep 'car=car +car'.", ("car",)),
+        (("car", "car "), """--keep '["car=car+car "]'.""", ("car",)),
+        (("two  Wheels", "two wheels", "it's, a"), None, ("two wheels", "it's, a")),
+    ],
+)
+def test_classes_that_case_or_blanks_alone_tell_apart_are_warned_of_with_what_merges_them(
+    tmp_path, names, keep, merged
+):
+    record(tmp_path / "drive.npz")
+    images = [{"id": n, "file_name": f"{n}.png"} for n in range(len(names))]
+    annotations = [{"image_id": n, "category_id": n, "bbox": [9, 9, 9, 9]} for n in range(len(names))]
+    categories = [{"id": n, "name": name} for n, name in enumerate(names)]
+    write_json(tmp_path / "drive.json", {"images": images, "annotations": annotations, "categories": categories})
+    arguments = "coco", tmp_path / "drive.json", tmp_path / "drive.npz"
+    (warning,) = import_labels(*arguments, tmp_path / "out", AT_10_HZ).warnings
+    assert read_classes(tmp_path / "out") == names
+    assert "classes differ by case or blanks alone" in warning
+    assert all(repr(name) in warning for name in names[:2])
+    assert keep is None or warning.endswith(keep)
+    words = shlex.split(warning[warning.index("--keep") :].removesuffix("."))
+    main(
+        [
+            "import",
+            *map(str, arguments[1:]),
+            "--from",
+            "coco",
+            "-o",
+            str(tmp_path / "one"),
+            "--label-rate",
+            "10",
+            *words,
+        ]
+    )
+    assert read_classes(tmp_path / "one") == merged
+    assert len(result(tmp_path / "one")[0]) == len(names)
+
+
+def test_a_dataset_that_grows_keeps_its_spelling_of_a_class(tmp_path):
+    for name, word in (("day", "Car"), ("night", "car")):
+        record(tmp_path / f"{name}.npz")
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.csv").write_text(f"t,x,y,w,h,class\n100000,9,9,9,9,{word}\n")
+    options = ImportOptions()
+    import_labels("csv", tmp_path / "day", tmp_path / "day.npz", tmp_path / "out", options)
+    done = import_labels("csv", tmp_path / "night", tmp_path / "night.npz", tmp_path / "out", options)
+    assert done.warnings[0].endswith("'Car' and 'car'. If they are one, import with --keep Car=car.")
+    shutil.rmtree(tmp_path / "out")
+    import_labels("csv", tmp_path / "day", tmp_path / "day.npz", tmp_path / "out", options)
+    kept = ImportOptions(keep=("Car=car",))
+    assert not import_labels("csv", tmp_path / "night", tmp_path / "night.npz", tmp_path / "out", kept).warnings
+    assert read_classes(tmp_path / "out") == ("Car",)
+
+
 def test_classes_are_kept_and_merged_while_importing(tmp_path):
     write_coco(tmp_path / "labels")
     record(tmp_path / "drive.npz")
@@ -388,7 +476,7 @@ def test_coco_videos_have_names_rates_and_times(tmp_path):
         ("voc", "drive_1.xml", "<annotation><object><name>car</name></object></annotation>", "numbers"),
         ("csv", "drive.csv", "1,0,0,1,1,5\n", "numbers"),
         ("csv", "drive.csv", "time,x,y\n", "must have columns"),
-        ("csv", "drive.csv", '""\n1 0 0 1 1 5 5 1\n', "line 1, must have a whole number"),
+        ("csv", "drive.csv", '""\n1 0 0 1 1 5 5 1\n', "line 1, must have numbers"),
         ("csv", "drive.csv", "1,0,0,1,1,5,1e999,1\n", "finite"),
         ("csv", "drive.csv", "1,0,0,1,1,5,1e308,1\n", "up to 16,777,216"),
         ("csv", "drive.csv", "1,0,0,1,1,5,9,1e308\n", "up to 16,777,216"),
@@ -492,6 +580,43 @@ def test_a_rate_at_which_labels_end_at_half_or_twice_the_recording_is_warned_of(
     if is_warned:
         assert "10 would fit" in done.warnings[0]
         assert "--label-rate" in done.warnings[0]
+
+
+def imported_at(folder, *times_us, rate=None):
+    """What the import says of labels at such times, in a recording of 3 s."""
+    t = np.arange(0, 3_000_000, 500)
+    record(folder / "drive.npz", events=columns(t=t, x=t % 80, y=t % 60, p=t % 2))
+    (folder / "drive.csv").write_text("".join(f"{time} 0 1 10 20 30 16 1\n" for time in times_us))
+    options = ImportOptions(label_rate=rate, classes=("car",))
+    return import_labels("csv", folder / "drive.csv", folder / "drive.npz", folder / "out", options)
+
+
+@pytest.mark.parametrize(
+    ("times_us", "words"),
+    [
+        (range(0, 3_600_000, 40_000), "13 of 90 times (14%) are outside 0.00 to 3.00 s, by up to 0.56 s; 25 labels a"),
+        (range(-2_000_000, 1_000_000, 100_000), "20 of 30 times (67%) are outside 0.00 to 3.00 s, by up to 2.00 s"),
+    ],
+)
+def test_labels_beyond_or_before_their_recording_are_warned_of_with_their_share(tmp_path, times_us, words):
+    done = imported_at(tmp_path, *times_us)
+    assert len(done.warnings) == 1
+    assert words in done.warnings[0]
+    assert ("reach 1.19 of its time; 30 would fit" in done.warnings[0]) == (times_us[0] == 0)
+
+
+def test_labels_at_the_rim_of_their_recording_are_fine(tmp_path):
+    done = imported_at(tmp_path, *range(0, 3_040_001, 40_000))
+    assert (done.warnings, "end early" in "\n".join(done.lines())) == ([], False)
+
+
+def test_that_labels_end_early_is_told_with_the_rate_at_which_they_would_not(tmp_path):
+    done = imported_at(tmp_path, *range(0, 2_500_000, 33_333))
+    assert not done.warnings
+    told = (
+        "1 recordings whose labels end early, the first drive.npz: 30 labels a second reach 0.83 of its time; 25 would"
+    )
+    assert told in "\n".join(done.lines())
 
 
 def unsized(folder, name="drive"):

@@ -18,7 +18,7 @@ from .audit_events import damaged_frames, watch_recording, watch_tensors
 from .audit_findings import Case, Finding, Findings
 from .audit_labels import Limits, check_boxes, check_times
 from .checking import rate_misfit
-from .classes import read_classes
+from .classes import alike, read_classes
 from .dataset import SPLIT_FOLDERS, Entry, content_digest, contents, labels_of, opened, raw_times, sensor_hw
 from .labels import CLASSES_FILE, has_odd_score
 from .store import TensorFile
@@ -109,6 +109,7 @@ def audit(
     if not found.entries and not found.orphans:
         raise InputError(f"{folder} must hold recordings or tensor files, in train, val and test, and holds none.")
     classes = _classes(folder, findings)
+    findings.add("alike_classes", [Case(None, ", ".join(map(repr, each))) for each in alike(classes) if len(each) > 1])
     splits = {split: SplitFacts() for split in found.splits}
     missing = [split for split in SPLIT_FOLDERS if found.splits != [""] and split not in found.splits]
     findings.add("missing_split", [Case(None, split) for split in missing])

@@ -44,6 +44,11 @@ KINDS: dict[str, Kind] = {
     "no_labels": Kind("warning", "recordings without labels", "They are not trained or scored on."),
     "no_recording": Kind("warning", "label files without a recording", "Was it moved or named otherwise?"),
     "no_classes": Kind("error", "label maps that are missing or damaged", "Classes have no names without it."),
+    "alike_classes": Kind(
+        "warning",
+        "classes that differ by case or blanks alone",
+        "They are learnt and scored apart. Merge them: --data.dataset.classes car=Car+car.",
+    ),
     "unknown_class": Kind("error", "boxes with a class that the label map lacks", "They cannot be trained on."),
     "untrained_class": Kind("error", "classes to score that training never shows", "Their AP is 0 for certain."),
     "unscored_class": Kind("warning", "classes to train on that val or test lacks", "Nobody sees how well they do."),
@@ -76,7 +81,7 @@ KINDS: dict[str, Kind] = {
     ),
     "label_rate": Kind(
         "warning",
-        "recordings whose labels end at half of their time, or another simple part or multiple of it",
+        "recordings whose labels end at half of their time, another simple part or multiple of it, or beyond it",
         "Labels drift away from their objects. Was the label rate another, such as 30 for 60? Import them again.",
     ),
     "outside_time": Kind("warning", "label times outside the recording", "No window shows them. Is the clock another?"),

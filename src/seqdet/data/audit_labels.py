@@ -9,11 +9,13 @@ import numpy as np
 from ..checks import check_at_least
 from .audit_events import Watched, duplicates, nearest
 from .audit_findings import Case, Findings
+from .checking import label_reach, labels_outside
 from .dataset import Entry
 from .labels import is_ignored
 
 FAR_US = 1_000_000
-"""Labels this far outside a recording are an error: its last events may be a little earlier than the last label."""
+"""Labels this far outside a recording, or more than half of all outside, are an error: its last events may be a little
+earlier than the last label."""
 OVERLAP = 0.95  # IoU of boxes that are the same
 GRAIN = 2  # parts of a pixel: boxes that differ by less stand still
 STEP_S = 2.0  # between labels of a track that stands still
@@ -52,15 +54,13 @@ def check_times(
     first, last = watched.span_us
     reach = limits.window_us if watched.ends_us is None else limits.tolerance_us
     far = np.maximum(first - boxes["t"], boxes["t"] - last)
-    times_far = np.maximum(first - labelled_us, labelled_us - last)
-    is_outside = times_far > reach
-    if is_outside.any():
-        n = int(np.argmax(times_far))
-        text = f"{times_far[n] / 1e6:.2f} s outside {first / 1e6:.2f} to {last / 1e6:.2f} s"
-        severity = "error" if times_far[n] > FAR_US else None
-        case = Case(entry, entry.name, int(labelled_us[n]), value=float(times_far[n]), text=text)
-        findings.add("outside_time", [case], count=int(is_outside.sum()), severity=severity)
-    within_us = labelled_us[~is_outside]
+    within_us = labelled_us
+    if outside := labels_outside(labelled_us, watched.span_us, tolerance_us=reach):
+        count, at = int(outside.is_outside.sum()), int(labelled_us[outside.worst])
+        severity = "error" if outside.far_us > FAR_US or 2 * count > len(labelled_us) else None
+        case = Case(entry, entry.name, at, value=float(outside.far_us), text=outside.words)
+        findings.add("outside_time", [case], count=count, severity=severity)
+        within_us = labelled_us[~outside.is_outside]
     if len(within_us):
         if watched.ends_us is None:
             ends_us = np.rint(within_us / limits.window_us).astype(np.int64) * limits.window_us
@@ -75,12 +75,12 @@ def check_times(
         usual = float(np.median(np.diff(within_us))) if len(within_us) > 1 else 0
         steps = np.diff(points)
         long = np.flatnonzero(steps > max(limits.gap_s * 1e6, USUAL_STEPS * usual))
-        cases = [
-            Case(
-                entry, entry.name, int(points[n]), value=float(steps[n]), text=f"{steps[n] / 1e6:.1f} s without labels"
-            )
-            for n in long.tolist()
-        ]
+        cases = []
+        for n in long.tolist():
+            text = f"{steps[n] / 1e6:.1f} s without labels"
+            if n == len(steps) - 1 and (short := label_reach(labelled_us, watched.span_us)):
+                text += f"; {short.fitting:.4g} labels a second would reach its end"
+            cases.append(Case(entry, entry.name, int(points[n]), value=float(steps[n]), text=text))
         findings.add("gap", cases)
     return far <= reach
 

@@ -30,6 +30,10 @@ FACTORS = (1 / 2, 2, 1 / 3, 3, 1 / 4, 4)
 """By which rates are mistaken: 60 for 30, 30 for 60, 90 for 30, and so on."""
 NEAR, FARTHEST = 0.03, 0.1
 """How near to such a part the labels must end, and one step more; at most so far."""
+USUAL_RATES = (1, 2, 4, 5, 10, 12, 15, 20, 24, 25, 30, 40, 50, 60, 90, 100, 120, 200, 240)
+"""Labels a second."""
+OUTSIDE_US = 50_000
+"""Labels that are less far outside the recording are of its rims: its last event may be a little earlier."""
 LEAST_STEPS, EVEN, MOST_EVEN, LATE = 5, 0.1, 0.7, 0.1
 """Of labels that tell their rate: how many steps, how even, how many of them so even, and how late the first."""
 SHARE = 1.5
@@ -125,23 +129,24 @@ def check_clock(labelled_us: np.ndarray, span_us: tuple[int, int], labels: Path,
         raise InputError(f"{told} Are they {unit}, to be multiplied by {factor}, or numbers of frames?{advice}")
 
 
-class Misfit(NamedTuple):
-    """Labels whose rate looks wrong.
+class Reach(NamedTuple):
+    """How far labels at even steps come, that begin with the recording.
 
-    reach: up to which part of the recording they come. rate: labels a second. fitting: the rate at which they would
-    come to its end.
+    reach: up to which part of its time. rate: labels a second. fitting: the rate at which they would come to its end,
+    one of ``USUAL_RATES`` where one is near. is_usual: whether it is one of them.
     """
 
     reach: float
     rate: float
     fitting: float
+    is_usual: bool
 
     def __str__(self) -> str:
         return f"{self.rate:.4g} labels a second reach {self.reach:.2f} of its time; {self.fitting:.4g} would fit"
 
 
-def rate_misfit(labelled_us: np.ndarray, span_us: tuple[int, int]) -> Misfit | None:
-    """Whether labels at even steps end at a simple part or multiple of the recording's time, as at a wrong rate.
+def label_reach(labelled_us: np.ndarray, span_us: tuple[int, int]) -> Reach | None:
+    """How far labels come; None if they are few, not at even steps, or do not begin with the recording.
 
     Args:
         labelled_us: (M,) int64, rising.
@@ -155,11 +160,66 @@ def rate_misfit(labelled_us: np.ndarray, span_us: tuple[int, int]) -> Misfit | N
     begins_late = abs(int(labelled_us[0]) - span_us[0]) > LATE * last_us + 2 * step_us
     if begins_late or is_even.mean() < MOST_EVEN:
         return None
-    reach = last_us / duration_us
-    for factor in FACTORS:
-        if abs(reach / factor - 1) <= min(NEAR + step_us / (factor * duration_us), FARTHEST):
-            return Misfit(reach, 1e6 / step_us, 1e6 / step_us * factor)
-    return None
+    reach, rate = last_us / duration_us, 1e6 / step_us
+    if reach <= 0:
+        return None
+    least, most = rate * reach, rate * (reach + step_us / duration_us)  # the next label would be beyond the end
+    usual = [each for each in USUAL_RATES if least * (1 - NEAR) <= each <= most * (1 + NEAR)]
+    usual = [each for each in usual if abs(each / rate - 1) > NEAR]
+    fitting = min(usual, key=lambda each: abs(each - (least + most) / 2), default=least)
+    return Reach(reach, rate, fitting, bool(usual))
+
+
+def rate_misfit(labelled_us: np.ndarray, span_us: tuple[int, int]) -> Reach | None:
+    """How far labels come, if that looks like a wrong rate.
+
+    They end at a simple part or multiple of the recording's time; or beyond it, and a usual rate would fit. Arguments
+    are those of ``label_reach``.
+    """
+    found = label_reach(labelled_us, span_us)
+    if found is None:
+        return None
+    step = 1e6 / found.rate / (span_us[1] - span_us[0])
+    is_simple = any(abs(found.reach / each - 1) <= min(NEAR + step / each, FARTHEST) for each in FACTORS)
+    is_beyond = found.reach - 1 > NEAR + step
+    return found if is_simple or (is_beyond and found.is_usual) else None
+
+
+class Outside(NamedTuple):
+    """Times of labels that the recording does not show.
+
+    is_outside: which of them. worst: the one that is farthest outside. far_us: how far. words: all of that.
+    """
+
+    is_outside: np.ndarray
+    worst: int
+    far_us: int
+    words: str
+
+
+def labels_outside(
+    labelled_us: np.ndarray, span_us: tuple[int, int], *, tolerance_us: int = OUTSIDE_US
+) -> Outside | None:
+    """Which labels lie outside the time of their recording, and which rate would fit; None if none does.
+
+    Args:
+        labelled_us: (M,) int64, rising.
+        span_us: the first and the last time that the recording shows.
+        tolerance_us: those that are no farther outside count as inside.
+    """
+    first, last = span_us
+    far = np.maximum(first - labelled_us, labelled_us - last)
+    is_outside = far > tolerance_us
+    if not is_outside.any():
+        return None
+    count, worst = int(is_outside.sum()), int(np.argmax(far))
+    text = (
+        f"{count:,} of {len(far):,} times ({count / len(far):.0%}) are outside {first / 1e6:.2f} to {last / 1e6:.2f} s"
+    )
+    text += f", by up to {far[worst] / 1e6:.2f} s"
+    reach = label_reach(labelled_us, span_us)
+    text += f"; {reach}" if reach and reach.reach > 1 else ""
+    return Outside(is_outside, worst, int(far[worst]), text)
 
 
 def check_inside(boxes: np.ndarray, sensor_hw: tuple[int, int], labels: Path) -> None:

@@ -90,6 +90,38 @@ class ClassMap:
         return both[np.argsort(both["t"], kind="stable")]
 
 
+def alike(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The names in groups that only case and blanks tell apart, most of them of one name."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(_plain(name), []).append(name)
+    return [tuple(group) for group in groups.values()]
+
+
+def merging(classes: ClassMap, known: Sequence[str] = ()) -> list[str]:
+    """Wishes for ``map_classes`` that merge the classes which only case and blanks tell apart.
+
+    Args:
+        classes: the map as it is.
+        known: names that stay as they are, those of a dataset that is there.
+    """
+    wishes = []
+    for names in alike(classes.names):
+        olds = [
+            old for old, n in zip(classes.found, classes.indices, strict=True) if n >= 0 and classes.names[n] in names
+        ]
+        new = next(name for name in (*known, _plain(names[0]), *names) if name in names)
+        new = new if len(names) == 1 or new in known else " ".join(new.split())
+        if olds:
+            wishes.append(new if olds == [new] else f"{new}={'+'.join(olds)}")
+    return wishes
+
+
+def _plain(name: str) -> str:
+    """A name without what nobody means to say by it."""
+    return " ".join(name.split()).casefold()
+
+
 def map_classes(found: Sequence[str], wanted: Sequence[str] = (), *, others: Others = "discard") -> ClassMap:
     """The map to the classes that are wanted, in their order.
 

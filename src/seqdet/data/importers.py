@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import filecmp
+import json
 import os
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +19,8 @@ from ..events.dataset_facts import DatasetFacts, check_facts, keep_facts, read_f
 from ..events.files import open_recording
 from ..files import replacing
 from ..progress import progress
-from .checking import rate_misfit
-from .classes import ClassMap, map_classes, read_classes, write_classes
+from .checking import label_reach, labels_outside, rate_misfit
+from .classes import ClassMap, alike, map_classes, merging, read_classes, write_classes
 from .importing.archives import unpacked
 from .importing.coco import read_coco
 from .importing.cvat import read_cvat
@@ -50,6 +53,8 @@ READERS: dict[str, Callable[[Drafts], None]] = {
     "labelstudio": read_label_studio,
     "psee-txt": read_psee_txt,
 }
+EARLY = 0.9
+"""Labels that end before this part of their recording end early."""
 THERE = "{} must not be there yet, and is another one. Name another folder, or delete it first."
 
 
@@ -79,22 +84,25 @@ def import_labels(source: str, labels: Path, recordings: Path, out: Path, option
     with unpacked(labels) as folders:
         drafts = Drafts(labels, [each.place.name for each in found], options.classes, folders)
         READERS[source](drafts)
-        return _write(drafts, found, out, options)
+        return _write(drafts, found, recordings, out, options)
 
 
-def _write(drafts: Drafts, found: list[Found], out: Path, options: ImportOptions) -> Imported:
-    """Write what was read."""
+def _write(drafts: Drafts, found: list[Found], named: Path, out: Path, options: ImportOptions) -> Imported:
+    """Write what was read; ``named`` is the file or folder of the recordings."""
     done = Imported(told=+drafts.told, dropped=+drafts.dropped)
     found = _paired(found, drafts, options.leave_out, done.dropped)
-    classes = _classes(drafts, out, options)
-    targets = [out / split / each.path.name for each, split in zip(found, _splits(found, options), strict=True)]
+    known = read_classes(out) if (out / CLASSES_FILE).is_file() else ()
+    classes = _classes(drafts, known, options)
+    done.warnings += _alike(classes, known)
+    splits = _splits(found, named, options, done)
+    targets = [out / split / each.path.name for each, split in zip(found, splits, strict=True)]
     for each, target in zip(found, targets, strict=True):
         if target.exists() and not _is_same(each.path, target):
             raise InputError(THERE.format(target))
     facts = DatasetFacts(*read_facts(out).or_given(options.size_hw, options.time_unit))
     check_facts(out, facts)
     clock = Clock(options.frame_us or (1e6 / options.label_rate if options.label_rate else None), options.start_us)
-    misfits: list[str] = []
+    fit = Fit()
     work: list[tuple[Found, Path, np.ndarray, np.ndarray]] = []
     for each, target in zip(progress(found, "reading", unit="recording"), targets, strict=True):
         try:
@@ -108,15 +116,10 @@ def _write(drafts: Drafts, found: list[Found], out: Path, options: ImportOptions
             continue
         labels = drafts.recordings[each.place.name]
         boxes, at_us = placed_labels(labels, recording, span_us, clock, done)
-        if misfit := rate_misfit(at_us, span_us):
-            misfits.append(f"{each.path.name}: {misfit}")
+        fit.look(each.path.name, at_us, span_us)
         _check_free(target, classes.boxes(boxes), at_us)
         work.append((each, target, boxes, at_us))
-    if 2 * len(misfits) >= max(len(work), 1):
-        done.warnings.append(
-            f"Warning: the labels of {len(misfits)} of {len(work)} recordings end at a simple part or multiple of "
-            f"their time ({misfits[0]}). Was another --label-rate meant?"
-        )
+    fit.tell(done, len(work))
     if not work:
         raise InputError(done.failed[0])
     for each, target, boxes, at_us in work:
@@ -139,6 +142,41 @@ def _write(drafts: Drafts, found: list[Found], out: Path, options: ImportOptions
     write_classes(out, classes.names)
     keep_facts(out, facts)
     return done
+
+
+@dataclass
+class Fit:
+    """Recordings whose labels do not fit their time, each in words: partly outside of it, ending at a simple part or
+    multiple of it, ending early."""
+
+    outside: list[str] = field(default_factory=list)
+    misfits: list[str] = field(default_factory=list)
+    early: list[str] = field(default_factory=list)
+
+    def look(self, name: str, labelled_us: np.ndarray, span_us: tuple[int, int]) -> None:
+        """Take note of a recording; arguments as of ``label_reach``."""
+        if outside := labels_outside(labelled_us, span_us):
+            self.outside.append(f"{name}: {outside.words}")
+        elif misfit := rate_misfit(labelled_us, span_us):
+            self.misfits.append(f"{name}: {misfit}")
+        elif (reach := label_reach(labelled_us, span_us)) and reach.reach < EARLY:
+            self.early.append(f"{name}: {reach}")
+
+    def tell(self, done: Imported, recordings: int) -> None:
+        """Warn of what was found among so many recordings; that labels end early is told alone."""
+        if self.outside:
+            done.warnings.append(
+                f"Warning: the labels of {len(self.outside)} of {recordings} recordings are partly outside their time "
+                f"({self.outside[0]}). No window shows those. Is the clock another, or was another --label-rate or "
+                "--start-us meant?"
+            )
+        if 2 * len(self.misfits) >= max(recordings, 1):
+            done.warnings.append(
+                f"Warning: the labels of {len(self.misfits)} of {recordings} recordings end at a simple part or "
+                f"multiple of their time ({self.misfits[0]}). Was another --label-rate meant?"
+            )
+        if self.early:
+            done.told[f"recordings whose labels end early, the first {self.early[0]}"] += len(self.early)
 
 
 def _recordings(path: Path, labels: Path) -> list[Found]:
@@ -174,9 +212,8 @@ def _paired(found: list[Found], drafts: Drafts, leave_out: bool, dropped: Counte
     return [each for each in found if each.place.name in drafts.recordings]
 
 
-def _classes(drafts: Drafts, out: Path, options: ImportOptions) -> ClassMap:
+def _classes(drafts: Drafts, known: tuple[str, ...], options: ImportOptions) -> ClassMap:
     """The map to the classes of the dataset: those that it has, and then the new ones."""
-    known = read_classes(out) if (out / CLASSES_FILE).is_file() else ()
     if not drafts.classes:
         raise InputError(f"{drafts.root} must name a class at least. Where no box does, give --classes.")
     chosen = map_classes(drafts.classes, options.keep, others=options.others)
@@ -185,13 +222,44 @@ def _classes(drafts: Drafts, out: Path, options: ImportOptions) -> ClassMap:
     return ClassMap(chosen.found, names, indices, options.others)
 
 
-def _splits(found: Sequence[Found], options: ImportOptions) -> list[str]:
-    """The split of every recording."""
+def _alike(classes: ClassMap, known: tuple[str, ...]) -> list[str]:
+    """A warning of classes that only case and blanks tell apart, with what merges them; or none."""
+    groups = [group for group in alike(classes.names) if len(group) > 1]
+    if not groups:
+        return []
+    wishes = merging(classes, known)
+    is_plain = all(each == each.strip() and "," not in each for each in wishes)
+    keep = shlex.quote(",".join(wishes) if is_plain else json.dumps(wishes, ensure_ascii=False))
+    names = "; ".join(" and ".join(repr(name) for name in group) for group in groups)
+    return [f"Warning: classes differ by case or blanks alone: {names}. If they are one, import with --keep {keep}."]
+
+
+def _splits(found: Sequence[Found], named: Path, options: ImportOptions, done: Imported) -> list[str]:
+    """The split of every recording; why it is that one is told.
+
+    Only the folder that was named, and those in it, are asked: what is above it is the user's own order.
+    """
     if options.ratios is None:
-        return [options.split or next((p for p in reversed(each.path.parts) if p in SPLITS), "train") for each in found]
+        splits = []
+        for each in found:
+            said = _split_of_folder(each.path, named)
+            split = options.split or said or "train"
+            why = "--split says" if options.split else "their folder says" if said else "no folder says otherwise"
+            done.told[f"recordings are of {split}, as {why}"] += 1
+            splits.append(split)
+        return splits
+    done.told[f"recordings are dealt out by --ratios, with the seed {options.seed}"] += len(found)
     ends = np.rint(np.cumsum(options.ratios) / sum(options.ratios) * len(found))
     order = np.random.default_rng(options.seed).permutation(len(found))
     return [SPLITS[int(np.searchsorted(ends, place, side="right"))] for place in np.argsort(order)]
+
+
+def _split_of_folder(path: Path, named: Path) -> str | None:
+    """The split of which the innermost folder of a recording has the name, from the folder that was named on."""
+    if not named.is_dir():
+        return None
+    top = named.name if named.name not in ("", "..") else named.resolve().name
+    return next((part for part in reversed((top, *path.parts[len(named.parts) : -1])) if part in SPLITS), None)
 
 
 def _beside(recording: Path) -> tuple[Path, Path]:

@@ -142,14 +142,15 @@ def _read_track(drafts: Drafts, track: Element, path: Path, head: Head) -> None:
     draft = _draft(drafts, task, path, head)
     if draft is None:
         return
-    number = whole(track.get("id", "0"), place) + _first_track(drafts, draft, path, head)
+    number = drafts.identity(draft, track.get("id", "0"), place, group=str(path))
+    number += _first_track(drafts, draft, path, head) if number >= 0 else 0
     label = drafts.named(_required(track, "label", place), path)
     before: Keyframe | None = None
     was_key, score = False, 1.0
     numbered = [(frame_number(each.get("frame", ""), place), each) for each in track if each.tag in SHAPES]
     for frame, shape in sorted(numbered, key=lambda pair: pair[0]):
         now = _keyframe(drafts, shape, frame, place)
-        is_key = shape.get("keyframe", "1") == "1"
+        is_key = _is_true(shape.get("keyframe", "1"))
         if before is not None:
             is_known = before.frame in task.frames and frame in task.frames
             missing = [n for n in range(before.frame + 1, frame) if n in task.frames or not is_known]
@@ -161,7 +162,7 @@ def _read_track(drafts: Drafts, track: Element, path: Path, head: Head) -> None:
                 task.gone.update(missing)
         score = 0.0 if _is_ignored(track) or _is_ignored(shape) else 1.0
         task.seen.add(frame)
-        is_outside = shape.get("outside", "0") == "1"
+        is_outside = _is_true(shape.get("outside", "0"))
         if not is_outside:
             draft.rows.append((frame, *turned_box(now.box, now.angle), label, number, score))
         before, was_key = None if is_outside else now, is_key
@@ -171,7 +172,7 @@ def _first_track(drafts: Drafts, draft: Draft, path: Path, head: Head) -> int:
     """What is added to the numbers of the tracks in a file, so that they differ from those of other files."""
     recording = next(name for name, each in drafts.recordings.items() if each is draft)
     if recording not in head.first_track:
-        head.first_track[recording] = int(max((row[6] for row in draft.rows), default=-1)) + 1
+        head.first_track[recording] = int(max((row[6] for row in draft.rows if row[6] >= 0), default=-1)) + 1
         if head.first_track[recording]:
             drafts.told["files whose tracks are numbered on from those of an earlier file of their recording"] += 1
     return head.first_track[recording]
@@ -225,7 +226,7 @@ def _hull(shape: Element, place: str) -> Box:
         sides = [name for name in shape.attrib if name.startswith("x") and name[1:2] in ("t", "b")]
         numbers = [shape.get(side + name[1:]) for name in sides for side in "xy"]
     elif shape.tag == "skeleton":
-        shown = [each for each in shape if each.tag == "points" and each.get("outside", "0") != "1"]
+        shown = [each for each in shape if each.tag == "points" and not _is_true(each.get("outside", "0"))]
         numbers = ",".join(each.get("points", "") for each in shown).replace(";", ",").split(",")
     else:
         numbers = (shape.get("points") or "").replace(";", ",").split(",")
@@ -241,6 +242,10 @@ def _required(element: Element, name: str, place: str) -> str:
 def _is_ignored(element: Element) -> bool:
     """Whether an attribute says that the shape is to be ignored."""
     return any(
-        (each.get("name") or "").strip().lower() in IGNORED_ATTRIBUTES and (each.text or "").strip().lower() in TRUE
+        (each.get("name") or "").strip().lower() in IGNORED_ATTRIBUTES and _is_true(each.text or "")
         for each in element.findall("attribute")
     )
+
+
+def _is_true(text: str) -> bool:
+    return text.strip().lower() in TRUE

@@ -13,12 +13,14 @@ from ...config_files import suggestion
 from ...files import below
 from ..labels import LABEL_SUFFIX, recording_name
 from .archives import is_zip
-from .reading import last_number, read_names
+from .reading import is_number, last_number, read_names, whole
 
 When = Literal["us", "frame", "number", "end"]
 """What says when a label was: a time; the number of a frame; a number that is one or the other; nothing, for a
 recording that is one labelled sample, of which it is the end."""
 RELATIVE = (1, 1)
+UNNAMED = "boxes with an identity below 0, as the -1 of MOT: they have none, and get the track_id 0"
+NAMED = "objects whose identity is a name: numbered in the order in which they appear"
 
 
 class Owner(NamedTuple):
@@ -35,8 +37,8 @@ class Draft:
 
     source: a file, for messages. when: what ``at`` and the ``t`` of the rows are. rows: entries of ``EVENT_BBOX``. at:
     where somebody looked. frame_hw: what the boxes refer to: height and width of the labelled frames, ``RELATIVE``, or
-    the sensor if None. rate: frames per second, if the files say. first: number of the first frame. dropped: what was
-    left out, by reason.
+    the sensor if None. rate: frames per second, if the files say. first: number of the first frame. named: identities
+    that are no numbers, each with the number below 0 that rows have for it. dropped: what was left out, by reason.
     """
 
     source: Path
@@ -46,6 +48,7 @@ class Draft:
     frame_hw: tuple[int, int] | None = None
     rate: float | None = None
     first: int = 0
+    named: dict[tuple[str, str], int] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
 
 
@@ -165,6 +168,33 @@ class Drafts:
             )
         return draft
 
+    def identity(self, draft: Draft, cell: object, place: str, *, group: str = "") -> int:
+        """The number of an object; 0 where the file says that it has none, as -1 does.
+
+        A name, such as a7, has a number below 0, which ``placed_labels`` replaces by one after all that are numbers.
+
+        Args:
+            draft: the labels of its recording.
+            cell: what the file has.
+            place: for messages.
+            group: names of different groups are different objects.
+
+        Raises:
+            InputError: if it is neither a whole number nor a name.
+        """
+        text = "" if cell is None else str(cell).strip()
+        if not text:
+            return 0
+        if is_number(text):
+            number = whole(text, place)
+            self.told[UNNAMED] += number < 0
+            return max(number, 0)
+        key = group, text
+        if key not in draft.named:
+            draft.named[key] = -1 - len(draft.named)
+            self.told[NAMED] += 1
+        return draft.named[key]
+
     def named(self, name: str, source: object) -> int:
         """The index of a class that the files name; new ones are added unless all were given.
 
@@ -176,23 +206,31 @@ class Drafts:
                 known = ", ".join(self.classes)
                 hint = suggestion(name, self.classes)
                 raise InputError(
-                    f"classes must list all that the labels have, got {known}, not {name!r} of {source}.{hint}"
+                    f"classes must list all that the labels have, got {known}, not {name!r} of {_bare(source)}.{hint}"
                 )
             self.classes.append(name)
         return self.classes.index(name)
 
-    def numbered(self, number: int, source: object) -> int:
-        """The index itself.
+    def numbered(self, number: int, source: object, *, first: int = 0) -> int:
+        """The index of a class that the files number from ``first`` on.
 
         Raises:
             InputError: if it has no name.
         """
-        if not 0 <= number < len(self.classes):
+        if not 0 <= number - first < len(self.classes):
             raise InputError(
-                f"classes must name every number from 0 on, got {', '.join(self.classes) or 'none'} and "
-                f"a class {number} in {source}. Give --classes, or put a classes.txt beside the labels."
+                f"classes must name every number from {first} on, got {', '.join(self.classes) or 'none'} and "
+                f"a class {number} in {_bare(source)}. Give --classes, or put a classes.txt beside the labels."
             )
-        return number
+        return number - first
+
+    def notes(self, *names: str) -> list[Path]:
+        """The files of such names in the folder of the labels, or else beside it, those further up first."""
+        folders = [place if place.is_dir() else place.parent for place in self._places]
+        inner = sorted({path.parent for folder in folders for path in below(folder) if path.name in names})
+        places = dict.fromkeys([*folders, *inner])
+        found = [path for place in places for name in names if (path := place / name).is_file()]
+        return found or [path for name in names if (path := folders[0].parent / name).is_file()]
 
     def find_classes(self, *names: str) -> None:
         """Take the names of the classes from the first of such files in or beside the folder, unless they are given.
@@ -200,13 +238,7 @@ class Drafts:
         Raises:
             InputError: if it cannot be read, or two differ.
         """
-        if self._is_closed:
-            return
-        folders = [place if place.is_dir() else place.parent for place in self._places]
-        inner = sorted({path.parent for folder in folders for path in below(folder) if path.name in names})
-        places = dict.fromkeys([*folders, *inner])
-        found = [path for place in places for name in names if (path := place / name).is_file()]
-        found = found or [path for name in names if (path := folders[0].parent / name).is_file()]
+        found = [] if self._is_closed else self.notes(*names)
         if not found:
             return
         self.classes, self._is_closed = read_names(found[0]), True
@@ -217,3 +249,8 @@ class Drafts:
                     f"files of classes must have the same names in the same order, and {other} and {found[0]} differ. "
                     "Import them one by one."
                 )
+
+
+def _bare(place: object) -> str:
+    """A place as it stands at the end of a sentence."""
+    return str(place).rstrip(",")

@@ -20,7 +20,8 @@ def read_voc(drafts: Drafts) -> None:
     """One XML file for each frame; one without objects is a frame without.
 
     The corners are edges of the box, as tools write them today: its width is ``xmax - xmin``. Difficult objects are
-    ignored. Turned boxes (``robndbox``: cx, cy, w, h, angle in radians) and polygons become their upright boxes.
+    ignored; a ``trackid``, as of ImageNet VID, is the identity. Turned boxes (``robndbox``: cx, cy, w, h, angle in
+    radians) and polygons become their upright boxes.
     Source: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html
     """
     for path in drafts.files(".xml"):
@@ -36,7 +37,8 @@ def read_voc(drafts: Drafts) -> None:
             box, shape = _box(each, path)
             drafts.told[f"{shape} that became their upright boxes"] += shape != "boxes"
             score = float((each.findtext("difficult") or "0").strip() != "1")
-            draft.rows.append((at, *box, drafts.named(name, path), 0, score))
+            track = drafts.identity(draft, each.findtext("trackid"), f"the trackid of every object of {path}")
+            draft.rows.append((at, *box, drafts.named(name, path), track, score))
 
 
 def _box(thing: Element, path: Path) -> tuple[Box, str]:

@@ -23,7 +23,8 @@ class ImportOptions:
     start_us: time of the first frame; added to labels that have times.
     classes: names of the classes by number; those in the files, if there are any, if not given.
     keep, others: see ``classes.map_classes``.
-    split: where recordings go; if not given, as the folder in which they are says, or else "train".
+    split: where recordings go; if not given, as the folder in which they are says, from the one that was named on, or
+        else "train".
     ratios: instead, shares of train, val and test, drawn by ``seed``.
     size_hw: height and width of the sensor, for recordings that do not say; kept with the dataset.
     time_unit: of the times of tables and HDF5 columns that do not say.

@@ -14,6 +14,7 @@ from ..labels import EVENT_BBOX, is_ignored
 from .drafts import RELATIVE, Draft
 from .options import Imported
 
+ADVICE = " Give --start-us, and --label-rate where they number frames; name columns of times t_s, t_ms, t_us or t_ns."
 FAR_ASPECT = 0.02
 """Frames whose shape differs by this part from the sensor's show something else."""
 LATEST_US = 1 << 53
@@ -21,6 +22,8 @@ MOST_TRACKS = 1 << 32
 MOST = 1 << 24
 """Of the place and the size of a box, and of a score; larger ones are damage, and no numbers that labels hold."""
 NOT_STATED = "boxes with a score below 0, as the -1 of MOT: it is not stated, and becomes 1"
+SCORED = "boxes with a score between 0 and 1: it is kept, and they are targets like others"
+ODD = "boxes with a score above 1: it is kept, though it is no share from 0 to 1"
 IGNORED_TOLD = "boxes that are ignored, neither targets nor errors: of a score of 0, difficult, or a crowd"
 
 
@@ -48,7 +51,7 @@ def placed_labels(
     """
     at = np.array(sorted(draft.at), np.int64)
     times = _times(at, draft, clock, span_us[1])
-    check_clock(times, span_us, draft.source, " Give --start-us, and --label-rate where they number frames.")
+    check_clock(times, span_us, draft.source, ADVICE)
     boxes = np.zeros(len(draft.rows), EVENT_BBOX)
     rows = np.array([row[1:] for row in draft.rows], np.float64).reshape(-1, 7)
     numbers = np.abs(rows[:, [0, 1, 2, 3, 6]])
@@ -61,19 +64,22 @@ def placed_labels(
         boxes[name] = column
     if size_hw := recording.stated_size_hw:
         check_inside(boxes, size_hw, draft.source)
-    if len(rows) and rows[:, 5].max() >= MOST_TRACKS:
-        raise InputError(
-            f"{draft.source} must have numbers of objects below {MOST_TRACKS}, got {rows[:, 5].max():.0f}."
-        )
     boxes["t"] = times[np.searchsorted(at, [row[0] for row in draft.rows])] if draft.rows else 0
+    tracks = rows[:, 5]
+    named = tracks < 0  # see Drafts.identity
+    tracks[named] = max(tracks.max(initial=0), 0) - tracks[named]
+    if len(rows) and tracks.max() >= MOST_TRACKS:
+        raise InputError(f"{draft.source} must have numbers of objects below {MOST_TRACKS}, got {tracks.max():.0f}.")
     boxes["class_id"], boxes["track_id"], boxes["class_confidence"] = rows[:, 4:].T
     has_size = (sides[:, 2] > 0) & (sides[:, 3] > 0)
     is_inside = (sides[:, :2] + sides[:, 2:] > 0).all(axis=1)
     if size_hw:
         is_inside &= (sides[:, 0] < size_hw[1]) & (sides[:, 1] < size_hw[0])
-    is_unstated = boxes["class_confidence"] < 0
-    boxes["class_confidence"][is_unstated] = 1
-    done.told += Counter({NOT_STATED: int(is_unstated.sum()), IGNORED_TOLD: int(is_ignored(boxes).sum())})
+    scores = boxes["class_confidence"]
+    is_unstated, is_odd = scores < 0, scores > 1
+    scores[is_unstated] = 1
+    told = {NOT_STATED: is_unstated, IGNORED_TOLD: is_ignored(boxes), SCORED: (scores > 0) & (scores < 1), ODD: is_odd}
+    done.told += Counter({what: int(those.sum()) for what, those in told.items()})
     done.dropped += Counter({"boxes of no size": int((~has_size).sum())})
     done.dropped += Counter({"boxes outside the sensor": int((has_size & ~is_inside).sum())})
     boxes = boxes[has_size & is_inside]

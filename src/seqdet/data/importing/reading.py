@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from ...checks import InputError
 from ...config_files import read_yaml
+from ...events.time_units import TimeUnit, Unit, find_unit
 from ...json_files import read_json
 from ..classes import read_classes
 from ..labels import CLASSES_FILE
@@ -50,12 +53,45 @@ def real(text: object, place: str) -> float:
     return value
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a number, be it none that is finite."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def whole(text: object, place: str) -> int:
     """A whole number of at most 18 digits. Raises ``InputError`` if it is none."""
     found = re.fullmatch(r"\s*([+-]?\d{1,18})(\.0*)?\s*", str(text))
     if not found:
         raise InputError(f"{place} must have a whole number here, got {str(text)[:40]!r}.")
     return int(found[1])
+
+
+def times_us(cells: Sequence[object], path: Path, name: str, unit: Unit | None = None) -> tuple[np.ndarray, TimeUnit]:
+    """Microseconds (N,) int64 of times, and in which unit they are, by the rule for recordings, ``find_unit``.
+
+    Args:
+        cells: numbers, as text or as JSON has them.
+        path: of their file, for messages.
+        name: what the file calls them, which may say the unit.
+        unit: of the times, if it is known.
+
+    Raises:
+        InputError: if one is no number, or none that a time can be.
+    """
+    texts = [str(cell).strip() for cell in cells]
+    is_whole = all(re.fullmatch(r"[+-]?\d{1,18}(\.0*)?", text) or re.fullmatch(r"[+-]?\d{19}", text) for text in texts)
+    numbers = [int(text.partition(".")[0]) if is_whole else real(text, f"times ({name}) of {path}") for text in texts]
+    if numbers and max(map(abs, numbers)) >= 1 << 63:
+        raise InputError(f"{path} must have times that can be, got {max(numbers, key=abs)}.")
+    t = np.array(numbers, np.int64 if is_whole else np.float64)
+    found = find_unit(t, path, name=name, stated=unit)
+    if len(t) and np.abs(t).max() > found.limit:
+        raise InputError(f"{path} must have times that can be, got {max(numbers, key=abs)} {found.unit}.")
+    return found.to_us(t), found
 
 
 def frame_number(cell: str | int, place: str) -> int:
@@ -77,6 +113,31 @@ def read_names(path: Path) -> list[str]:
         return [str(names[n]) for n in range(len(names))]
     except (yaml.YAMLError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise InputError(f"{path} must have names of the classes from 0 on, under 'names'.") from error
+
+
+def key_point_numbers(paths: Sequence[Path]) -> int:
+    """How many numbers each row has for its key points, as ``kpt_shape`` in files of YOLO says; 0 if none says it.
+
+    Raises:
+        InputError: if one cannot be read or is no such shape, or two differ.
+    """
+    found = dict[int, Path]()
+    for path in paths:
+        try:
+            content = read_yaml(read_text(path))
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise InputError(f"{path} must be sound YAML: {error}.") from error
+        shape = content.get("kpt_shape") if isinstance(content, dict) else None
+        if shape is None:
+            continue
+        if not (isinstance(shape, list) and len(shape) == 2 and type(shape[0]) is int and shape[0] > 0):
+            raise InputError(f"{path} must have a kpt_shape of a number of points and 2 or 3, got {str(shape)[:40]}.")
+        if shape[1] not in (2, 3):
+            raise InputError(f"{path} must have a kpt_shape with 2 or 3 numbers for a point, got {str(shape)[:40]}.")
+        found[shape[0] * shape[1]] = path
+    if len(found) > 1:
+        raise InputError(f"{' and '.join(map(str, found.values()))} must have the same kpt_shape, and differ.")
+    return next(iter(found), 0)
 
 
 def parsed_json(path: Path) -> dict[str, Any]:

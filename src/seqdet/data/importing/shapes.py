@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from math import cos, radians, sin
 from typing import Any
 
 from ...checks import InputError
-from .reading import real
+from .reading import real, whole
 
 Box = tuple[float, float, float, float]
 """x, y of the top left corner, width, height; in what the file has them."""
@@ -17,6 +18,55 @@ def hull(points: Iterable[tuple[float, float]]) -> Box:
     """The upright box around points (x, y), of which there is one at least."""
     xs, ys = zip(*points, strict=True)
     return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+
+
+def mask_box(rle: dict[str, Any], place: str) -> Box:
+    """The box of a mask whose lengths of runs are written as COCO does: 0 first, down each column, left to right.
+
+    The lengths are numbers, or a text: five bits a character, the least first, of the difference to the length before
+    the last. Source: https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.h
+
+    Args:
+        rle: ``size``, height and width, and ``counts``.
+        place: for messages.
+
+    Raises:
+        InputError: if the runs are not of that size.
+    """
+    height, width = (whole(each, place) for each in rle["size"])
+    lengths = rle["counts"]
+    lengths = _unpacked_runs(lengths, place) if isinstance(lengths, str) else [whole(each, place) for each in lengths]
+    if min(height, width) < 1 or min(lengths, default=0) < 0 or sum(lengths) != height * width:
+        raise InputError(f"{place} must have a mask of {height} rows and {width} columns, and its runs are of another.")
+    ends = list(accumulate(lengths))
+    runs = [(end - length, end - 1) for end, length in zip(ends[1::2], lengths[1::2], strict=True) if length]
+    if not runs:
+        return 0, 0, 0, 0
+    x, last_x = runs[0][0] // height, runs[-1][1] // height
+    is_across = [first // height != last // height for first, last in runs]
+    y = min(0 if across else first % height for (first, _), across in zip(runs, is_across, strict=True))
+    last_y = max(height - 1 if across else last % height for (_, last), across in zip(runs, is_across, strict=True))
+    return x, y, last_x - x + 1, last_y - y + 1
+
+
+def _unpacked_runs(text: str, place: str) -> list[int]:
+    """The lengths of runs that a text packs."""
+    lengths = list[int]()
+    value = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64 or shift > 60:
+            raise InputError(f"{place} must have a mask as COCO packs it, got {text[:40]!r}.")
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        value -= (1 << shift) if bits & 16 else 0
+        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+        value = shift = 0
+    if shift:
+        raise InputError(f"{place} must have a whole mask, and it ends within a number.")
+    return lengths
 
 
 def corners(numbers: Sequence[Any], place: str) -> list[tuple[float, float]]:

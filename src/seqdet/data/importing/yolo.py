@@ -12,7 +12,7 @@ from typing import Literal
 from ...checks import InputError
 from .drafts import RELATIVE, Drafts
 from .frames import CLASS_FILES, frame_draft
-from .reading import read_text, real, whole
+from .reading import key_point_numbers, read_text, real, whole
 from .shapes import Box, corners, hull
 
 BOX, BOX_AND_ONE, BOX_AND_TWO = 5, 6, 7
@@ -20,6 +20,7 @@ BOX, BOX_AND_ONE, BOX_AND_TWO = 5, 6, 7
 LEAST_POLYGON = 7
 LISTS = ("train.txt", "val.txt", "test.txt")
 """Texts that list images."""
+POLYGONS = "polygons that became their upright boxes (if they are key points, kpt_shape in data.yaml must say so)"
 OUTERMOST = -0.5, 1.5
 """Least and most of a place, as a share of the frame: objects may be partly outside."""
 Extra = Literal["confidence", "identity"]
@@ -47,38 +48,40 @@ def read_yolo(drafts: Drafts) -> None:
     An empty text is a frame without objects. Rows of six columns end in a confidence or in an identity, which what
     they hold in the whole folder tells; rows of seven in both, unless they are triangles. An odd number of columns from
     seven on is a class and the corners of a polygon, of which the upright box is taken, as of oriented boxes, which
-    have four corners. Source: https://docs.ultralytics.com/datasets/detect/ and .../segment/, .../obb/
+    have four corners. Where ``kpt_shape`` in data.yaml says that rows have key points after their box, those are left
+    out. Source: https://docs.ultralytics.com/datasets/detect/ and .../segment/, .../obb/, .../pose/
 
     Raises:
         InputError: if a row is none of these, or the folder does not tell what its sixth columns are.
     """
     drafts.find_classes(*CLASS_FILES)
     paths = [path for path in drafts.files(".txt") if path.name not in (*CLASS_FILES, *LISTS)]
-    sixth, is_tracked = _survey(drafts, paths)
+    points = key_point_numbers(drafts.notes(*(name for name in CLASS_FILES if name.endswith(".yaml"))))
+    sixth, is_tracked = _survey(drafts, paths, points)
     for path in paths:
         draft, at = frame_draft(drafts, path, RELATIVE)
         if draft is None:
             continue
-        for place, row in _rows(path):
+        for place, row in _rows(path, points):
             label = drafts.numbered(whole(row[0], place), path)
             confidence, identity = 1.0, 0
             if len(row) >= LEAST_POLYGON and not (len(row) == BOX_AND_TWO and is_tracked):
                 _check_shares(row[1:], place)
                 box = hull(corners(row[1:], place))
-                drafts.told["polygons that became their upright boxes"] += 1
+                drafts.told[POLYGONS] += 1
             else:
                 box = _centred(row[1:BOX], place)
                 if len(row) == BOX_AND_TWO:
-                    confidence, identity = real(row[5], place), whole(row[6], place)
+                    confidence, identity = real(row[5], place), drafts.identity(draft, row[6], place)
                 elif len(row) == BOX_AND_ONE and sixth == "identity":
-                    identity = whole(row[5], place)
+                    identity = drafts.identity(draft, row[5], place)
                 elif len(row) == BOX_AND_ONE:
                     confidence = real(row[5], place)
-            draft.rows.append((at, *box, label, max(identity, 0), confidence))
+            draft.rows.append((at, *box, label, identity, confidence))
 
 
-def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """The rows of a file, each with its place.
+def _rows(path: Path, points: int) -> Iterator[tuple[str, list[str]]]:
+    """The rows of a file, each with its place, without the ``points`` numbers of their key points.
 
     Raises:
         InputError: if one has a number of columns that none has.
@@ -87,6 +90,14 @@ def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
         row, place = line.split(), f"{path}, line {number},"
         if not row:
             continue
+        if points:
+            count = len(row)
+            row = row[:BOX] + row[BOX + points :] if count >= BOX + points else row
+            if not BOX <= len(row) <= BOX_AND_TWO:
+                raise InputError(
+                    f"{place} must be class, centre x, centre y, width, height, and the {points} numbers of key points "
+                    f"that kpt_shape in data.yaml says; got {count} columns."
+                )
         if len(row) < BOX or (len(row) > BOX_AND_ONE and len(row) % 2 == 0):
             raise InputError(
                 f"{place} must be class, centre x, centre y, width, height, and perhaps a confidence or an identity or "
@@ -95,11 +106,14 @@ def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
         yield place, row
 
 
-def _survey(drafts: Drafts, paths: list[Path]) -> tuple[Extra, bool]:
-    """What rows of six columns end in, and whether those of seven are boxes with a confidence and an identity."""
+def _survey(drafts: Drafts, paths: list[Path], points: int) -> tuple[Extra, bool]:
+    """What rows of six columns end in, and whether those of seven are boxes with a confidence and an identity.
+
+    Where they have key points, which are not counted here, none is a polygon.
+    """
     lengths, sixth, seventh = defaultdict[int, int](int), Column(), Column()
     for path in paths:
-        for place, row in _rows(path):
+        for place, row in _rows(path, points):
             lengths[len(row)] += 1
             if len(row) == BOX_AND_ONE:
                 sixth.add(real(row[5], place))
@@ -107,6 +121,11 @@ def _survey(drafts: Drafts, paths: list[Path]) -> tuple[Extra, bool]:
                 seventh.add(real(row[6], place))
     has_longer = any(length > BOX_AND_TWO for length in lengths)
     is_tracked = seventh.count > 0 and seventh.is_whole and (seventh.most > OUTERMOST[1] or not has_longer)
+    if points:
+        drafts.told[
+            f"rows, whose {points} numbers of key points, as of kpt_shape, are left out where there are any"
+        ] += sum(lengths.values())
+        is_tracked = seventh.count > 0
     if is_tracked:
         drafts.told["rows of 7 columns, whose last is whole numbers: taken as class, box, confidence, identity"] += (
             seventh.count
