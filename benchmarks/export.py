@@ -27,12 +27,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from seqdet.devices import choose_precision
+from seqdet.inference.exporting.eight_bits import made_up_frames
 from seqdet.inference.exporting.export import export_run, resized
-from seqdet.inference.exporting.sample_frames import made_up_frames
-from seqdet.inference.steps.eager import EagerStep
-from seqdet.inference.steps.loading import load_step
-from seqdet.inference.steps.onnx_step import OnnxStep
-from seqdet.inference.steps.step import Step
+from seqdet.inference.loading import load_step
+from seqdet.inference.runners import OnnxStep, Step
+from seqdet.inference.torch_runner import EagerStep
 
 UNCOUNTED, COUNTED = 5, 20  # windows at the begin of a turn, and after it
 

@@ -23,11 +23,10 @@ from seqdet.config_files import read_config
 from seqdet.evaluation.breakdown import breakdowns
 from seqdet.evaluation.coco import CocoEvaluator
 from seqdet.inference.evaluating.held_out import HeldOut
-from seqdet.inference.evaluating.labelled import LabelledFrames
+from seqdet.inference.evaluating.scoring import LabelledFrames
 from seqdet.inference.exporting.export import export_run
-from seqdet.inference.steps.loading import load_step
-from seqdet.inference.steps.onnx_step import OnnxStep
-from seqdet.inference.steps.step import Found, State, Step
+from seqdet.inference.loading import load_step
+from seqdet.inference.runners import Found, OnnxStep, State, Step
 from seqdet.loading import evaluation_loader
 from seqdet.structures import Boxes, Clip
 

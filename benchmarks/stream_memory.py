@@ -26,15 +26,13 @@ import onnxruntime
 import psutil
 
 from seqdet.config import InputConfig, ModelConfig
-from seqdet.data.tracks import best_of_place
+from seqdet.data.detections import best_of_place
 from seqdet.events.array import Events
 from seqdet.events.filters import FilterConfig
-from seqdet.inference.prediction.outputs import Outputs
-from seqdet.inference.steps.onnx_step import OnnxStep
-from seqdet.inference.streaming.config import StreamConfig
-from seqdet.inference.streaming.detector import StreamingDetector
-from seqdet.inference.tracking.association import DataAssociation
-from seqdet.inference.tracking.config import MOST_OVERLAP
+from seqdet.inference.prediction.recordings import Outputs
+from seqdet.inference.runners import OnnxStep
+from seqdet.inference.streaming import StreamConfig, StreamingDetector
+from seqdet.inference.tracking.association import MOST_OVERLAP, DataAssociation
 
 SIDE, WINDOW_US, PIECE_US, EVENTS, BOXES = 128, 50_000, 10_000, 20_000, 5
 

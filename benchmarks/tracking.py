@@ -26,12 +26,11 @@ import numpy as np
 
 from seqdet.config import DataConfig
 from seqdet.config_files import read_config
-from seqdet.data.tracks import TRACKED_BOX, best_of_place
-from seqdet.evaluation.from_boxes import Labelled, from_boxes
+from seqdet.data.detections import TRACKED_BOX, best_of_place
+from seqdet.evaluation.frames import Labelled, from_boxes
 from seqdet.evaluation.tracks import score_tracks
-from seqdet.inference.evaluating.predict import predict
-from seqdet.inference.tracking.association import DataAssociation
-from seqdet.inference.tracking.config import MOST_OVERLAP, USUAL
+from seqdet.inference.torch_runner import predict
+from seqdet.inference.tracking.association import MOST_OVERLAP, USUAL, DataAssociation
 from seqdet.inference.tracking.library import LIBRARY, Tracker, find_tracker
 from seqdet.loading import evaluation_loader
 from seqdet.models.weights import load_detector

@@ -209,7 +209,7 @@ def read_weights(path: Path) -> None:
 
 
 def read_exported(path: Path) -> None:
-    from seqdet.inference.steps.loading import load_step
+    from seqdet.inference.loading import load_step
 
     load_step(path)
 

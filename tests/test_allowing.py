@@ -105,7 +105,7 @@ def foreign(recordings, tmp_path_factory):
         import onnx
 
         from seqdet.inference.exporting.export import export
-        from seqdet.inference.steps.onnx_step import sealed
+        from seqdet.inference.runners import sealed
 
         export(detector("histogram_quantized"), root / "model.onnx")
         model = onnx.load(root / "model.onnx")

@@ -13,7 +13,7 @@ from seqdet.cli import main
 from seqdet.config import InputConfig, ModelConfig
 from seqdet.events.array import columns
 from seqdet.events.writers import write_evt3
-from seqdet.inference.streaming.choice import least_score
+from seqdet.inference.streaming import least_score
 from seqdet.models.weights import save_detector
 from seqdet.models.zoo import build_detector
 

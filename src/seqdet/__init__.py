@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from .events.array import Events
     from .events.files import open_recording
     from .inference.evaluating.evaluate import evaluate
-    from .inference.steps.loading import load_step
-    from .inference.streaming.config import StreamConfig
-    from .inference.streaming.detector import StreamingDetector
+    from .inference.loading import load_step
+    from .inference.streaming import StreamConfig, StreamingDetector
     from .models.detector import Detector
     from .models.weights import load_detector, save_detector
     from .models.zoo import build_detector
@@ -76,8 +75,8 @@ _HOMES = {
     "Events": "events.array",
     "InputError": "checks",
     "ModelConfig": "config",
-    "StreamConfig": "inference.streaming.config",
-    "StreamingDetector": "inference.streaming.detector",
+    "StreamConfig": "inference.streaming",
+    "StreamingDetector": "inference.streaming",
     "TensorConfig": "config",
     "TrainConfig": "config",
     "allow": "allowing",
@@ -85,7 +84,7 @@ _HOMES = {
     "evaluate": "inference.evaluating.evaluate",
     "fit": "training.fit",
     "load_detector": "models.weights",
-    "load_step": "inference.steps.loading",
+    "load_step": "inference.loading",
     "open_recording": "events.files",
     "resume": "training.fit",
     "save_detector": "models.weights",

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from seqdet.checks import InputError
-from seqdet.evaluation.bootstrap import Interval, bootstrap
 from seqdet.evaluation.frames import join
 from seqdet.evaluation.protocols import find_protocol
-from seqdet.evaluation.scoring import score
+from seqdet.evaluation.report import Interval, bootstrap, score
 
 NAMES = ("car", "pedestrian", "two wheeler")
 PAPER, PLAIN, RVT = (find_protocol(name) for name in ("psee-gen1", "coco", "rvt"))

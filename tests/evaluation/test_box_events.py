@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seqdet.data.labels import write_labels
-from seqdet.evaluation.box_events import events_in_boxes
+from seqdet.evaluation.breakdown import events_in_boxes
 from seqdet.evaluation.report import evaluate_files
 from seqdet.events.array import columns
 from seqdet.events.npy import write_npz

@@ -6,10 +6,9 @@ import torch
 
 from seqdet.checks import InputError
 from seqdet.evaluation.breakdown import breakdown, breakdown_lines, breakdowns
-from seqdet.evaluation.frames import join
-from seqdet.evaluation.from_boxes import from_boxes
+from seqdet.evaluation.frames import from_boxes, join
 from seqdet.evaluation.protocols import find_protocol
-from seqdet.evaluation.scoring import score, score_frames
+from seqdet.evaluation.report import score, score_frames
 from seqdet.structures import Boxes
 
 NAMES = ("car", "pedestrian", "two wheeler")

@@ -4,9 +4,8 @@ from dataclasses import fields
 
 import pytest
 
-from seqdet.evaluation.protocol import Protocol
-from seqdet.evaluation.protocols import find_protocol
-from seqdet.evaluation.scoring import compare, score
+from seqdet.evaluation.protocols import Protocol, find_protocol
+from seqdet.evaluation.report import compare, score
 
 NAMES = ("car", "pedestrian", "two wheeler")
 PAPER = find_protocol("psee-gen1")

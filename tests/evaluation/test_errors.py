@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from seqdet.evaluation.errors import KINDS, find_errors
+from seqdet.evaluation.errors import KINDS, find_errors, reliability
 from seqdet.evaluation.frames import join
 from seqdet.evaluation.protocols import find_protocol
-from seqdet.evaluation.reliability import reliability
 
 NAMES = ("car", "pedestrian", "two wheeler")
 PLAIN = find_protocol("coco")

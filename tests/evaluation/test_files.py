@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from seqdet.checks import InputError
+from seqdet.data.detections import TRACKED_BOX
 from seqdet.data.labels import EVENT_BBOX, write_labelled_us, write_labels
-from seqdet.data.tracks import TRACKED_BOX
 from seqdet.evaluation.files import COLUMNS, name_of, read_boxes, read_detections, read_truth
 from seqdet.evaluation.protocols import find_protocol
 from seqdet.evaluation.report import evaluate_files
-from seqdet.inference.prediction.outputs import Outputs
+from seqdet.inference.prediction.recordings import Outputs
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqdet.evaluation.motion import has_tracks, quiet_us, speed, still_us
+from seqdet.evaluation.breakdown import has_tracks, quiet_us, speed, still_us
 
 STEP = 100_000
 

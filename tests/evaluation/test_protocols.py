@@ -6,8 +6,7 @@ import pytest
 
 from seqdet.checks import InputError
 from seqdet.evaluation import protocols
-from seqdet.evaluation.protocol import Protocol
-from seqdet.evaluation.protocols import PROTOCOLS, find_protocol
+from seqdet.evaluation.protocols import PROTOCOLS, Protocol, find_protocol
 
 DIGESTS = {
     "psee-gen1@1": "d57b1dd951",

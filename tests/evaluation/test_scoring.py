@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
+from seqdet.evaluation.coco import average_precision
 from seqdet.evaluation.frames import join
-from seqdet.evaluation.matching import average_precision
 from seqdet.evaluation.protocols import PROTOCOLS, find_protocol
-from seqdet.evaluation.scoring import score
+from seqdet.evaluation.report import score
 
 NAMES = ("car", "pedestrian", "two wheeler")
 FIGURES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")

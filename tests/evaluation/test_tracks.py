@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
+from seqdet.data.detections import TRACKED_BOX, overlaps
 from seqdet.data.labels import write_labels
-from seqdet.data.tracks import TRACKED_BOX, overlaps
-from seqdet.evaluation.track_report import evaluate_tracks
-from seqdet.evaluation.tracks import nearest, score_tracks
+from seqdet.evaluation.tracks import evaluate_tracks, nearest, score_tracks
 
 STEP = 50_000
 PLACE, FAR = (0, 0, 10, 10), (100, 100, 10, 10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from seqdet.config import InputConfig
-from seqdet.inference.steps.step import Found
+from seqdet.inference.runners import Found
 
 SENSOR_HW = 24, 32
 WINDOW_US = 1000

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seqdet import InputError
-from seqdet.inference.steps.eager import EagerStep
+from seqdet.inference.torch_runner import EagerStep
 
 FRAMES = np.random.default_rng(0).integers(0, 5, (3, 2, 4, 120, 125), np.uint8)
 

@@ -16,7 +16,7 @@ from seqdet.data.classes import read_classes, write_classes
 from seqdet.data.labels import read_labels, write_labelled_us, write_labels
 from seqdet.evaluation.report import evaluate_files
 from seqdet.inference.evaluating.held_out import HeldOut
-from seqdet.inference.evaluating.summary import summary
+from seqdet.inference.evaluating.report import summary
 from seqdet.structures import Boxes
 
 SHIFT_US = 10_000

@@ -14,13 +14,18 @@ from seqdet.cli import main
 from seqdet.config import InputConfig
 from seqdet.config_files import from_dict
 from seqdet.inference.exporting import export as exporting
-from seqdet.inference.exporting.export import export, resized
-from seqdet.inference.exporting.one_step import OneStep, marked_survivors, survivors
-from seqdet.inference.exporting.parity import check_eight_bits, check_parity
-from seqdet.inference.exporting.quantization import quantized
-from seqdet.inference.exporting.sample_frames import made_up_frames
-from seqdet.inference.steps.eager import EagerStep
-from seqdet.inference.steps.onnx_step import OnnxStep, sealed
+from seqdet.inference.exporting.eight_bits import made_up_frames, quantized
+from seqdet.inference.exporting.export import (
+    OneStep,
+    check_eight_bits,
+    check_parity,
+    export,
+    marked_survivors,
+    resized,
+    survivors,
+)
+from seqdet.inference.runners import OnnxStep, sealed
+from seqdet.inference.torch_runner import EagerStep
 
 from .conftest import SHOWN, opinionated
 

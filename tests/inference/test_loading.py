@@ -11,11 +11,10 @@ from seqdet.config import ModelConfig, RunConfig
 from seqdet.config_files import to_yaml
 from seqdet.events.array import Events, columns
 from seqdet.events.writers import write_evt3
-from seqdet.inference.steps.eager import EagerStep
-from seqdet.inference.steps.loading import load_step
-from seqdet.inference.steps.onnx_step import OnnxStep
-from seqdet.inference.streaming.config import StreamConfig
-from seqdet.inference.streaming.detector import StreamingDetector
+from seqdet.inference.loading import load_step
+from seqdet.inference.runners import OnnxStep
+from seqdet.inference.streaming import StreamConfig, StreamingDetector
+from seqdet.inference.torch_runner import EagerStep
 from seqdet.models.weights import save_detector
 from seqdet.models.zoo import build_detector
 

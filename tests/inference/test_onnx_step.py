@@ -16,8 +16,7 @@ from seqdet.events.array import Events
 from seqdet.events.npy import write_npz
 from seqdet.events.tensors import stacked_histogram
 from seqdet.inference.exporting.export import export
-from seqdet.inference.steps.onnx_step import OnnxStep, sealed
-from seqdet.inference.steps.step import frame_type
+from seqdet.inference.runners import OnnxStep, frame_type, sealed
 
 from .conftest import SHOWN
 
@@ -162,7 +161,7 @@ def test_the_type_of_frames_is_that_of_the_representation(shown, dtype):
 def test_a_file_runs_without_torch(exported, step):
     frames = np.ones((1, 4, 120, 125), np.uint8)
     code = (
-        "import numpy as np; from seqdet.inference.steps.onnx_step import OnnxStep; step = OnnxStep(sys.argv[1]);"
+        "import numpy as np; from seqdet.inference.runners import OnnxStep; step = OnnxStep(sys.argv[1]);"
         "found, state = step(np.ones((1, 4, 120, 125), np.uint8)); print(len(found[0].scores), found[0].scores.sum())"
     )
     count, total = run(code, exported, without=("torch", "onnx", "onnxscript")).split()

@@ -21,21 +21,18 @@ from PIL import Image
 
 from seqdet.checks import InputError, Stopped
 from seqdet.data.classes import read_classes
+from seqdet.data.detections import TRACKED_BOX
 from seqdet.data.labels import EVENT_BBOX, read_labels
-from seqdet.data.tracks import TRACKED_BOX
 from seqdet.evaluation.files import read_boxes
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 from seqdet.events.writers import write_dat, write_evt3
-from seqdet.inference.prediction import inputs, moments, outputs, recordings
+from seqdet.inference.prediction import inputs, recordings
 from seqdet.inference.prediction.inputs import PredictConfig
-from seqdet.inference.prediction.outputs import GrowingNpy, Outputs
-from seqdet.inference.prediction.recordings import predict_recordings
-from seqdet.inference.steps.step import Found
-from seqdet.inference.streaming.config import StreamConfig
-from seqdet.inference.streaming.detector import StreamingDetector
-from seqdet.inference.streaming.view import ViewConfig
-from seqdet.inference.tracking.config import AssociationConfig
+from seqdet.inference.prediction.recordings import GrowingNpy, Outputs, predict_recordings
+from seqdet.inference.runners import Found
+from seqdet.inference.streaming import StreamConfig, StreamingDetector, ViewConfig
+from seqdet.inference.tracking.association import AssociationConfig
 from seqdet.locks import alone_in
 from seqdet.viz.video import write_video
 
@@ -513,9 +510,9 @@ def test_boxes_beside_a_fitted_picture_are_left_out():
             return [Found(boxes, np.array([0, 1]), np.float32([0.9, 0.8]))], ()
 
     frames = [(np.zeros((24, 64, 3), np.uint8), 0)]
-    (moment,) = moments.picture_moments(frames, Below(None, 3), np.zeros(2), lambda: False, frame_hw=(30, 40))
+    (moment,) = inputs.picture_moments(frames, Below(None, 3), np.zeros(2), lambda: False, frame_hw=(30, 40))
     assert moment.boxes[["x", "y", "w", "h"]].tolist() == []
-    (moment,) = moments.picture_moments(frames, Below(None, 3), np.zeros(2), lambda: False, frame_hw=(60, 80))
+    (moment,) = inputs.picture_moments(frames, Below(None, 3), np.zeros(2), lambda: False, frame_hw=(60, 80))
     assert moment.boxes[["x", "y", "w", "h"]].tolist() == [(0, 16, 16, 8)]
 
 
@@ -560,7 +557,7 @@ def test_a_recording_comes_by_the_standard_input(recording, tmp_path, monkeypatc
 
 
 def test_a_pipe_that_stalls_is_written_down_and_left_at_a_signal(recording, tmp_path, monkeypatch):
-    monkeypatch.setattr(outputs, "FLUSH_S", 0.05)
+    monkeypatch.setattr(recordings, "FLUSH_S", 0.05)
     found, written = tmp_path / "detections" / "stdin_bbox.npy", []
     read, write = os.pipe()
     os.write(write, recording.read_bytes())
@@ -589,19 +586,19 @@ def test_a_pipe_that_stalls_is_written_down_and_left_at_a_signal(recording, tmp_
 def test_work_ends_when_it_is_asked_to_where_no_window_closes():
     asked = iter([False, False, True, True])
     detector = StreamingDetector(HullStep())
-    assert not list(moments.event_moments(repeat(Events.empty()), detector, lambda: next(asked)))
+    assert not list(inputs.event_moments(repeat(Events.empty()), detector, lambda: next(asked)))
 
 
 def test_a_pipe_that_is_stopped_does_not_play_a_silence_that_came_last():
     late = columns(t=[0, 10**9, 2 * 10**9], x=[1, 1, 1], y=[1, 1, 1], p=[1, 1, 1])
     asked = chain([False], repeat(True))
-    found = list(moments.event_moments([late], StreamingDetector(HullStep()), lambda: next(asked), to_silence=True))
-    assert [len(each.events) for each in found] == [1, *[0] * moments.SILENCE]
+    found = list(inputs.event_moments([late], StreamingDetector(HullStep()), lambda: next(asked), to_silence=True))
+    assert [len(each.events) for each in found] == [1, *[0] * inputs.SILENCE]
 
 
 def test_what_a_stopped_pipe_still_gives_after_a_pause_is_looked_at():
     chunks = (columns(t=[time_us], x=[1], y=[1], p=[1]) for time_us in (0, 50_000, 60_000))
-    found = list(moments.event_moments(chunks, StreamingDetector(HullStep()), lambda: True, to_silence=True))
+    found = list(inputs.event_moments(chunks, StreamingDetector(HullStep()), lambda: True, to_silence=True))
     assert [each.start_us for each in found if len(each.events)] == [0, 50_000, 60_000]
 
 
@@ -631,7 +628,7 @@ def test_views_reach_the_detector_and_boxes_the_sensor(recording, tmp_path):
 def test_moments_end_when_they_are_asked_to():
     chunks = iter([some_events()])
     asked = iter([False, True])
-    found = list(moments.event_moments(chunks, StreamingDetector(HullStep()), lambda: next(asked)))
+    found = list(inputs.event_moments(chunks, StreamingDetector(HullStep()), lambda: next(asked)))
     assert len(found) == 1
     assert plain(found_in(some_events()))[0][:2] == (found[0].start_us, found[0].end_us)
 

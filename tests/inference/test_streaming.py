@@ -23,15 +23,12 @@ from seqdet.data.precompute import Options, precompute
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import Cue
 from seqdet.digits.recordings import write_event_digits
-from seqdet.evaluation.from_boxes import event_boxes
+from seqdet.evaluation.frames import event_boxes
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 from seqdet.events.filters import FilterConfig, NoiseFilter, filtered
-from seqdet.inference.evaluating.predict import predict
-from seqdet.inference.steps.eager import EagerStep
-from seqdet.inference.streaming.config import StreamConfig
-from seqdet.inference.streaming.detector import Detections, StreamingDetector
-from seqdet.inference.streaming.view import View, ViewConfig
+from seqdet.inference.streaming import Detections, StreamConfig, StreamingDetector, View, ViewConfig
+from seqdet.inference.torch_runner import EagerStep, predict
 from seqdet.models.detector import Detector
 from seqdet.models.zoo import build_detector
 

@@ -10,13 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
+from seqdet.data.detections import TRACKED_BOX, best_of_place, best_pairs, overlaps
 from seqdet.data.labels import EVENT_BBOX
-from seqdet.data.tracks import TRACKED_BOX, best_of_place, best_pairs, overlaps
 from seqdet.events.array import Events, columns
-from seqdet.inference.tracking.association import DataAssociation
-from seqdet.inference.tracking.config import MOST_OVERLAP, USUAL, AssociationConfig
+from seqdet.inference.tracking.association import (
+    MOST_OVERLAP,
+    REACH,
+    USUAL,
+    AssociationConfig,
+    DataAssociation,
+    TimeSurface,
+)
 from seqdet.inference.tracking.library import TRACKERS, find_tracker
-from seqdet.inference.tracking.time_surface import REACH, TimeSurface
 
 STEP = 50_000
 SIZE_HW = 40, 60

@@ -41,7 +41,7 @@ from seqdet.events.files import open_recording
 from seqdet.events.frames import read_frames
 from seqdet.events.writers import write_evt3
 from seqdet.files import TEMPORARY
-from seqdet.inference.steps.onnx_step import OnnxStep
+from seqdet.inference.runners import OnnxStep
 from seqdet.models.weights import load_detector
 from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit

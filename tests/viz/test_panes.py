@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from seqdet.data.detections import TRACKED_BOX
 from seqdet.data.labels import EVENT_BBOX
-from seqdet.data.tracks import TRACKED_BOX
 from seqdet.viz.draw import PALETTE, readable_scale
 from seqdet.viz.panes import Panes
 

@@ -53,8 +53,7 @@ def benchmark_model(
     from json import dumps
 
     from ..files import check_output, write_text
-    from ..inference.latency.benchmark import LatencyConfig, benchmark
-    from ..inference.latency.report import table
+    from ..inference.latency import LatencyConfig, benchmark, table
 
     if json is not None:
         check_output(json, inputs=[recording], folders=[detector], suffix=".json", overwrite=overwrite)

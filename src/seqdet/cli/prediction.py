@@ -70,12 +70,10 @@ def predict_recording(
         overwrite: replace results of recordings of the same names that are in the folder already.
     """
     from ..events.filters import find_filters
+    from ..inference.loading import load_step
     from ..inference.prediction.inputs import PredictConfig
     from ..inference.prediction.recordings import predict_recordings
-    from ..inference.steps.loading import load_step
-    from ..inference.streaming.choice import least_score
-    from ..inference.streaming.config import StreamConfig
-    from ..inference.streaming.view import ViewConfig
+    from ..inference.streaming import StreamConfig, ViewConfig, least_score
 
     if out is None:
         raise InputError("--out must name the folder of the results.")

@@ -129,7 +129,7 @@ def evaluate_results(
         check_output_folder(detections, inputs=[dataset], overwrite=overwrite)
     check_at_least(bootstrap, 0, "--bootstrap")
     if tracks:
-        from ..evaluation.track_report import evaluate_tracks
+        from ..evaluation.tracks import evaluate_tracks
 
         if dataset is None or protocol or compare or bootstrap or detections or not events:
             raise InputError("--tracks must go with files of tracks, a dataset, and at most --split and --figures.")
@@ -139,7 +139,7 @@ def evaluate_results(
     asked: Any = {"protocol": protocol, "other": compare, "samples": bootstrap, "events": events}
     if RunFolder(path).config.is_file() or (dataset is None and not path.is_file()):
         from ..inference.evaluating.evaluate import evaluate
-        from ..inference.evaluating.summary import summary
+        from ..inference.evaluating.report import summary
 
         if figures is not None:
             raise InputError(f"--figures must name a file for those of detections; a run writes {path}/metrics.json.")

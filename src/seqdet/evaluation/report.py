@@ -4,23 +4,201 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..checks import InputError, check_at_least
 from ..files import write_text
-from .bootstrap import bootstrap
-from .box_events import events_in_boxes
-from .breakdown import breakdown_lines, breakdowns
+from ..progress import progress
+from .breakdown import breakdown_lines, breakdowns, events_in_boxes
+from .coco import CocoScores, Frames, average_precision, figure, match, score_tables
 from .files import Truth, of_classes, read_detections, read_truth, split_folder
-from .frames import join
-from .protocol import Protocol
-from .protocols import find_protocol
-from .rows import Recordings
-from .scoring import compare, score_frames
+from .frames import Recordings, join
+from .protocols import Protocol, find_protocol
+
+FIGURES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR")
+_NO_RULES = ("name", "version", "note", "dataset_classes", "sensor_hw")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(CocoScores):
+    """The scores of all recordings under a protocol, by whose areas small, medium and large go.
+
+    dropped: how many boxes are in no frame, by whose they are and why.
+    notes: what a reader of the figures must know, in sentences.
+    """
+
+    protocol: Protocol
+    recordings: int
+    dropped: dict[str, int]
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers without the curves, ready for JSON."""
+        named = {"protocol": self.protocol.title, "digest": self.protocol.digest}
+        return super().as_dict() | named | {"notes": list(self.notes)}
+
+    def lines(self) -> list[str]:
+        """Every figure with its protocol, then the classes, what was left out, and the protocol in words."""
+        figures = "  ".join(f"{name} {figure(getattr(self, name))}" for name in FIGURES)
+        classes = (f"{name} {figure(each.AP)} ({each.truth_boxes} boxes)" for name, each in self.per_class.items())
+        dropped = ", ".join(f"{count} {why}" for why, count in self.dropped.items())
+        return [
+            f"{figures}  [{self.protocol.title} {self.protocol.digest}]",
+            f"AP by class: {', '.join(classes)}  [{self.protocol.title} {self.protocol.digest}]",
+            f"{self.recordings} recordings, {self.frames} frames, {self.truth_boxes} truth boxes, "
+            f"{self.detections} detections; left out: {dropped or 'none'}.",
+            *(f"Note: {note}" for note in self.notes),
+            *self.protocol.lines(),
+        ]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One rule changed on the way from a protocol to another. truth, detections: how many boxes it takes in or out."""
+
+    rule: str
+    change: str
+    AP: float | None
+    truth: int
+    detections: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Why two protocols give different figures: the first score, and what each rule changes, one after the other."""
+
+    start: Score
+    end: Protocol
+    steps: tuple[Step, ...]
+
+    def lines(self) -> list[str]:
+        """The way from one AP to the other."""
+        last = self.start.AP
+        lines = [f"{self.start.protocol.title} {self.start.protocol.digest}: AP {figure(last)}"]
+        for step in self.steps:
+            moved = f"{step.truth} truth boxes and {step.detections} detections in or out"
+            lines.append(f"  {step.change}: AP {figure(step.AP)} ({_difference(last, step.AP)}; {moved})")
+            last = step.AP
+        change = _difference(self.start.AP, last)
+        return [*lines, f"{self.end.title} {self.end.digest}: AP {figure(last)} ({change} in all)"]
+
+
+def score(
+    truth: Recordings,
+    detections: Recordings,
+    protocol: Protocol,
+    *,
+    class_names: Mapping[int, str] | Sequence[str],
+    labelled_us: Mapping[str, np.ndarray] | None = None,
+) -> Score:
+    """The scores under a protocol. Arguments and errors are those of ``join``."""
+    return score_frames(join(truth, detections, protocol, class_names=class_names, labelled_us=labelled_us), protocol)
+
+
+def score_frames(frames: Frames, protocol: Protocol) -> Score:
+    """The scores of boxes that were joined under that protocol."""
+    coco = score_tables(frames.truth, frames.detections, frames.classes, len(frames.recording_of_frame))
+    found = {field.name: getattr(coco, field.name) for field in fields(coco)}
+    facts = {"recordings": len(frames.recordings), "dropped": frames.dropped, "notes": frames.notes}
+    return Score(**found, protocol=protocol, **facts)
+
+
+def compare(
+    truth: Recordings,
+    detections: Recordings,
+    first: Protocol,
+    second: Protocol,
+    *,
+    class_names: Mapping[int, str] | Sequence[str],
+    labelled_us: Mapping[str, np.ndarray] | None = None,
+) -> Comparison:
+    """What each rule in which two protocols differ does to the AP, changed one after the other.
+
+    What a rule does can depend on those changed before it; the last AP is that of the second protocol.
+    Arguments and errors are those of ``join``.
+    """
+    given: Any = {"class_names": class_names, "labelled_us": labelled_us}
+    frames = join(truth, detections, first, **given)
+    start = score_frames(frames, first)
+    steps = []
+    for rule, changed in _between(first, second):
+        last, frames = frames, join(truth, detections, changed, **given)
+        counts = (
+            len(np.setxor1d(getattr(last, rows), getattr(frames, rows))) for rows in ("truth_rows", "detection_rows")
+        )
+        steps.append(Step(rule, _change(rule, first, second), average_precision(frames), *counts))
+    return Comparison(start, second, tuple(steps))
+
+
+def _between(first: Protocol, second: Protocol) -> Iterator[tuple[str, Protocol]]:
+    """Every rule that differs, and the protocol with this and all before of the second."""
+    changed = replace(first, sensor_hw=second.sensor_hw or first.sensor_hw)
+    for field in fields(Protocol):
+        value = getattr(second, field.name)
+        if field.name not in _NO_RULES and getattr(changed, field.name) != value:
+            changed = replace(changed, **{field.name: value})
+            yield field.name, changed
+
+
+def _change(rule: str, first: Protocol, second: Protocol) -> str:
+    return f"{rule} {_spelt(getattr(first, rule))} -> {_spelt(getattr(second, rule))}"
+
+
+def _spelt(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "all" if value is None else str(value)
+
+
+def _difference(before: float | None, after: float | None) -> str:
+    return "-" if before is None or after is None else f"{round(after - before, 3) + 0.0:+.3f}"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where 95 % of the resampled figures lie. None where no sample had truth."""
+
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        return f"{figure(self.low)} to {figure(self.high)}"
+
+
+def bootstrap(frames: Frames, *, samples: int = 1000, seed: int = 0) -> dict[str, Interval]:
+    """95 % intervals of AP, AP50 and AP75: the percentiles 2.5 and 97.5 of a bootstrap over recordings.
+
+    A sample draws as many recordings as there are, with replacement, and scores them as if that were the data set.
+    Recordings are drawn whole, for the boxes of one are not independent. The matching is done once; a sample only
+    weighs its hits and errors, which is the same but for the order among detections of equal score. Samples without
+    truth are left out.
+
+    Raises:
+        InputError: if there are fewer than two recordings, between which nothing can vary.
+    """
+    count = len(frames.recordings)
+    if count < 2:
+        raise InputError(f"a bootstrap needs at least 2 recordings to draw from, got {count}.")
+    check_at_least(samples, 1, "samples")
+    matches = [match(frames, label) for label in range(len(frames.classes))]
+    drawn = np.random.default_rng(seed).integers(count, size=(samples, count))
+    found = np.full((samples, len(matches), 10), np.nan)
+    for sample, recordings in enumerate(progress(drawn, "resampling", unit="sample")):
+        weights = np.bincount(recordings, minlength=count)
+        for label, of_class in enumerate(matches):
+            found[sample, label] = of_class.average_precision(weights)
+    means = found[~np.isnan(found).all((1, 2))]
+    means = np.nanmean(means, 1) if len(means) else np.zeros((0, 10))
+    return {"AP": _interval(means.mean(1)), "AP50": _interval(means[:, 0]), "AP75": _interval(means[:, 5])}
+
+
+def _interval(values: np.ndarray) -> Interval:
+    return Interval(*map(float, np.percentile(values, [2.5, 97.5]))) if len(values) else Interval(None, None)
 
 
 class Verdict(NamedTuple):

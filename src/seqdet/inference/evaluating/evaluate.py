@@ -13,9 +13,9 @@ from ...config_files import read_config
 from ...data.dataset import Split
 from ...devices import choose_device
 from ...evaluation.files import Truth
+from ...evaluation.frames import labels_of
 from ...evaluation.protocols import find_protocol
 from ...evaluation.report import judge
-from ...evaluation.rows import labels_of
 from ...files import make_folder, write_text
 from ...loading import left_out
 from ...models.weights import load_detector
@@ -24,10 +24,9 @@ from ...viz.html import write_report
 from ...viz.tensor_images import painter
 from ...viz.tiles import play
 from ...viz.video import write_video
-from .answers import write_detections
 from .held_out import HeldOut, place_of_dataset
-from .page import page
-from .scoring import Scored, bins, score
+from .report import page
+from .scoring import Scored, bins, score, write_detections
 
 VIDEO_FPS, VIDEO_COLUMNS = 10, 4
 """Pictures a second (half as fast as they came), lanes in a row."""

@@ -17,7 +17,7 @@ from ...data.classes import read_classes
 from ...data.dataset import FOLDERS, Split, label_place
 from ...data.recorded import RecordedClips
 from ...data.sources import stated_unit
-from ...evaluation.box_events import events_in_boxes
+from ...evaluation.breakdown import events_in_boxes
 from ...evaluation.files import Truth, name_of, split_folder, truth_of
 from ...loading import open_split, prepare
 

@@ -2,37 +2,151 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...data.labels import EVENT_BBOX
+from ...data.classes import write_classes
+from ...data.joining import window_of
+from ...data.labels import EVENT_BBOX, LABEL_SUFFIX, write_labels
+from ...data.recorded import RecordedClips
 from ...evaluation.breakdown import Bin, breakdowns
-from ...evaluation.coco import CocoEvaluator, CocoScores
-from ...evaluation.errors import Errors, find_errors
-from ...evaluation.frames import Frames
-from ...evaluation.from_boxes import Labelled
-from ...evaluation.protocol import Protocol
-from ...evaluation.protocols import find_protocol
-from ...evaluation.reliability import Reliability, reliability
+from ...evaluation.coco import CocoEvaluator, CocoScores, Frames
+from ...evaluation.errors import Errors, Reliability, find_errors, reliability
+from ...evaluation.frames import Labelled, event_boxes, from_boxes, join
+from ...evaluation.protocols import Protocol, find_protocol
 from ...evaluation.report import finite
 from ...loading import evaluation_loader
 from ...models.detector import Detector
 from ...progress import progress
 from ...structures import Boxes, Clip
-from .answers import Answers
+from ..torch_runner import predict
 from .held_out import HeldOut
-from .labelled import LabelledFrames, Moment
-from .predict import predict
 
+AT_LABELS = "truth", "labelled"
+"""Moments of a protocol at which a detector is asked only where somebody looked."""
 SHOWN_SCORE = 0.3
 """Least score of a detection in the video and the pictures; the evaluation counts those from 0.01 on."""
 COUNTED_SCORE = 0.01
 VIDEO_FRAMES = 96
 """Least frames of every lane that the video shows."""
 STILL = "still, s"
+
+
+class Moment(NamedTuple):
+    """A labelled frame: number of the recording, and of the window in it; what was found, in pixels of the frame."""
+
+    recording: int
+    window: int
+    detections: Boxes
+
+
+class LabelledFrames:
+    """Truth and detections of the labelled frames of many clips, those of a recording one after the other.
+
+    Args:
+        scale_xy: pixels of the sensor across a pixel of a frame.
+    """
+
+    def __init__(self, scale_xy: tuple[float, float] = (1, 1)) -> None:
+        self.scale_xy = scale_xy
+        self._truth: list[Boxes] = []
+        self._moments: list[Moment] = []
+        self._times_us: list[int] = []
+        self._windows: Counter[int] = Counter()
+
+    def add(self, clip: Clip, detections: Sequence[Boxes]) -> None:
+        """Take those of a clip; ``detections`` are T * B entries in (t, b) order."""
+        time = len(clip.frames)
+        recordings = clip.recordings.tolist()
+        self._truth += clip.labelled(clip.boxes)
+        self._times_us += clip.end_us.flatten()[clip.is_labelled.flatten()].tolist()
+        places = [(number, self._windows[number] + t) for t in range(time) for number in recordings]
+        labelled = zip(places, detections, clip.is_labelled.flatten().tolist(), strict=True)
+        self._moments += [Moment(*place, boxes) for place, boxes, wanted in labelled if wanted]
+        for number in recordings:
+            self._windows[number] += time
+
+    def parts(self) -> Labelled:
+        """The boxes in pixels of the sensor, by the number of the recording."""
+        numbers, found = [each.recording for each in self._moments], [each.detections for each in self._moments]
+        return from_boxes(self._truth, found, numbers, self._times_us, scale_xy=self.scale_xy)
+
+    def joined(self, classes: Sequence[str]) -> tuple[Frames, Labelled]:
+        """All of them as frames of plain COCO, in pixels of the sensor, and the boxes that they come from."""
+        parts = self.parts()
+        given = {"class_names": classes, "labelled_us": parts.labelled_us}
+        return join(parts.truth, parts.detections, find_protocol("coco"), **given), parts
+
+    def moments(self) -> list[Moment]:
+        """The labelled frames in the order of those that were joined."""
+        order = np.lexsort((self._times_us, [each.recording for each in self._moments]))
+        return [self._moments[n] for n in order]
+
+
+class Answers:
+    """What a detector says, at the times at which a protocol asks.
+
+    Where a protocol scores at labelled times, a labelled time gets the detections of the window that it belongs to by
+    the policy and the tolerance of the dataset, as in training; one that belongs to none gets nothing. Where it scores
+    elsewhere too, every window gives its detections at its end. A recording without labels gives none.
+
+    Args:
+        data: what the detector is run over.
+        protocol: the rules.
+    """
+
+    def __init__(self, data: HeldOut, protocol: Protocol) -> None:
+        self._names, self._scale_xy = data.names, data.scale_xy
+        self._times_us = _asked(data) if protocol.moments in AT_LABELS else None
+        known = data.names if data.truth is None else data.truth.boxes
+        self._found: dict[str, list[np.ndarray]] = {name: [] for name in data.names if name in known}
+
+    def add(self, clip: Clip, detections: Sequence[Boxes]) -> None:
+        """Take those of a clip; ``detections`` are T * B entries in (t, b) order."""
+        numbers, ends_us = clip.recordings.tolist() * len(clip.frames), clip.end_us.flatten().tolist()
+        for number, end_us, boxes in zip(numbers, ends_us, detections, strict=True):
+            if number >= 0 and end_us > 0 and self._names[number] in self._found:
+                times_us = [end_us] if self._times_us is None else self._times_us[number].get(end_us, ())
+                tables = [event_boxes(boxes, time_us, scale_xy=self._scale_xy) for time_us in times_us]
+                self._found[self._names[number]] += tables
+
+    def by_recording(self) -> dict[str, np.ndarray]:
+        """The detections (N,) ``EVENT_BBOX`` of every recording with labels, by its name, sorted by time."""
+        tables = {name: np.concatenate([np.zeros(0, EVENT_BBOX), *parts]) for name, parts in self._found.items()}
+        return {name: rows[np.argsort(rows["t"], kind="stable")] for name, rows in tables.items()}
+
+
+def write_detections(folder: Path, found: Mapping[str, np.ndarray], classes: Sequence[str]) -> None:
+    """Write the detections as label files, one for each recording, and the names of the classes, to a folder.
+
+    Raises:
+        InputError: if a file cannot be written.
+    """
+    write_classes(folder, classes)
+    for name, rows in found.items():
+        write_labels(folder / f"{name}{LABEL_SUFFIX}", rows)
+
+
+def _asked(data: HeldOut) -> list[Mapping[int, Sequence[int]]] | None:
+    """For every recording, by the end of a window, the labelled times that belong to it; None: at the end of each."""
+    if data.truth is None or not isinstance(data.source, RecordedClips):
+        return None
+    rules = data.source.config
+    asked = []
+    for name, recording in zip(data.names, data.source.recordings, strict=True):
+        times: defaultdict[int, list[int]] = defaultdict(list)
+        labelled_us = data.truth.labelled_us.get(name, np.zeros(0, np.int64))
+        windows = window_of(labelled_us, recording.ends_us, policy=rules.policy, tolerance_us=rules.tolerance_us)
+        for time_us, window in zip(labelled_us.tolist(), windows.tolist(), strict=True):
+            if window >= 0:
+                times[int(recording.ends_us[window])].append(time_us)
+        asked.append(times)
+    return asked
 
 
 class Scored(NamedTuple):

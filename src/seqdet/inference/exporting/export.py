@@ -4,35 +4,318 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from importlib import import_module
+from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torchvision.ops import nms
 
 from ...checks import InputError, check_choice
-from ...config_files import read_config
+from ...config_files import read_config, to_dict
 from ...events.time_units import Unit
 from ...files import make_folder, replacing
-from ...models.detector import Detector
+from ...models.detector import FULL_SCALE, Detector
+from ...models.recurrent import reset_lanes
+from ...ops.boxes import clip_boxes, decode_boxes
+from ...ops.decoding import vote_boxes
 from ...runs import RunFolder
-from ..steps.eager import EagerStep
-from ..steps.loading import load_step
-from ..steps.onnx_step import OnnxStep, sealed
-from .one_step import survivors
-from .onnx_model import onnx_model, traced
-from .parity import WINDOWS, check_eight_bits, check_parity
-from .quantization import quantized
-from .sample_frames import frames_of_recording, frames_of_run, tiled
+from ...structures import Boxes
+from ..loading import load_step
+from ..runners import FORMAT, FOUND, OnnxStep, State, frame_type, sealed
+from ..torch_runner import EagerStep
+from .eight_bits import frames_of_recording, frames_of_run, made_up_frames, quantized, tiled
 
+Suppress = Callable[[Tensor, Tensor, float], Tensor]
+CANDIDATES, MOST = 300, 100
+"""Pairs of anchor and class that suppression looks at, and detections of a frame: those of ``Detector.decode``."""
+OPSET, IR_VERSION = 18, 8
+"""Of operations and of the file; runtimes know both since 2023."""
+WINDOWS, RESET = 6, 3
+"""Length of a sequence, and the window before which its first lane starts anew."""
+PIXELS, SCORE, TIE = 1e-2, 1e-4, 1e-6
+"""Differences up to which two detections are one, and two scores equal to rounding."""
+ARITHMETIC, LOSS = 0.01, 0.25
+"""Of eight bits, the largest difference of an output to exact arithmetic with them, and to float32: root mean square,
+as a share of the standard deviation of the output. Sums that are cut off at sixteen bits differ by 0.015 and more."""
+Run = Callable[[np.ndarray, State], list[np.ndarray]]
+"""Frames and memory to xyxy, labels, scores, counts, the memory after, deltas and logits: ``OneStep``, as arrays."""
 Precision = Literal["float32", "float16", "int8"]
 TOLERANCES = {"float32": 1e-4, "float16": 3e-2}
 """Largest difference of an output, as a share of the largest number in it."""
 CALIBRATION_FRAMES = 200
+
+
+def survivors(xyxy: Tensor, scores: Tensor, iou: float) -> Tensor:
+    """Which boxes non-maximum suppression within a frame and class leaves: (F, M) bool.
+
+    Args:
+        xyxy: (F, M, 4) boxes within the frame.
+        scores: (F, K, M), of every box in its own class, and 0 in the others; 0 in all: it does not count.
+        iou: a box that overlaps a better one of its class by more than this goes.
+    """
+    best, label = scores.max(dim=1)
+    group = label + scores.shape[1] * torch.arange(scores.shape[0])[:, None]
+    apart = xyxy.double() + (group * (xyxy.max() + 1).double())[..., None]
+    kept = nms(apart.flatten(0, 1), best.double().flatten(), iou)
+    return torch.zeros(best.numel(), dtype=torch.bool).index_fill(0, kept, True).view_as(best) & (best > 0)
+
+
+marked_survivors = torch.library.custom_op("seqdet::survivors", survivors, mutates_args=())
+"""The same as one operation, for which ``onnx_survivors`` stands in a file."""
+marked_survivors.register_fake(lambda xyxy, scores, iou: xyxy.new_empty(xyxy.shape[:2], dtype=torch.bool))
+
+
+def onnx_survivors(xyxy: Any, scores: Any, iou: float) -> Any:
+    """``survivors`` in the operations of ONNX, which keep frames and classes apart themselves."""
+    op: Any = import_module("onnxscript").opset18
+
+    def numbers(*values: int) -> Any:
+        return op.Constant(value_ints=values)
+
+    most, threshold = numbers(CANDIDATES), op.Constant(value_floats=[iou])
+    kept = op.NonMaxSuppression(xyxy, scores, most, threshold, op.Constant(value_floats=[0.0]))  # frame, class, box
+    places = op.Gather(kept, numbers(0, 2), axis=1)
+    nothing = op.Expand(numbers(0), op.Shape(xyxy, start=0, end=2))
+    return op.Cast(op.ScatterND(nothing, places, op.Expand(numbers(1), op.Shape(places, start=0, end=1))), to=9)
+
+
+class OneStep(nn.Module):
+    """Frames and memory in, detections and memory out.
+
+    Equal to ``Detector.decode`` with its own thresholds, but every frame has ``MOST`` rows: the first ``counts`` are
+    detections, the others zeros.
+
+    Args:
+        detector: in evaluation mode, on the CPU.
+        score: least score of a detection, above 0.
+        suppress: ``survivors`` or ``marked_survivors``.
+
+    Shapes:
+        frames (B, C, H, W); state, each (B, channels, h, w) float32, zeros for a lane that starts;
+        xyxy (B, MOST, 4) float32, labels (B, MOST) int64, scores (B, MOST) float32, counts (B,) int64, the state after,
+        and what was decoded: deltas (B, A, 4) and logits (B, A, K or K + 1) float32.
+    """
+
+    def __init__(self, detector: Detector, score: float, suppress: Suppress) -> None:
+        super().__init__()
+        self.detector, self.score, self.suppress = detector, score, suppress
+
+    def forward(self, frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        outputs, after = self.detector(frames[None], state)
+        every = self.detector.head.scores(outputs.logits)
+        classes = every.shape[2]
+        scores, pair = every.flatten(1).topk(CANDIDATES, dim=1)  # the smallest frame has more
+        anchor, labels = pair // classes, pair % classes
+        deltas, variances = _rows(outputs.deltas, anchor), self.detector.criterion.variances
+        xyxy = clip_boxes(decode_boxes(deltas, outputs.anchors[anchor], variances=variances), outputs.size_hw)
+        is_box = (scores >= self.score) & (xyxy[..., :2] < xyxy[..., 2:]).all(dim=-1)
+        scores, xyxy = scores.where(is_box, 0), xyxy.where(is_box[..., None], 0)  # a box of NaN would spoil the others
+        by_class = scores[:, None] * (labels[:, None] == torch.arange(classes)[:, None])
+        rank = self.suppress(xyxy, by_class, 0.5) * torch.arange(CANDIDATES, 0, -1)  # 0 where a box goes
+        places, stays = rank.topk(MOST, dim=1)
+        final = vote_boxes(_rows(xyxy, stays), labels.gather(1, stays), xyxy, labels, scores, iou=0.7)
+        is_found = places > 0
+        final = clip_boxes(final, outputs.size_hw) * is_found[..., None]
+        labels, scores = (each.gather(1, stays) * is_found for each in (labels, scores))
+        memory = (each.float() for each in after)
+        return final, labels, scores, is_found.sum(dim=1), *memory, outputs.deltas, outputs.logits
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    """Of (F, N, 4) those rows of every frame that (F, M) names."""
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
+
+
+def traced(detector: Detector, size_hw: tuple[int, int], score: float, suppress: Suppress) -> ExportedProgram:
+    """``OneStep`` of a detector on the CPU, for frames of a size on any number of lanes."""
+    frames = torch.zeros(2, detector.config.in_channels, *size_hw, dtype=_frame_type(detector))
+    with torch.no_grad():
+        state = tuple(each.float() for each in detector(frames[None])[1])
+        lanes = {0: Dim("lanes")}
+        shapes = lanes, (lanes,) * len(state)
+        return torch.export.export(OneStep(detector, score, suppress), (frames, *state), dynamic_shapes=shapes)
+
+
+def onnx_model(detector: Detector, size_hw: tuple[int, int], *, score: float, precision: str) -> Any:
+    """``OneStep`` of a detector on the CPU as an ``onnx.ModelProto`` with what ``OnnxStep`` has to know.
+
+    Args:
+        detector: in evaluation mode.
+        size_hw: height and width of the frames.
+        score: least score of a detection.
+        precision: "float32" or "float16" layers; memory, decoding and all inputs and outputs are float32 either way.
+
+    Raises:
+        InputError: if a library is missing.
+    """
+    try:
+        import onnx
+        import onnxscript
+    except ImportError as error:
+        raise InputError(f"{error.name} must be installed to export: pip install 'seqdet[onnx]'") from error
+    assert onnxscript.__name__  # torch needs it
+    layers = copy.deepcopy(detector).half() if precision == "float16" else detector
+    program = traced(layers, size_hw, score, marked_survivors)
+    memory = [f"state_{n}" for n in range(len(program.graph_signature.user_inputs) - 1)]
+    made = torch.onnx.export(
+        program,
+        input_names=["frames", *memory],
+        output_names=[*FOUND, *(f"{name}_after" for name in memory), "deltas", "logits"],
+        opset_version=OPSET,
+        custom_translation_table={torch.ops.seqdet.survivors.default: onnx_survivors},
+        verbose=False,
+    )
+    assert made is not None
+    model = made.model_proto
+    model.ir_version = IR_VERSION
+    for node in model.graph.node:
+        del node.metadata_props[:]  # lines of source files
+    del model.graph.value_info[:]
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "lanes"
+    onnx.helper.set_model_props(model, _facts(detector, score, precision))
+    return model
+
+
+def _facts(detector: Detector, score: float, precision: str) -> dict[str, str]:
+    """The metadata of the file."""
+    scale = FULL_SCALE.get(_frame_type(detector))
+    return {
+        "format": FORMAT,
+        "seqdet": version("seqdet"),
+        "classes": json.dumps(detector.config.classes),
+        "input": json.dumps(detector.input and to_dict(detector.input)),
+        "dtype": frame_type(detector.input).name,
+        "normalisation": f"inside: divided by {scale}" if scale else "none",
+        "score": repr(score),
+        "precision": precision,
+    }
+
+
+def _frame_type(detector: Detector) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, frame_type(detector.input))).dtype
+
+
+@torch.no_grad()
+def check_parity(
+    run: Run, detector: Detector, size_hw: tuple[int, int], *, score: float, tolerance: float, name: str
+) -> None:
+    """Compare a file with its detector over sequences of one lane and of three, of which one is reset on the way.
+
+    Args:
+        run: the file.
+        detector: in float32, on the CPU.
+        size_hw: of the frames.
+        score: least score of a detection.
+        tolerance: largest difference of an output, as a share of the largest number in it.
+        name: of the file, for the message.
+
+    Raises:
+        InputError: if an output differs by more, or the detections are not those that the detector makes of it, in any
+            frame in which they do not hang on rounding.
+    """
+    shown, channels = detector.input, detector.config.in_channels
+    for lanes in (1, 3):
+        ways = [made_up_frames(shown, channels, size_hw, windows=WINDOWS, seed=seed) for seed in range(lanes)]
+        state, memory = None, None
+        for window, frames in enumerate(np.stack(ways, axis=1)):
+            state = reset_lanes(state, torch.arange(lanes) == (0 if window == RESET else -1))
+            outputs, after = detector(torch.from_numpy(frames)[None], state)
+            memory = _reset(memory, after, is_first=window == RESET)
+            xyxy, labels, scores, counts, *rest, deltas, logits = run(frames, memory)
+            memory = tuple(rest)
+            wanted = {f"state_{n}": each for n, each in enumerate(after)}
+            wanted |= {"deltas": outputs.deltas, "logits": outputs.logits}
+            for (output, mine), theirs in zip(wanted.items(), [*memory, deltas, logits], strict=True):
+                scale = mine.abs().max().item()
+                if not np.abs(mine.numpy() - theirs).max() <= tolerance * scale:
+                    raise InputError(
+                        f"{name} must compute what the detector does, and differs in {output}. Nothing was written; "
+                        "try other releases of torch, onnxscript and onnxruntime."
+                    )
+            raw = outputs._replace(deltas=torch.from_numpy(deltas), logits=torch.from_numpy(logits))
+            every = detector.head.scores(raw.logits)
+            for lane, boxes in enumerate(detector.decode(raw, score=score)):
+                count = counts[lane]
+                is_same = _is_same(boxes, xyxy[lane, :count], labels[lane, :count], scores[lane, :count])
+                if _is_clear(every[lane], score) and not is_same:
+                    raise InputError(f"{name} must make the same detections of the same outputs, and does not.")
+            state = after
+
+
+def check_eight_bits(small: OnnxStep, exact: OnnxStep, full: OnnxStep, frames: np.ndarray, *, name: str) -> None:
+    """Compare a file of eight bits, as it is computed here, with exact arithmetic and with float32, from silence on.
+
+    The first because processors and runtimes take short cuts in eight bits, the second because eight bits may be too
+    coarse for a detector.
+
+    Args:
+        small: the file.
+        exact: the same, not optimised.
+        full: the same detector in float32.
+        frames: (T, C, H, W), such as the file is calibrated on.
+        name: of the file, for the message.
+
+    Raises:
+        InputError: if the deltas or the logits differ by more than ``ARITHMETIC`` or ``LOSS``.
+    """
+    found = _played(small, frames)
+    for other, most, what, advice in (
+        (exact, ARITHMETIC, "what its numbers give exactly", "try another release of onnxruntime"),
+        (full, LOSS, "nearly what float32 gives", "calibrate it on frames that are more like those it will see"),
+    ):
+        for output, mine, wanted in zip(("deltas", "logits"), found, _played(other, frames), strict=True):
+            difference, spread = np.sqrt(np.mean((mine - wanted) ** 2)), wanted.std()
+            if not difference <= most * spread:
+                raise InputError(
+                    f"{name} must compute in eight bits {what}, and differs in {output} by {difference / spread:.1%}. "
+                    f"Nothing was written; {advice}."
+                )
+
+
+def _played(step: OnnxStep, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Deltas and logits of all frames of one lane."""
+    state, decoded = None, []
+    for window in frames:
+        *_, deltas, logits = results = step.raw(window[None], state)
+        state = tuple(results[len(FOUND) : -2])
+        decoded.append((deltas, logits))
+    every_deltas, every_logits = zip(*decoded, strict=True)
+    return np.stack(every_deltas), np.stack(every_logits)
+
+
+def _reset(memory: State | None, like: State, *, is_first: bool) -> State:
+    """Silence to start with, or the memory, without that of the first lane where that starts anew."""
+    if memory is None:
+        return tuple(np.zeros(tuple(each.shape), np.float32) for each in like)
+    forget = np.arange(len(memory[0])) == (0 if is_first else -1)
+    return tuple(np.where(forget[:, None, None, None], np.float32(0), each) for each in memory)
+
+
+def _is_clear(scores: Tensor, score: float) -> bool:
+    """Whether no two candidates are as good as equal, nor one and the least score: else rounding decides."""
+    best = scores.flatten().topk(CANDIDATES + 1).values
+    ranked = torch.cat([best[best > score - TIE], torch.tensor([score])]).sort().values
+    return bool((ranked.diff() > TIE).all())
+
+
+def _is_same(boxes: Boxes, xyxy: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> bool:
+    """Whether every detection has its like, in whatever order: equal scores have none."""
+    assert boxes.scores is not None
+    near = np.abs(boxes.xyxy.numpy()[:, None] - xyxy).max(axis=-1, initial=0) <= PIXELS
+    near &= boxes.labels.numpy()[:, None] == labels
+    near &= np.abs(boxes.scores.numpy()[:, None] - scores) <= SCORE
+    return len(boxes) == len(xyxy) and bool(near.any(axis=0).all() and near.any(axis=1).all())
 
 
 def export(

@@ -5,38 +5,137 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from functools import partial
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
+from PIL import Image
 
 from ...checks import InputError, check_choice, check_range, fit_fields, proposed
 from ...data.layouts import find_recordings, is_named_as_recording, outside
 from ...events.accounts import Account, tell
+from ...events.array import Events
 from ...events.files import open_recording
-from ...events.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, read_frames
+from ...events.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, TimedFrame, read_frames
 from ...events.pipe import EvtPipe, Pipe
+from ...events.sieve import NEVER
 from ...events.slicing import check_windows
 from ...events.time_units import IN_US, Unit
 from ...files import below
-from ..steps.step import Step
-from ..streaming.choice import thresholds
-from ..streaming.config import StreamConfig
-from ..streaming.detector import StreamingDetector
-from ..tracking.association import DataAssociation
-from ..tracking.config import USUAL
+from ...viz.event_images import events_image
+from ..runners import Step
+from ..streaming import Detections, StreamConfig, StreamingDetector, chosen, event_rows, thresholds
+from ..tracking.association import USUAL, DataAssociation
 from ..tracking.library import OURS, Tracker, find_tracker
-from .moments import Moment, event_moments, picture_moments
-from .outputs import FOLDERS
 
 log = logging.getLogger(__name__)
+SILENCE = 100
+"""Windows without events after which a pipe that was stopped is taken to have no more."""
 STDIN = Path("-")
 MOST_FPS, COUNTED_FPS = 60.5, 20
 """Pictures a second of a video, up to rounding; windows by count have no rate of their own."""
+
+
+class Moment(NamedTuple):
+    """A window of events, or a picture, and what was found.
+
+    start_us, end_us: of the window, or both the time of the picture. boxes: (N,) ``EVENT_BBOX`` in pixels of the sensor
+    or the picture. events: of the window, none of a picture; by time. new: those that were in no moment before.
+    picture: makes what is shown of it, (H, W, 3) uint8.
+    """
+
+    start_us: int
+    end_us: int
+    boxes: np.ndarray
+    events: Events
+    new: Events
+    picture: Callable[[], np.ndarray]
+
+
+def event_moments(
+    chunks: Iterable[Events], detector: StreamingDetector, is_stopped: Callable[[], bool], *, to_silence: bool = False
+) -> Iterator[Moment]:
+    """Those of a recording, up to the window that it ends in, or that it is stopped in.
+
+    Args:
+        chunks: the events.
+        detector: of one stream, from its start.
+        is_stopped: ends the work after a window.
+        to_silence: only after ``SILENCE`` in a row in which nothing happens, so that what came is looked at; ``chunks``
+            must end by themselves.
+    """
+    read = chunks if to_silence else takewhile(lambda _: not is_stopped(), chunks)
+    closed = (found for events in read for found in detector.push(events))
+    seen_us, silent = NEVER, 0
+    for found in chain(closed, _ending(detector)):
+        first = int(np.searchsorted(found.events.t, seen_us)) if detector.config.count is None else 0
+        picture = partial(events_image, found.events, size_hw=detector.sensor_hw)
+        yield Moment(found.start_us, found.end_us, found.boxes, found.events, found.events[first:], picture)
+        seen_us = found.end_us
+        silent = 0 if len(found.events) else silent + 1
+        if is_stopped() and not (to_silence and silent < SILENCE):
+            return
+
+
+def _ending(detector: StreamingDetector) -> Iterator[Detections]:
+    """What is left, once everything else was asked for."""
+    yield from detector.flush()
+
+
+def picture_moments(
+    frames: Iterable[TimedFrame],
+    step: Step,
+    least: np.ndarray,
+    is_stopped: Callable[[], bool],
+    *,
+    frame_hw: tuple[int, int] | None = None,
+) -> Iterator[Moment]:
+    """Those of a video or of images, all of one size.
+
+    Args:
+        frames: pictures and their times.
+        step: a detector for pictures.
+        least: score of each class.
+        is_stopped: ends the work after a picture.
+        frame_hw: height and width in which the detector sees the pictures: they are made to fit, keep their shape and
+            lie at the top left, and the rest is black. As they are, if None.
+
+    Raises:
+        InputError: if their sizes differ, or the detector takes none.
+    """
+    if step.input is not None or step.channels != 3:
+        raise InputError(f"detector must be one for pictures of 3 channels, got one of {step.channels}.")
+    memory, size_hw = None, None
+    for image, time_us in frames:
+        size_hw = size_hw or image.shape[:2]
+        if image.shape[:2] != size_hw:
+            raise InputError(f"pictures must all be {size_hw[1]}x{size_hw[0]}, got {image.shape[1]}x{image.shape[0]}.")
+        fitted, scale = fit(image, frame_hw or size_hw)
+        (found,), memory = step(np.ascontiguousarray(fitted.transpose(2, 0, 1))[None], memory)
+        limits = np.tile(size_hw[::-1], 2)
+        found = chosen(found, least)
+        rows = event_rows(found._replace(xyxy=np.clip(found.xyxy / scale, 0, limits)), time_us)
+        rows = rows[(rows["w"] > 0) & (rows["h"] > 0)]  # others lay beside the picture
+        yield Moment(time_us, time_us, rows, Events.empty(), Events.empty(), lambda image=image: image)
+        if is_stopped():
+            return
+
+
+def fit(image: np.ndarray, size_hw: tuple[int, int]) -> tuple[np.ndarray, float]:
+    """The image (H, W, 3) in a picture of another size, at the top left, and the factor by which it was resized."""
+    height, width = image.shape[:2]
+    if (height, width) == size_hw:
+        return image, 1.0
+    scale = min(size_hw[0] / height, size_hw[1] / width)
+    inner = max(1, round(width * scale)), max(1, round(height * scale))
+    fitted = np.zeros((*size_hw, 3), np.uint8)
+    fitted[: inner[1], : inner[0]] = np.asarray(Image.fromarray(image).resize(inner, Image.Resampling.BILINEAR))
+    return fitted, scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +196,12 @@ class Input(NamedTuple):
     account: Callable[[], Account]
 
 
-def find_inputs(step: Step, paths: Sequence[Path], config: PredictConfig, out: Path) -> list[tuple[Path, Path]]:
-    """The recordings that ``paths`` name, and the places of their results in ``out``, without an ending.
+def find_inputs(
+    step: Step, paths: Sequence[Path], config: PredictConfig, besides: Sequence[Path]
+) -> list[tuple[Path, Path]]:
+    """The recordings that ``paths`` name, and the places of their results in a folder, without an ending.
 
-    What lies in the folders of results there is none of them.
+    What lies in the folders ``besides`` is none of them.
 
     Raises:
         InputError: if the detector takes nothing of this kind, there is nothing, or what is wanted does not fit it.
@@ -122,7 +223,7 @@ def find_inputs(step: Step, paths: Sequence[Path], config: PredictConfig, out: P
                 )
         if config.size_hw is not None or stream != StreamConfig(classes=stream.classes, score=stream.score):
             raise InputError("the sensor's size, step_us, count, filters and views are for events: leave them out.")
-        return _apart([found for path in paths for found in _pictures(path, out)])
+        return _apart([found for path in paths for found in _pictures(path, besides)])
     stream.windows(step.input.window_us)
     if config.fps is not None or config.frame_hw is not None:
         raise InputError("fps and frame_hw are for pictures, and this detector takes events: leave them out.")
@@ -132,17 +233,13 @@ def find_inputs(step: Step, paths: Sequence[Path], config: PredictConfig, out: P
             raise InputError(f"{path} must be a recording of events. Make one of a video: {made}")
     if STDIN in paths:
         return [(STDIN, Path("stdin"))]
-    return [(each.path, each.place) for each in find_recordings(paths, besides=_results(out))]
+    return [(each.path, each.place) for each in find_recordings(paths, besides=besides)]
 
 
-def _results(out: Path) -> list[Path]:
-    return [out / kind for kind in FOLDERS]
-
-
-def _pictures(path: Path, out: Path) -> list[tuple[Path, Path]]:
+def _pictures(path: Path, besides: Sequence[Path]) -> list[tuple[Path, Path]]:
     if not path.is_dir():
         return [(path, Path(path.stem))]
-    inside = outside(below(path), _results(out))
+    inside = outside(below(path), besides)
     images = [each for each in inside if each.suffix.lower() in IMAGE_SUFFIXES]
     videos = [each for each in inside if each.suffix.lower() in VIDEO_SUFFIXES]
     if bool(images) == bool(videos):

@@ -6,18 +6,28 @@ https://docs.prophesee.ai/stable/api/python/ml/bindings.html), with its paramete
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+from typing import Any
 
 import numpy as np
+from numba import njit
 
-from ...checks import InputError
+from ...checks import InputError, check_at_least, check_range, fit_fields
+from ...data.detections import TRACKED_BOX, best_pairs, checked_boxes, first_of_close, overlaps
 from ...data.labels import EVENT_BBOX
-from ...data.tracks import TRACKED_BOX, best_pairs, checked_boxes, first_of_close, overlaps
 from ...events.array import Events
-from .config import MOST_US, AssociationConfig, as_settings, check_settings
-from .time_surface import SIDE, TimeSurface
 
+MOST_US = 1 << 60
+MOST_OVERLAP = 0.7
+"""Of detections that overlap more, whatever their classes, the best alone is to be followed: they are of one object."""
+LONG_AGO_US = -(1 << 60)
+REACH = 8
+"""Pixels that a box moves at most, each way, in one call of ``follow``."""
+SIDE = 8
+"""Rows and columns of a descriptor."""
+_SAMPLES = 32  # of a side of a box that are compared; larger boxes are thinned out
 _TRACK = np.dtype(
     [
         *((name, TRACKED_BOX[name]) for name in TRACKED_BOX.names or ()),
@@ -26,6 +36,206 @@ _TRACK = np.dtype(
     ]
 )
 MOST_TRACKS = 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssociationConfig:
+    """How detections become tracks."""
+
+    detection_update_weight: float = 0.7
+    """Share of the detection in the new box of its track; the rest is the box that the track had."""
+    deletion_time_us: int = 100_000
+    """A track ends when its last detection is more than this long ago."""
+    max_iou_inter_track: float = 0.5
+    """Of two tracks that are more similar than this, that with the older last detection ends."""
+    iou_to_match_a_detection: float = 0.2
+    """Least similarity of a track and its detection."""
+    max_iou_for_one_det_to_many_tracks: float = 0.5
+    """A detection that is more similar than this to two tracks or more is left out."""
+    use_descriptor: bool = False
+    """Whether similarity is also that of the events in the boxes, which fade where nothing moves: see
+    ``TimeSurface.descriptors``."""
+    number_of_consecutive_detections_to_create_a_new_track: int = 1
+    """So many times in a row must an object be detected before its track is shown."""
+    score_to_create_a_new_track: float = 0.0
+    """Least score of the first of these detections; the Metavision SDK asks for none."""
+    time_surface_delta_t_us: int = 200_000
+    """Events are forgotten after this long."""
+    update_tracklets_between_detections: bool = True
+    """Whether tracks move with the events."""
+    tracking_confidence_decay: float = 0.9
+    """Factor on the confidence of a track for every time that it is looked for and not detected."""
+    sim_matrix: tuple[tuple[float, ...], ...] = ()
+    """Likeness of two classes, in [0, 1], as rows in the order of the labels: similarity is overlap times likeness.
+    Without rows a class is like itself alone, so that classes never mix."""
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
+        overlaps = "max_iou_inter_track", "iou_to_match_a_detection", "max_iou_for_one_det_to_many_tracks"
+        shares = "detection_update_weight", "tracking_confidence_decay", "score_to_create_a_new_track"
+        check_range(self, 0, 1, *shares, *overlaps)
+        check_range(self, 0, MOST_US, "deletion_time_us")
+        check_range(self, 1, MOST_US, "time_surface_delta_t_us")
+        check_range(self, 1, 10**6, "number_of_consecutive_detections_to_create_a_new_track")
+        likeness = np.array([row for row in self.sim_matrix if len(row) == len(self.sim_matrix)])
+        if len(likeness) < len(self.sim_matrix) or not ((likeness >= 0) & (likeness <= 1)).all():
+            raise InputError(f"sim_matrix must be square, of numbers from 0 to 1, got {self.sim_matrix}.")
+
+
+def as_settings(tracker: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The name of a tracker and its options as a state has them: objects by their type."""
+    return tuple(f"{name} {value}".partition(" object at ")[0] for name, value in {"name": tracker, **options}.items())
+
+
+def check_settings(own: Iterable[str], state: Mapping[str, Any]) -> None:
+    """Raise ``InputError`` unless a state is of a tracker with the same settings; the message says what differs."""
+    for mine, theirs in zip_longest(own, state.get("settings", ()), fillvalue="nothing of the kind"):
+        if mine != theirs:
+            raise InputError(f"state must be of a tracker with {mine}, got {theirs}.")
+
+
+USUAL = AssociationConfig(
+    number_of_consecutive_detections_to_create_a_new_track=2,
+    score_to_create_a_new_track=0.5,
+    deletion_time_us=300_000,
+)
+"""For detectors whose scores are low at times: the vendor's 100 ms to deletion are two windows of 50 ms."""
+
+
+class TimeSurface:
+    """The time of the last event of every pixel, and the same at an earlier moment, the anchor.
+
+    A pixel weighs 1 at its event, then less and less in a straight line, and nothing ``delta_t_us`` later.
+
+    Args:
+        size_hw: height and width of the sensor in pixels.
+        delta_t_us: how long an event counts.
+    """
+
+    def __init__(self, size_hw: tuple[int, int], delta_t_us: int) -> None:
+        check_at_least(min(size_hw), 1, "size_hw")
+        self._delta_t_us = delta_t_us
+        self._last_us = np.full(size_hw, LONG_AGO_US)
+        self._anchor_us = self._last_us.copy()
+        self._anchored_us = 0
+
+    def add(self, events: Events) -> None:
+        """Take in events in the order in which they were sent.
+
+        Raises:
+            InputError: if one is outside of the sensor.
+        """
+        height, width = self._last_us.shape
+        if len(events) and (events.y.max() >= height or events.x.max() >= width):
+            raise InputError(f"events must lie in the {width}x{height} pixels of the sensor, got others.")
+        self._last_us[events.y, events.x] = events.t
+
+    def anchor(self, time_us: int) -> None:
+        """From now on boxes move as the events do since ``time_us``."""
+        self._anchor_us[...] = self._last_us
+        self._anchored_us = time_us
+
+    def follow(self, boxes: np.ndarray, anchors_xy: np.ndarray, time_us: int) -> np.ndarray:
+        """(N, 2) top left corners to which the events have carried boxes since the anchor, by whole pixels.
+
+        What was in a box at the anchor is looked for around the place that the box has now, uphill by the cosine
+        of the two patches of weights. A box without events stays.
+
+        Args:
+            boxes: (N,) rows with fields x, y, w, h.
+            anchors_xy: (N, 2) corners that they had at the anchor.
+            time_us: now.
+        """
+        corners = np.stack([boxes["x"], boxes["y"]], axis=1)
+        shifts = np.rint(corners - anchors_xy).astype(np.int64)
+        places = self._pixels(anchors_xy, np.stack([boxes["w"], boxes["h"]], axis=1))
+        times_us = self._anchored_us, time_us, self._delta_t_us
+        steps = shifts + carried(self._anchor_us, self._last_us, times_us, places, shifts)
+        return anchors_xy + steps.astype(corners.dtype)
+
+    def descriptors(self, boxes: np.ndarray, time_us: int) -> np.ndarray:
+        """(N, SIDE * SIDE) float32 of length 1: the weights in a box, pooled. Flat where there was no event."""
+        result = np.full((len(boxes), SIDE * SIDE), 1 / SIDE, np.float32)
+        corners, sizes = (np.stack([boxes[name] for name in names], axis=1) for names in ("xy", "wh"))
+        for k, (x, y, w, h) in enumerate(self._pixels(corners, sizes)):
+            patch = self._weights(self._last_us[y : y + h, x : x + w], time_us)
+            rows, columns = (np.arange(SIDE) * length // SIDE for length in patch.shape)
+            pooled = np.add.reduceat(np.add.reduceat(patch, rows, axis=0), columns, axis=1).ravel()
+            if (length := np.linalg.norm(pooled)) > 0:
+                result[k] = pooled / length
+        return result
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What ``restore`` takes."""
+        return {
+            "last_us": self._last_us.copy(),
+            "anchor_us": self._anchor_us.copy(),
+            "anchored_us": np.array(self._anchored_us),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from what ``state`` gave; raises ``InputError`` if that was of another sensor size."""
+        if state["last_us"].shape != self._last_us.shape:
+            raise InputError(f"state must be of a sensor {self._last_us.shape}, got {state['last_us'].shape}.")
+        self._last_us, self._anchor_us = state["last_us"].copy(), state["anchor_us"].copy()
+        self._anchored_us = int(state["anchored_us"])
+
+    def _pixels(self, corners: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """(N, 4) first pixel x, y, width and height of what boxes cover of the sensor, at least one pixel."""
+        most = np.array(self._last_us.shape[::-1])
+        low = np.floor(corners).clip(0, most - 1).astype(np.int64)
+        high = np.ceil(corners.astype(np.float64) + sizes).clip(low + 1, most).astype(np.int64)
+        return np.concatenate([low, high - low], axis=1)
+
+    def _weights(self, last_us: np.ndarray, time_us: int) -> np.ndarray:
+        return (1 - (time_us - last_us).astype(np.float32) / self._delta_t_us).clip(0, 1)
+
+
+@njit(nogil=True, cache=True)
+def _weight(last_us, time_us, delta_t_us):
+    return min(max(1.0 - (time_us - last_us) / delta_t_us, 0.0), 1.0)
+
+
+@njit(nogil=True, cache=True)
+def _likeness(anchor_us, last_us, times_us, place, x_shift, y_shift):
+    """Cosine of the weights in a place at the anchor and in the shifted one now, but for the length of the former."""
+    x, y, w, h = place
+    height, width = last_us.shape
+    both, length = 0.0, 0.0
+    for row in range(y, y + h, -(-h // _SAMPLES)):
+        for column in range(x, x + w, -(-w // _SAMPLES)):
+            if 0 <= row + y_shift < height and 0 <= column + x_shift < width:
+                now = _weight(last_us[row + y_shift, column + x_shift], times_us[1], times_us[2])
+                both += now * _weight(anchor_us[row, column], times_us[0], times_us[2])
+                length += now * now
+    return both / max(np.sqrt(length), 1e-6)
+
+
+@njit(nogil=True, cache=True)
+def carried(anchor_us, last_us, times_us, places, shifts):
+    """(N, 2) steps (x, y), at most REACH each, from shifted places uphill to where they are most like at the anchor.
+
+    ``times_us``: of the anchor, now, and how long an event counts. ``places``: (N, 4) x, y, width and height in pixels.
+    """
+    steps = np.zeros(shifts.shape, np.int64)
+    known = np.empty((2 * REACH + 1, 2 * REACH + 1))
+    for k in range(len(places)):
+        known[...] = -1
+        step = steps[k]
+        while True:
+            x, y, most = step[0], step[1], -1.0
+            for next_y in range(max(y - 1, -REACH), min(y + 1, REACH) + 1):
+                for next_x in range(max(x - 1, -REACH), min(x + 1, REACH) + 1):
+                    cell = next_y + REACH, next_x + REACH
+                    if known[cell] < 0:
+                        x_shift, y_shift = shifts[k, 0] + next_x, shifts[k, 1] + next_y
+                        known[cell] = _likeness(anchor_us, last_us, times_us, places[k], x_shift, y_shift)
+                    if known[cell] > most:
+                        most, step[0], step[1] = known[cell], next_x, next_y
+            if most <= known[y + REACH, x + REACH] + 1e-6:
+                step[0], step[1] = x, y
+                break
+    return steps
 
 
 class DataAssociation:

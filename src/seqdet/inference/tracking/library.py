@@ -15,10 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...checks import InputError, check_choice
-from ...data.tracks import TRACKED_BOX, checked_boxes
+from ...data.detections import TRACKED_BOX, checked_boxes
 from ...events.array import Events
-from .association import DataAssociation
-from .config import MOST_US, AssociationConfig, as_settings, check_settings
+from .association import MOST_US, AssociationConfig, DataAssociation, as_settings, check_settings
 
 OURS = "association"
 LIBRARY = {"sort": "SORTTracker", "bytetrack": "ByteTrackTracker", "ocsort": "OCSORTTracker"}

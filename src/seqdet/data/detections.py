@@ -1,4 +1,4 @@
-"""Boxes that a tracker follows: what it says of each, how far they overlap, and which belong together."""
+"""Boxes that were found, and followed: their tables, how far they overlap, and which belong together."""
 
 from __future__ import annotations
 

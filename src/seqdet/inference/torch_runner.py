@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import nn
 
-from ...checks import check_choice
-from ...models.detector import Detector
-from ...structures import Boxes
-from .step import Found, State, check_frames, frame_type
+from ..checks import check_choice
+from ..models.detector import Detector
+from ..models.recurrent import reset_lanes
+from ..structures import Boxes, Clip
+from .runners import Found, State, check_frames, frame_type
 
 
 class EagerStep:
@@ -57,3 +59,38 @@ def _compiled(detector: Detector) -> Detector:
 def _found(boxes: Boxes) -> Found:
     assert boxes.scores is not None
     return Found(*(column.numpy(force=True) for column in (boxes.xyxy, boxes.labels, boxes.scores)))
+
+
+@torch.inference_mode()
+def predict(
+    detector: Detector,
+    clips: Iterable[Clip],
+    *,
+    score: float = 0.05,
+    precision: str = "float32",
+    remembers: bool = True,
+) -> Iterator[tuple[Clip, list[Boxes]]]:
+    """Every clip with its detections, T * B entries in (t, b) order.
+
+    Args:
+        detector: runs where it is, in evaluation mode; afterwards it is in the mode that it was in.
+        clips: consecutive clips of the same lanes.
+        score: least score of a detection.
+        precision: "float32" or "bfloat16" layers.
+        remembers: without, every frame is looked at as if it were the first of a recording.
+    """
+    was_training = detector.training
+    detector.eval()
+    device = next(detector.parameters()).device
+    state = None
+    try:
+        for clip in clips:
+            clip = clip.to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                if remembers:
+                    outputs, state = detector(clip.frames, reset_lanes(state, clip.is_first))
+                else:
+                    outputs, _ = detector(clip.frames.flatten(0, 1)[None])
+            yield clip, detector.decode(outputs, score=score)
+    finally:
+        detector.train(was_training)

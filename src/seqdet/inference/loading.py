@@ -6,11 +6,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...allowing import allow as allow_functions
-from ...allowing import recall
-from ...checks import InputError, proposed
-from ...runs import RunFolder
-from .step import Step
+from ..allowing import allow as allow_functions
+from ..allowing import recall
+from ..checks import InputError, proposed
+from ..runs import RunFolder
+from .runners import Step
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +33,15 @@ def load_step(path: Path | str, *, score: float = 0.05, device: str = "auto", al
     run = path if path.is_dir() else path.parent
     recall(RunFolder(run.parent if run.name == RunFolder(run).checkpoints.name else run).config)
     if path.suffix == ".onnx":
-        from .onnx_step import OnnxStep
+        from .runners import OnnxStep
 
         step = OnnxStep(path)
         if step.score > score:
             log.warning("%s was exported to find nothing of a score below %g.", path, step.score)
         return step
-    from ...devices import choose_device
-    from ...models.weights import load_detector
-    from .eager import EagerStep
+    from ..devices import choose_device
+    from ..models.weights import load_detector
+    from .torch_runner import EagerStep
 
     folder = RunFolder(path)
     if path.is_dir():

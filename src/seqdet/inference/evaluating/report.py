@@ -1,0 +1,245 @@
+"""The page about an evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
+
+from ...config import RunConfig
+from ...config_files import to_yaml
+from ...data.schedule import Cue
+from ...evaluation.breakdown import has_tracks, still_us
+from ...evaluation.errors import KINDS
+from ...evaluation.report import FIGURES, figure
+from ...events.accounts import Account, total
+from ...runs import RunFolder
+from ...structures import Boxes, Clip
+from ...viz.charts import Chart
+from ...viz.draw import draw_boxes
+from ...viz.html import Report
+from ...viz.tiles import Paint, film_strip
+from .held_out import HeldOut
+from .scoring import SHOWN_SCORE, Scored
+
+HELD_OUT = {
+    "test": "held-out frames",
+    "validation": "frames that chose the best weights",
+    "train": "frames of the kind that was trained on",
+}
+"""What is scored, by split."""
+STRIPS, STRIP_FRAMES, STRIP_SPAN = 4, 4, 12
+"""Lanes that the page shows, moments of each, frames over which these are spread."""
+PICTURES = 6
+"""Of misses, and of false alarms."""
+CROP, LEAST_CROP = 4, 160
+"""A picture is a part of a larger frame: so many times as large as the box, but of so many pixels at least."""
+Picture = tuple[str, np.ndarray]
+"""A caption and (H, W, 3) uint8."""
+
+
+def read_curves(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Steps and values, by name, of every curve in the logs; none if there are no logs.
+
+    Where a resumed training went over the same steps again, the later points count.
+    """
+    if not folder.is_dir():
+        return {}
+    logs = EventAccumulator(str(folder), size_guidance={SCALARS: 0})
+    logs.Reload()
+    curves = {}
+    for name in logs.Tags()["scalars"]:
+        latest = {point.step: point.value for point in logs.Scalars(name)}
+        steps = np.array(sorted(latest))
+        curves[name] = steps, np.array([latest[step] for step in steps])
+    return curves
+
+
+def summary(metrics: dict[str, Any], run: Path | str) -> list[str]:
+    """The main numbers of ``evaluate`` and where its files are."""
+    folder = RunFolder(Path(run))
+    numbers = "  ".join(f"{name} {figure(metrics[name])}" for name in FIGURES)
+    protocol = f"  [{metrics['protocol']} {metrics['digest']}]" if metrics.get("protocol") else ""
+    return [
+        f"{metrics['frames']} {HELD_OUT[metrics['split']]}: {numbers}{protocol}",
+        *still_lines(metrics),
+        *left_out_lines(metrics),
+        *metrics.get("by_protocol", {}).get("lines", []),
+        f"trained on {metrics['training_frames']} frames in {metrics['training_seconds']:.0f} s "
+        f"({metrics['training_frames_per_second']:.0f} frames/s, {metrics['precision']})",
+        *(f"{path}" for path in (folder.report, folder.video, folder.metrics, folder.detector)),
+    ]
+
+
+def left_out_lines(metrics: dict[str, Any]) -> list[str]:
+    """What could not be read of the recordings, in all."""
+    accounts = [Account.of(facts) for facts in metrics.get("left_out", {}).values()]
+    lost = total(accounts)
+    return [f"left out of {len(accounts)} recordings: {', '.join(lost.reasons())}"] if lost.dropped else []
+
+
+def still_lines(metrics: dict[str, Any]) -> list[str]:
+    """What the objects score that have stood still, where that is known."""
+    return [
+        f"{title}: AP {figure(metrics[name]['AP'])}  AP50 {figure(metrics[name]['AP50'])} "
+        f"({metrics[name]['truth_boxes']} boxes)"
+        for name, title in (
+            ("still", "still for 0.3 s or more"),
+            ("still_without_memory", "the same, forgetting after every frame"),
+        )
+        if metrics.get(name)
+    ]
+
+
+def strips(
+    shown: list[tuple[Clip, list[Boxes]]], config: RunConfig, paint: Paint, titles: list[str]
+) -> list[tuple[str, np.ndarray]]:
+    """Of some lanes a few moments of their first recording, side by side, with a caption."""
+    start = shown[: max(1, STRIP_SPAN // config.data.clip_length)]
+    playing = [(lane, number) for lane, number in enumerate(start[0][0].recordings.tolist()) if number >= 0]
+    return [
+        (
+            titles[number],
+            film_strip(start, lane=lane, classes=config.model.classes, frames=STRIP_FRAMES, scale=2, paint=paint),
+        )
+        for lane, number in playing[:STRIPS]
+    ]
+
+
+def misses(scored: Scored, data: HeldOut, paint: Paint) -> list[Picture]:
+    """The largest boxes that nothing found, one of each recording first, among the detections of that time.
+
+    The box in question is drawn as truth, the others as if they were ignored.
+    """
+    frames, errors, still_s, pictures = scored.frames, scored.errors, _still_s(scored), []
+    for n, row in enumerate(errors.missed[:PICTURES].tolist()):
+        box, nearest = frames.truth[row], errors.nearest[n]
+        width, height = np.round(box["xyxy"][2:] - box["xyxy"][:2]).astype(int)
+        text = f"{frames.classes[box['labels']]} of {width} x {height} px"
+        if still_s[frames.truth_rows[row]] > 0:
+            text += f", still for {still_s[frames.truth_rows[row]]:.2f} s"
+        if nearest >= 0:
+            other = frames.detections[nearest]
+            text += f"; {frames.classes[other['labels']]} {other['scores']:.2f} is at IoU {errors.nearest_iou[n]:.2f}"
+        here = np.flatnonzero(frames.truth["frame"] == box["frame"])
+        truth = _boxes(frames.truth[here], data.scale_xy)
+        truth = replace(truth, is_ignored=torch.from_numpy(here != row))
+        found = scored.moments[box["frame"]].detections.above(SHOWN_SCORE)
+        place, image = _picture(scored, data, frames.truth[row : row + 1], paint, truth=truth, predictions=found)
+        pictures.append((f"{place}: {text}", image))
+    return pictures
+
+
+def false_alarms(scored: Scored, data: HeldOut, paint: Paint) -> list[Picture]:
+    """The wrong detections of the highest scores, one of each recording first, among the truth of that time."""
+    frames, errors, pictures = scored.frames, scored.errors, []
+    for row, kind in zip(errors.alarms[:PICTURES].tolist(), errors.kinds[:PICTURES].tolist(), strict=True):
+        box = frames.detections[row : row + 1]
+        truth = _boxes(frames.truth[frames.truth["frame"] == box["frame"]], data.scale_xy)
+        text = f"{frames.classes[box['labels'][0]]} {box['scores'][0]:.2f}: {KINDS[kind]}"
+        predictions = replace(_boxes(box, data.scale_xy), scores=torch.from_numpy(box["scores"].copy()))
+        place, image = _picture(scored, data, box, paint, truth=truth, predictions=predictions)
+        pictures.append((f"{place}: {text}", image))
+    return pictures
+
+
+def _picture(
+    scored: Scored, data: HeldOut, box: np.ndarray, paint: Paint, *, truth: Boxes, predictions: Boxes
+) -> Picture:
+    """Recording and time of a box, a table of one row, and the frame around it."""
+    moment = scored.moments[int(box["frame"][0])]
+    clip_length = data.config.data.clip_length
+    clip = data.source[Cue(moment.recording, moment.window // clip_length)]
+    t = moment.window % clip_length
+    image = paint(clip.frames[t, 0])
+    x, y, width, height = _around(box["xyxy"][0] / np.tile(data.scale_xy, 2), image.shape[:2])
+    moved = [replace(boxes, xyxy=boxes.xyxy.cpu() - torch.tensor([x, y, x, y])) for boxes in (truth, predictions)]
+    part = np.ascontiguousarray(image[y : y + height, x : x + width])
+    shown = draw_boxes(part, classes=scored.frames.classes, truth=moved[0], predictions=moved[1])
+    return f"{data.titles[moment.recording]}, {clip.end_us[t, 0].item() / 1e6:.2f} s", shown
+
+
+def _around(xyxy: np.ndarray, size_hw: tuple[int, ...]) -> list[int]:
+    """x, y, width and height of a square around a box, within the frame, in whole pixels."""
+    side = max(LEAST_CROP, int(CROP * (xyxy[2:] - xyxy[:2]).max()))
+    width, height = min(side, size_hw[1]), min(side, size_hw[0])
+    centre = (xyxy[:2] + xyxy[2:]) / 2
+    corner = np.clip(centre - [width / 2, height / 2], 0, [size_hw[1] - width, size_hw[0] - height])
+    return [*corner.astype(int).tolist(), width, height]
+
+
+def _boxes(rows: np.ndarray, scale_xy: tuple[float, float]) -> Boxes:
+    """Rows of ``FRAME_BOX`` in pixels of the frame, without scores."""
+    return Boxes(
+        torch.from_numpy((rows["xyxy"] / np.tile(scale_xy, 2)).astype(np.float32)),
+        torch.from_numpy(rows["labels"].copy()),
+        is_ignored=torch.from_numpy(rows["is_ignored"].copy()),
+    )
+
+
+def _still_s(scored: Scored) -> np.ndarray:
+    """For every box of the truth how long it has stood still; 0 where there are no tracks."""
+    parts = [scored.parts.truth[name] for name in scored.frames.recordings]
+    return np.concatenate([still_us(each) if has_tracks(each) else np.zeros(len(each)) for each in parts]) / 1e6
+
+
+def page(scored: Scored, data: HeldOut, metrics: dict[str, Any], run: RunFolder, *, paint: Paint) -> Report:
+    """Scores, curves, errors and pictures of a run.
+
+    Args:
+        scored: what was found.
+        data: in which frames.
+        metrics: what goes to ``metrics.json``.
+        run: the folder with the curves of the training.
+        paint: how frames are shown.
+    """
+    curves, config = read_curves(run.logs), data.config
+    losses = {name.removeprefix("loss/"): curve for name, curve in curves.items() if name.startswith("loss/")}
+    validation = {
+        name.removeprefix("validation/"): curve for name, curve in curves.items() if name.startswith("validation/")
+    }
+    charts = [Chart("Loss", "step", losses, is_log=True, is_noisy=True)]
+    if "lr" in curves:
+        charts.append(Chart("Learning rate", "step", {"learning rate": curves["lr"]}))
+    charts.append(Chart("Validation", "step", validation, y_limits=(0, 1)))
+    by_protocol = metrics.get("by_protocol", {})
+    folder, scores = config.data.dataset.folder, scored.scores
+    return Report(
+        title="Moving digits" if folder is None else folder.name,
+        summary=" ".join(
+            f"{line[0].upper()}{line[1:]}."
+            for line in (
+                f"a recurrent detector, scored on {scores.frames} {HELD_OUT[metrics['split']]}",
+                *still_lines(metrics),
+                *left_out_lines(metrics),
+            )
+        ),
+        scores=metrics,
+        notes={
+            "Scores": "Plain COCO over the labelled windows, in pixels of the frames" + _tag(metrics) + ".",
+            "What the objects do": f"In pixels of the sensor{_tag(by_protocol or metrics)}.",
+        },
+        protocol="\n".join(by_protocol.get("lines", [])),
+        training_frames=metrics["training_frames"],
+        breakdowns=metrics["breakdowns"],
+        precision={name: np.array(of_class.curve50) for name, of_class in scores.per_class.items()},
+        precision_by_iou={"0.50": np.array(scores.curve50), "0.50 to 0.95": np.array(scores.curve)},
+        reliability=metrics["reliability"],
+        errors=metrics["errors"],
+        misses=misses(scored, data, paint),
+        false_alarms=false_alarms(scored, data, paint),
+        training=charts,
+        pictures=strips(scored.shown, config, paint, data.titles),
+        config=to_yaml(config),
+        versions=metrics["versions"],
+        seconds={"training": metrics["training_seconds"], "evaluation": metrics["evaluation_seconds"]},
+    )
+
+
+def _tag(facts: dict[str, Any]) -> str:
+    """Protocol and digest, where there are some."""
+    return f", {facts['protocol']} {facts['digest']}" if facts.get("protocol") else ""

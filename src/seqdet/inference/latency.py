@@ -1,0 +1,476 @@
+"""How long a detector takes from the close of a window to its boxes, stage by stage. Without torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..checks import InputError, check_choice, check_range, fit_fields
+from ..data.detections import best_of_place
+from ..events.array import Events
+from ..events.files import Recording, open_recording
+from ..events.sieve import JITTER_US
+from ..events.slicing import Window
+from ..events.stream import WindowStream
+from ..events.time_units import Unit
+from ..progress import progress
+from .loading import load_step
+from .runners import OnnxStep, Step
+from .streaming import Framing, chosen, event_rows, thresholds
+from .tracking.association import MOST_OVERLAP, USUAL, DataAssociation
+
+log = logging.getLogger(__name__)
+BACKENDS = ("eager", "eager_bfloat16", "compiled", "onnx")
+COMPARED = ("eager", "eager_bfloat16", "onnx")
+EXPORTERS = ("onnx", "onnxruntime", "onnxscript")
+"""Packages that it takes to export a detector and to run it then."""
+SIDE, CHANNELS, FRAME = 2048, 128, 128
+"""Of the square matrices, and of the convolution, that the bound is measured with."""
+SCORE = 0.05
+"""Detections are looked for down to this score, as in an evaluation and a prediction."""
+STAGES = ("decode", "tensor", "network", "boxes", "event to box", "track")
+"""``decode``: all events of a window are read and cut once it has closed, as if they came in one packet; a piece of a
+file may hold many windows, which share its time by their events. ``boxes``: decoding, suppression and rows; an exported
+detector does the first two in ``network``. ``event to box`` is the sum of these, from the close of a window to its
+boxes, and how long the window waited for those before it. ``track``: identities, with the events of the window."""
+TOTAL = STAGES.index("event to box")
+PERCENTILES = (50, 95, 99)
+PACKAGES = ("seqdet", "numpy", "numba", "torch", "onnxruntime")
+LEGEND = """\
+event to box: decode + tensor + network + boxes, once the window has closed; all its events are decoded then, as if they
+came in one packet. A live stream closes windows {lateness_ms:g} ms late, as events may be: add that. With
+--live a window that waits until those before it are done is counted from its end on.
+boxes: decoding, suppression and rows; onnx does the first two in its graph, in network.
+x real time: with all stages. of bound: least time of the network, over its p50; the bound is the faster rate in float32
+of a 2048 x 2048 matrix product and a 3x3 convolution of 128 channels, in PyTorch."""
+
+
+if TYPE_CHECKING:
+    import torch
+
+    from .torch_runner import EagerStep
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A detector, ready to run. forward_ended_s: where it writes the time at which its network is done, if it can."""
+
+    name: str
+    step: Step
+    forward_ended_s: list[float] = field(default_factory=list)
+
+
+class Bound(NamedTuple):
+    """The work of the network for one window, and the best rate of PyTorch in float32 where it computes.
+
+    again: measures that rate, since a machine that others use is slower now and then.
+    """
+
+    flop: float
+    flop_per_s: float
+    device: str
+    again: Callable[[], float]
+
+
+def find_backends(
+    path: Path,
+    names: Sequence[str],
+    *,
+    size_hw: tuple[int, int],
+    score: float,
+    threads: int,
+    any_size: bool,
+    device: str,
+) -> tuple[list[Backend], Bound | None]:
+    """The backends of those names, and what bounds them; None for an exported model, whose work nobody counts.
+
+    Args:
+        path: folder of a run, file of weights, or exported model (.onnx).
+        names: of ``BACKENDS``; those that are usual and can be had if empty.
+        size_hw: height and width of the sensor in pixels.
+        score: least score of a detection.
+        threads: of PyTorch, for this process from now on, and of ONNX Runtime.
+        any_size: take another sensor than that of the training.
+        device: where PyTorch computes.
+
+    Raises:
+        InputError: if there is no such backend, it is not installed, or the detector does not fit the sensor.
+    """
+    for name in names:
+        check_choice(name, BACKENDS, "backends")
+    if path.suffix == ".onnx":
+        if set(names) - {"onnx"}:
+            raise InputError(f"backends must be onnx alone for {path}; name the folder of the run to compare others.")
+        step = OnnxStep(path, threads)
+        blank_frame(step, path, size_hw, any_size=any_size)
+        return [Backend("onnx", step)], None
+    missing = [each for each in EXPORTERS if importlib.util.find_spec(each) is None]
+    if missing and (not names or "onnx" in names):
+        advice = f"{', '.join(missing)} must be installed to measure ONNX Runtime: pip install 'seqdet[onnx]'"
+        if names:
+            raise InputError(advice)
+        log.info(advice)
+    loaded: Any = load_step(path, score=min(SCORE, score), device=device)
+    frame = blank_frame(loaded, path, size_hw, any_size=any_size)
+    names = names or _usual(loaded, can_export=not missing)
+    return _of_torch(loaded, list(dict.fromkeys(names)), frame, threads)
+
+
+def _usual(step: EagerStep, *, can_export: bool) -> list[str]:
+    """Names of the backends that make sense here."""
+    from ..devices import choose_precision
+
+    left_out = set() if can_export else {"onnx"}
+    if choose_precision("auto", next(step.detector.parameters()).device.type) != "bfloat16":
+        left_out.add("eager_bfloat16")
+        log.info("eager_bfloat16 is left out: this machine is not faster in it. --backends eager_bfloat16 measures it.")
+    return [name for name in COMPARED if name not in left_out]
+
+
+def blank_frame(step: Step, path: Path, size_hw: tuple[int, int], *, any_size: bool) -> np.ndarray:
+    """The frame (1, C, H, W) of a window without events, as the detector takes it."""
+    if step.input is None:
+        raise InputError(f"{path} must hold a detector for events, got one for pictures of {step.channels} channels.")
+    framing = Framing(step, size_hw, any_size=any_size)
+    return framing.frames(Window(0, framing.shown.window_us, Events.empty()), Events.empty())
+
+
+def _of_torch(step: EagerStep, names: list[str], frame: np.ndarray, threads: int) -> tuple[list[Backend], Bound]:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from .torch_runner import EagerStep
+
+    torch.set_num_threads(threads)
+    detector, device = step.detector, next(step.detector.parameters()).device
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        detector(torch.from_numpy(frame)[None].to(device))
+    exported = _exported(step, frame.shape[2:], threads) if "onnx" in names else None
+    ended_s: list[float] = []
+
+    def network_is_done(*_: Any) -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        ended_s.append(time.perf_counter())
+
+    detector.register_forward_hook(network_is_done)
+    made: dict[str, Any] = {"eager": {}, "eager_bfloat16": {"precision": "bfloat16"}, "compiled": {"compiled": True}}
+    every = {n: Backend(n, EagerStep(detector, step.score, **made[n]), ended_s) for n in names if n in made}
+    if exported is not None:
+        every["onnx"] = exported
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return [every[name] for name in names], Bound(counter.get_total_flops(), 0.0, where, partial(_best_rate, device))
+
+
+def _best_rate(device: torch.device) -> float:
+    """FLOP/s of a matrix product or of a 3x3 convolution, whichever is faster: they are of different libraries."""
+    import torch
+
+    first, second = torch.randn(2, SIDE, SIDE, device=device)
+    frames = torch.randn(1, CHANNELS, FRAME + 2, FRAME + 2, device=device)
+    weights = torch.randn(CHANNELS, CHANNELS, 3, 3, device=device)
+    works = (
+        (2 * SIDE**3, lambda: torch.mm(first, second)),
+        (2 * 9 * CHANNELS**2 * FRAME**2, lambda: torch.conv2d(frames, weights)),
+    )
+    rates = []
+    for flop, work in works * 6:
+        start = time.perf_counter()
+        work().flatten()[0].item()
+        rates.append(flop / (time.perf_counter() - start))
+    return max(rates)
+
+
+def _exported(step: EagerStep, size_hw: tuple[int, ...], threads: int) -> Backend:
+    """The detector as ``seqdet export`` writes it, for frames of a size."""
+    from .exporting.export import export
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        export(step.detector, path, size_hw=(size_hw[0], size_hw[1]), score=step.score)
+        return Backend("onnx", OnnxStep(path, threads))
+
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None
+
+
+class Played(NamedTuple):
+    """One pass of N windows: (N, 6) seconds of each of ``STAGES``, and what was in them."""
+
+    seconds: np.ndarray
+    events: int
+    boxes: int
+
+
+def surroundings() -> dict[str, Any]:
+    """The hardware and the versions."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {"processor": _processor(), "cores": os.cpu_count(), "load": load, "versions": versions}
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory that this process had so far, of all that it did; None where the system does not say."""
+    if resource is None:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def figures(
+    name: str, passes: Sequence[Played], stages: Sequence[str], window_us: int, bound: Bound | None
+) -> dict[str, Any]:
+    """The figures of a backend; throughput is that of everything, tracking too."""
+    seconds = np.concatenate([each.seconds for each in passes])
+    windows, events = len(seconds), sum(each.events for each in passes)
+    work_s = float(np.delete(seconds, TOTAL, axis=1).sum())
+    ms = {
+        stage: {f"p{n}": float(np.percentile(each, n)) for n in PERCENTILES}
+        for stage, each in zip(stages, seconds.T[: len(stages)] * 1e3, strict=True)
+    }
+    return {
+        "name": name,
+        "windows": windows,
+        "events": events,
+        "boxes_per_window": sum(each.boxes for each in passes) / windows,
+        "ms": ms,
+        "windows_per_s": windows / work_s,
+        "events_per_s": events / work_s,
+        "real_time_factor": windows * window_us / 1e6 / work_s,
+        "share_of_bound": bound and bound.flop / bound.flop_per_s / (ms["network"]["p50"] / 1e3),
+    }
+
+
+def table(report: Mapping[str, Any]) -> list[str]:
+    """What ``benchmark`` measured, in lines."""
+    height, width = report["sensor_hw"]
+    versions = ", ".join(f"{name} {each}" for name, each in report["versions"].items())
+    load = "" if report["load"] is None else f", load {report['load']:.1f} before"
+    device = "" if report["device"] == "cpu" else f"{report['device']} for PyTorch, "
+    first = report["backends"][0]
+    lines = [
+        f"{report['processor']}, {report['cores']} cores, {device}{report['threads']} threads{load}",
+        versions,
+        f"{report['recording']}: {width}x{height}, windows of {report['window_us'] / 1e3:g} ms, "
+        f"{first['events'] / first['windows']:,.0f} events each; batch 1, {first['windows']} windows a backend, "
+        f"{'each when it is due' if report['live'] else 'one right after the other'}",
+    ]
+    if report["network_flop"]:
+        flop, rate = report["network_flop"], report["best_float32_flop_per_s"]
+        least_ms = flop / rate * 1e3
+        lines.append(
+            f"network: {flop / 1e9:.3f} GFLOP a window; bound: {rate / 1e9:.0f} GFLOP/s, so at least {least_ms:.2f} ms"
+        )
+    stages = list(first["ms"])
+    lines += ["", f"{'ms':>14} {'':>3} " + " ".join(f"{stage:>{max(len(stage), 8)}}" for stage in stages)]
+    for row in report["backends"]:
+        for n, percentile in enumerate(next(iter(row["ms"].values()))):
+            values = " ".join(f"{each[percentile]:>{max(len(stage), 8)}.2f}" for stage, each in row["ms"].items())
+            lines.append(f"{'' if n else row['name']:>14} {percentile:>3} {values}")
+    lines += ["", f"{'':>14} windows/s  events/s  x real time  boxes/window  of bound"]
+    for row in report["backends"]:
+        share = row["share_of_bound"]
+        lines.append(
+            f"{row['name']:>14} {row['windows_per_s']:>9.1f} {row['events_per_s'] / 1e6:>8.2f}M "
+            f"{row['real_time_factor']:>12.2f} {row['boxes_per_window']:>13.1f} "
+            f"{'-' if share is None else f'{share:.2f}':>9}"
+        )
+    memory = report["peak_memory_bytes"]
+    told = "not known here" if memory is None else f"{memory / 2**20:,.0f} MiB, all of the process"
+    legend = LEGEND.format(lateness_ms=report["lateness_us"] / 1e3)
+    return [*lines, f"peak memory: {told}", "", *legend.split("\n")]
+
+
+def _processor() -> str:
+    """Its name, as the system tells."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyConfig:
+    """What is measured."""
+
+    windows: int = 400
+    """Most windows of a pass."""
+    warm_up: int = 20
+    """Windows that every backend sees before its pass, which then begins anew."""
+    passes: int = 1
+    """How often each backend plays the recording; they take turns."""
+    threads: int | None = None
+    """Of PyTorch, and of ONNX Runtime; as many as there are cores if not given."""
+    score: float = 0.3
+    """Least score of a detection that is handed out."""
+    track: bool = True
+    """Whether objects are followed."""
+    live: bool = False
+    """Take up each window when it would come from a sensor, not at once. Between windows the machine then rests, and
+    finds its caches and threads as it does at work; where it is too slow, windows wait for it, which counts."""
+    any_size: bool = False
+    """Take a sensor of another size than in training."""
+    size_hw: tuple[int, int] | None = None
+    """Height and width of the sensor, for recordings that do not say."""
+    time_unit: Unit | None = None
+    """Of the times, for recordings that do not say."""
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
+        check_range(self, 1, 10**6, "windows", "warm_up", "passes")
+        check_range(self, 0, 1, "score")
+        if self.threads is not None:
+            check_range(self, 1, 1024, "threads")
+
+
+def benchmark(
+    detector: Path, recording: Path, config: LatencyConfig, *, names: Sequence[str] = (), device: str = "auto"
+) -> dict[str, Any]:
+    """Latency and throughput of a detector on a recording, batch 1.
+
+    Backends take turns, a whole pass each: what one leaves in the caches, or threads that still wait for more, meet no
+    window of another. What comes out is plain and can be written as JSON; ``table`` shows it.
+
+    Args:
+        detector: folder of a run, file of weights, or exported model (.onnx).
+        recording: of events.
+        config: what is measured.
+        names: of ``BACKENDS``, those to compare; those that are usual and can be had if empty.
+        device: cpu, cuda, or auto: where those of PyTorch compute.
+
+    Raises:
+        InputError: if one of them cannot be read or run, they do not fit together, or nothing happens in the recording.
+    """
+    if recording.is_dir() or recording == Path("-"):
+        raise InputError(f"recording must be one file of events, and is a folder or a pipe: {recording}")
+    machine = surroundings()
+    with open_recording(recording, size_hw=config.size_hw, time_unit=config.time_unit) as opened:
+        size_hw, threads = opened.size_hw, config.threads or os.cpu_count() or 1
+        options: Any = {"any_size": config.any_size, "device": device, "score": config.score}
+        backends, bound = find_backends(detector, names, size_hw=size_hw, threads=threads, **options)
+        shown = backends[0].step.input
+        assert shown is not None
+        played: dict[str, list[Played]] = {backend.name: [] for backend in backends}
+        for backend in progress(backends * config.passes, "measuring", unit="turn"):
+            bound = bound and bound._replace(flop_per_s=max(bound.flop_per_s, bound.again()))
+            play(opened, backend, config, windows=config.warm_up)
+            played[backend.name].append(play(opened, backend, config, windows=config.windows))
+    stages = STAGES if config.track else STAGES[:-1]
+    return {
+        **machine,
+        "device": bound.device if bound else "cpu",
+        "threads": threads,
+        "detector": str(detector),
+        "recording": str(recording),
+        "sensor_hw": list(size_hw),
+        "window_us": shown.window_us,
+        "lateness_us": JITTER_US,
+        "warm_up": config.warm_up,
+        "passes": config.passes,
+        "live": config.live,
+        "track": config.track,
+        "score": config.score,
+        "any_size": config.any_size,
+        "network_flop": bound and bound.flop,
+        "best_float32_flop_per_s": bound and bound.flop_per_s,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "backends": [figures(name, each, stages, shown.window_us, bound) for name, each in played.items()],
+    }
+
+
+def play(recording: Recording, backend: Backend, config: LatencyConfig, *, windows: int) -> Played:
+    """Take a recording from its start through a backend, and look at the clock; boxes as of ``StreamingDetector``.
+
+    Raises:
+        InputError: if there are no events, or the detector does not take them.
+    """
+    step, now = backend.step, time.perf_counter
+    framing = Framing(step, recording.size_hw, any_size=config.any_size)
+    least, memory = thresholds(step.classes, (), config.score), None
+    tracker = DataAssociation(recording.size_hw, USUAL) if config.track else None
+    closed = islice(_windows(recording, framing.shown.window_us), windows)
+    seconds, counts, pieces = [], [], []
+    origin, asked = None, now()
+    for window, is_new_piece in closed:
+        read = begun = now()
+        waited = 0.0
+        if config.live:
+            origin = read - window.end_us / 1e6 if origin is None else origin
+            due = origin + window.end_us / 1e6
+            waited = max(0.0, asked - due)
+            time.sleep(max(0.0, due - read))
+            begun = now()
+        frames = framing.frames(window, window.events)
+        framed = now()
+        backend.forward_ended_s.clear()
+        (found,), memory = step(frames, memory)
+        inferred = backend.forward_ended_s[-1] if backend.forward_ended_s else now()
+        found = chosen(found, least)
+        boxes = event_rows(found._replace(xyxy=found.xyxy * framing.scale), window.end_us)
+        boxed = now()
+        if tracker is not None:
+            tracker.push(window.end_us, best_of_place(boxes, MOST_OVERLAP), window.events)
+        tracked = now()
+        seconds.append((read - asked, framed - begun, inferred - framed, boxed - inferred, waited, tracked - boxed))
+        counts.append((len(window.events), len(boxes)))
+        pieces.append(is_new_piece)
+        asked = now()
+    if not seconds:
+        raise InputError(f"{recording.path} must have events, and has none. Does seqdet inspect show any?")
+    table, (events, found_boxes) = np.array(seconds), np.sum(counts, axis=0)
+    table[:, 0] = shared(table[:, 0], np.cumsum(pieces), np.array(counts)[:, 0])
+    table[:, TOTAL] += table[:, :TOTAL].sum(axis=1)
+    return Played(table, int(events), int(found_boxes))
+
+
+def shared(seconds: np.ndarray, pieces: np.ndarray, events: np.ndarray) -> np.ndarray:
+    """The seconds of reading, (N,), of windows that came out of one piece of a file, by their events.
+
+    Args:
+        seconds: that each window was waited for.
+        pieces: (N,) the number of the piece that closed it.
+        events: (N,) in each window; a window without any counts as one event.
+    """
+    weights = events + 1
+    return (np.bincount(pieces, seconds) / np.maximum(np.bincount(pieces, weights), 1))[pieces] * weights
+
+
+def _windows(recording: Recording, length_us: int) -> Iterator[tuple[Window, bool]]:
+    """Those that ``StreamingDetector`` looks at, and whether a piece of the recording was read for it."""
+    stream, has_begun = None, False
+    for piece in recording.chunks():
+        if stream is None and len(piece):
+            start_us = (int(piece.t[0]) - JITTER_US) // length_us * length_us
+            stream = WindowStream(duration_us=length_us, start_us=start_us)
+        is_new = True
+        for window in stream.push(piece) if stream else ():
+            has_begun |= len(window.events) > 0
+            if has_begun:
+                yield window, is_new
+                is_new = False
+    for window in stream.close() if stream else ():
+        yield window, False

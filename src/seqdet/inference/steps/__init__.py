@@ -1,1 +1,0 @@
-"""One window through a detector, whatever computes it."""

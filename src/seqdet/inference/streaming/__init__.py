@@ -1,1 +1,0 @@
-"""A detector on streams of events that have not ended."""
