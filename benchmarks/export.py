@@ -29,20 +29,20 @@ from torch.utils.flop_counter import FlopCounterMode
 from seqdet.devices import choose_precision
 from seqdet.inference.exporting.eight_bits import made_up_frames
 from seqdet.inference.exporting.export import export_run, resized
-from seqdet.inference.loading import load_step
-from seqdet.inference.runners import OnnxStep, Step
-from seqdet.inference.torch_runner import EagerStep
+from seqdet.inference.loading import load_runner
+from seqdet.inference.runners import OnnxRunner, Runner
+from seqdet.inference.torch_runner import TorchRunner
 
 UNCOUNTED, COUNTED = 5, 20  # windows at the begin of a turn, and after it
 
 
-def playing(step: Step, frames: np.ndarray) -> Callable[[], None]:
+def playing(runner: Runner, frames: np.ndarray) -> Callable[[], None]:
     """A function that takes the next window, in a stream that has begun."""
     state, t = None, 0
 
     def window() -> None:
         nonlocal state, t
-        _, state = step(frames[t % len(frames)], state)
+        _, state = runner(frames[t % len(frames)], state)
         t += 1
 
     return window
@@ -72,28 +72,28 @@ def main() -> None:
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
-    loaded: Any = load_step(args.run, device="cpu")
+    loaded: Any = load_runner(args.run, device="cpu")
     size_hw = tuple(args.size_hw) if args.size_hw else None
     with TemporaryDirectory() as folder:
         exported = {}
         for precision in ("float32", "float16") if args.size_hw else ("float32", "float16", "int8"):
             path = Path(folder) / f"{precision}.onnx"
             export_run(args.run, path, precision=precision, size_hw=size_hw)
-            exported[f"ONNX Runtime {precision}"] = OnnxStep(path, threads=args.threads)
+            exported[f"ONNX Runtime {precision}"] = OnnxRunner(path, threads=args.threads)
     size_hw = next(iter(exported.values())).size_hw
     detector, _ = resized(loaded.detector, size_hw)
-    steps: dict[str, Step] = {"eager float32": EagerStep(detector)}
+    steps: dict[str, Runner] = {"eager float32": TorchRunner(detector)}
     if choose_precision("auto", "cpu") == "bfloat16":
-        steps["eager bfloat16"] = EagerStep(detector, precision="bfloat16")
+        steps["eager bfloat16"] = TorchRunner(detector, precision="bfloat16")
     else:
         print("eager bfloat16 is left out: this machine is not faster in it.")
     if args.compiled:
-        steps["compiled float32"] = EagerStep(detector, compiled=True)
+        steps["compiled float32"] = TorchRunner(detector, compiled=True)
     steps |= exported
     frames = made_up_frames(detector.input, loaded.channels, size_hw, windows=20, seed=0)[:, None]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         detector(torch.from_numpy(frames[:1]))
-    functions: dict[str, Callable[[], object]] = {name: playing(step, frames) for name, step in steps.items()}
+    functions: dict[str, Callable[[], object]] = {name: playing(runner, frames) for name, runner in steps.items()}
     first, second = torch.randn(2, 2048, 2048)
     pixels, kernel = torch.randn(1, 128, 66, 66), torch.randn(128, 128, 3, 3)
     bounds = {"matrix product": lambda: torch.mm(first, second), "convolution": lambda: torch.conv2d(pixels, kernel)}

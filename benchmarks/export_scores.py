@@ -20,13 +20,14 @@ import onnxruntime
 import torch
 
 from seqdet.config_files import read_config
+from seqdet.data.detections import Detections
 from seqdet.evaluation.breakdown import breakdowns
 from seqdet.evaluation.coco import CocoEvaluator
 from seqdet.inference.evaluating.held_out import HeldOut
 from seqdet.inference.evaluating.scoring import LabelledFrames
 from seqdet.inference.exporting.export import export_run
-from seqdet.inference.loading import load_step
-from seqdet.inference.runners import Found, OnnxStep, State, Step
+from seqdet.inference.loading import load_runner
+from seqdet.inference.runners import OnnxRunner, Runner, RunnerState
 from seqdet.loading import evaluation_loader
 from seqdet.structures import Boxes, Clip
 
@@ -34,26 +35,26 @@ SCORE = 0.01
 SLOWEST = "speed, px/s"
 
 
-def found_in(step: Step, clip: Clip, state: State | None) -> tuple[list[Boxes], State | None]:
-    """What a step finds in a clip, in (t, b) order, and its memory after it."""
+def found_in(runner: Runner, clip: Clip, state: RunnerState | None) -> tuple[list[Boxes], RunnerState | None]:
+    """What a runner finds in a clip, in (t, b) order, and its memory after it."""
     goes_on = ~clip.is_first.numpy()[:, None, None, None]
     state = state and tuple(np.asarray(each) * goes_on for each in state)
-    found: list[Found] = []
+    found: list[Detections] = []
     for frames in clip.frames.numpy():
-        here, state = step(frames, state)
+        here, state = runner(frames, state)
         found += here
     return [Boxes(*map(torch.from_numpy, each)) for each in found], state
 
 
-def scores(step: Step, data: HeldOut) -> dict[str, float | None]:
+def scores(runner: Runner, data: HeldOut) -> dict[str, float | None]:
     """AP, AP50, and AP of the slowest where labels tell of speed."""
-    evaluator, labelled = CocoEvaluator(step.classes), LabelledFrames(data.scale_xy)
+    evaluator, labelled = CocoEvaluator(runner.classes), LabelledFrames(data.scale_xy)
     state = None
     for clip in evaluation_loader(data.config.data, data.split):
-        boxes, state = found_in(step, clip, state)
+        boxes, state = found_in(runner, clip, state)
         evaluator.add(clip.labelled(clip.boxes), clip.labelled(boxes))
         labelled.add(clip, boxes)
-    frames, parts = labelled.joined(step.classes)
+    frames, parts = labelled.joined(runner.classes)
     bins = breakdowns(frames, parts.truth).get(SLOWEST, [])
     computed = evaluator.compute()
     return {"AP": computed.AP, "AP50": computed.AP50, "AP_slowest": bins[0].AP if bins else None}
@@ -75,8 +76,8 @@ def main() -> None:
             path = args.run / "detector.safetensors" if name == "eager" else Path(folder) / f"{name}.onnx"
             if name != "eager":
                 export_run(args.run, path, precision=name, score=SCORE)
-            step = load_step(path, score=SCORE, device="cpu") if name == "eager" else OnnxStep(path)
-            row = {"variant": name, **scores(step, data), "MB": path.stat().st_size / 1e6}
+            runner = load_runner(path, score=SCORE, device="cpu") if name == "eager" else OnnxRunner(path)
+            row = {"variant": name, **scores(runner, data), "MB": path.stat().st_size / 1e6}
             rows.append(row)
             figures = ("-" if row[key] is None else f"{row[key]:.3f}" for key in ("AP", "AP50", "AP_slowest"))
             print("{:>8} {:>7} {:>7} {:>11} {:>6.1f}".format(name, *figures, row["MB"]), flush=True)

@@ -29,8 +29,8 @@ from seqdet.config import InputConfig, ModelConfig
 from seqdet.data.detections import best_of_place
 from seqdet.events.array import Events
 from seqdet.events.filters import FilterConfig
-from seqdet.inference.prediction.recordings import Outputs
-from seqdet.inference.runners import OnnxStep
+from seqdet.inference.prediction.recordings import ResultFiles
+from seqdet.inference.runners import OnnxRunner
 from seqdet.inference.streaming import StreamConfig, StreamingDetector
 from seqdet.inference.tracking.association import MOST_OVERLAP, DataAssociation
 
@@ -78,14 +78,14 @@ def main() -> None:
 def play(model: Path, out: Path, seconds: int) -> list[dict[str, float]]:
     """So many seconds through everything; a row for each sixth of them."""
     config = StreamConfig(filters=(FilterConfig("activity"),))
-    stream, tracker = StreamingDetector(OnnxStep(model, threads=1), config), DataAssociation((SIDE, SIDE))
+    stream, tracker = StreamingDetector(OnnxRunner(model, threads=1), config), DataAssociation((SIDE, SIDE))
     whole = second()
     pieces = np.searchsorted(whole.t, range(0, 1_000_001, PIECE_US)).tolist()
     machine = platform.processor() or platform.machine()
     print(f"{machine}, onnxruntime {onnxruntime.__version__}, numpy {np.__version__}")
     print(f"{'minutes':>8} {'memory':>8} {'x real time':>12} {'windows':>9} {'tracks':>8} {'written MB':>11}")
     rows, windows, newest, start = [], 0, 0, time.perf_counter()
-    with Outputs(out, Path("stream"), has_tracks=True) as outputs:
+    with ResultFiles(out, Path("stream"), has_tracks=True) as outputs:
         for n in range(1, seconds + 1):
             moved = Events(whole.t + n * 1_000_000, whole.x, whole.y, whole.p)
             for begin, end in pairwise(pieces):

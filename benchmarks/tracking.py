@@ -27,7 +27,7 @@ import numpy as np
 from seqdet.config import DataConfig
 from seqdet.config_files import read_config
 from seqdet.data.detections import TRACKED_BOX, best_of_place
-from seqdet.evaluation.frames import Labelled, from_boxes
+from seqdet.evaluation.frames import LabelledRecordings, from_boxes
 from seqdet.evaluation.tracks import score_tracks
 from seqdet.inference.torch_runner import predict
 from seqdet.inference.tracking.association import MOST_OVERLAP, USUAL, DataAssociation
@@ -43,7 +43,7 @@ TRACKERS: dict[str, Callable[[], Tracker]] = {
 FIGURES = ("IDF1", "MOTA", "HOTA", "AssA")
 
 
-def detections(run: Path, data: DataConfig, score: float) -> Labelled:
+def detections(run: Path, data: DataConfig, score: float) -> LabelledRecordings:
     """Truth and detections of the labelled test frames of a run."""
     detector = load_detector(run / "detector.safetensors")
     truth, found, recordings, times_us = [], [], [], []
@@ -56,7 +56,9 @@ def detections(run: Path, data: DataConfig, score: float) -> Labelled:
     return from_boxes(truth, found, recordings, times_us)
 
 
-def followed(parts: Labelled, make: Callable[[], Tracker], *, apart: bool) -> tuple[dict[str, np.ndarray], list[float]]:
+def followed(
+    parts: LabelledRecordings, make: Callable[[], Tracker], *, apart: bool
+) -> tuple[dict[str, np.ndarray], list[float]]:
     """Tracks of every recording, and the seconds of every window."""
     tracks, seconds = {}, []
     for name, times_us in parts.labelled_us.items():

@@ -209,9 +209,9 @@ def read_weights(path: Path) -> None:
 
 
 def read_exported(path: Path) -> None:
-    from seqdet.inference.loading import load_step
+    from seqdet.inference.loading import load_runner
 
-    load_step(path)
+    load_runner(path)
 
 
 def read_checkpoint(path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import seqdet
-from seqdet import DataConfig, InputError, ModelConfig, TrainConfig, build_detector, load_step
+from seqdet import DataConfig, InputError, ModelConfig, TrainConfig, build_detector, load_runner
 from seqdet.allowing import ALLOWED, allow, find_allowed, recall, remember, source_digest
 from seqdet.cli import main
 from seqdet.config import DatasetConfig, InputConfig, RunConfig, TensorConfig
@@ -159,7 +159,7 @@ def test_no_file_allows_anything(command, foreign, recordings, tmp_path, module,
 @pytest.mark.parametrize("name", ["detector.safetensors", "finished"])
 def test_the_library_refuses_it_too(name, foreign, module):
     with pytest.raises(InputError, match="must be allowed by you"):
-        load_step(foreign / name)
+        load_runner(foreign / name)
     assert module not in sys.modules
 
 
@@ -179,7 +179,7 @@ def test_tensors_that_name_a_function_are_trained_on_and_it_is_not_called(record
     config = configuration(tmp_path / "tensors", "histogram_quantized")
     run = seqdet.fit(build_detector(config.model), config.data, config.train, tmp_path / "run")
     with pytest.raises(InputError, match=f"'{FOREIGN}' must be allowed by you"):
-        load_step(run)
+        load_runner(run)
     assert module not in sys.modules
 
 
@@ -196,10 +196,10 @@ def test_a_function_in_a_file_is_allowed_by_its_path_and_stands_in_no_modules_pl
         find_allowed("wave:open")
 
 
-def test_load_step_allows_what_its_caller_names(tmp_path):
+def test_a_call_allows_what_its_caller_names(tmp_path):
     (tmp_path / "own.py").write_text(OWN)
     save_detector(detector("own:counted"), tmp_path / "detector.safetensors")
-    step = load_step(tmp_path / "detector.safetensors", allow=[f"{tmp_path}/own.py:counted"])
+    step = load_runner(tmp_path / "detector.safetensors", allow=[f"{tmp_path}/own.py:counted"])
     assert step.dtype == np.uint8
 
 
@@ -240,15 +240,15 @@ def test_a_run_remembers_what_its_own_user_allowed_and_a_copy_of_it_does_not(rec
     monkeypatch.setenv(ALLOWED, "[]")  # a later command
     main(f"evaluate {run}".split())
     monkeypatch.setenv(ALLOWED, "[]")
-    assert load_step(run / "detector.safetensors").dtype == np.uint8
+    assert load_runner(run / "detector.safetensors").dtype == np.uint8
     monkeypatch.setenv(ALLOWED, "[]")
     run.rename(tmp_path / "moved")
     with pytest.raises(InputError, match="must be allowed"):
-        load_step(tmp_path / "moved")
+        load_runner(tmp_path / "moved")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "somebody else"))
     (tmp_path / "moved").rename(run)
     with pytest.raises(InputError, match="must be allowed"):
-        load_step(run)
+        load_runner(run)
 
 
 def test_another_configuration_in_the_place_of_a_run_is_another_run(tmp_path):

@@ -20,12 +20,12 @@ from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, Tens
 from seqdet.config_files import write_config
 from seqdet.data.cached import CachedRecording
 from seqdet.data.classes import write_classes
+from seqdet.data.detections import TRACKED_BOX
 from seqdet.data.disk_cache import DiskCache
 from seqdet.data.labels import EVENT_BBOX, write_labelled_us, write_labels
 from seqdet.data.rvt import write_rvt
 from seqdet.data.store import Description, write_tensors
 from seqdet.data.surveys import kept_survey, look_through
-from seqdet.data.tracks import TRACKED_BOX
 from seqdet.events import words
 from seqdet.events.array import Events, columns
 from seqdet.events.dataset_facts import DatasetFacts, keep_facts
@@ -33,7 +33,7 @@ from seqdet.events.files import open_recording
 from seqdet.events.npy import write_npz
 from seqdet.events.writers import write_evt3
 from seqdet.inference.exporting.export import export
-from seqdet.inference.prediction.outputs import Outputs, results
+from seqdet.inference.prediction.recordings import ResultFiles, results
 from seqdet.models.weights import save_detector
 from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit
@@ -266,7 +266,7 @@ def others(folder: Path) -> list[tuple[str, Path]]:
     boxes, tracks = some_boxes(), np.zeros(6, TRACKED_BOX)
     for name in EVENT_BBOX.names or ():
         tracks[name] = boxes[name]
-    with Outputs(folder / "results", Path("drive"), has_tracks=True) as outputs:
+    with ResultFiles(folder / "results", Path("drive"), has_tracks=True) as outputs:
         outputs.add(boxes, tracks)
     found = [("results", path) for path in results(folder / "results", Path("drive")) if path.exists()]
     (folder / "audited").mkdir()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .events.array import Events
     from .events.files import open_recording
     from .inference.evaluating.evaluate import evaluate
-    from .inference.loading import load_step
+    from .inference.loading import load_runner
     from .inference.streaming import StreamConfig, StreamingDetector
     from .models.detector import Detector
     from .models.weights import load_detector, save_detector
@@ -57,7 +57,7 @@ __all__ = [
     "evaluate",
     "fit",
     "load_detector",
-    "load_step",
+    "load_runner",
     "open_recording",
     "resume",
     "save_detector",
@@ -84,15 +84,19 @@ _HOMES = {
     "evaluate": "inference.evaluating.evaluate",
     "fit": "training.fit",
     "load_detector": "models.weights",
-    "load_step": "inference.loading",
+    "load_runner": "inference.loading",
     "open_recording": "events.files",
     "resume": "training.fit",
     "save_detector": "models.weights",
 }
 
+_FORMER = {"load_step": "load_runner"}
+"""Names that seqdet had before, and still answers to."""
+
 
 def __getattr__(name: str) -> Any:
     """Import what takes time when it is first asked for, so that the command line answers at once."""
+    name = _FORMER.get(name, name)
     if name not in _HOMES:
         raise AttributeError(f"module 'seqdet' has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -12,7 +12,7 @@ from seqdet.data.labels import EVENT_BBOX, write_labelled_us, write_labels
 from seqdet.evaluation.files import COLUMNS, name_of, read_boxes, read_detections, read_truth
 from seqdet.evaluation.protocols import find_protocol
 from seqdet.evaluation.report import evaluate_files
-from seqdet.inference.prediction.recordings import Outputs
+from seqdet.inference.prediction.recordings import ResultFiles
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ def predicted(dataset, table, tmp_path):
         tracks[name] = rows[name]
     tracks["x"] += 1000  # nothing is there, so that it shows which of the two were scored
     for name in ("a", "b"):
-        with Outputs(found, Path(name), has_tracks=True) as outputs:
+        with ResultFiles(found, Path(name), has_tracks=True) as outputs:
             outputs.add(rows, tracks)
     for kind in ("detections", "tracks"):
         (found / kind / "label_map_dictionary.json").write_text('{"0": "pedestrian"}')

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from seqdet.config import InputConfig
-from seqdet.inference.runners import Found
+from seqdet.data.detections import Detections
 
 SENSOR_HW = 24, 32
 WINDOW_US = 1000
 SHOWN = InputConfig("stacked_histogram", {"bins": 1}, WINDOW_US, SENSOR_HW, SENSOR_HW)
 
 
-class HullStep:
+class HullRunner:
     """Finds the hull of what is not zero. Its class is a for odd and b for even windows, its score falls with age."""
 
     classes = ("a", "b")
@@ -29,5 +29,5 @@ class HullStep:
             y, x = np.nonzero(frame.any(axis=0))
             hull = [[x.min(), y.min(), x.max() + 1, y.max() + 1]] if len(x) else []
             labels, scores = np.full(len(hull), int(age) % 2), np.full(len(hull), 0.9**age, np.float32)
-            found.append(Found(np.array(hull, np.float32).reshape(-1, 4), labels, scores))
+            found.append(Detections(np.array(hull, np.float32).reshape(-1, 4), labels, scores))
         return found, (memory + 1,)

@@ -16,7 +16,7 @@ from seqdet.config_files import from_dict
 from seqdet.inference.exporting import export as exporting
 from seqdet.inference.exporting.eight_bits import made_up_frames, quantized
 from seqdet.inference.exporting.export import (
-    OneStep,
+    DecodingDetector,
     check_eight_bits,
     check_parity,
     export,
@@ -24,8 +24,8 @@ from seqdet.inference.exporting.export import (
     resized,
     survivors,
 )
-from seqdet.inference.runners import OnnxStep, sealed
-from seqdet.inference.torch_runner import EagerStep
+from seqdet.inference.runners import OnnxRunner, sealed
+from seqdet.inference.torch_runner import TorchRunner
 
 from .conftest import SHOWN, opinionated
 
@@ -51,7 +51,7 @@ def assert_same(found, wanted):
 
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_the_file_finds_what_the_detector_finds_also_after_a_reset(detector, exported, lanes):
-    eager, onnx_step = EagerStep(detector), OnnxStep(exported)
+    eager, onnx_runner = TorchRunner(detector), OnnxRunner(exported)
     mine = theirs = None
     seen = 0
     for t, window in enumerate(frames_of(detector, lanes, 7)):
@@ -59,22 +59,22 @@ def test_the_file_finds_what_the_detector_finds_also_after_a_reset(detector, exp
             theirs = tuple(each.index_fill(0, torch.tensor([0]), 0) for each in theirs)
             mine = tuple(np.where(np.arange(lanes)[:, None, None, None] == 0, np.float32(0), each) for each in mine)
         wanted, theirs = eager(window, theirs)
-        found, mine = onnx_step(window, mine)
+        found, mine = onnx_runner(window, mine)
         assert_same(found, wanted)
         seen += sum(len(each.scores) for each in found)
     assert seen > 20 * lanes
 
 
 def test_the_memory_of_a_lane_matters_and_stays_its_own(detector, exported):
-    step, windows = OnnxStep(exported), frames_of(detector, 3, 4)
+    runner, windows = OnnxRunner(exported), frames_of(detector, 3, 4)
     state = None
     for window in windows:
-        together, state = step(window, state)
+        together, state = runner(window, state)
     alone, memory = None, None
     for window in windows[:, 1:2]:
-        alone, memory = step(window, memory)
+        alone, memory = runner(window, memory)
     assert_same(alone, together[1:2])
-    forgetful, _ = step(windows[-1, 1:2])
+    forgetful, _ = runner(windows[-1, 1:2])
     assert not np.array_equal(forgetful[0].scores[:5], alone[0].scores[:5])
 
 
@@ -90,7 +90,7 @@ def test_one_step_decodes_as_the_detector_does(config, has_nan):
         wanted = detector.decode(outputs, score=score)
         zeros = tuple(torch.zeros_like(each) for each in after)
         for suppress in (survivors, marked_survivors):
-            xyxy, labels, scores, counts, *_ = OneStep(detector, score, suppress)(window, *zeros)
+            xyxy, labels, scores, counts, *_ = DecodingDetector(detector, score, suppress)(window, *zeros)
             assert counts.tolist() == [len(boxes) for boxes in wanted]
             assert sum(counts.tolist()) > 20
             for lane, boxes in enumerate(wanted):
@@ -141,7 +141,7 @@ def is_off(run):
 
 @pytest.mark.parametrize("wrong", [forgets, never_resets, loses_a_box, shifts_boxes, is_off])
 def test_what_computes_something_else_is_refused(detector, exported, wrong):
-    run, check = OnnxStep(exported).raw, {"score": 0.05, "tolerance": 1e-4, "name": "model.onnx"}
+    run, check = OnnxRunner(exported).raw, {"score": 0.05, "tolerance": 1e-4, "name": "model.onnx"}
     check_parity(run, detector, SIZE_HW, **check)
     with pytest.raises(InputError, match=r"^model.onnx must "):
         check_parity(wrong(run), detector, SIZE_HW, **check)
@@ -160,28 +160,28 @@ def test_nothing_is_written_when_the_file_differs(detector, exported, tmp_path, 
 
 
 def test_int8_quantises_the_convolutions_and_keeps_the_rest(detector, exported, tmp_path):
-    step, windows = OnnxStep(exported), frames_of(detector, 2, 6)
-    model = quantized(onnx.load(exported), step, [windows[:, lane] for lane in range(2)])
+    runner, windows = OnnxRunner(exported), frames_of(detector, 2, 6)
+    model = quantized(onnx.load(exported), runner, [windows[:, lane] for lane in range(2)])
     path = tmp_path / "int8.onnx"
     path.write_bytes(sealed(model.SerializeToString()))
-    small = OnnxStep(path)
-    assert (small.classes, small.input, small.score) == (step.classes, step.input, step.score)
+    small = OnnxRunner(path)
+    assert (small.classes, small.input, small.score) == (runner.classes, runner.input, runner.score)
     kinds = {each.name: each.data_type for each in model.graph.initializer}
     weights = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
     scales = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     plain = [name for name in weights if name not in scales]
     assert sorted(name.removeprefix("detector.backbone.stem.")[0] for name in plain) == ["0", "1", "1", "1"]
     assert all(kinds[scales[name]] == onnx.TensorProto.INT8 for name in set(weights) - set(plain))
-    wanted, found = step.raw(windows[0])[-1], small.raw(windows[0])[-1]
+    wanted, found = runner.raw(windows[0])[-1], small.raw(windows[0])[-1]
     assert np.corrcoef(wanted.ravel(), found.ravel())[0, 1] > 0.9
 
 
 def test_int8_is_what_its_numbers_give_exactly_and_needs_no_more_than_sixteen_bits(detector, exported, tmp_path):
     """x86 without VNNI adds two products of an input of eight bits and a weight in sixteen bits."""
     windows, path = frames_of(detector, 1, 3), tmp_path / "int8.onnx"
-    model = quantized(onnx.load(exported), OnnxStep(exported), [windows[:, 0]])
+    model = quantized(onnx.load(exported), OnnxRunner(exported), [windows[:, 0]])
     path.write_bytes(sealed(model.SerializeToString()))
-    mine, exact = (OnnxStep(path, optimised=each).raw(windows[0])[-1] for each in (True, False))
+    mine, exact = (OnnxRunner(path, optimised=each).raw(windows[0])[-1] for each in (True, False))
     np.testing.assert_allclose(mine, exact, atol=1e-2 * exact.std())
     weights = [onnx.numpy_helper.to_array(each) for each in model.graph.initializer if each.data_type == 3]
     assert max(np.abs(each.astype(int)).max() for each in weights) * 255 * 2 < 2**15
@@ -191,10 +191,10 @@ class Off:
     """A file of eight bits with logits that are off by a share of their spread."""
 
     def __init__(self, path, share) -> None:
-        self.step, self.share = OnnxStep(path), share
+        self.runner, self.share = OnnxRunner(path), share
 
     def raw(self, frames, state=None):
-        *rest, logits = self.step.raw(frames, state)
+        *rest, logits = self.runner.raw(frames, state)
         noise = np.random.default_rng(0).normal(size=logits.shape).astype(np.float32)
         return [*rest, logits + self.share * logits.std() * noise]
 
@@ -219,7 +219,7 @@ def test_a_file_of_eight_bits_is_checked_before_it_is_written(detector, exported
     monkeypatch.setattr(exporting, "onnx_model", lambda *_, **__: onnx.load(exported))
     windows, path = frames_of(detector, 2, 6), tmp_path / "model.onnx"
     export(detector, path, precision="int8", calibration=(windows[:, lane] for lane in range(2)))
-    assert OnnxStep(path).precision == "int8"
+    assert OnnxRunner(path).precision == "int8"
     other = copy.deepcopy(onnx.load(exported))
     bias = [each for each in other.graph.initializer if ".head.classes." in each.name and "bias" in each.name][-1]
     bias.CopyFrom(onnx.numpy_helper.from_array(-50 * onnx.numpy_helper.to_array(bias), bias.name))
@@ -235,14 +235,14 @@ def test_int8_sees_small_counts_beside_a_large_one(detector, exported, tmp_path)
     calibration = windows[:, 0].astype(np.uint8)
     calibration[:, :, 0, 0] = 255
     path = tmp_path / "int8.onnx"
-    path.write_bytes(sealed(quantized(onnx.load(exported), OnnxStep(exported), [calibration]).SerializeToString()))
-    wanted, found = (OnnxStep(each).raw(windows[0].astype(np.uint8))[-1].ravel() for each in (exported, path))
+    path.write_bytes(sealed(quantized(onnx.load(exported), OnnxRunner(exported), [calibration]).SerializeToString()))
+    wanted, found = (OnnxRunner(each).raw(windows[0].astype(np.uint8))[-1].ravel() for each in (exported, path))
     assert np.corrcoef(wanted, found)[0, 1] > 0.9995
 
 
 def test_int8_needs_frames(exported):
     with pytest.raises(InputError, match="calibration must be frames"):
-        quantized(onnx.load(exported), OnnxStep(exported), [])
+        quantized(onnx.load(exported), OnnxRunner(exported), [])
 
 
 def test_another_size_shows_as_much_per_pixel(detector):
@@ -287,10 +287,10 @@ def test_the_program_runs_on_any_number_of_lanes_without_seqdet(detector, export
     main(["export", str(tmp_path / "detector.safetensors"), "-o", str(tmp_path / "x.onnx"), "--program", str(path)])
     module = torch.export.load(path).module()
     for lanes in (1, 2):
-        (window,), step = frames_of(detector, lanes, 1), OnnxStep(exported)
-        memory = [torch.from_numpy(each) for name, each in step.inputs(window).items() if name != "frames"]
+        (window,), runner = frames_of(detector, lanes, 1), OnnxRunner(exported)
+        memory = [torch.from_numpy(each) for name, each in runner.inputs(window).items() if name != "frames"]
         results = [each.numpy() for each in module(torch.from_numpy(window), *memory)]
-        for mine, theirs in zip(results, step.raw(window), strict=True):
+        for mine, theirs in zip(results, runner.raw(window), strict=True):
             assert mine.shape == theirs.shape
             np.testing.assert_allclose(mine, theirs, atol=1e-2)
 
@@ -300,4 +300,4 @@ def test_the_program_runs_on_any_number_of_lanes_without_seqdet(detector, export
 def test_other_detectors_and_half_precision_pass_the_check(config, tmp_path):
     for precision in ("float32", "float16"):
         export(opinionated(**config), tmp_path / "x.onnx", size_hw=(64, 200), precision=precision)
-        assert OnnxStep(tmp_path / "x.onnx").precision == precision
+        assert OnnxRunner(tmp_path / "x.onnx").precision == precision

@@ -23,7 +23,7 @@ from seqdet.inference.latency import STAGES, Backend, LatencyConfig, benchmark, 
 from seqdet.inference.streaming import StreamConfig, StreamingDetector
 from seqdet.models.weights import save_detector
 
-from .fakes import SENSOR_HW, HullStep
+from .fakes import SENSOR_HW, HullRunner
 from .test_onnx_step import run
 
 QUICK = LatencyConfig(windows=6, warm_up=2, threads=1)
@@ -66,10 +66,10 @@ def recording(tmp_path_factory):
 def test_windows_events_and_boxes_are_those_of_a_stream(span_us, tmp_path):
     path = recorded(tmp_path / "a.raw", SENSOR_HW, span_us=span_us)
     with open_recording(path) as opened:
-        stream = StreamingDetector(HullStep(), StreamConfig(score=0.3))
+        stream = StreamingDetector(HullRunner(), StreamConfig(score=0.3))
         found = [each for piece in opened.chunks() for each in stream.push(piece)] + list(stream.flush())
-        played = play(opened, Backend("hull", HullStep()), QUICK, windows=10**6)
-        fewer = play(opened, Backend("hull", HullStep()), QUICK, windows=1)
+        played = play(opened, Backend("hull", HullRunner()), QUICK, windows=10**6)
+        fewer = play(opened, Backend("hull", HullRunner()), QUICK, windows=1)
     assert len(played.seconds) == len(found)
     assert played.events == sum(len(each.events) for each in found)
     assert played.boxes == sum(len(each.boxes) for each in found) > 0
@@ -79,7 +79,7 @@ def test_windows_events_and_boxes_are_those_of_a_stream(span_us, tmp_path):
 
 def test_stages_add_up_to_the_time_from_event_to_box(tmp_path):
     with open_recording(recorded(tmp_path / "a.raw", SENSOR_HW)) as opened:
-        seconds = play(opened, Backend("hull", HullStep()), QUICK, windows=50).seconds
+        seconds = play(opened, Backend("hull", HullRunner()), QUICK, windows=50).seconds
     assert seconds.shape == (50, len(STAGES))
     assert (seconds >= 0).all()
     assert np.allclose(seconds[:, :4].sum(axis=1), seconds[:, 4], rtol=1e-9)
@@ -90,7 +90,7 @@ def test_a_live_window_is_taken_up_when_it_is_due(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "sleep", slept.append)
     config = LatencyConfig(live=True)
     with open_recording(recorded(tmp_path / "a.raw", SENSOR_HW)) as opened:
-        played = play(opened, Backend("hull", HullStep()), config, windows=50)
+        played = play(opened, Backend("hull", HullRunner()), config, windows=50)
     assert len(played.seconds) == len(slept) == 50
     assert all(0 <= seconds <= n * 0.001 + 1e-9 for n, seconds in enumerate(slept))
 
@@ -100,7 +100,7 @@ def test_a_live_window_that_waits_for_those_before_it_counts_from_its_end(tmp_pa
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
 
-    class Slow(HullStep):
+    class Slow(HullRunner):
         """Takes three windows' time, as the clock says."""
 
         def __call__(self, frames, state=None):

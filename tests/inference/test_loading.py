@@ -6,15 +6,16 @@ import sys
 import numpy as np
 import pytest
 
+import seqdet
 from seqdet.checks import InputError
 from seqdet.config import ModelConfig, RunConfig
 from seqdet.config_files import to_yaml
 from seqdet.events.array import Events, columns
 from seqdet.events.writers import write_evt3
-from seqdet.inference.loading import load_step
-from seqdet.inference.runners import OnnxStep
+from seqdet.inference.loading import load_runner
+from seqdet.inference.runners import OnnxRunner
 from seqdet.inference.streaming import StreamConfig, StreamingDetector
-from seqdet.inference.torch_runner import EagerStep
+from seqdet.inference.torch_runner import TorchRunner
 from seqdet.models.weights import save_detector
 from seqdet.models.zoo import build_detector
 
@@ -39,15 +40,15 @@ def run(tmp_path):
 
 def test_a_run_and_its_weights_say_what_frames_show(run):
     for path in (run, run / "detector.safetensors", str(run)):
-        step = load_step(path, score=0.2)
-        assert step.input == SHOWN
-        assert step.score == 0.2
+        runner = load_runner(path, score=0.2)
+        assert runner.input == SHOWN
+        assert runner.score == 0.2
 
 
 def test_a_training_that_is_not_finished_is_refused(run):
     (run / "detector.safetensors").unlink()
     with pytest.raises(InputError, match=r"run must hold a finished training\. Go on with: seqdet train --resume"):
-        load_step(run)
+        load_runner(run)
 
 
 def many_events() -> Events:
@@ -64,14 +65,14 @@ def test_an_exported_model_is_run_without_torch(exported, tmp_path):
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "walk: 4 windows, " in said
     boxes = np.load(tmp_path / "out" / "detections" / "walk_bbox.npy")
-    found = list(StreamingDetector(OnnxStep(exported), StreamConfig(score=0.3)).push(many_events()))
+    found = list(StreamingDetector(OnnxRunner(exported), StreamConfig(score=0.3)).push(many_events()))
     assert len(found) == 3
     assert boxes[boxes["t"] < 200_000].tolist() == np.concatenate([each.boxes for each in found]).tolist()
 
 
 def test_a_stream_goes_on_in_onnx_runtime_and_back(detector, exported):
     whole, early, late = many_events(), many_events()[:2000], many_events()[2000:]
-    steps = EagerStep(detector), OnnxStep(exported)
+    steps = TorchRunner(detector), OnnxRunner(exported)
     for first, second in (steps, steps[::-1]):
         wanted = [each.boxes for each in played(StreamingDetector(first), [whole])]
         begun, resumed = StreamingDetector(first), StreamingDetector(second)
@@ -85,9 +86,9 @@ def test_a_stream_goes_on_in_onnx_runtime_and_back(detector, exported):
 
 
 def test_a_score_that_an_exported_model_does_not_give_is_told(exported, caplog):
-    assert load_step(exported, score=0.05).input == WIDE
+    assert load_runner(exported, score=0.05).input == WIDE
     assert not caplog.text
-    load_step(exported, score=0.01)
+    load_runner(exported, score=0.01)
     assert "model.onnx was exported to find nothing of a score below 0.05." in caplog.text
 
 
@@ -95,4 +96,8 @@ def test_a_damaged_model_is_refused(exported, tmp_path):
     (tmp_path / "cut.onnx").write_bytes(exported.read_bytes()[:-100])
     for name in ("cut.onnx", "none.onnx"):
         with pytest.raises(InputError, match=f"{name} must be a "):
-            load_step(tmp_path / name)
+            load_runner(tmp_path / name)
+
+
+def test_the_former_name_is_the_same_function():
+    assert seqdet.load_step is load_runner

@@ -21,7 +21,7 @@ from PIL import Image
 
 from seqdet.checks import InputError, Stopped
 from seqdet.data.classes import read_classes
-from seqdet.data.detections import TRACKED_BOX
+from seqdet.data.detections import TRACKED_BOX, Detections
 from seqdet.data.labels import EVENT_BBOX, read_labels
 from seqdet.evaluation.files import read_boxes
 from seqdet.events.array import Events, columns
@@ -29,14 +29,13 @@ from seqdet.events.files import open_recording
 from seqdet.events.writers import write_dat, write_evt3
 from seqdet.inference.prediction import inputs, recordings
 from seqdet.inference.prediction.inputs import PredictConfig
-from seqdet.inference.prediction.recordings import GrowingNpy, Outputs, predict_recordings
-from seqdet.inference.runners import Found
+from seqdet.inference.prediction.recordings import GrowingNpy, ResultFiles, predict_recordings
 from seqdet.inference.streaming import StreamConfig, StreamingDetector, ViewConfig
 from seqdet.inference.tracking.association import AssociationConfig
 from seqdet.locks import alone_in
 from seqdet.viz.video import write_video
 
-from .fakes import SENSOR_HW, HullStep
+from .fakes import SENSOR_HW, HullRunner
 from .test_streaming import plain, played, some_events
 
 ALL = PredictConfig(track=True, video=True)
@@ -56,13 +55,13 @@ def files(folder: Path) -> set[str]:
 
 
 def found_in(events: Events, **config) -> list:
-    return played(StreamingDetector(HullStep(), **config), [events])
+    return played(StreamingDetector(HullRunner(), **config), [events])
 
 
 def test_a_recording_gives_its_detections_tracks_and_video(recording, tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(inputs, "USUAL", AssociationConfig())  # a track of every box: classes change at every step
-    predict_recordings(HullStep(), recording, out := tmp_path / "out", ALL)
+    predict_recordings(HullRunner(), recording, out := tmp_path / "out", ALL)
     names = "csv/walk_detections.csv csv/walk_tracks.csv detections/label_map_dictionary.json"
     names += " detections/walk_bbox.npy tracks/label_map_dictionary.json tracks/walk_tracks.npy videos/walk.mp4"
     assert files(out) == set(names.split())
@@ -89,7 +88,7 @@ def recordings_columns() -> list[str]:
 
 
 def test_without_tracks_and_video_there_are_none(recording, tmp_path):
-    predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig())
+    predict_recordings(HullRunner(), recording, tmp_path / "out", PredictConfig())
     assert {name.partition("/")[0] for name in files(tmp_path / "out")} == {"csv", "detections"}
 
 
@@ -98,7 +97,7 @@ def test_a_folder_keeps_its_tree_and_a_bad_recording_does_not_stop_the_others(re
     write_dat(recording.parent / "more" / "b.dat", [some_events(1)], size_hw=SENSOR_HW)
     (recording.parent / "a.raw").write_bytes(b"% evt 9.0\n")
     with pytest.raises(InputError, match=r"a.raw must be in EVT2.*\(1 of 3 recordings failed\)"):
-        predict_recordings(HullStep(), recording.parent, tmp_path / "out", PredictConfig())
+        predict_recordings(HullRunner(), recording.parent, tmp_path / "out", PredictConfig())
     arrays = {name for name in files(tmp_path / "out") if name.endswith(".npy")}
     assert arrays == {"detections/walk_bbox.npy", "detections/more/b_bbox.npy"}
 
@@ -118,7 +117,7 @@ def test_the_tracker_gets_every_event_once_and_in_time(recording, tmp_path, monk
 
     monkeypatch.setattr(inputs, "DataAssociation", lambda *args: Watching())
     config = PredictConfig(track=True, track_us=track_us, stream=StreamConfig(**lengths))
-    predict_recordings(HullStep(), recording, tmp_path / "out", config)
+    predict_recordings(HullRunner(), recording, tmp_path / "out", config)
     assert Events.concatenate(seen).t.tolist() == some_events().t.tolist()
     ends_us = [each.end_us for each in found_in(some_events(), config=StreamConfig(**lengths))]
     assert (times_us == ends_us) == (track_us is None)
@@ -128,12 +127,12 @@ def test_the_tracker_gets_every_event_once_and_in_time(recording, tmp_path, monk
 def test_one_track_follows_an_object_that_is_found_as_two_classes(recording, tmp_path, caplog):
     caplog.set_level(logging.INFO)
 
-    class Unsure(HullStep):
+    class Unsure(HullRunner):
         def __call__(self, frames, state=None):
             found, after = super().__call__(frames, state)
             twice = [np.repeat(each, 2, axis=0) for each in found[0]]
             twice[1], twice[2] = np.arange(len(twice[1])) % 2, twice[2] * np.float32([0.9, 0.8])[: len(twice[2])]
-            return [Found(*twice)], after
+            return [Detections(*twice)], after
 
     predict_recordings(Unsure(), recording, tmp_path, PredictConfig(track=True, track_score=0.3))
     assert set(np.load(tmp_path / "detections" / "walk_bbox.npy")["class_id"]) == {0, 1}
@@ -147,10 +146,10 @@ def test_one_track_follows_an_object_that_is_found_as_two_classes(recording, tmp
 
 def test_several_recordings_are_looked_at(recording, tmp_path):
     write_dat(tmp_path / "b.dat", [some_events(1)], size_hw=SENSOR_HW)
-    predict_recordings(HullStep(), [recording, tmp_path / "b.dat"], tmp_path / "out", PredictConfig())
+    predict_recordings(HullRunner(), [recording, tmp_path / "b.dat"], tmp_path / "out", PredictConfig())
     assert {path.name for path in (tmp_path / "out").rglob("*.npy")} == {"walk_bbox.npy", "b_bbox.npy"}
     with pytest.raises(InputError, match="the standard input, -, must be named alone"):
-        predict_recordings(HullStep(), [recording, Path("-")], tmp_path / "out", PredictConfig())
+        predict_recordings(HullRunner(), [recording, Path("-")], tmp_path / "out", PredictConfig())
 
 
 @pytest.mark.parametrize("outside", [30, 80])
@@ -161,13 +160,13 @@ def test_what_a_recording_loses_is_told_and_most_of_it_is_an_error(tmp_path, cap
     np.savez(tmp_path / "a.npz", t=events.t * 1000, x=x, y=events.y, p=events.p + 1, size_hw=SENSOR_HW)
     config = PredictConfig(time_unit="ns")
     if outside == 30:
-        predict_recordings(HullStep(), tmp_path / "a.npz", tmp_path / "out", config)
+        predict_recordings(HullRunner(), tmp_path / "a.npz", tmp_path / "out", config)
         assert "events outside the sensor (30.0%)" in caplog.text
         assert "polarities 1 and 2 are taken for darker and brighter" in caplog.text
         assert len(read_labels(tmp_path / "out" / "detections" / "a_bbox.npy"))
         return
     with pytest.raises(InputError, match=r"of which most can be read.*events outside the sensor \(80\.0%\)"):
-        predict_recordings(HullStep(), tmp_path / "a.npz", tmp_path / "out", config)
+        predict_recordings(HullRunner(), tmp_path / "a.npz", tmp_path / "out", config)
 
 
 def test_a_doubt_about_times_is_told_once_and_before_the_work(tmp_path, caplog, monkeypatch):
@@ -177,12 +176,12 @@ def test_a_doubt_about_times_is_told_once_and_before_the_work(tmp_path, caplog, 
     np.savez(tmp_path / "a.npz", t=number * 1_000_000, x=events.x, y=events.y, p=number % 2)
     told_before = []
 
-    def moments(*_: object, **__: object) -> list:
+    def nothing(*_: object, **__: object) -> list:
         told_before.extend(caplog.messages)
         return []
 
-    monkeypatch.setattr(inputs, "event_moments", moments)
-    predict_recordings(HullStep(), tmp_path / "a.npz", tmp_path / "out", PredictConfig(size_hw=SENSOR_HW))
+    monkeypatch.setattr(inputs, "event_detections", nothing)
+    predict_recordings(HullRunner(), tmp_path / "a.npz", tmp_path / "out", PredictConfig(size_hw=SENSOR_HW))
     doubts = [message for message in caplog.messages if "Are its times in nanoseconds" in message]
     assert len(doubts) == 1
     assert doubts[0] in told_before
@@ -190,19 +189,19 @@ def test_a_doubt_about_times_is_told_once_and_before_the_work(tmp_path, caplog, 
 
 def test_results_among_the_recordings_are_no_recordings(recording, tmp_path):
     for _ in range(2):
-        predict_recordings(HullStep(), recording.parent, recording.parent / "found", AGAIN)
+        predict_recordings(HullRunner(), recording.parent, recording.parent / "found", AGAIN)
     assert len({name for name in files(recording.parent / "found") if name.endswith("_bbox.npy")}) == 1
     write_video(recording.parent / "a.mp4", moving_square(), fps=10)
     for out in ("pictures", "."):
         for _ in range(2):
-            predict_recordings(HullStep(None, 3), recording.parent / ".", recording.parent / out, AGAIN)
+            predict_recordings(HullRunner(None, 3), recording.parent / ".", recording.parent / out, AGAIN)
     assert {path.name for path in recording.parent.rglob("*.mp4")} == {"a.mp4", "walk.mp4"}
 
 
 def test_a_recording_without_events_gives_empty_files(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     write_evt3(tmp_path / "still.raw", [], size_hw=SENSOR_HW)
-    predict_recordings(HullStep(), tmp_path / "still.raw", tmp_path / "out", ALL)
+    predict_recordings(HullRunner(), tmp_path / "still.raw", tmp_path / "out", ALL)
     assert "videos/still.mp4" not in files(tmp_path / "out")
     assert len(np.load(tmp_path / "out" / "detections" / "still_bbox.npy")) == 0
     assert "nothing happens in it" in caplog.text
@@ -213,13 +212,13 @@ def test_a_recording_that_is_cut_off_gives_what_is_there(recording, tmp_path):
     recording.write_bytes(content[: len(content) * 2 // 3 + 1])
     with open_recording(recording) as opened:
         there = Events.concatenate(list(opened.chunks()))
-    predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig())
+    predict_recordings(HullRunner(), recording, tmp_path / "out", PredictConfig())
     boxes = np.load(tmp_path / "out" / "detections" / "walk_bbox.npy")
     assert 0 < len(there) < len(some_events())
     assert boxes.tolist() == np.concatenate([each.boxes for each in found_in(there)]).tolist()
 
 
-class Stopping(HullStep):
+class Stopping(HullRunner):
     """Is asked to stop at the third window."""
 
     signal = signal.SIGINT
@@ -261,7 +260,7 @@ def test_an_npy_file_is_whole_at_any_time(tmp_path):
 
 def test_a_failure_leaves_whole_files_too(tmp_path):
     rows = np.ones(3, EVENT_BBOX)
-    outputs = Outputs(tmp_path, Path("a"), has_tracks=False)
+    outputs = ResultFiles(tmp_path, Path("a"), has_tracks=False)
     outputs.add(rows)
     with pytest.raises(ZeroDivisionError), outputs:
         raise ZeroDivisionError
@@ -271,15 +270,15 @@ def test_a_failure_leaves_whole_files_too(tmp_path):
 def test_an_unwritable_output_is_one_sentence(recording, tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(InputError, match="out must be a folder that can be made"):
-        predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig())
+        predict_recordings(HullRunner(), recording, tmp_path / "out", PredictConfig())
     (tmp_path / "other" / "detections" / "walk_bbox.npy").mkdir(parents=True)
     with pytest.raises(InputError, match=r"walk_bbox\.npy cannot be written: Is a directory"):
-        predict_recordings(HullStep(), recording, tmp_path / "other", PredictConfig())
+        predict_recordings(HullRunner(), recording, tmp_path / "other", PredictConfig())
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full disk")
 def test_a_full_disk_is_one_sentence(tmp_path):
-    outputs = Outputs(tmp_path, Path("a"), has_tracks=False)
+    outputs = ResultFiles(tmp_path, Path("a"), has_tracks=False)
     outputs._tables[0][1]._file.close()
     with Path("/dev/full").open("w") as full:
         outputs._tables[0][1]._file = full
@@ -290,30 +289,45 @@ def test_a_full_disk_is_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("step", "config", "name", "words"),
+    ("runner", "config", "name", "words"),
     [
-        (HullStep(), PredictConfig(), "none.raw", "must be a recording or a folder of recordings, and does not exist"),
-        (HullStep(), PredictConfig(), "a.mp4", "must be a recording of events. Make one of a video: seqdet simulate"),
-        (HullStep(None, 3), PredictConfig(), "none.mp4", "must be a video or a folder of images, and there is no such"),
-        (HullStep(None, 3), PredictConfig(stream=StreamConfig(count=9)), "a.mp4", "are for events: leave them out"),
-        (HullStep(None, 3), PredictConfig(size_hw=(9, 9)), "a.mp4", "are for events: leave them out"),
-        (HullStep(), PredictConfig(fps=9), "x.raw", "fps and frame_hw are for pictures, and this detector takes ev"),
-        (HullStep(), PredictConfig(frame_hw=(9, 9)), "x.raw", "are for pictures, and this detector takes events"),
         (
-            HullStep(None, 2),
+            HullRunner(),
+            PredictConfig(),
+            "none.raw",
+            "must be a recording or a folder of recordings, and does not exist",
+        ),
+        (HullRunner(), PredictConfig(), "a.mp4", "must be a recording of events. Make one of a video: seqdet simul"),
+        (
+            HullRunner(None, 3),
+            PredictConfig(),
+            "none.mp4",
+            "must be a video or a folder of images, and there is no su",
+        ),
+        (HullRunner(None, 3), PredictConfig(stream=StreamConfig(count=9)), "a.mp4", "are for events: leave them out"),
+        (HullRunner(None, 3), PredictConfig(size_hw=(9, 9)), "a.mp4", "are for events: leave them out"),
+        (HullRunner(), PredictConfig(fps=9), "x.raw", "fps and frame_hw are for pictures, and this detector takes ev"),
+        (HullRunner(), PredictConfig(frame_hw=(9, 9)), "x.raw", "are for pictures, and this detector takes events"),
+        (
+            HullRunner(None, 2),
             PredictConfig(),
             "a.mp4",
             "must say that its frames show events to see .*, and does not: it ",
         ),
-        (HullStep(None, 3), PredictConfig(), "", "must hold either images or videos, which this detector takes, and h"),
+        (
+            HullRunner(None, 3),
+            PredictConfig(),
+            "",
+            "must hold either images or videos, which this detector takes, and",
+        ),
     ],
 )
-def test_what_a_detector_does_not_take_is_said_in_one_sentence(step, config, name, words, tmp_path):
+def test_what_a_detector_does_not_take_is_said_in_one_sentence(runner, config, name, words, tmp_path):
     (tmp_path / "in").mkdir()
     if name == "a.mp4":
         write_video(tmp_path / "in" / "a.mp4", np.zeros((3, 24, 32, 3), np.uint8), fps=10)
     with pytest.raises(InputError, match=words):
-        predict_recordings(step, tmp_path / "in" / name, tmp_path / "out", config)
+        predict_recordings(runner, tmp_path / "in" / name, tmp_path / "out", config)
 
 
 def test_a_time_far_beyond_all_others_is_refused_before_endless_silence(tmp_path):
@@ -321,11 +335,13 @@ def test_a_time_far_beyond_all_others_is_refused_before_endless_silence(tmp_path
     path.write_text("t,x,y,p\n0,1,1,1\n9000000000000000,2,2,1\n")
     words = r"far\.csv must have at most 10,000,000 windows of 1,000 us, and its times, from 0 to 9,000,000,000,000,000"
     with pytest.raises(InputError, match=words):
-        predict_recordings(HullStep(), path, tmp_path / "out", PredictConfig(size_hw=SENSOR_HW))
+        predict_recordings(HullRunner(), path, tmp_path / "out", PredictConfig(size_hw=SENSOR_HW))
     by_count = StreamConfig(count=1)
     for config in (PredictConfig(track=True, track_us=1000), PredictConfig(video=True)):
         with pytest.raises(InputError, match=r"far\.csv must have at most 10,000,000 windows"):
-            predict_recordings(HullStep(), path, tmp_path / "out", replace(config, stream=by_count, size_hw=SENSOR_HW))
+            predict_recordings(
+                HullRunner(), path, tmp_path / "out", replace(config, stream=by_count, size_hw=SENSOR_HW)
+            )
 
 
 def test_links_and_pipes_in_the_folder_of_results_are_not_written_to(recording, tmp_path):
@@ -336,27 +352,27 @@ def test_links_and_pipes_in_the_folder_of_results_are_not_written_to(recording, 
         (tmp_path / "out" / name).symlink_to(tmp_path / Path(name).name)
     again = PredictConfig(overwrite=True)
     with pytest.raises(InputError, match=r"walk_bbox\.npy must be a new file"):
-        predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig())
-    predict_recordings(HullStep(), recording, tmp_path / "out", again)
+        predict_recordings(HullRunner(), recording, tmp_path / "out", PredictConfig())
+    predict_recordings(HullRunner(), recording, tmp_path / "out", again)
     for name in names:
         assert (tmp_path / Path(name).name).read_text() == "precious"
         (tmp_path / "out" / name).unlink()
         os.mkfifo(tmp_path / "out" / name)
         with pytest.raises(InputError, match="device or a pipe"):
-            predict_recordings(HullStep(), recording, tmp_path / "out", again)
+            predict_recordings(HullRunner(), recording, tmp_path / "out", again)
 
 
 def test_a_second_command_that_writes_into_the_folder_is_refused(recording, tmp_path):
     with alone_in(tmp_path / "out"), pytest.raises(InputError, match="left to one command at a time"):
-        predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig())
+        predict_recordings(HullRunner(), recording, tmp_path / "out", PredictConfig())
     assert not (tmp_path / "out").exists()
 
 
 def test_detections_of_other_classes_are_not_renamed(tmp_path):
     write_evt3(tmp_path / "a.raw", [some_events()], size_hw=SENSOR_HW)
-    predict_recordings(HullStep(), tmp_path / "a.raw", tmp_path / "out", PredictConfig())
+    predict_recordings(HullRunner(), tmp_path / "a.raw", tmp_path / "out", PredictConfig())
     before = (tmp_path / "out" / "detections" / "a_bbox.npy").read_bytes()
-    other = HullStep()
+    other = HullRunner()
     other.classes = ("b", "a")
     with pytest.raises(InputError, match="must be of the classes b, a, and is of a, b"):
         predict_recordings(other, tmp_path / "a.raw", tmp_path / "out", PredictConfig())
@@ -367,10 +383,10 @@ def test_detections_of_other_classes_are_not_renamed(tmp_path):
 def test_another_sensor_is_refused_by_name(tmp_path):
     write_evt3(tmp_path / "big.raw", [some_events()], size_hw=(48, 64))
     with pytest.raises(InputError, match=r"big\.raw: the detector must see 32x24 pixels, as in training, got 64x48"):
-        predict_recordings(HullStep(), tmp_path / "big.raw", tmp_path / "out", PredictConfig())
+        predict_recordings(HullRunner(), tmp_path / "big.raw", tmp_path / "out", PredictConfig())
     assert not (tmp_path / "out").exists()
     config = PredictConfig(stream=StreamConfig(any_size=True))
-    predict_recordings(HullStep(), tmp_path / "big.raw", tmp_path / "out", config)
+    predict_recordings(HullRunner(), tmp_path / "big.raw", tmp_path / "out", config)
 
 
 def moving_square(count: int = 6, size_hw: tuple[int, int] = (40, 60)) -> np.ndarray:
@@ -385,7 +401,7 @@ def test_images_are_watched_by_a_detector_for_pictures(tmp_path):
     for n, image in enumerate(moving_square()):
         Image.fromarray(image).save(tmp_path / "walk" / f"{n}.png")
     config = replace(ALL, fps=20.0)
-    predict_recordings(HullStep(None, 3), tmp_path / "walk", tmp_path / "out", config)
+    predict_recordings(HullRunner(None, 3), tmp_path / "walk", tmp_path / "out", config)
     boxes = np.load(tmp_path / "out" / "detections" / "walk_bbox.npy")
     assert boxes[["t", "x", "y", "w", "h"]].tolist() == [(50_000 * n, 4 * n, 8, 12, 16) for n in range(6)]
     with av.open(tmp_path / "out" / "videos" / "walk.mp4") as video:
@@ -396,7 +412,7 @@ def test_pictures_are_made_to_fit_and_their_boxes_to_fit_back(tmp_path):
     write_video(tmp_path / "a.mp4", moving_square(), fps=10)
     seen = []
 
-    class Watching(HullStep):
+    class Watching(HullRunner):
         def __call__(self, frames, state=None):
             seen.append(frames[0])
             return super().__call__((frames > 127).astype(np.uint8), state)
@@ -423,14 +439,14 @@ def test_a_folder_of_which_something_would_be_left_out_is_refused(tmp_path, name
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=words):
-        predict_recordings(HullStep(None, 3), tmp_path, tmp_path / "out", PredictConfig())
+        predict_recordings(HullRunner(None, 3), tmp_path, tmp_path / "out", PredictConfig())
 
 
 @pytest.mark.parametrize("count", [7, 25])
 def test_windows_by_number_are_shown_for_as_long_as_they_last(tmp_path, count):
     write_evt3(tmp_path / "a.raw", [some_events(length_us=3_000_000)], size_hw=SENSOR_HW)
     config = replace(ALL, stream=StreamConfig(count=count))
-    predict_recordings(HullStep(), tmp_path / "a.raw", tmp_path / "out", config)
+    predict_recordings(HullRunner(), tmp_path / "a.raw", tmp_path / "out", config)
     with av.open(tmp_path / "out" / "videos" / "a.mp4") as video:
         assert len(list(video.decode(video=0))) / float(video.streams.video[0].average_rate) == pytest.approx(
             3, abs=0.2
@@ -442,7 +458,7 @@ def test_a_film_of_uneven_pictures_is_shown_in_real_time(tmp_path, monkeypatch):
     timed = zip(moving_square(len(times_us)), times_us, strict=True)
     monkeypatch.setattr(inputs, "read_frames", lambda path, fps: timed)
     (tmp_path / "a.mp4").touch()
-    predict_recordings(HullStep(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
+    predict_recordings(HullRunner(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
     with av.open(tmp_path / "out" / "videos" / "a.mp4") as video:
         seconds = len(list(video.decode(video=0))) / float(video.streams.video[0].average_rate)
     assert seconds == pytest.approx(times_us[-1] / 1e6, abs=0.05)
@@ -467,7 +483,7 @@ def test_a_video_stops_in_the_hours_between_two_pictures_when_it_is_asked_to(tmp
     monkeypatch.setattr(recordings, "stop_on_signals", stopping)
     (tmp_path / "a.mp4").touch()
     with pytest.raises(Stopped, match="Stopped at"):
-        predict_recordings(HullStep(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
+        predict_recordings(HullRunner(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
     assert len(shown) < 10
 
 
@@ -476,7 +492,7 @@ def test_a_video_whose_second_picture_comes_early_is_shown_at_its_usual_rate(tmp
     timed = zip(moving_square(len(times_us)), times_us, strict=True)
     monkeypatch.setattr(inputs, "read_frames", lambda path, fps: timed)
     (tmp_path / "a.mp4").touch()
-    predict_recordings(HullStep(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
+    predict_recordings(HullRunner(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
     with av.open(tmp_path / "out" / "videos" / "a.mp4") as video:
         assert (video.streams.video[0].average_rate, len(list(video.decode(video=0)))) == (25, len(times_us) - 1)
 
@@ -488,7 +504,7 @@ def test_a_video_that_cannot_be_written_loses_no_detection(recording, tmp_path, 
 
     monkeypatch.setattr(recordings, "write_video", full)
     with pytest.raises(InputError, match="the disk is full"):
-        predict_recordings(HullStep(), recording, tmp_path, PredictConfig(video=True))
+        predict_recordings(HullRunner(), recording, tmp_path, PredictConfig(video=True))
     wanted = np.concatenate([each.boxes for each in found_in(some_events())])
     assert np.load(tmp_path / "detections" / "walk_bbox.npy").tolist() == wanted.tolist()
 
@@ -497,29 +513,29 @@ def test_pictures_of_two_sizes_are_refused_and_those_before_are_kept(tmp_path):
     for n, size in enumerate([(40, 60), (40, 60), (40, 62)]):
         Image.fromarray(moving_square(1, size)[0]).save(tmp_path / f"{n}.png")
     with pytest.raises(InputError, match="pictures must all be 60x40, got 62x40"):
-        predict_recordings(HullStep(None, 3), tmp_path, out := tmp_path / "out", replace(ALL, fps=5.0))
+        predict_recordings(HullRunner(None, 3), tmp_path, out := tmp_path / "out", replace(ALL, fps=5.0))
     assert len(np.load(out / "detections" / f"{tmp_path.name}_bbox.npy")) == 2
     with av.open(out / "videos" / f"{tmp_path.name}.mp4") as video:
         assert len(list(video.decode(video=0))) == 2
 
 
 def test_boxes_beside_a_fitted_picture_are_left_out():
-    class Below(HullStep):
+    class Below(HullRunner):
         def __call__(self, frames, state=None):
             boxes = np.float32([[0, 30, 20, 40], [0, 20, 20, 40]])
-            return [Found(boxes, np.array([0, 1]), np.float32([0.9, 0.8]))], ()
+            return [Detections(boxes, np.array([0, 1]), np.float32([0.9, 0.8]))], ()
 
     frames = [(np.zeros((24, 64, 3), np.uint8), 0)]
-    (moment,) = inputs.picture_moments(frames, Below(None, 3), np.zeros(2), lambda: False, frame_hw=(30, 40))
+    (moment,) = inputs.picture_detections(frames, Below(None, 3), np.zeros(2), lambda: False, frame_hw=(30, 40))
     assert moment.boxes[["x", "y", "w", "h"]].tolist() == []
-    (moment,) = inputs.picture_moments(frames, Below(None, 3), np.zeros(2), lambda: False, frame_hw=(60, 80))
+    (moment,) = inputs.picture_detections(frames, Below(None, 3), np.zeros(2), lambda: False, frame_hw=(60, 80))
     assert moment.boxes[["x", "y", "w", "h"]].tolist() == [(0, 16, 16, 8)]
 
 
 @pytest.mark.parametrize("fps", [10.0, 50.0, 120.0, 240.0])
 def test_a_video_shows_a_film_in_real_time(tmp_path, fps):
     write_video(tmp_path / "a.mp4", moving_square(12), fps=fps)
-    predict_recordings(HullStep(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
+    predict_recordings(HullRunner(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
     with av.open(tmp_path / "out" / "videos" / "a.mp4") as video:
         shown, rate = len(list(video.decode(video=0))), float(video.streams.video[0].average_rate)
     assert shown / rate == pytest.approx(12 / fps, rel=0.02)
@@ -527,11 +543,11 @@ def test_a_video_shows_a_film_in_real_time(tmp_path, fps):
 
 
 def test_a_work_that_cannot_begin_leaves_the_results_before_it(recording, tmp_path):
-    predict_recordings(HullStep(), recording, out := tmp_path / "out", PredictConfig())
+    predict_recordings(HullRunner(), recording, out := tmp_path / "out", PredictConfig())
     before = (out / "detections" / "walk_bbox.npy").read_bytes()
     (out / "videos").touch()
     with pytest.raises(InputError, match=r"walk\.mp4 cannot be written"):
-        predict_recordings(HullStep(), recording, out, PredictConfig(video=True, overwrite=True))
+        predict_recordings(HullRunner(), recording, out, PredictConfig(video=True, overwrite=True))
     assert (out / "detections" / "walk_bbox.npy").read_bytes() == before
 
 
@@ -550,7 +566,7 @@ def test_a_recording_comes_by_the_standard_input(recording, tmp_path, monkeypatc
     """Also one that stops in the middle of a word."""
     content = recording.read_bytes()
     monkeypatch.setattr(sys, "stdin", Standard(io.BytesIO(content[: len(content) - ends])))
-    predict_recordings(HullStep(), Path("-"), tmp_path / "out", PredictConfig())
+    predict_recordings(HullRunner(), Path("-"), tmp_path / "out", PredictConfig())
     boxes = np.load(tmp_path / "out" / "detections" / "stdin_bbox.npy")
     wanted = np.concatenate([each.boxes for each in found_in(some_events()[: 60 - ends])])
     assert boxes.tolist() == wanted.tolist()
@@ -570,12 +586,12 @@ def test_a_pipe_that_stalls_is_written_down_and_left_at_a_signal(recording, tmp_
         written.append(np.load(found).tolist())
         os.kill(os.getpid(), signal.SIGTERM)
 
-    closed = [each.boxes for each in StreamingDetector(HullStep()).push(some_events())]
+    closed = [each.boxes for each in StreamingDetector(HullRunner()).push(some_events())]
     watcher = threading.Thread(target=watch)
     monkeypatch.setattr(sys, "stdin", Standard(pipe := os.fdopen(read, "rb")))
     watcher.start()
     with pytest.raises(Stopped):
-        predict_recordings(HullStep(), Path("-"), tmp_path, PredictConfig())
+        predict_recordings(HullRunner(), Path("-"), tmp_path, PredictConfig())
     watcher.join()
     pipe.close()
     os.close(write)
@@ -585,20 +601,20 @@ def test_a_pipe_that_stalls_is_written_down_and_left_at_a_signal(recording, tmp_
 
 def test_work_ends_when_it_is_asked_to_where_no_window_closes():
     asked = iter([False, False, True, True])
-    detector = StreamingDetector(HullStep())
-    assert not list(inputs.event_moments(repeat(Events.empty()), detector, lambda: next(asked)))
+    detector = StreamingDetector(HullRunner())
+    assert not list(inputs.event_detections(repeat(Events.empty()), detector, lambda: next(asked)))
 
 
 def test_a_pipe_that_is_stopped_does_not_play_a_silence_that_came_last():
     late = columns(t=[0, 10**9, 2 * 10**9], x=[1, 1, 1], y=[1, 1, 1], p=[1, 1, 1])
     asked = chain([False], repeat(True))
-    found = list(inputs.event_moments([late], StreamingDetector(HullStep()), lambda: next(asked), to_silence=True))
+    found = list(inputs.event_detections([late], StreamingDetector(HullRunner()), lambda: next(asked), to_silence=True))
     assert [len(each.events) for each in found] == [1, *[0] * inputs.SILENCE]
 
 
 def test_what_a_stopped_pipe_still_gives_after_a_pause_is_looked_at():
     chunks = (columns(t=[time_us], x=[1], y=[1], p=[1]) for time_us in (0, 50_000, 60_000))
-    found = list(inputs.event_moments(chunks, StreamingDetector(HullStep()), lambda: True, to_silence=True))
+    found = list(inputs.event_detections(chunks, StreamingDetector(HullRunner()), lambda: True, to_silence=True))
     assert [each.start_us for each in found if len(each.events)] == [0, 50_000, 60_000]
 
 
@@ -611,15 +627,15 @@ def test_no_pipe_an_empty_one_and_one_of_something_else_are_one_sentence(tmp_pat
     ):
         monkeypatch.setattr(sys, "stdin", Standard(io.BytesIO(content)))
         with pytest.raises(InputError, match=words):
-            predict_recordings(HullStep(), Path("-"), tmp_path / "out", PredictConfig())
+            predict_recordings(HullRunner(), Path("-"), tmp_path / "out", PredictConfig())
     monkeypatch.setattr(Standard, "isatty", lambda self: True)
     with pytest.raises(InputError, match="the standard input must be a recording, as in: cat x"):
-        predict_recordings(HullStep(), Path("-"), tmp_path / "out", PredictConfig())
+        predict_recordings(HullRunner(), Path("-"), tmp_path / "out", PredictConfig())
 
 
 def test_views_reach_the_detector_and_boxes_the_sensor(recording, tmp_path):
     stream = StreamConfig(view=ViewConfig(flip_x=True), score=0.5)
-    predict_recordings(HullStep(), recording, tmp_path / "out", PredictConfig(stream=stream))
+    predict_recordings(HullRunner(), recording, tmp_path / "out", PredictConfig(stream=stream))
     boxes = np.load(tmp_path / "out" / "detections" / "walk_bbox.npy")
     wanted = np.concatenate([each.boxes for each in found_in(some_events(), config=StreamConfig(score=0.5))])
     assert boxes.tolist() == wanted.tolist()
@@ -628,14 +644,14 @@ def test_views_reach_the_detector_and_boxes_the_sensor(recording, tmp_path):
 def test_moments_end_when_they_are_asked_to():
     chunks = iter([some_events()])
     asked = iter([False, True])
-    found = list(inputs.event_moments(chunks, StreamingDetector(HullStep()), lambda: next(asked)))
+    found = list(inputs.event_detections(chunks, StreamingDetector(HullRunner()), lambda: next(asked)))
     assert len(found) == 1
     assert plain(found_in(some_events()))[0][:2] == (found[0].start_us, found[0].end_us)
 
 
 def test_tracks_and_videos_of_an_earlier_work_do_not_stay_beside_new_detections(recording, tmp_path):
-    predict_recordings(HullStep(), recording, out := tmp_path / "out", ALL)
-    predict_recordings(HullStep(), recording, out, PredictConfig(overwrite=True))
+    predict_recordings(HullRunner(), recording, out := tmp_path / "out", ALL)
+    predict_recordings(HullRunner(), recording, out, PredictConfig(overwrite=True))
     assert files(out) == {
         "csv/walk_detections.csv",
         "detections/label_map_dictionary.json",

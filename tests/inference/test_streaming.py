@@ -18,21 +18,21 @@ from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.config import DatasetConfig, DigitsConfig, EventDigitsConfig, InputConfig, ModelConfig, TensorConfig
+from seqdet.data.detections import event_boxes
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.data.precompute import Options, precompute
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import Cue
 from seqdet.digits.recordings import write_event_digits
-from seqdet.evaluation.frames import event_boxes
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 from seqdet.events.filters import FilterConfig, NoiseFilter, filtered
-from seqdet.inference.streaming import Detections, StreamConfig, StreamingDetector, View, ViewConfig
-from seqdet.inference.torch_runner import EagerStep, predict
+from seqdet.inference.streaming import StreamConfig, StreamingDetector, View, ViewConfig, WindowDetections
+from seqdet.inference.torch_runner import TorchRunner, predict
 from seqdet.models.detector import Detector
 from seqdet.models.zoo import build_detector
 
-from .fakes import SENSOR_HW, SHOWN, WINDOW_US, HullStep
+from .fakes import SENSOR_HW, SHOWN, WINDOW_US, HullRunner
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "recordings"
 
@@ -49,11 +49,11 @@ def cut(events: Events, at: list[int]) -> list[Events]:
     return [events[a:b] for a, b in pairwise(edges)]
 
 
-def played(detector: StreamingDetector, parts: list[Events], stream: int = 0) -> list[Detections]:
+def played(detector: StreamingDetector, parts: list[Events], stream: int = 0) -> list[WindowDetections]:
     return [each for part in parts for each in detector.push(part, stream)] + list(detector.flush(stream))
 
 
-def plain(found: list[Detections]) -> list[tuple]:
+def plain(found: list[WindowDetections]) -> list[tuple]:
     return [(each.start_us, each.end_us, each.boxes.tolist(), each.events.t.tolist()) for each in found]
 
 
@@ -86,7 +86,7 @@ def assert_stream_is_training_path(folder: Path, tensor: TensorConfig) -> None:
     assert not precompute([folder], Options(tensors, tensor)).failed
     clips = RecordedClips(DatasetConfig(tensors), "test", clip_length=1)
     detector = loud_detector(clips.input, clips.channels)
-    streaming = StreamingDetector(EagerStep(detector, 0.3))
+    streaming = StreamingDetector(TorchRunner(detector, 0.3))
     with open_recording(recording) as opened:
         whole = Events.concatenate(list(opened.chunks()))
     found = played(streaming, cut(whole, np.random.default_rng(0).integers(0, len(whole), 40).tolist()))
@@ -147,7 +147,7 @@ def test_it_makes_no_difference_where_the_pieces_are_cut(at, lengths, back_us, r
     config = StreamConfig(**lengths, filters=(FilterConfig("trail", 2000),), view=ViewConfig(roi))
     events = some_events()
     events = replace(events, t=events.t - np.random.default_rng(1).integers(0, back_us + 1, len(events)))
-    first, second = StreamingDetector(HullStep(), config), StreamingDetector(HullStep(), config)
+    first, second = StreamingDetector(HullRunner(), config), StreamingDetector(HullRunner(), config)
     whole = played(first, [events])
     assert plain(played(second, cut(events, at))) == plain(whole)
     assert second.dropped == first.dropped
@@ -158,7 +158,7 @@ def test_it_makes_no_difference_where_the_pieces_are_cut(at, lengths, back_us, r
     "config", [{"view": ViewConfig((0, 0, 10, 10))}, {"filters": (FilterConfig("activity", 500),)}]
 )
 def test_events_that_are_left_out_close_windows_as_others_do(config):
-    streaming = StreamingDetector(HullStep(), StreamConfig(**config))
+    streaming = StreamingDetector(HullRunner(), StreamConfig(**config))
     t = np.arange(50) * 100
     early = columns(t=t, x=5 + np.arange(50) % 2, y=[5] * 50, p=[1] * 50)
     alone = columns(
@@ -173,7 +173,7 @@ def test_events_that_are_left_out_close_windows_as_others_do(config):
 
 
 def test_a_window_is_given_as_soon_as_no_event_can_come_into_it():
-    streaming = StreamingDetector(HullStep(), StreamConfig(lateness_us=100))
+    streaming = StreamingDetector(HullRunner(), StreamConfig(lateness_us=100))
     early = columns(t=[5200, 5900], x=[3, 9], y=[4, 8], p=[0, 1])
     assert list(streaming.push(early)) == []
     (found,) = streaming.push(columns(t=[6100], x=[1], y=[1], p=[1]))
@@ -185,7 +185,7 @@ def test_a_window_is_given_as_soon_as_no_event_can_come_into_it():
 
 
 def test_a_window_is_computed_when_it_is_asked_for():
-    streaming = StreamingDetector(HullStep())
+    streaming = StreamingDetector(HullRunner())
     hour_us = 3_600_000_000
     found = streaming.push(columns(t=[0, hour_us], x=[1, 1], y=[1, 1], p=[0, 0]))
     assert next(found).end_us == 1000
@@ -194,7 +194,7 @@ def test_a_window_is_computed_when_it_is_asked_for():
 
 @given(st.integers(0, 60), st.booleans())
 def test_streams_do_not_know_of_each_other(at, is_reset):
-    streaming = StreamingDetector(HullStep())
+    streaming = StreamingDetector(HullRunner())
     first, second = cut(some_events(0), [at]), cut(some_events(1, start_us=0), [at])
     found = {0: list(streaming.push(first[0], 0)), 1: list(streaming.push(second[0], 1))}
     if is_reset:
@@ -203,14 +203,14 @@ def test_streams_do_not_know_of_each_other(at, is_reset):
     for number, part in ((1, second[1]), (0, first[1])):
         found[number] += list(streaming.push(part, number))
         found[number] += list(streaming.flush(number))
-    assert plain(found[0]) == plain(played(StreamingDetector(HullStep()), [some_events(0)]))
+    assert plain(found[0]) == plain(played(StreamingDetector(HullRunner()), [some_events(0)]))
     rest = [second[1]] if is_reset else second
-    assert plain(found[1]) == plain(played(StreamingDetector(HullStep()), rest))
+    assert plain(found[1]) == plain(played(StreamingDetector(HullRunner()), rest))
     assert {each.stream for each in found[1]} <= {1}
 
 
 def test_after_its_end_a_stream_begins_anew():
-    streaming = StreamingDetector(HullStep())
+    streaming = StreamingDetector(HullRunner())
     assert plain(played(streaming, [some_events()])) == plain(played(streaming, [some_events()]))
     assert list(streaming.flush()) == list(streaming.flush(7)) == []
 
@@ -219,9 +219,9 @@ def test_after_its_end_a_stream_begins_anew():
 def test_a_saved_stream_goes_on_elsewhere(lengths):
     config = StreamConfig(**lengths, filters=(FilterConfig("activity", 2000), FilterConfig("trail", 500)))
     detector = loud_detector(SHOWN, 2)
-    whole = played(StreamingDetector(EagerStep(detector, 0.5), config), [some_events(count=400)])
-    first = StreamingDetector(EagerStep(detector, 0.5), config)
-    second = StreamingDetector(EagerStep(detector, 0.5), config)
+    whole = played(StreamingDetector(TorchRunner(detector, 0.5), config), [some_events(count=400)])
+    first = StreamingDetector(TorchRunner(detector, 0.5), config)
+    second = StreamingDetector(TorchRunner(detector, 0.5), config)
     early, late = cut(some_events(count=400), [210])
     found = list(first.push(early))
     state = first.state_dict()
@@ -232,27 +232,27 @@ def test_a_saved_stream_goes_on_elsewhere(lengths):
     for each, wanted in zip(found, whole, strict=True):
         assert_same(each.boxes, wanted.boxes)
     with pytest.raises(InputError, match="state must be of"):
-        StreamingDetector(EagerStep(detector), StreamConfig(step_us=3)).load_state_dict(state)
+        StreamingDetector(TorchRunner(detector), StreamConfig(step_us=3)).load_state_dict(state)
     with pytest.raises(InputError, match="state must be what state_dict gave, got nothing"):
         second.load_state_dict({})
     other = replace(config, view=ViewConfig(flip_x=True))
     with pytest.raises(InputError, match=r"state must be of a detector with view .*'flip_x': True.*, got .*False"):
-        StreamingDetector(EagerStep(detector), other).load_state_dict(state)
+        StreamingDetector(TorchRunner(detector), other).load_state_dict(state)
     other = replace(config, filters=(FilterConfig("activity", 2000), FilterConfig("trail", 501)))
     with pytest.raises(InputError, match=r"state must be of a detector with filters .*501.*, got .*500"):
-        StreamingDetector(EagerStep(detector), other).load_state_dict(state)
+        StreamingDetector(TorchRunner(detector), other).load_state_dict(state)
     other = copy.deepcopy(detector)
     other.input = replace(SHOWN, parameters={"bins": 1, "max_count": 3})
     with pytest.raises(InputError, match=r"state must be of a detector with frames .*max_count.*, got"):
-        StreamingDetector(EagerStep(other), config).load_state_dict(state)
+        StreamingDetector(TorchRunner(other), config).load_state_dict(state)
 
 
 @pytest.mark.parametrize("any_size", [False, True])
 def test_a_detector_for_one_size_of_frames_says_which_size_to_export_before_any_event(any_size):
-    step = HullStep()
-    step.size_hw = SENSOR_HW
+    runner = HullRunner()
+    runner.size_hw = SENSOR_HW
     with pytest.raises(InputError, match=r"for which it was exported, got 64x48\. .* --size-hw 48,64\."):
-        StreamingDetector(step, StreamConfig(any_size=any_size), sensor_hw=(48, 64))
+        StreamingDetector(runner, StreamConfig(any_size=any_size), sensor_hw=(48, 64))
 
 
 @given(
@@ -266,7 +266,7 @@ def test_boxes_are_in_pixels_of_the_sensor_however_the_detector_sees_it(roi, tra
     shown = InputConfig("stacked_histogram", {"bins": 1}, WINDOW_US, seen, seen)
     config = StreamConfig(view=ViewConfig(roi, transpose, flip_x, flip_y))
     events = some_events()
-    for found in played(StreamingDetector(HullStep(shown), config), [events]):
+    for found in played(StreamingDetector(HullRunner(shown), config), [events]):
         x1, y1, x2, y2 = roi or (0, 0, 99, 99)
         here = events[(events.t >= found.start_us) & (events.t < found.end_us)]
         here = here[(here.x >= x1) & (here.x < x2) & (here.y >= y1) & (here.y < y2)]
@@ -278,7 +278,7 @@ def test_boxes_are_in_pixels_of_the_sensor_however_the_detector_sees_it(roi, tra
 def test_the_detector_sees_a_turned_sensor_turned():
     frames = []
 
-    class Watching(HullStep):
+    class Watching(HullRunner):
         def __call__(self, frames_, state=None):
             frames.append(frames_[0].sum(axis=0))
             return super().__call__(frames_, state)
@@ -290,7 +290,7 @@ def test_the_detector_sees_a_turned_sensor_turned():
 
 
 def test_windows_overlap_where_the_step_is_shorter():
-    found = played(StreamingDetector(HullStep(), StreamConfig(step_us=250)), [some_events()])
+    found = played(StreamingDetector(HullRunner(), StreamConfig(step_us=250)), [some_events()])
     starts = [each.start_us for each in found]
     assert np.diff(starts).tolist() == [250] * (len(starts) - 1)
     assert starts[0] + WINDOW_US - 250 <= some_events().t[0] < starts[0] + WINDOW_US
@@ -299,33 +299,33 @@ def test_windows_overlap_where_the_step_is_shorter():
 @given(st.integers(-(10**6), 10**6), st.integers(0, 5000))
 def test_overlapping_windows_begin_at_multiples_of_the_step_with_the_first_event(first_us, lateness_us):
     events = columns(t=first_us + np.arange(30) * 300, x=[1] * 30, y=[1] * 30, p=[1] * 30)
-    found = played(StreamingDetector(HullStep(), StreamConfig(step_us=200, lateness_us=lateness_us)), [events])
+    found = played(StreamingDetector(HullRunner(), StreamConfig(step_us=200, lateness_us=lateness_us)), [events])
     assert found[0].start_us == (first_us - WINDOW_US) // 200 * 200 + 200
     assert np.diff([each.start_us for each in found]).tolist() == [200] * (len(found) - 1)
 
 
 def test_an_impossible_time_at_the_start_is_left_out_and_counted():
-    streaming = StreamingDetector(HullStep())
+    streaming = StreamingDetector(HullRunner())
     events = columns(t=[2**60, 5, 6000], x=[1] * 3, y=[1] * 3, p=[1] * 3)
     assert [each.end_us for each in played(streaming, [events[:1], events[1:]])] == list(range(1000, 7001, 1000))
-    again = StreamingDetector(HullStep())
-    assert plain(played(again, [events])) == plain(played(StreamingDetector(HullStep()), [events[1:]]))
+    again = StreamingDetector(HullRunner())
+    assert plain(played(again, [events])) == plain(played(StreamingDetector(HullRunner()), [events[1:]]))
 
 
 def test_rows_of_another_software_are_events_too():
     kinds = [("x", np.uint16), ("y", np.uint16), ("p", np.int16), ("t", np.int64)]
     events = some_events()
     rows = np.array(list(zip(events.x, events.y, events.p, events.t, strict=True)), kinds)
-    assert plain(played(StreamingDetector(HullStep()), [rows])) == plain(
-        played(StreamingDetector(HullStep()), [events])
+    assert plain(played(StreamingDetector(HullRunner()), [rows])) == plain(
+        played(StreamingDetector(HullRunner()), [events])
     )
     for other, words in ((np.zeros(3), "got an array of float64"), ([1], "got list")):
         with pytest.raises(InputError, match=f"events must be Events or an array with the fields .*{words}"):
-            StreamingDetector(HullStep()).push(other)
+            StreamingDetector(HullRunner()).push(other)
 
 
 def test_streams_have_filters_of_their_own():
-    streaming = StreamingDetector(HullStep(), StreamConfig(filters=(FilterConfig("trail", 10**6),)))
+    streaming = StreamingDetector(HullRunner(), StreamConfig(filters=(FilterConfig("trail", 10**6),)))
     event = columns(t=[100], x=[3], y=[4], p=[1])
     for stream in range(3):
         list(streaming.push(event, stream))
@@ -335,7 +335,7 @@ def test_streams_have_filters_of_their_own():
 
 
 def test_a_saved_stream_remembers_that_it_has_begun():
-    first, second = StreamingDetector(HullStep()), StreamingDetector(HullStep())
+    first, second = StreamingDetector(HullRunner()), StreamingDetector(HullRunner())
     list(first.push(columns(t=[100, 2500], x=[3, 3], y=[4, 4], p=[1, 1])))
     second.load_state_dict(first.state_dict())
     assert [each.end_us for each in second.advance(2000)] == [each.end_us for each in first.advance(2000)] == [2000]
@@ -343,7 +343,7 @@ def test_a_saved_stream_remembers_that_it_has_begun():
 
 def test_wanted_classes_have_their_own_least_score():
     def labels(**wanted):
-        found = played(StreamingDetector(HullStep(), StreamConfig(**wanted)), [some_events(count=300)])
+        found = played(StreamingDetector(HullRunner(), StreamConfig(**wanted)), [some_events(count=300)])
         return [row["class_id"] for each in found for row in each.boxes]
 
     assert labels() == [0, 1, 0, 1, 0, 1, 0, 1, 0]
@@ -355,7 +355,7 @@ def test_wanted_classes_have_their_own_least_score():
 def test_filters_come_before_everything_else():
     config = FilterConfig("activity", 3000)
     view = ViewConfig((8, 6, 20, 18))
-    streaming = StreamingDetector(HullStep(), StreamConfig(filters=(config,), view=view))
+    streaming = StreamingDetector(HullRunner(), StreamConfig(filters=(config,), view=view))
     (kept,) = filtered([some_events(count=400)], [NoiseFilter(config, SENSOR_HW)])
     kept = kept[View(view, SENSOR_HW).is_inside(kept)]
     found = played(streaming, [some_events(count=400)])
@@ -366,36 +366,40 @@ def test_filters_come_before_everything_else():
 def test_a_sensor_of_another_size_is_refused_unless_it_is_wanted():
     half = InputConfig("stacked_histogram", {"bins": 1}, WINDOW_US, (480, 640), (240, 320))
     with pytest.raises(InputError, match=r"must see 640x480 pixels, as in training, got 32x24.*give any_size"):
-        StreamingDetector(HullStep(half), sensor_hw=SENSOR_HW)
-    streaming = StreamingDetector(HullStep(half), StreamConfig(any_size=True), sensor_hw=SENSOR_HW)
+        StreamingDetector(HullRunner(half), sensor_hw=SENSOR_HW)
+    streaming = StreamingDetector(HullRunner(half), StreamConfig(any_size=True), sensor_hw=SENSOR_HW)
     events = columns(t=[0, 1], x=[4, 9], y=[6, 11], p=[0, 1])
     (found,) = played(streaming, [events])
     assert found.boxes[["x", "y", "w", "h"]].tolist() == [(4, 6, 6, 6)]
 
 
 @pytest.mark.parametrize(
-    ("step", "config", "words"),
+    ("runner", "config", "words"),
     [
-        (HullStep(None), {}, "detector must be one for events, got one for pictures of 2 channels"),
-        (HullStep(channels=3), {}, "must make the frames that the detector takes, 3 channels of uint8, got 2 of uint8"),
-        (HullStep(), {"step_us": 0}, "step_us must be from 1 to duration_us"),
-        (HullStep(), {"step_us": 1001}, "step_us must be from 1 to duration_us"),
-        (HullStep(), {"step_us": 10, "count": 10}, "step_us and count must not both be given"),
-        (HullStep(), {"count": 0}, "count must be at least 1"),
-        (HullStep(), {"classes": ("car",)}, "classes must be among a, b; got 'car'"),
-        (HullStep(), {"classes": ("a", "a:0.3")}, "every class must be named once, got a twice"),
-        (HullStep(), {"classes": ("a:2",)}, "a score must be a number from 0 to 1, got 2"),
-        (HullStep(), {"score": -1}, "a score must be a number from 0 to 1, got -1"),
-        (HullStep(), {"view": ViewConfig((40, 0, 50, 9))}, "roi must lie in the 32x24 pixels of the sensor"),
+        (HullRunner(None), {}, "detector must be one for events, got one for pictures of 2 channels"),
+        (
+            HullRunner(channels=3),
+            {},
+            "must make the frames that the detector takes, 3 channels of uint8, got 2 of uin",
+        ),
+        (HullRunner(), {"step_us": 0}, "step_us must be from 1 to duration_us"),
+        (HullRunner(), {"step_us": 1001}, "step_us must be from 1 to duration_us"),
+        (HullRunner(), {"step_us": 10, "count": 10}, "step_us and count must not both be given"),
+        (HullRunner(), {"count": 0}, "count must be at least 1"),
+        (HullRunner(), {"classes": ("car",)}, "classes must be among a, b; got 'car'"),
+        (HullRunner(), {"classes": ("a", "a:0.3")}, "every class must be named once, got a twice"),
+        (HullRunner(), {"classes": ("a:2",)}, "a score must be a number from 0 to 1, got 2"),
+        (HullRunner(), {"score": -1}, "a score must be a number from 0 to 1, got -1"),
+        (HullRunner(), {"view": ViewConfig((40, 0, 50, 9))}, "roi must lie in the 32x24 pixels of the sensor"),
     ],
 )
-def test_what_does_not_fit_is_said_in_one_sentence(step, config, words):
+def test_what_does_not_fit_is_said_in_one_sentence(runner, config, words):
     with pytest.raises(InputError, match=words):
-        StreamingDetector(step, StreamConfig(**config))
+        StreamingDetector(runner, StreamConfig(**config))
 
 
 def test_events_outside_of_the_sensor_are_refused_and_nothing_is_lost():
-    streaming = StreamingDetector(HullStep(), StreamConfig(filters=(FilterConfig("trail"),)))
+    streaming = StreamingDetector(HullRunner(), StreamConfig(filters=(FilterConfig("trail"),)))
     early, late = cut(some_events(), [30])
     found = list(streaming.push(early))
     with pytest.raises(InputError, match="events must lie on a sensor of height 24 and width 32, got x up to 32"):
@@ -403,12 +407,12 @@ def test_events_outside_of_the_sensor_are_refused_and_nothing_is_lost():
     with pytest.raises(InputError, match="p must be 0 or 1, got up to 3"):
         streaming.push(replace(columns(t=[13_000], x=[0], y=[0], p=[0]), p=np.uint8([3])))
     found += played(streaming, [late])
-    whole = played(StreamingDetector(HullStep(), StreamConfig(filters=(FilterConfig("trail"),))), [some_events()])
+    whole = played(StreamingDetector(HullRunner(), StreamConfig(filters=(FilterConfig("trail"),))), [some_events()])
     assert plain(found) == plain(whole)
 
 
 def test_events_that_come_too_late_are_counted():
-    streaming = StreamingDetector(HullStep())
+    streaming = StreamingDetector(HullRunner())
     list(streaming.push(columns(t=[0, 9000], x=[0, 0], y=[0, 0], p=[0, 0])))
     list(streaming.push(columns(t=[100], x=[0], y=[0], p=[0])))
     assert streaming.dropped == {"events that came too late": 1}

@@ -41,7 +41,7 @@ from seqdet.events.files import open_recording
 from seqdet.events.frames import read_frames
 from seqdet.events.writers import write_evt3
 from seqdet.files import TEMPORARY
-from seqdet.inference.runners import OnnxStep
+from seqdet.inference.runners import OnnxRunner
 from seqdet.models.weights import load_detector
 from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit
@@ -189,7 +189,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     ".csv": read_lines,
     ".safetensors": load_detector,
     ".ckpt": read_checkpoint,
-    ".onnx": OnnxStep,
+    ".onnx": OnnxRunner,
     ".yaml": lambda path: yaml.safe_load(path.read_text()),
     ".json": lambda path: json.loads(path.read_text()),
     ".html": lambda path: path.read_text().rindex("</html>"),

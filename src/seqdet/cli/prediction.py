@@ -70,7 +70,7 @@ def predict_recording(
         overwrite: replace results of recordings of the same names that are in the folder already.
     """
     from ..events.filters import find_filters
-    from ..inference.loading import load_step
+    from ..inference.loading import load_runner
     from ..inference.prediction.inputs import PredictConfig
     from ..inference.prediction.recordings import predict_recordings
     from ..inference.streaming import StreamConfig, ViewConfig, least_score
@@ -83,7 +83,7 @@ def predict_recording(
     names = tuple(each for each in classes.split(",") if each)
     look: Any = {"step_us": step_us, "count": count, "view": view, "any_size": any_size}
     stream = StreamConfig(**look, filters=find_filters(filter), classes=names, score=score)
-    step = load_step(detector, score=min(SCORE, least_score(names, score)), device=device)
+    step = load_runner(detector, score=min(SCORE, least_score(names, score)), device=device)
     follow: Any = {"track": track, "tracker": tracker, "track_score": track_score, "track_us": track_us}
     shape: Any = {"size_hw": size_hw, "time_unit": time_unit, "fps": fps, "frame_hw": frame_hw, "overwrite": overwrite}
     paths = [Path(each) for each in recordings]

@@ -2,12 +2,15 @@
 
 from .datasets import AugmentConfig, DatasetConfig, InputConfig, TensorConfig
 from .digits import DigitsConfig, EventDigitsConfig
-from .run import DataConfig, ModelConfig, RunConfig, TrainConfig
+from .run import DECODING, SHOWN_SCORE, DataConfig, DecodingConfig, ModelConfig, RunConfig, TrainConfig
 
 __all__ = [
+    "DECODING",
+    "SHOWN_SCORE",
     "AugmentConfig",
     "DataConfig",
     "DatasetConfig",
+    "DecodingConfig",
     "DigitsConfig",
     "EventDigitsConfig",
     "InputConfig",

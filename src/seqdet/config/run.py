@@ -43,6 +43,32 @@ class DataConfig:
                 raise InputError(f"digits.{name} must be a multiple of clip_length, got {frames} and {clip}.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig:
+    """How the outputs of a detector become detections: in validation, evaluation, prediction and exported files alike.
+
+    The boxes depend on all of this, so those that are scored are those that are predicted only if it is the same.
+    Whoever wants fewer detections chooses among these afterwards.
+    """
+
+    score: float = 0.01
+    """Least score of a detection. A box is a mean of the detections around it, down to this score; average precision
+    wants the unlikely ones too, and those below change it by nothing that counts."""
+    iou: float = 0.5
+    """Of two detections of one class that overlap by more than this, the better stays."""
+    vote: float = 0.7
+    """A detection that stays takes the mean of the boxes of its class that overlap it by this or more."""
+    candidates: int = 300
+    """The best pairs of anchor and class of a frame that suppression looks at."""
+    most: int = 100
+    """Detections that are kept of a frame."""
+
+
+DECODING = DecodingConfig()
+SHOWN_SCORE = 0.3
+"""Least score of a detection in pictures and videos."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The detector."""

@@ -12,6 +12,7 @@ from ..checks import InputError
 from ..events.accounts import Account
 from ..events.files import Recording
 from ..events.inspection import HOT_FACTOR
+from .detections import overlap
 from .store import TensorFile
 
 PIECE = 1 << 20  # events
@@ -180,13 +181,8 @@ def duplicates(times, edges, iou):
     for n in range(len(times)):
         if times[n] != times[first]:
             first = n
-        area = (edges[n, 2] - edges[n, 0]) * (edges[n, 3] - edges[n, 1])
         for i in range(first, n):
-            across = min(edges[n, 2], edges[i, 2]) - max(edges[n, 0], edges[i, 0])
-            down = min(edges[n, 3], edges[i, 3]) - max(edges[n, 1], edges[i, 1])
-            if across > 0 and down > 0:
-                other = (edges[i, 2] - edges[i, 0]) * (edges[i, 3] - edges[i, 1])
-                overlap = across * down / (area + other - across * down)
-                if overlap >= iou:
-                    found[n] = max(found[n], overlap)
+            shared = overlap(edges[n], edges[i], False)
+            if shared >= iou:
+                found[n] = max(found[n], shared)
     return found

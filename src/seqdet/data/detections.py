@@ -1,11 +1,21 @@
-"""Boxes that were found, and followed: their tables, how far they overlap, and which belong together."""
+"""Detections and tracks in numpy: their tables, the conversions between them, and how far boxes overlap.
+
+``Detections`` has corners and class labels, as ``Boxes`` of torch; ``EVENT_BBOX`` and ``TRACKED_BOX``, rows of files,
+have a corner and a size. Without torch.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 import numpy as np
+from numba import njit
 
 from ..checks import InputError
 from .labels import EVENT_BBOX
+
+if TYPE_CHECKING:
+    from ..structures import Boxes
 
 TRACKED_BOX = np.dtype(
     [
@@ -28,24 +38,83 @@ microseconds of its last detection and how many it had. ``class_confidence`` is 
 Fields of ``EventTrackedBox`` in OpenEB (Apache-2.0)."""
 
 
-def overlaps(first: np.ndarray, second: np.ndarray, *, of_first: bool = False) -> np.ndarray:
-    """(N, M) float64 intersections of boxes with fields x, y, w, h, over their union; 0 where that is empty.
+class Detections(NamedTuple):
+    """The detections of one frame, best first.
 
-    Args:
-        first: (N,).
-        second: (M,).
-        of_first: divide by the area of the first instead.
+    xyxy: (N, 4) float32, pixels of the frame, half open.
+    labels: (N,) int64, class indices from 0.
+    scores: (N,) float32.
     """
-    areas, corners = [], []
-    for boxes in (first, second):
-        x, y, w, h = (boxes[name].astype(np.float64) for name in ("x", "y", "w", "h"))
-        areas.append(w * h)
-        corners.append((np.stack([x, y], axis=1), np.stack([x + w, y + h], axis=1)))
-    (lows, highs), (other_lows, other_highs) = corners
-    sides = np.minimum(highs[:, None], other_highs) - np.maximum(lows[:, None], other_lows)
-    both = sides.clip(0).prod(axis=2)
-    whole = np.broadcast_to(areas[0][:, None], both.shape) if of_first else areas[0][:, None] + areas[1] - both
-    return np.divide(both, whole, out=np.zeros_like(both), where=whole > 0)
+
+    xyxy: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def of(cls, boxes: Boxes) -> Detections:
+        """Those that boxes on any device describe, which have scores."""
+        assert boxes.scores is not None
+        return cls(*(column.numpy(force=True) for column in (boxes.xyxy, boxes.labels, boxes.scores)))
+
+    def rows(self, time_us: int) -> np.ndarray:
+        """(N,) ``EVENT_BBOX`` at one time, of track 0."""
+        rows = _rows(self.xyxy.astype(np.float64), self.labels, time_us)
+        rows["class_confidence"] = self.scores
+        return rows
+
+
+def event_boxes(boxes: Boxes, time_us: int, *, scale_xy: tuple[float, float] = (1, 1)) -> np.ndarray:
+    """The boxes of a frame as (N,) ``EVENT_BBOX``, their pixels times ``scale_xy``; ignored ones of confidence 0."""
+    rows = _rows(boxes.xyxy.double().numpy(force=True) * np.tile(scale_xy, 2), boxes.labels.numpy(force=True), time_us)
+    rows["class_confidence"] = 1
+    if boxes.track_ids is not None:
+        rows["track_id"] = boxes.track_ids.numpy(force=True)
+    if boxes.is_ignored is not None:
+        rows["class_confidence"] = ~boxes.is_ignored.numpy(force=True)
+    if boxes.scores is not None:
+        rows["class_confidence"] = boxes.scores.float().numpy(force=True)
+    return rows
+
+
+def _rows(xyxy: np.ndarray, labels: np.ndarray, time_us: int) -> np.ndarray:
+    rows = np.zeros(len(xyxy), EVENT_BBOX)
+    rows["t"] = time_us
+    rows["class_id"] = labels
+    for name, column in zip("xywh", (*xyxy[:, :2].T, *(xyxy[:, 2:] - xyxy[:, :2]).T), strict=True):
+        rows[name] = column
+    return rows
+
+
+def corners(rows: np.ndarray) -> np.ndarray:
+    """(N, 4) float64 x1, y1, x2, y2 of rows with fields x, y, w, h."""
+    x, y, w, h = (rows[name].astype(np.float64) for name in ("x", "y", "w", "h"))
+    return np.stack([x, y, x + w, y + h], axis=1)
+
+
+@njit(cache=True, nogil=True)
+def overlap(box, other, of_box):
+    """Intersection over union of two boxes x1, y1, x2, y2, or over the area of the first; 0 where it is empty."""
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    whole = area if of_box else area + (other[2] - other[0]) * (other[3] - other[1]) - width * height
+    return width * height / whole
+
+
+def overlaps(first: np.ndarray, second: np.ndarray, *, of_first: bool = False) -> np.ndarray:
+    """(N, M) float64 ``overlap`` of rows with fields x, y, w, h; over the areas of the first with ``of_first``."""
+    return _overlaps(corners(first), corners(second), of_first)
+
+
+@njit(cache=True, nogil=True)
+def _overlaps(first, second, of_first):
+    result = np.zeros((len(first), len(second)))
+    for n in range(len(first)):
+        for m in range(len(second)):
+            result[n, m] = overlap(first[n], second[m], of_first)
+    return result
 
 
 def best_pairs(similarity: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:

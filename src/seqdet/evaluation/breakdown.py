@@ -19,7 +19,7 @@ from ..data.layouts import recording_files
 from ..events.files import open_recording
 from ..events.time_units import Unit
 from ..progress import progress
-from .coco import Frames, figure, match
+from .coco import ScoredFrames, figure, match
 from .files import name_of
 from .frames import Recordings
 
@@ -176,7 +176,7 @@ class Bin:
     recall50: float | None
 
 
-def breakdown(frames: Frames, values: np.ndarray, edges: Sequence[float]) -> list[Bin]:
+def breakdown(frames: ScoredFrames, values: np.ndarray, edges: Sequence[float]) -> list[Bin]:
     """The scores by a value of the truth boxes.
 
     Args:
@@ -196,7 +196,7 @@ def breakdown(frames: Frames, values: np.ndarray, edges: Sequence[float]) -> lis
 
 
 def breakdowns(
-    frames: Frames, truth: Recordings, *, events: Mapping[str, np.ndarray] | None = None
+    frames: ScoredFrames, truth: Recordings, *, events: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, list[Bin]]:
     """The scores by speed in sensor pixels per second, by seconds of standing still, and by seconds without events.
 
@@ -231,7 +231,7 @@ def breakdown_lines(found: Mapping[str, list[Bin]], protocol: str) -> list[str]:
     ]
 
 
-def _bin(frames: Frames, low: float, high: float, is_left_out: np.ndarray) -> Bin:
+def _bin(frames: ScoredFrames, low: float, high: float, is_left_out: np.ndarray) -> Bin:
     matches = [match(frames, label, is_left_out) for label in range(len(frames.classes))]
     once = np.ones(len(frames.recordings), np.int64)
     scored = [each for each in matches if each.targets.sum()]

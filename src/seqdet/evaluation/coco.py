@@ -18,6 +18,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from numba import njit
 
 from ..checks import InputError
+from ..data.detections import overlap
 from ..structures import Boxes
 
 RECALL_POINTS = tuple(np.linspace(0, 1, 101).tolist())
@@ -31,7 +32,7 @@ RECALLS = np.linspace(0, 1, 101)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frames:
+class ScoredFrames:
     """What is scored. A box that is in several frames has a row for each.
 
     truth, detections: tables of ``FRAME_BOX``, sorted by frame, in scaled pixels.
@@ -170,13 +171,12 @@ def score_tables(truth: np.ndarray, detections: np.ndarray, classes: Sequence[st
     """The scores of two tables of ``FRAME_BOX``, finite and with labels of ``classes``, over ``frames`` frames."""
     count = len(classes)
     targets = np.bincount(truth["labels"][~truth["is_ignored"]], minlength=count)
-    guesses = np.bincount(detections["labels"], minlength=count)
     precision, recall = np.full((10, 101, count, 4, 3), -1.0), np.full((10, count, 4, 3), -1.0)
     with _collector_paused():
         for k in np.flatnonzero(targets):  # one by one: only one class is held as dictionaries, which are large
             of_class = truth[truth["labels"] == k], detections[detections["labels"] == k]
             precision[:, :, [k]], recall[:, [k]] = _evaluate(*of_class)
-    parts = precision, recall, targets, guesses
+    parts = precision, recall, targets, np.bincount(detections["labels"], minlength=count)
     per_class = {name: Scores(**_summary(*parts, [k])) for k, name in enumerate(classes)}
     return CocoScores(frames=frames, per_class=per_class, **_summary(*parts, list(range(count))))
 
@@ -204,7 +204,7 @@ def _coco(boxes: np.ndarray, frames: list[int]) -> COCO:
 
 
 def _summary(
-    precision: np.ndarray, recall: np.ndarray, targets: np.ndarray, guesses: np.ndarray, labels: list[int]
+    precision: np.ndarray, recall: np.ndarray, targets: np.ndarray, detections: np.ndarray, labels: list[int]
 ) -> dict[str, Any]:
     """The fields of ``Scores`` over the classes ``labels``, which are along axis 2, 1, 0 and 0 of the arrays."""
     precision, recall = precision[:, :, labels], recall[:, labels]
@@ -217,7 +217,7 @@ def _summary(
     return {
         **{name: float(v[v > -1].mean()) if (v > -1).any() else None for name, v in numbers.items()},
         "truth_boxes": int(targets[labels].sum()),
-        "detections": int(guesses[labels].sum()),
+        "detections": int(detections[labels].sum()),
         "curve": tuple(curves.mean((0, 2)).tolist()) if curves.size else (),
         "curve50": tuple(curves[0].mean(1).tolist()) if curves.size else (),
     }
@@ -258,14 +258,14 @@ class Matches:
         return _average_precision(self.outcomes, weights[self.detection_recordings], total, RECALLS)
 
 
-def average_precision(frames: Frames) -> float | None:
+def average_precision(frames: ScoredFrames) -> float | None:
     """The AP of ``score_tables`` alone, which is many times as fast to have; None where there is no target."""
     once = np.ones(len(frames.recordings), np.int64)
     scored = [each for each in (match(frames, label) for label in range(len(frames.classes))) if each.targets.any()]
     return float(np.mean([each.average_precision(once) for each in scored])) if scored else None
 
 
-def match(frames: Frames, label: int, is_left_out: np.ndarray | None = None) -> Matches:
+def match(frames: ScoredFrames, label: int, is_left_out: np.ndarray | None = None) -> Matches:
     """Match the boxes of one class as pycocotools does.
 
     Args:
@@ -335,18 +335,6 @@ def _match(truth, is_left_out, is_crowd, truth_edges, detections, detection_edge
                     if n == 0:
                         owners[d] = found
     return outcomes, owners
-
-
-@njit(cache=True, nogil=True)
-def overlap(box, other, is_crowd):
-    """Intersection over union, or over the area of ``box`` where the other is a crowd."""
-    width = min(box[2], other[2]) - max(box[0], other[0])
-    height = min(box[3], other[3]) - max(box[1], other[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    area = (box[2] - box[0]) * (box[3] - box[1])
-    both = area if is_crowd else area + (other[2] - other[0]) * (other[3] - other[1]) - width * height
-    return width * height / both
 
 
 @njit(cache=True, nogil=True)

@@ -12,7 +12,8 @@ import numpy as np
 from numba import njit
 
 from ..checks import check_at_least
-from .coco import Frames, match, overlap
+from ..data.detections import overlap
+from .coco import ScoredFrames, match
 
 KINDS = ("found twice", "wrong class", "badly placed", "wrong class, badly placed", "background")
 """At IoU 0.5 or more with a box of its class that a better detection has, or with one of another class; at 0.1 or more
@@ -48,7 +49,7 @@ class Errors:
         return totals | dict(zip(KINDS, counts, strict=True))
 
 
-def find_errors(frames: Frames, *, least_score: float) -> Errors:
+def find_errors(frames: ScoredFrames, *, least_score: float) -> Errors:
     """The errors of the detections whose score is at least ``least_score``.
 
     Ignored truth is none to miss, and a detection that matches it is no error.
@@ -144,7 +145,7 @@ class Reliability:
         return asdict(self) | {"bins": [asdict(each) for each in self.bins]}
 
 
-def reliability(frames: Frames, *, shown_score: float, bins: int = 10) -> Reliability:
+def reliability(frames: ScoredFrames, *, shown_score: float, bins: int = 10) -> Reliability:
     """How precise detections are by their score.
 
     Most detections have low scores, and an error over all is mostly theirs; another one is over those that are shown.

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..checks import InputError
+from ..data.detections import corners, event_boxes
 from ..data.labels import EVENT_BBOX, is_ignored
 from ..structures import Boxes
-from .coco import FRAME_BOX, Frames
+from .coco import FRAME_BOX, ScoredFrames
 from .protocols import Protocol
 
 Recordings = Mapping[str, np.ndarray]
@@ -56,8 +57,8 @@ def table(boxes: Recordings, names: Sequence[str], whose: str, label_of: Mapping
     rows["recording"] = np.repeat(np.arange(len(names)), [len(part) for part in parts])
     rows["row"] = np.arange(len(found))
     rows["t"], rows["scores"] = found["t"], found["class_confidence"]
-    corner, size = (np.stack([found[each] for each in pair], 1).astype(np.float64) for pair in ("xy", "wh"))
-    rows["xyxy"] = np.hstack([corner, corner + size])
+    rows["xyxy"] = corners(found)
+    size = np.stack([found["w"], found["h"]], axis=1)
     if whose == "truth":
         rows["is_ignored"] = is_ignored(found)
         rows["scores"] = ~rows["is_ignored"]  # what else labels have as scores says nothing
@@ -113,7 +114,7 @@ def join(
     *,
     class_names: Mapping[int, str] | Sequence[str],
     labelled_us: Mapping[str, np.ndarray] | None = None,
-) -> Frames:
+) -> ScoredFrames:
     """The frames of all recordings under a protocol.
 
     Args:
@@ -138,25 +139,25 @@ def join(
     classes, label_of = labels_of(protocol, class_names)
     dropped: dict[str, int] = {}
     targets = filtered(table(truth, names, "truth", label_of), "truth", protocol, dropped)
-    guesses = filtered(table(detections, names, "detections", label_of), "detections", protocol, dropped)
+    found = filtered(table(detections, names, "detections", label_of), "detections", protocol, dropped)
     moments = [
-        _moments(targets, guesses, k, (labelled_us or {}).get(name, truth[name]["t"]), protocol)
+        _moments(targets, found, k, (labelled_us or {}).get(name, truth[name]["t"]), protocol)
         for k, name in enumerate(names)
     ]
     around = protocol.truth_tolerance_us
     targets, _ = _joined(targets, moments, around, around, "truth", dropped)
-    guesses, spread = _joined(guesses, moments, protocol.before_us, protocol.after_us, "detections", dropped)
-    guesses = _best(guesses, protocol.max_detections, dropped)
-    return Frames(
+    found, spread = _joined(found, moments, protocol.before_us, protocol.after_us, "detections", dropped)
+    found = _best(found, protocol.max_detections, dropped)
+    return ScoredFrames(
         truth=targets[list(FRAME_BOX.names or ())].astype(FRAME_BOX),
-        detections=guesses[list(FRAME_BOX.names or ())].astype(FRAME_BOX),
+        detections=found[list(FRAME_BOX.names or ())].astype(FRAME_BOX),
         truth_rows=targets["row"].copy(),
-        detection_rows=guesses["row"].copy(),
+        detection_rows=found["row"].copy(),
         recording_of_frame=np.repeat(np.arange(len(names)), [len(times) for times in moments]),
         recordings=names,
         classes=classes,
         dropped={why: count for why, count in dropped.items() if count},
-        notes=tuple(_notes(truth, detections, targets, guesses, spread, protocol)),
+        notes=tuple(_notes(truth, detections, targets, found, spread, protocol)),
     )
 
 
@@ -165,7 +166,7 @@ def _moments(
 ) -> np.ndarray:
     """The times at which a recording is scored, rising. Of a grid those that have a box."""
     first, last = [recording], [recording + 1]
-    targets, guesses = (
+    targets_us, detections_us = (
         rows["t"][slice(*np.searchsorted(rows["recording"], first + last))] for rows in (truth, detections)
     )
     if protocol.moments == "labelled":
@@ -173,11 +174,11 @@ def _moments(
         return times[times > protocol.skip_us] if protocol.skip_us >= 0 else times
     if protocol.moments == "grid":
         period, around = protocol.period_us, protocol.truth_tolerance_us
-        spans = [(targets, around, around), (guesses, protocol.before_us, protocol.after_us)]
+        spans = [(targets_us, around, around), (detections_us, protocol.before_us, protocol.after_us)]
         steps = [_range(-((after - t) // period), (t + before) // period) for t, before, after in spans]
         steps = np.unique(np.concatenate(steps))
         return steps[steps >= 0] * period
-    return np.unique(targets if protocol.moments == "truth" else np.concatenate([targets, guesses]))
+    return np.unique(targets_us if protocol.moments == "truth" else np.concatenate([targets_us, detections_us]))
 
 
 def _range(first: np.ndarray, last: np.ndarray) -> np.ndarray:
@@ -225,14 +226,14 @@ def _best(rows: np.ndarray, most: int, dropped: dict[str, int]) -> np.ndarray:
 
 
 def _notes(
-    truth: Recordings, detections: Recordings, targets: np.ndarray, guesses: np.ndarray, spread: int, protocol: Protocol
+    truth: Recordings, detections: Recordings, targets: np.ndarray, found: np.ndarray, spread: int, protocol: Protocol
 ) -> list[str]:
     notes = []
     if absent := [name for name in truth if name not in detections]:
         notes.append(f"{len(absent)} of {len(truth)} recordings have no detections and count as empty: {some(absent)}.")
     if not (~targets["is_ignored"]).any():
         notes.append(f"No truth box is left to score{' but ignored ones' if len(targets) else ''}.")
-    if len(targets) and not len(guesses) and any(map(len, detections.values())):
+    if len(targets) and not len(found) and any(map(len, detections.values())):
         notes.append(
             "No detection is in any frame; do their times follow the clock of the recordings, in microseconds?"
         )
@@ -245,7 +246,7 @@ def _notes(
     return notes
 
 
-class Labelled(NamedTuple):
+class LabelledRecordings(NamedTuple):
     """Boxes ``EVENT_BBOX`` and labelled times by the name of the recording, as ``join`` takes them."""
 
     truth: dict[str, np.ndarray]
@@ -260,7 +261,7 @@ def from_boxes(
     times_us: Sequence[int],
     *,
     scale_xy: tuple[float, float] = (1, 1),
-) -> Labelled:
+) -> LabelledRecordings:
     """The labelled frames of any number of recordings, in any order.
 
     Args:
@@ -289,20 +290,4 @@ def from_boxes(
         owners = np.repeat(of_frame, [len(each) for each in boxes])
         tables.append({name: rows[owners == number] for name, number in names.items()})
     labelled_us = {name: np.sort(times[of_frame == number]) for name, number in names.items()}
-    return Labelled(tables[0], tables[1], labelled_us)
-
-
-def event_boxes(boxes: Boxes, time_us: int, *, scale_xy: tuple[float, float] = (1, 1)) -> np.ndarray:
-    """The boxes of a frame as (N,) ``EVENT_BBOX``, their pixels times ``scale_xy``; ignored ones of confidence 0."""
-    rows = np.zeros(len(boxes), EVENT_BBOX)
-    xyxy = boxes.xyxy.double().numpy(force=True) * np.tile(scale_xy, 2)
-    rows["t"], rows["class_id"] = time_us, boxes.labels.numpy(force=True)
-    rows["x"], rows["y"], rows["w"], rows["h"] = *xyxy[:, :2].T, *(xyxy[:, 2:] - xyxy[:, :2]).T
-    rows["class_confidence"] = 1
-    if boxes.track_ids is not None:
-        rows["track_id"] = boxes.track_ids.numpy(force=True)
-    if boxes.is_ignored is not None:
-        rows["class_confidence"] = ~boxes.is_ignored.numpy(force=True)
-    if boxes.scores is not None:
-        rows["class_confidence"] = boxes.scores.float().numpy(force=True)
-    return rows
+    return LabelledRecordings(tables[0], tables[1], labelled_us)

@@ -15,7 +15,7 @@ from ..checks import InputError, check_at_least
 from ..files import write_text
 from ..progress import progress
 from .breakdown import breakdown_lines, breakdowns, events_in_boxes
-from .coco import CocoScores, Frames, average_precision, figure, match, score_tables
+from .coco import CocoScores, ScoredFrames, average_precision, figure, match, score_tables
 from .files import Truth, of_classes, read_detections, read_truth, split_folder
 from .frames import Recordings, join
 from .protocols import Protocol, find_protocol
@@ -25,7 +25,7 @@ _NO_RULES = ("name", "version", "note", "dataset_classes", "sensor_hw")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score(CocoScores):
+class ProtocolScores(CocoScores):
     """The scores of all recordings under a protocol, by whose areas small, medium and large go.
 
     dropped: how many boxes are in no frame, by whose they are and why.
@@ -58,7 +58,7 @@ class Score(CocoScores):
 
 
 @dataclass(frozen=True)
-class Step:
+class RuleChange:
     """One rule changed on the way from a protocol to another. truth, detections: how many boxes it takes in or out."""
 
     rule: str
@@ -72,9 +72,9 @@ class Step:
 class Comparison:
     """Why two protocols give different figures: the first score, and what each rule changes, one after the other."""
 
-    start: Score
+    start: ProtocolScores
     end: Protocol
-    steps: tuple[Step, ...]
+    steps: tuple[RuleChange, ...]
 
     def lines(self) -> list[str]:
         """The way from one AP to the other."""
@@ -95,17 +95,17 @@ def score(
     *,
     class_names: Mapping[int, str] | Sequence[str],
     labelled_us: Mapping[str, np.ndarray] | None = None,
-) -> Score:
+) -> ProtocolScores:
     """The scores under a protocol. Arguments and errors are those of ``join``."""
     return score_frames(join(truth, detections, protocol, class_names=class_names, labelled_us=labelled_us), protocol)
 
 
-def score_frames(frames: Frames, protocol: Protocol) -> Score:
+def score_frames(frames: ScoredFrames, protocol: Protocol) -> ProtocolScores:
     """The scores of boxes that were joined under that protocol."""
     coco = score_tables(frames.truth, frames.detections, frames.classes, len(frames.recording_of_frame))
     found = {field.name: getattr(coco, field.name) for field in fields(coco)}
     facts = {"recordings": len(frames.recordings), "dropped": frames.dropped, "notes": frames.notes}
-    return Score(**found, protocol=protocol, **facts)
+    return ProtocolScores(**found, protocol=protocol, **facts)
 
 
 def compare(
@@ -131,7 +131,7 @@ def compare(
         counts = (
             len(np.setxor1d(getattr(last, rows), getattr(frames, rows))) for rows in ("truth_rows", "detection_rows")
         )
-        steps.append(Step(rule, _change(rule, first, second), average_precision(frames), *counts))
+        steps.append(RuleChange(rule, _change(rule, first, second), average_precision(frames), *counts))
     return Comparison(start, second, tuple(steps))
 
 
@@ -170,7 +170,7 @@ class Interval:
         return f"{figure(self.low)} to {figure(self.high)}"
 
 
-def bootstrap(frames: Frames, *, samples: int = 1000, seed: int = 0) -> dict[str, Interval]:
+def bootstrap(frames: ScoredFrames, *, samples: int = 1000, seed: int = 0) -> dict[str, Interval]:
     """95 % intervals of AP, AP50 and AP75: the percentiles 2.5 and 97.5 of a bootstrap over recordings.
 
     A sample draws as many recordings as there are, with replacement, and scores them as if that were the data set.

@@ -28,9 +28,9 @@ from ..events.slicing import Window
 from ..events.stream import WindowStream
 from ..events.time_units import Unit
 from ..progress import progress
-from .loading import load_step
-from .runners import OnnxStep, Step
-from .streaming import Framing, chosen, event_rows, thresholds
+from .loading import load_runner
+from .runners import OnnxRunner, Runner
+from .streaming import Framing, chosen, thresholds
 from .tracking.association import MOST_OVERLAP, USUAL, DataAssociation
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ of a 2048 x 2048 matrix product and a 3x3 convolution of 128 channels, in PyTorc
 if TYPE_CHECKING:
     import torch
 
-    from .torch_runner import EagerStep
+    from .torch_runner import TorchRunner
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Backend:
     """A detector, ready to run. forward_ended_s: where it writes the time at which its network is done, if it can."""
 
     name: str
-    step: Step
+    runner: Runner
     forward_ended_s: list[float] = field(default_factory=list)
 
 
@@ -115,51 +115,51 @@ def find_backends(
     if path.suffix == ".onnx":
         if set(names) - {"onnx"}:
             raise InputError(f"backends must be onnx alone for {path}; name the folder of the run to compare others.")
-        step = OnnxStep(path, threads)
-        blank_frame(step, path, size_hw, any_size=any_size)
-        return [Backend("onnx", step)], None
+        runner = OnnxRunner(path, threads)
+        blank_frame(runner, path, size_hw, any_size=any_size)
+        return [Backend("onnx", runner)], None
     missing = [each for each in EXPORTERS if importlib.util.find_spec(each) is None]
     if missing and (not names or "onnx" in names):
         advice = f"{', '.join(missing)} must be installed to measure ONNX Runtime: pip install 'seqdet[onnx]'"
         if names:
             raise InputError(advice)
         log.info(advice)
-    loaded: Any = load_step(path, score=min(SCORE, score), device=device)
+    loaded: Any = load_runner(path, score=min(SCORE, score), device=device)
     frame = blank_frame(loaded, path, size_hw, any_size=any_size)
     names = names or _usual(loaded, can_export=not missing)
     return _of_torch(loaded, list(dict.fromkeys(names)), frame, threads)
 
 
-def _usual(step: EagerStep, *, can_export: bool) -> list[str]:
+def _usual(runner: TorchRunner, *, can_export: bool) -> list[str]:
     """Names of the backends that make sense here."""
     from ..devices import choose_precision
 
     left_out = set() if can_export else {"onnx"}
-    if choose_precision("auto", next(step.detector.parameters()).device.type) != "bfloat16":
+    if choose_precision("auto", next(runner.detector.parameters()).device.type) != "bfloat16":
         left_out.add("eager_bfloat16")
         log.info("eager_bfloat16 is left out: this machine is not faster in it. --backends eager_bfloat16 measures it.")
     return [name for name in COMPARED if name not in left_out]
 
 
-def blank_frame(step: Step, path: Path, size_hw: tuple[int, int], *, any_size: bool) -> np.ndarray:
+def blank_frame(runner: Runner, path: Path, size_hw: tuple[int, int], *, any_size: bool) -> np.ndarray:
     """The frame (1, C, H, W) of a window without events, as the detector takes it."""
-    if step.input is None:
-        raise InputError(f"{path} must hold a detector for events, got one for pictures of {step.channels} channels.")
-    framing = Framing(step, size_hw, any_size=any_size)
+    if runner.input is None:
+        raise InputError(f"{path} must hold a detector for events, got one for pictures of {runner.channels} channels.")
+    framing = Framing(runner, size_hw, any_size=any_size)
     return framing.frames(Window(0, framing.shown.window_us, Events.empty()), Events.empty())
 
 
-def _of_torch(step: EagerStep, names: list[str], frame: np.ndarray, threads: int) -> tuple[list[Backend], Bound]:
+def _of_torch(runner: TorchRunner, names: list[str], frame: np.ndarray, threads: int) -> tuple[list[Backend], Bound]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from .torch_runner import EagerStep
+    from .torch_runner import TorchRunner
 
     torch.set_num_threads(threads)
-    detector, device = step.detector, next(step.detector.parameters()).device
+    detector, device = runner.detector, next(runner.detector.parameters()).device
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         detector(torch.from_numpy(frame)[None].to(device))
-    exported = _exported(step, frame.shape[2:], threads) if "onnx" in names else None
+    exported = _exported(runner, frame.shape[2:], threads) if "onnx" in names else None
     ended_s: list[float] = []
 
     def network_is_done(*_: Any) -> None:
@@ -169,7 +169,7 @@ def _of_torch(step: EagerStep, names: list[str], frame: np.ndarray, threads: int
 
     detector.register_forward_hook(network_is_done)
     made: dict[str, Any] = {"eager": {}, "eager_bfloat16": {"precision": "bfloat16"}, "compiled": {"compiled": True}}
-    every = {n: Backend(n, EagerStep(detector, step.score, **made[n]), ended_s) for n in names if n in made}
+    every = {n: Backend(n, TorchRunner(detector, runner.score, **made[n]), ended_s) for n in names if n in made}
     if exported is not None:
         every["onnx"] = exported
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
@@ -195,14 +195,14 @@ def _best_rate(device: torch.device) -> float:
     return max(rates)
 
 
-def _exported(step: EagerStep, size_hw: tuple[int, ...], threads: int) -> Backend:
+def _exported(runner: TorchRunner, size_hw: tuple[int, ...], threads: int) -> Backend:
     """The detector as ``seqdet export`` writes it, for frames of a size."""
     from .exporting.export import export
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        export(step.detector, path, size_hw=(size_hw[0], size_hw[1]), score=step.score)
-        return Backend("onnx", OnnxStep(path, threads))
+        export(runner.detector, path, size_hw=(size_hw[0], size_hw[1]), score=runner.score)
+        return Backend("onnx", OnnxRunner(path, threads))
 
 
 try:
@@ -211,7 +211,7 @@ except ImportError:  # on Windows
     resource = None
 
 
-class Played(NamedTuple):
+class PassTimes(NamedTuple):
     """One pass of N windows: (N, 6) seconds of each of ``STAGES``, and what was in them."""
 
     seconds: np.ndarray
@@ -239,7 +239,7 @@ def peak_memory_bytes() -> int | None:
 
 
 def figures(
-    name: str, passes: Sequence[Played], stages: Sequence[str], window_us: int, bound: Bound | None
+    name: str, passes: Sequence[PassTimes], stages: Sequence[str], window_us: int, bound: Bound | None
 ) -> dict[str, Any]:
     """The figures of a backend; throughput is that of everything, tracking too."""
     seconds = np.concatenate([each.seconds for each in passes])
@@ -372,9 +372,9 @@ def benchmark(
         size_hw, threads = opened.size_hw, config.threads or os.cpu_count() or 1
         options: Any = {"any_size": config.any_size, "device": device, "score": config.score}
         backends, bound = find_backends(detector, names, size_hw=size_hw, threads=threads, **options)
-        shown = backends[0].step.input
+        shown = backends[0].runner.input
         assert shown is not None
-        played: dict[str, list[Played]] = {backend.name: [] for backend in backends}
+        played: dict[str, list[PassTimes]] = {backend.name: [] for backend in backends}
         for backend in progress(backends * config.passes, "measuring", unit="turn"):
             bound = bound and bound._replace(flop_per_s=max(bound.flop_per_s, bound.again()))
             play(opened, backend, config, windows=config.warm_up)
@@ -402,15 +402,15 @@ def benchmark(
     }
 
 
-def play(recording: Recording, backend: Backend, config: LatencyConfig, *, windows: int) -> Played:
+def play(recording: Recording, backend: Backend, config: LatencyConfig, *, windows: int) -> PassTimes:
     """Take a recording from its start through a backend, and look at the clock; boxes as of ``StreamingDetector``.
 
     Raises:
         InputError: if there are no events, or the detector does not take them.
     """
-    step, now = backend.step, time.perf_counter
-    framing = Framing(step, recording.size_hw, any_size=config.any_size)
-    least, memory = thresholds(step.classes, (), config.score), None
+    runner, now = backend.runner, time.perf_counter
+    framing = Framing(runner, recording.size_hw, any_size=config.any_size)
+    least, memory = thresholds(runner.classes, (), config.score), None
     tracker = DataAssociation(recording.size_hw, USUAL) if config.track else None
     closed = islice(_windows(recording, framing.shown.window_us), windows)
     seconds, counts, pieces = [], [], []
@@ -427,10 +427,10 @@ def play(recording: Recording, backend: Backend, config: LatencyConfig, *, windo
         frames = framing.frames(window, window.events)
         framed = now()
         backend.forward_ended_s.clear()
-        (found,), memory = step(frames, memory)
+        (found,), memory = runner(frames, memory)
         inferred = backend.forward_ended_s[-1] if backend.forward_ended_s else now()
         found = chosen(found, least)
-        boxes = event_rows(found._replace(xyxy=found.xyxy * framing.scale), window.end_us)
+        boxes = found._replace(xyxy=found.xyxy * framing.scale).rows(window.end_us)
         boxed = now()
         if tracker is not None:
             tracker.push(window.end_us, best_of_place(boxes, MOST_OVERLAP), window.events)
@@ -444,7 +444,7 @@ def play(recording: Recording, backend: Backend, config: LatencyConfig, *, windo
     table, (events, found_boxes) = np.array(seconds), np.sum(counts, axis=0)
     table[:, 0] = shared(table[:, 0], np.cumsum(pieces), np.array(counts)[:, 0])
     table[:, TOTAL] += table[:, :TOTAL].sum(axis=1)
-    return Played(table, int(events), int(found_boxes))
+    return PassTimes(table, int(events), int(found_boxes))
 
 
 def shared(seconds: np.ndarray, pieces: np.ndarray, events: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A trained detector as a step: of a run, of a file of weights, or exported. Torch only for the first two."""
+"""A trained detector, ready to run: of a run, of a file of weights, or exported. Torch only for the first two."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..allowing import allow as allow_functions
 from ..allowing import recall
 from ..checks import InputError, proposed
 from ..runs import RunFolder
-from .runners import Step
+from .runners import Runner
 
 log = logging.getLogger(__name__)
 
 
-def load_step(path: Path | str, *, score: float = 0.05, device: str = "auto", allow: Sequence[str] = ()) -> Step:
+def load_runner(path: Path | str, *, score: float = 0.05, device: str = "auto", allow: Sequence[str] = ()) -> Runner:
     """What ``path`` names, to take windows through.
 
     Args:
@@ -33,15 +33,15 @@ def load_step(path: Path | str, *, score: float = 0.05, device: str = "auto", al
     run = path if path.is_dir() else path.parent
     recall(RunFolder(run.parent if run.name == RunFolder(run).checkpoints.name else run).config)
     if path.suffix == ".onnx":
-        from .runners import OnnxStep
+        from .runners import OnnxRunner
 
-        step = OnnxStep(path)
-        if step.score > score:
-            log.warning("%s was exported to find nothing of a score below %g.", path, step.score)
-        return step
+        runner = OnnxRunner(path)
+        if runner.score > score:
+            log.warning("%s was exported to find nothing of a score below %g.", path, runner.score)
+        return runner
     from ..devices import choose_device
     from ..models.weights import load_detector
-    from .torch_runner import EagerStep
+    from .torch_runner import TorchRunner
 
     folder = RunFolder(path)
     if path.is_dir():
@@ -50,4 +50,4 @@ def load_step(path: Path | str, *, score: float = 0.05, device: str = "auto", al
             onward = proposed("train", "--resume", path)
             raise InputError(f"{path} must hold a finished training. Go on with: {onward}")
     detector = load_detector(folder.detector if path.is_dir() else path, device=choose_device(device))
-    return EagerStep(detector, score)
+    return TorchRunner(detector, score)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..checks import InputError, check_shape
 from ..config import InputConfig
 from ..config_files import from_dict
+from ..data.detections import Detections
 from ..events.array import Events
 from ..events.tensors import find_representation
 from ..json_files import read_json
 
-State = tuple[Any, ...]
-"""What a step remembers: float32 arrays, or tensors, whose first axis is the lane. ``np.asarray`` makes arrays of them
-where the step runs on the CPU, and every step goes on from arrays too. Zeros are the memory of a lane that starts."""
+RunnerState = tuple[Any, ...]
+"""What a runner remembers: float32 arrays or tensors whose first axis is the lane. ``np.asarray`` makes arrays of them
+where it computes on the CPU, and every runner goes on from arrays. Zeros are the memory of a lane that starts."""
 FORMAT = "seqdet model 1"
 SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"
 """How the end of a file begins: the last entry of its metadata as ONNX writes it, then 64 digits, the SHA-256 of all
@@ -27,21 +28,8 @@ FOUND = ("xyxy", "labels", "scores", "counts")
 """The outputs with the detections."""
 
 
-class Found(NamedTuple):
-    """The detections of one frame.
-
-    xyxy: (N, 4) float32, pixels of the frame, half open.
-    labels: (N,) int64, class indices from 0.
-    scores: (N,) float32, best first.
-    """
-
-    xyxy: np.ndarray
-    labels: np.ndarray
-    scores: np.ndarray
-
-
-class Step(Protocol):
-    """Takes one window of every lane through a detector.
+class Runner(Protocol):
+    """Takes one window of every lane through a detector, whatever computes it.
 
     Attributes:
         classes: names of the classes, in the order of their labels.
@@ -59,7 +47,7 @@ class Step(Protocol):
     @property
     def size_hw(self) -> tuple[int, int] | None: ...
 
-    def __call__(self, frames: np.ndarray, state: State | None = None) -> tuple[list[Found], State]:
+    def __call__(self, frames: np.ndarray, state: RunnerState | None = None) -> tuple[list[Detections], RunnerState]:
         """The detections of every lane, B entries, and the memory after this window.
 
         Args:
@@ -81,11 +69,11 @@ def frame_type(shown: InputConfig | None) -> np.dtype:
     return make(Events.empty(), **window, **shown.parameters).dtype
 
 
-def check_frames(frames: np.ndarray, step: Step) -> None:
-    """Raise unless frames are (B, C, H, W) of the channels and the dtype that a step takes."""
-    check_shape(frames, "B C H W", "frames", C=step.channels)
-    if frames.dtype != step.dtype:
-        raise InputError(f"frames must be {step.dtype}, as those that the detector was made for, got {frames.dtype}.")
+def check_frames(frames: np.ndarray, runner: Runner) -> None:
+    """Raise unless frames are (B, C, H, W) of the channels and the dtype that a runner takes."""
+    check_shape(frames, "B C H W", "frames", C=runner.channels)
+    if frames.dtype != runner.dtype:
+        raise InputError(f"frames must be {runner.dtype}, as those that the detector was made for, got {frames.dtype}.")
     if not frames.size:
         raise InputError(f"frames must not be empty, got shape {frames.shape}.")
 
@@ -95,8 +83,8 @@ def sealed(content: bytes) -> bytes:
     return content + SEAL + hashlib.sha256(content).hexdigest().encode()
 
 
-class OnnxStep:
-    """Takes windows through a detector that ``seqdet export`` wrote: see ``Step``.
+class OnnxRunner:
+    """Takes windows through a detector that ``seqdet export`` wrote: see ``Runner``.
 
     Args:
         path: of the file.
@@ -157,16 +145,16 @@ class OnnxStep:
         self._memory = {each.name: each.shape[1:] for each in memory}
         self._results = (*FOUND, *(f"{name}_after" for name in self._memory))
 
-    def __call__(self, frames: np.ndarray, state: State | None = None) -> tuple[list[Found], State]:
+    def __call__(self, frames: np.ndarray, state: RunnerState | None = None) -> tuple[list[Detections], RunnerState]:
         xyxy, labels, scores, counts, *after = self._run(frames, state, self._results)
-        found = [Found(xyxy[n, :count], labels[n, :count], scores[n, :count]) for n, count in enumerate(counts)]
+        found = [Detections(xyxy[n, :count], labels[n, :count], scores[n, :count]) for n, count in enumerate(counts)]
         return found, tuple(after)
 
-    def raw(self, frames: np.ndarray, state: State | None = None) -> list[np.ndarray]:
+    def raw(self, frames: np.ndarray, state: RunnerState | None = None) -> list[np.ndarray]:
         """All outputs of the file: xyxy, labels, scores, counts, the memory after, and deltas and logits."""
         return self._run(frames, state, (*self._results, "deltas", "logits"))
 
-    def inputs(self, frames: np.ndarray, state: State | None = None) -> dict[str, np.ndarray]:
+    def inputs(self, frames: np.ndarray, state: RunnerState | None = None) -> dict[str, np.ndarray]:
         """What goes into the graph, by name."""
         check_frames(frames, self)
         if frames.shape[2:] != self.size_hw:
@@ -182,7 +170,7 @@ class OnnxStep:
             raise InputError(f"state must be what the last call returned for {len(frames)} lanes, and is not.")
         return {"frames": frames} | dict(zip(self._memory, memory, strict=True))
 
-    def _run(self, frames: np.ndarray, state: State | None, names: Sequence[str]) -> list[np.ndarray]:
+    def _run(self, frames: np.ndarray, state: RunnerState | None, names: Sequence[str]) -> list[np.ndarray]:
         return [np.asarray(each) for each in self._session.run(list(names), self.inputs(frames, state))]
 
 

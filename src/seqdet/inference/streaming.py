@@ -13,7 +13,7 @@ import numpy as np
 from ..checks import InputError, fit_fields
 from ..config import InputConfig
 from ..config_files import suggestion, to_dict
-from ..data.labels import EVENT_BBOX
+from ..data.detections import Detections
 from ..events.array import Events
 from ..events.filters import FilterConfig, NoiseFilter, chosen_events
 from ..events.sieve import JITTER_US, check_inside
@@ -21,7 +21,7 @@ from ..events.slicing import Window
 from ..events.stream import WindowStream
 from ..events.tensors import blank_frames, find_representation
 from ..events.time_units import LATEST_US
-from .runners import Found, Step
+from .runners import Runner
 
 
 @dataclass(frozen=True)
@@ -167,19 +167,10 @@ def _share(value: float | str) -> float:
     return share
 
 
-def event_rows(found: Found, time_us: int) -> np.ndarray:
-    """Detections as (N,) ``EVENT_BBOX`` at one time, best score first, of track 0."""
-    rows = np.zeros(len(found.scores), EVENT_BBOX)
-    xyxy = found.xyxy.astype(np.float64)
-    rows["t"], rows["class_id"], rows["class_confidence"] = time_us, found.labels, found.scores
-    rows["x"], rows["y"], rows["w"], rows["h"] = *xyxy[:, :2].T, *(xyxy[:, 2:] - xyxy[:, :2]).T
-    return rows
-
-
-def chosen(found: Found, least: np.ndarray) -> Found:
+def chosen(found: Detections, least: np.ndarray) -> Detections:
     """Those whose score is at least that of their class."""
     kept = found.scores >= least[found.labels]
-    return Found(found.xyxy[kept], found.labels[kept], found.scores[kept])
+    return Detections(found.xyxy[kept], found.labels[kept], found.scores[kept])
 
 
 class Framing:
@@ -188,7 +179,7 @@ class Framing:
     shown: what the frames show. scale: (4,) pixels that the detector sees across one of a frame, for x1, y1, x2, y2.
 
     Args:
-        step: the detector, one for events.
+        runner: the detector, one for events.
         seen_hw: height and width of what it sees, in pixels of the sensor.
         any_size: take another size than in training; frames are then smaller than that by the same factor.
 
@@ -196,15 +187,15 @@ class Framing:
         InputError: if the size is not that of the training, or the frames are not those that the detector takes.
     """
 
-    def __init__(self, step: Step, seen_hw: tuple[int, int], *, any_size: bool = False) -> None:
-        assert step.input is not None
-        self.shown: InputConfig = step.input
+    def __init__(self, runner: Runner, seen_hw: tuple[int, int], *, any_size: bool = False) -> None:
+        assert runner.input is not None
+        self.shown: InputConfig = runner.input
         trained_hw, frame_hw = self.shown.sensor_hw, self.shown.frame_hw
         if seen_hw != trained_hw:
             factors = zip(seen_hw, frame_hw, trained_hw, strict=True)
             height, width = (max(1, round(seen * frame / trained)) for seen, frame, trained in factors)
             frame_hw = height, width
-        if step.size_hw not in (None, frame_hw):
+        if runner.size_hw not in (None, frame_hw):
             raise InputError(
                 f"the detector must see {_size(trained_hw)} pixels, for which it was exported, got {_size(seen_hw)}. "
                 f"Export it again, with --size-hw {frame_hw[0]},{frame_hw[1]}."
@@ -219,10 +210,10 @@ class Framing:
         window = {"start_us": 0, "duration_us": self.shown.window_us}
         self._buffer = blank_frames(self.shown.representation, **window, **self._layout)
         made = self._buffer.shape[1], self._buffer.dtype
-        if made != (step.channels, step.dtype):
+        if made != (runner.channels, runner.dtype):
             raise InputError(
-                f"{self.shown.representation} must make the frames that the detector takes, {step.channels} channels "
-                f"of {step.dtype}, got {made[0]} of {made[1]}."
+                f"{self.shown.representation} must make the frames that the detector takes, {runner.channels} channels "
+                f"of {runner.dtype}, got {made[0]} of {made[1]}."
             )
         self.scale = np.tile([seen_hw[1] / frame_hw[1], seen_hw[0] / frame_hw[0]], 2)
 
@@ -238,7 +229,7 @@ def _size(size_hw: tuple[int, int]) -> str:
     return f"{size_hw[1]}x{size_hw[0]}"
 
 
-class Detections(NamedTuple):
+class WindowDetections(NamedTuple):
     """What was found in a window of a stream.
 
     boxes: (N,) ``EVENT_BBOX``, best first, pixels of the sensor, t = end_us. events: those of the window that passed
@@ -275,7 +266,7 @@ class StreamingDetector:
     asked for: a silence of an hour takes no memory. Windows that were not asked for come first the next time.
 
     Args:
-        step: the detector; one for events.
+        runner: the detector; one for events.
         config: how to look.
         sensor_hw: height and width of the sensor in pixels; that of the training if None.
 
@@ -284,15 +275,15 @@ class StreamingDetector:
     """
 
     def __init__(
-        self, step: Step, config: StreamConfig | None = None, *, sensor_hw: tuple[int, int] | None = None
+        self, runner: Runner, config: StreamConfig | None = None, *, sensor_hw: tuple[int, int] | None = None
     ) -> None:
-        self.step, self.config = step, config or StreamConfig()
-        if step.input is None:
-            raise InputError(f"detector must be one for events, got one for pictures of {step.channels} channels.")
-        self.sensor_hw = sensor_hw or _mounted(step.input, self.config.view)
+        self.runner, self.config = runner, config or StreamConfig()
+        if runner.input is None:
+            raise InputError(f"detector must be one for events, got one for pictures of {runner.channels} channels.")
+        self.sensor_hw = sensor_hw or _mounted(runner.input, self.config.view)
         self._view = View(self.config.view, self.sensor_hw)
-        self._framing = Framing(step, self._view.seen_hw, any_size=self.config.any_size)
-        self._least = thresholds(step.classes, self.config.classes, self.config.score)
+        self._framing = Framing(runner, self._view.seen_hw, any_size=self.config.any_size)
+        self._least = thresholds(runner.classes, self.config.classes, self.config.score)
         self._new_windows(0)
         self._lanes: dict[int, _Lane] = {}
         self._dropped: Counter[str] = Counter()
@@ -302,7 +293,7 @@ class StreamingDetector:
         """How many events of all streams were left out because of their times, by reason."""
         return sum((lane.windows.dropped for lane in self._lanes.values() if lane.windows), self._dropped)
 
-    def push(self, events: Events | np.ndarray, stream: int = 0) -> Iterator[Detections]:
+    def push(self, events: Events | np.ndarray, stream: int = 0) -> Iterator[WindowDetections]:
         """Take the events, which are copied; give what was found in the windows that are closed now.
 
         Args:
@@ -325,7 +316,7 @@ class StreamingDetector:
             lane.windows = self._new_windows(lane.start_us)
         return self._found(lane, stream, lane.windows.push(events, wanted))
 
-    def advance(self, time_us: int, stream: int = 0) -> Iterator[Detections]:
+    def advance(self, time_us: int, stream: int = 0) -> Iterator[WindowDetections]:
         """Promise that no event before ``time_us`` comes any more; give what was found in windows closed by that.
 
         Before the first event of a stream there are no windows.
@@ -333,7 +324,7 @@ class StreamingDetector:
         lane = self._lane(stream)
         return self._found(lane, stream, lane.windows.advance(time_us) if lane.windows else ())
 
-    def flush(self, stream: int = 0) -> Iterator[Detections]:
+    def flush(self, stream: int = 0) -> Iterator[WindowDetections]:
         """End a stream: give what was found in the windows left, also in one that the stream ended in.
 
         A window by time is as long as all others, and nothing happens in the rest of it; so it is in tensor files. The
@@ -352,7 +343,7 @@ class StreamingDetector:
             self._dropped += lane.windows.dropped
 
     def state_dict(self) -> dict[str, Any]:
-        """All streams as they are, as numbers and arrays, for ``load_state_dict``, in whatever computes the step."""
+        """All streams as they are, as numbers and arrays, for ``load_state_dict``, in whatever computes the runner."""
         streams = {}
         for number, lane in self._lanes.items():
             streams[number] = {
@@ -419,16 +410,16 @@ class StreamingDetector:
     def _new_windows(self, start_us: int) -> WindowStream:
         return self.config.windows(self._framing.shown.window_us, start_us)
 
-    def _found(self, lane: _Lane, stream: int, windows: Iterable[Window]) -> Iterator[Detections]:
+    def _found(self, lane: _Lane, stream: int, windows: Iterable[Window]) -> Iterator[WindowDetections]:
         for window in windows:
             lane.has_begun |= len(window.events) > 0
             if lane.has_begun:
                 frames = self._framing.frames(window, self._view.seen(window.events))
-                (found,), lane.memory = self.step(frames, lane.memory)
+                (found,), lane.memory = self.runner(frames, lane.memory)
                 found = chosen(found, self._least)
                 found = found._replace(xyxy=self._view.to_sensor(found.xyxy * self._framing.scale))
-                boxes = event_rows(found, window.end_us)
-                yield Detections(stream, window.start_us, window.end_us, boxes, window.events)
+                boxes = found.rows(window.end_us)
+                yield WindowDetections(stream, window.start_us, window.end_us, boxes, window.events)
 
 
 def _mounted(shown: InputConfig, view: ViewConfig) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""A detector in PyTorch as a step."""
+"""A detector in PyTorch as a runner."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import torch
 from torch import nn
 
 from ..checks import check_choice
+from ..data.detections import Detections
 from ..models.detector import Detector
 from ..models.recurrent import reset_lanes
 from ..structures import Boxes, Clip
-from .runners import Found, State, check_frames, frame_type
+from .runners import RunnerState, check_frames, frame_type
 
 
-class EagerStep:
-    """Takes windows through a detector as training and evaluation do: see ``Step``.
+class TorchRunner:
+    """Takes windows through a detector as training and evaluation do: see ``Runner``.
 
     Args:
         detector: runs where it is; it is put into evaluation mode.
@@ -36,7 +37,7 @@ class EagerStep:
         self.size_hw = None
         self._forward = _compiled(detector) if compiled else detector
 
-    def __call__(self, frames: np.ndarray, state: State | None = None) -> tuple[list[Found], State]:
+    def __call__(self, frames: np.ndarray, state: RunnerState | None = None) -> tuple[list[Detections], RunnerState]:
         check_frames(frames, self)
         device = next(self.detector.parameters()).device
         inputs = torch.from_numpy(np.ascontiguousarray(frames)).to(device)[None]
@@ -44,7 +45,7 @@ class EagerStep:
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             outputs, after = self._forward(inputs, memory)
         boxes = self.detector.decode(outputs, score=self.score)
-        return [_found(each) for each in boxes], tuple(each.float() for each in after)
+        return [Detections.of(each) for each in boxes], tuple(each.float() for each in after)
 
 
 def _compiled(detector: Detector) -> Detector:
@@ -54,11 +55,6 @@ def _compiled(detector: Detector) -> Detector:
         assert isinstance(part, nn.Module)
         part.compile()
     return detector
-
-
-def _found(boxes: Boxes) -> Found:
-    assert boxes.scores is not None
-    return Found(*(column.numpy(force=True) for column in (boxes.xyxy, boxes.labels, boxes.scores)))
 
 
 @torch.inference_mode()

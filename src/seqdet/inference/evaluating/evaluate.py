@@ -86,13 +86,13 @@ def evaluate(
     asked = rules if protocol or detections else None
     scored = score(detector, data, precision=training["precision"], protocol=asked)
     by_protocol: dict[str, Any] = {}
-    if protocol and scored.answers is not None:
+    if protocol and scored.detections is not None:
         truth = data.truth or Truth(scored.parts.truth, scored.parts.labelled_us, detector.config.classes)
         counts = data.events(truth.boxes) if events else None
-        verdict = judge(truth, scored.answers, rules, other=second, samples=samples, events=counts)
+        verdict = judge(truth, scored.detections, rules, other=second, samples=samples, events=counts)
         by_protocol = {"by_protocol": {**verdict.facts, "lines": verdict.lines}}
-    if detections and scored.answers is not None:
-        write_detections(detections, scored.answers, detector.config.classes)
+    if detections and scored.detections is not None:
+        write_detections(detections, scored.detections, detector.config.classes)
     metrics = {
         "format": METRICS_FORMAT,
         **scored.scores.as_dict(),

@@ -128,7 +128,7 @@ def misses(scored: Scored, data: HeldOut, paint: Paint) -> list[Picture]:
         here = np.flatnonzero(frames.truth["frame"] == box["frame"])
         truth = _boxes(frames.truth[here], data.scale_xy)
         truth = replace(truth, is_ignored=torch.from_numpy(here != row))
-        found = scored.moments[box["frame"]].detections.above(SHOWN_SCORE)
+        found = scored.labelled_frames[box["frame"]].detections.above(SHOWN_SCORE)
         place, image = _picture(scored, data, frames.truth[row : row + 1], paint, truth=truth, predictions=found)
         pictures.append((f"{place}: {text}", image))
     return pictures
@@ -151,16 +151,16 @@ def _picture(
     scored: Scored, data: HeldOut, box: np.ndarray, paint: Paint, *, truth: Boxes, predictions: Boxes
 ) -> Picture:
     """Recording and time of a box, a table of one row, and the frame around it."""
-    moment = scored.moments[int(box["frame"][0])]
+    frame = scored.labelled_frames[int(box["frame"][0])]
     clip_length = data.config.data.clip_length
-    clip = data.source[Cue(moment.recording, moment.window // clip_length)]
-    t = moment.window % clip_length
+    clip = data.source[Cue(frame.recording, frame.window // clip_length)]
+    t = frame.window % clip_length
     image = paint(clip.frames[t, 0])
     x, y, width, height = _around(box["xyxy"][0] / np.tile(data.scale_xy, 2), image.shape[:2])
     moved = [replace(boxes, xyxy=boxes.xyxy.cpu() - torch.tensor([x, y, x, y])) for boxes in (truth, predictions)]
     part = np.ascontiguousarray(image[y : y + height, x : x + width])
     shown = draw_boxes(part, classes=scored.frames.classes, truth=moved[0], predictions=moved[1])
-    return f"{data.titles[moment.recording]}, {clip.end_us[t, 0].item() / 1e6:.2f} s", shown
+    return f"{data.titles[frame.recording]}, {clip.end_us[t, 0].item() / 1e6:.2f} s", shown
 
 
 def _around(xyxy: np.ndarray, size_hw: tuple[int, ...]) -> list[int]:

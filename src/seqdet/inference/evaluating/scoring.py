@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...data.classes import write_classes
+from ...data.detections import event_boxes
 from ...data.joining import window_of
 from ...data.labels import EVENT_BBOX, LABEL_SUFFIX, write_labels
 from ...data.recorded import RecordedClips
 from ...evaluation.breakdown import Bin, breakdowns
-from ...evaluation.coco import CocoEvaluator, CocoScores, Frames
+from ...evaluation.coco import CocoEvaluator, CocoScores, ScoredFrames
 from ...evaluation.errors import Errors, Reliability, find_errors, reliability
-from ...evaluation.frames import Labelled, event_boxes, from_boxes, join
+from ...evaluation.frames import LabelledRecordings, from_boxes, join
 from ...evaluation.protocols import Protocol, find_protocol
 from ...evaluation.report import finite
 from ...loading import evaluation_loader
@@ -37,7 +38,7 @@ VIDEO_FRAMES = 96
 STILL = "still, s"
 
 
-class Moment(NamedTuple):
+class LabelledFrame(NamedTuple):
     """A labelled frame: number of the recording, and of the window in it; what was found, in pixels of the frame."""
 
     recording: int
@@ -55,7 +56,7 @@ class LabelledFrames:
     def __init__(self, scale_xy: tuple[float, float] = (1, 1)) -> None:
         self.scale_xy = scale_xy
         self._truth: list[Boxes] = []
-        self._moments: list[Moment] = []
+        self._frames: list[LabelledFrame] = []
         self._times_us: list[int] = []
         self._windows: Counter[int] = Counter()
 
@@ -67,28 +68,28 @@ class LabelledFrames:
         self._times_us += clip.end_us.flatten()[clip.is_labelled.flatten()].tolist()
         places = [(number, self._windows[number] + t) for t in range(time) for number in recordings]
         labelled = zip(places, detections, clip.is_labelled.flatten().tolist(), strict=True)
-        self._moments += [Moment(*place, boxes) for place, boxes, wanted in labelled if wanted]
+        self._frames += [LabelledFrame(*place, boxes) for place, boxes, wanted in labelled if wanted]
         for number in recordings:
             self._windows[number] += time
 
-    def parts(self) -> Labelled:
+    def parts(self) -> LabelledRecordings:
         """The boxes in pixels of the sensor, by the number of the recording."""
-        numbers, found = [each.recording for each in self._moments], [each.detections for each in self._moments]
+        numbers, found = [each.recording for each in self._frames], [each.detections for each in self._frames]
         return from_boxes(self._truth, found, numbers, self._times_us, scale_xy=self.scale_xy)
 
-    def joined(self, classes: Sequence[str]) -> tuple[Frames, Labelled]:
+    def joined(self, classes: Sequence[str]) -> tuple[ScoredFrames, LabelledRecordings]:
         """All of them as frames of plain COCO, in pixels of the sensor, and the boxes that they come from."""
         parts = self.parts()
         given = {"class_names": classes, "labelled_us": parts.labelled_us}
         return join(parts.truth, parts.detections, find_protocol("coco"), **given), parts
 
-    def moments(self) -> list[Moment]:
+    def frames(self) -> list[LabelledFrame]:
         """The labelled frames in the order of those that were joined."""
-        order = np.lexsort((self._times_us, [each.recording for each in self._moments]))
-        return [self._moments[n] for n in order]
+        order = np.lexsort((self._times_us, [each.recording for each in self._frames]))
+        return [self._frames[n] for n in order]
 
 
-class Answers:
+class RecordingDetections:
     """What a detector says, at the times at which a protocol asks.
 
     Where a protocol scores at labelled times, a labelled time gets the detections of the window that it belongs to by
@@ -154,20 +155,20 @@ class Scored(NamedTuple):
 
     scores: plain COCO over the labelled windows, in pixels of the frames. protocol: that of which these are the
     figures too, as all labels count as they are in their files; None if some do not. still: the scores of what has
-    stood still, where there are recordings. frames, parts: all labelled windows, in pixels of the sensor; moments: the
-    same, one by one. errors, reliability: of these. answers: detections (N,) ``EVENT_BBOX`` by recording, if a protocol
-    was given. shown: the first clips.
+    stood still, where there are recordings. frames, parts: all labelled windows, in pixels of the sensor;
+    labelled_frames: the same, one by one. errors, reliability: of these. detections: (N,) ``EVENT_BBOX`` by recording,
+    if a protocol was given. shown: the first clips.
     """
 
     scores: CocoScores
     protocol: Protocol | None
     still: dict[str, Any]
-    frames: Frames
-    parts: Labelled
-    moments: list[Moment]
+    frames: ScoredFrames
+    parts: LabelledRecordings
+    labelled_frames: list[LabelledFrame]
     errors: Errors
     reliability: Reliability
-    answers: dict[str, np.ndarray] | None
+    detections: dict[str, np.ndarray] | None
     shown: list[tuple[Clip, list[Boxes]]]
 
 
@@ -182,13 +183,13 @@ def score(detector: Detector, data: HeldOut, *, precision: str, protocol: Protoc
     """
     classes, clip_length = detector.config.classes, data.config.data.clip_length
     evaluator, labelled = CocoEvaluator(classes), LabelledFrames(data.scale_xy)
-    answers = Answers(data, protocol) if protocol else None
+    gathered = RecordingDetections(data, protocol) if protocol else None
     shown: list[tuple[Clip, list[Boxes]]] = []
     for clip, detections in _predicted(detector, data, precision, "evaluating", remembers=True):
         evaluator.add(clip.labelled(clip.boxes), clip.labelled(detections))
         labelled.add(clip, detections)
-        if answers:
-            answers.add(clip, detections)
+        if gathered:
+            gathered.add(clip, detections)
         if len(shown) * clip_length < VIDEO_FRAMES:
             shown.append((clip, [boxes.above(SHOWN_SCORE) for boxes in detections]))
     frames, parts = labelled.joined(classes)
@@ -198,10 +199,10 @@ def score(detector: Detector, data: HeldOut, *, precision: str, protocol: Protoc
         still={} if data.truth is None else _still(detector, data, precision, (frames, parts)),
         frames=frames,
         parts=parts,
-        moments=labelled.moments(),
+        labelled_frames=labelled.frames(),
         errors=find_errors(frames, least_score=SHOWN_SCORE),
         reliability=reliability(frames, shown_score=SHOWN_SCORE),
-        answers=answers.by_recording() if answers else None,
+        detections=gathered.by_recording() if gathered else None,
         shown=shown,
     )
 
@@ -221,7 +222,9 @@ def bins(scored: Scored, data: HeldOut, *, events: bool) -> dict[str, list[dict[
     return {name: [finite(asdict(each)) for each in of_name] for name, of_name in found.items()}
 
 
-def _still(detector: Detector, data: HeldOut, precision: str, remembered: tuple[Frames, Labelled]) -> dict[str, Any]:
+def _still(
+    detector: Detector, data: HeldOut, precision: str, remembered: tuple[ScoredFrames, LabelledRecordings]
+) -> dict[str, Any]:
     """The scores of boxes that have stood still for 0.3 s or more, as they are and without memory."""
     forgotten = LabelledFrames(data.scale_xy)
     for clip, detections in _predicted(detector, data, precision, "without memory", remembers=False):
@@ -230,13 +233,13 @@ def _still(detector: Detector, data: HeldOut, precision: str, remembered: tuple[
     return {"still": _longest(*remembered), "still_without_memory": _longest(*without)}
 
 
-def _longest(frames: Frames, parts: Labelled) -> dict[str, Any] | None:
+def _longest(frames: ScoredFrames, parts: LabelledRecordings) -> dict[str, Any] | None:
     """The scores of what has stood still longest; None if there is none, or no tracks."""
     longest: list[Bin] = breakdowns(frames, parts.truth).get(STILL, [])[-1:]
     return finite(asdict(longest[0])) if longest and longest[0].truth_boxes else None
 
 
-def _is_whole(data: HeldOut, parts: Labelled) -> bool:
+def _is_whole(data: HeldOut, parts: LabelledRecordings) -> bool:
     """Whether the labelled windows show all labels of the files just as they are, in frames as large as the sensor."""
     if data.truth is None:
         return True

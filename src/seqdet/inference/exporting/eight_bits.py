@@ -19,7 +19,7 @@ from ...events.tensors import find_representation
 from ...events.time_units import Unit
 from ...loading import open_split
 from ...progress import Progress
-from ..runners import OnnxStep
+from ..runners import OnnxRunner
 
 FIRST = 4
 """Convolutions at the input that stay float32: the frames' few large counts would leave the many small ones no bits."""
@@ -27,7 +27,7 @@ EVENTS = 2_000
 """Of a made-up window."""
 
 
-def quantized(model: Any, step: OnnxStep, sequences: Iterable[np.ndarray]) -> Any:
+def quantized(model: Any, runner: OnnxRunner, sequences: Iterable[np.ndarray]) -> Any:
     """The ONNX model with the inputs, outputs and weights of its convolutions but the first in eight bits.
 
     The memory stays float32. Every number gets the range that it has over the sequences (static quantisation after
@@ -36,7 +36,7 @@ def quantized(model: Any, step: OnnxStep, sequences: Iterable[np.ndarray]) -> An
 
     Args:
         model: in float32; it is changed.
-        step: runs the same.
+        runner: runs the same.
         sequences: of frames (T, C, H, W), each played from silence.
 
     Raises:
@@ -47,7 +47,7 @@ def quantized(model: Any, step: OnnxStep, sequences: Iterable[np.ndarray]) -> An
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
     add_pre_process_metadata(model)  # its constants are folded, and shapes known, already
-    settings: dict[str, Any] = {"calibration_data_reader": _Inputs(step, sequences), "per_channel": True}
+    settings: dict[str, Any] = {"calibration_data_reader": _Inputs(runner, sequences), "per_channel": True}
     settings["reduce_range"] = True  # the seven bits
     settings["nodes_to_exclude"] = [node.name for node in model.graph.node if node.op_type == "Conv"][:FIRST]
     kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8, "op_types_to_quantize": ["Conv"]}
@@ -60,20 +60,20 @@ def quantized(model: Any, step: OnnxStep, sequences: Iterable[np.ndarray]) -> An
 class _Inputs:
     """What goes into the graph, window after window: a ``CalibrationDataReader``."""
 
-    def __init__(self, step: OnnxStep, sequences: Iterable[np.ndarray]) -> None:
-        self._inputs = self._played(step, sequences)
+    def __init__(self, runner: OnnxRunner, sequences: Iterable[np.ndarray]) -> None:
+        self._inputs = self._played(runner, sequences)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         """The next, or None at the end."""
         return next(self._inputs, None)
 
-    def _played(self, step: OnnxStep, sequences: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    def _played(self, runner: OnnxRunner, sequences: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         with Progress("calibrating", unit="window") as shown:
             for frames in sequences:
                 state = None
                 for window in frames:
-                    yield step.inputs(window[None], state)
-                    _, state = step(window[None], state)
+                    yield runner.inputs(window[None], state)
+                    _, state = runner(window[None], state)
                     shown.update()
         if not shown.done:
             raise InputError("calibration must be frames as the detector will see them, got none.")
@@ -127,7 +127,7 @@ def frames_of_run(config: RunConfig, count: int) -> Iterator[np.ndarray]:
 
 
 def tiled(frames: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Frames (T, C, H, W) of another size, filled by as many copies side by side as it takes."""
+    """ScoredFrames (T, C, H, W) of another size, filled by as many copies side by side as it takes."""
     height, width = frames.shape[2:]
     copies = -(-size_hw[0] // height), -(-size_hw[1] // width)
     return np.tile(frames, copies)[..., : size_hw[0], : size_hw[1]]

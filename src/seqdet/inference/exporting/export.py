@@ -30,9 +30,9 @@ from ...ops.boxes import clip_boxes, decode_boxes
 from ...ops.decoding import vote_boxes
 from ...runs import RunFolder
 from ...structures import Boxes
-from ..loading import load_step
-from ..runners import FORMAT, FOUND, OnnxStep, State, frame_type, sealed
-from ..torch_runner import EagerStep
+from ..loading import load_runner
+from ..runners import FORMAT, FOUND, OnnxRunner, RunnerState, frame_type, sealed
+from ..torch_runner import TorchRunner
 from .eight_bits import frames_of_recording, frames_of_run, made_up_frames, quantized, tiled
 
 Suppress = Callable[[Tensor, Tensor, float], Tensor]
@@ -47,8 +47,8 @@ PIXELS, SCORE, TIE = 1e-2, 1e-4, 1e-6
 ARITHMETIC, LOSS = 0.01, 0.25
 """Of eight bits, the largest difference of an output to exact arithmetic with them, and to float32: root mean square,
 as a share of the standard deviation of the output. Sums that are cut off at sixteen bits differ by 0.015 and more."""
-Run = Callable[[np.ndarray, State], list[np.ndarray]]
-"""Frames and memory to xyxy, labels, scores, counts, the memory after, deltas and logits: ``OneStep``, as arrays."""
+Run = Callable[[np.ndarray, RunnerState], list[np.ndarray]]
+"""Frames and memory to xyxy, labels, scores, counts, the memory after, deltas and logits, as ``DecodingDetector``."""
 Precision = Literal["float32", "float16", "int8"]
 TOLERANCES = {"float32": 1e-4, "float16": 3e-2}
 """Largest difference of an output, as a share of the largest number in it."""
@@ -89,7 +89,7 @@ def onnx_survivors(xyxy: Any, scores: Any, iou: float) -> Any:
     return op.Cast(op.ScatterND(nothing, places, op.Expand(numbers(1), op.Shape(places, start=0, end=1))), to=9)
 
 
-class OneStep(nn.Module):
+class DecodingDetector(nn.Module):
     """Frames and memory in, detections and memory out.
 
     Equal to ``Detector.decode`` with its own thresholds, but every frame has ``MOST`` rows: the first ``counts`` are
@@ -137,17 +137,17 @@ def _rows(x: Tensor, index: Tensor) -> Tensor:
 
 
 def traced(detector: Detector, size_hw: tuple[int, int], score: float, suppress: Suppress) -> ExportedProgram:
-    """``OneStep`` of a detector on the CPU, for frames of a size on any number of lanes."""
+    """``DecodingDetector`` of a detector on the CPU, for frames of a size on any number of lanes."""
     frames = torch.zeros(2, detector.config.in_channels, *size_hw, dtype=_frame_type(detector))
     with torch.no_grad():
         state = tuple(each.float() for each in detector(frames[None])[1])
         lanes = {0: Dim("lanes")}
         shapes = lanes, (lanes,) * len(state)
-        return torch.export.export(OneStep(detector, score, suppress), (frames, *state), dynamic_shapes=shapes)
+        return torch.export.export(DecodingDetector(detector, score, suppress), (frames, *state), dynamic_shapes=shapes)
 
 
 def onnx_model(detector: Detector, size_hw: tuple[int, int], *, score: float, precision: str) -> Any:
-    """``OneStep`` of a detector on the CPU as an ``onnx.ModelProto`` with what ``OnnxStep`` has to know.
+    """``DecodingDetector`` of a detector on the CPU as an ``onnx.ModelProto`` with what ``OnnxRunner`` has to know.
 
     Args:
         detector: in evaluation mode.
@@ -253,7 +253,7 @@ def check_parity(
             state = after
 
 
-def check_eight_bits(small: OnnxStep, exact: OnnxStep, full: OnnxStep, frames: np.ndarray, *, name: str) -> None:
+def check_eight_bits(small: OnnxRunner, exact: OnnxRunner, full: OnnxRunner, frames: np.ndarray, *, name: str) -> None:
     """Compare a file of eight bits, as it is computed here, with exact arithmetic and with float32, from silence on.
 
     The first because processors and runtimes take short cuts in eight bits, the second because eight bits may be too
@@ -283,18 +283,18 @@ def check_eight_bits(small: OnnxStep, exact: OnnxStep, full: OnnxStep, frames: n
                 )
 
 
-def _played(step: OnnxStep, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _played(runner: OnnxRunner, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Deltas and logits of all frames of one lane."""
     state, decoded = None, []
     for window in frames:
-        *_, deltas, logits = results = step.raw(window[None], state)
+        *_, deltas, logits = results = runner.raw(window[None], state)
         state = tuple(results[len(FOUND) : -2])
         decoded.append((deltas, logits))
     every_deltas, every_logits = zip(*decoded, strict=True)
     return np.stack(every_deltas), np.stack(every_logits)
 
 
-def _reset(memory: State | None, like: State, *, is_first: bool) -> State:
+def _reset(memory: RunnerState | None, like: RunnerState, *, is_first: bool) -> RunnerState:
     """Silence to start with, or the memory, without that of the first lane where that starts anew."""
     if memory is None:
         return tuple(np.zeros(tuple(each.shape), np.float32) for each in like)
@@ -328,9 +328,9 @@ def export(
     calibration: Iterable[np.ndarray] = (),
     program: Path | str | None = None,
 ) -> None:
-    """Write one step of a detector as an ONNX file, which ``OnnxStep`` runs; any number of lanes, one size of frames.
+    """Write a detector as an ONNX file, which ``OnnxRunner`` runs: one window, any number of lanes, one size of frames.
 
-    Inputs are ``frames`` and ``state_0``, ``state_1``, ...; outputs those of ``OneStep``, the memory after as
+    Inputs are ``frames`` and ``state_0``, ``state_1``, ...; outputs those of ``DecodingDetector``, the memory after as
     ``state_0_after`` and so on. Scaling, padding, decoding and suppression are inside. Zeros are the memory of a lane
     that starts.
 
@@ -357,18 +357,18 @@ def export(
     model = onnx_model(detector, size_hw, score=score, precision=layers)
     with replacing(Path(path)) as temporary:
         temporary.write_bytes(sealed(model.SerializeToString()))
-        step = OnnxStep(temporary)
+        runner = OnnxRunner(temporary)
         check: Any = {"score": score, "tolerance": TOLERANCES[layers]}
-        check_parity(step.raw, detector, size_hw, **check, name=str(path))
+        check_parity(runner.raw, detector, size_hw, **check, name=str(path))
         if precision == "int8":
             sequences = iter(calibration)
             first = list(islice(sequences, 1))
-            model = quantized(model, step, chain(first, sequences))
+            model = quantized(model, runner, chain(first, sequences))
             for entry in model.metadata_props:
                 entry.value = precision if entry.key == "precision" else entry.value
             temporary.write_bytes(sealed(model.SerializeToString()))
-            exact = OnnxStep(temporary, optimised=False)
-            check_eight_bits(OnnxStep(temporary), exact, step, first[0][:WINDOWS], name=str(path))
+            exact = OnnxRunner(temporary, optimised=False)
+            check_eight_bits(OnnxRunner(temporary), exact, runner, first[0][:WINDOWS], name=str(path))
         if program is not None:
             with replacing(Path(program)) as other:
                 check_parity(_program(detector, size_hw, score, other), detector, size_hw, **check, name=str(program))
@@ -396,13 +396,13 @@ def export_run(
     Raises:
         InputError: as ``export``; or if there is no detector, or nothing to calibrate on.
     """
-    step = load_step(path, device="cpu")
-    if not isinstance(step, EagerStep):
+    runner = load_runner(path, device="cpu")
+    if not isinstance(runner, TorchRunner):
         raise InputError(f"{path} must be the folder of a run or its detector.safetensors; it is exported already.")
     config = read_config(RunFolder(path).config) if path.is_dir() else None
-    if size_hw is None and step.input is None and config is not None:
+    if size_hw is None and runner.input is None and config is not None:
         size_hw = config.data.digits.height, config.data.digits.width
-    detector, size_hw = resized(step.detector, size_hw)
+    detector, size_hw = resized(runner.detector, size_hw)
     frames: Iterable[np.ndarray] = ()
     if precision == "int8" and calibration is not None:
         frames = frames_of_recording(calibration, detector.input, CALIBRATION_FRAMES, time_unit=time_unit)

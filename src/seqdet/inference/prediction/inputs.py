@@ -1,4 +1,4 @@
-"""What a user names, as moments to go through: recordings, videos, images, the standard input. Without torch."""
+"""What a user names, as frames to go through: recordings, videos, images, the standard input. Without torch."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from ...events.slicing import check_windows
 from ...events.time_units import IN_US, Unit
 from ...files import below
 from ...viz.event_images import events_image
-from ..runners import Step
-from ..streaming import Detections, StreamConfig, StreamingDetector, chosen, event_rows, thresholds
+from ..runners import Runner
+from ..streaming import StreamConfig, StreamingDetector, WindowDetections, chosen, thresholds
 from ..tracking.association import USUAL, DataAssociation
 from ..tracking.library import OURS, Tracker, find_tracker
 
@@ -41,11 +41,11 @@ MOST_FPS, COUNTED_FPS = 60.5, 20
 """Pictures a second of a video, up to rounding; windows by count have no rate of their own."""
 
 
-class Moment(NamedTuple):
+class FrameDetections(NamedTuple):
     """A window of events, or a picture, and what was found.
 
     start_us, end_us: of the window, or both the time of the picture. boxes: (N,) ``EVENT_BBOX`` in pixels of the sensor
-    or the picture. events: of the window, none of a picture; by time. new: those that were in no moment before.
+    or the picture. events: of the window, none of a picture; by time. new: those that were in no frame before.
     picture: makes what is shown of it, (H, W, 3) uint8.
     """
 
@@ -57,9 +57,9 @@ class Moment(NamedTuple):
     picture: Callable[[], np.ndarray]
 
 
-def event_moments(
+def event_detections(
     chunks: Iterable[Events], detector: StreamingDetector, is_stopped: Callable[[], bool], *, to_silence: bool = False
-) -> Iterator[Moment]:
+) -> Iterator[FrameDetections]:
     """Those of a recording, up to the window that it ends in, or that it is stopped in.
 
     Args:
@@ -75,31 +75,31 @@ def event_moments(
     for found in chain(closed, _ending(detector)):
         first = int(np.searchsorted(found.events.t, seen_us)) if detector.config.count is None else 0
         picture = partial(events_image, found.events, size_hw=detector.sensor_hw)
-        yield Moment(found.start_us, found.end_us, found.boxes, found.events, found.events[first:], picture)
+        yield FrameDetections(found.start_us, found.end_us, found.boxes, found.events, found.events[first:], picture)
         seen_us = found.end_us
         silent = 0 if len(found.events) else silent + 1
         if is_stopped() and not (to_silence and silent < SILENCE):
             return
 
 
-def _ending(detector: StreamingDetector) -> Iterator[Detections]:
+def _ending(detector: StreamingDetector) -> Iterator[WindowDetections]:
     """What is left, once everything else was asked for."""
     yield from detector.flush()
 
 
-def picture_moments(
+def picture_detections(
     frames: Iterable[TimedFrame],
-    step: Step,
+    runner: Runner,
     least: np.ndarray,
     is_stopped: Callable[[], bool],
     *,
     frame_hw: tuple[int, int] | None = None,
-) -> Iterator[Moment]:
+) -> Iterator[FrameDetections]:
     """Those of a video or of images, all of one size.
 
     Args:
         frames: pictures and their times.
-        step: a detector for pictures.
+        runner: a detector for pictures.
         least: score of each class.
         is_stopped: ends the work after a picture.
         frame_hw: height and width in which the detector sees the pictures: they are made to fit, keep their shape and
@@ -108,20 +108,20 @@ def picture_moments(
     Raises:
         InputError: if their sizes differ, or the detector takes none.
     """
-    if step.input is not None or step.channels != 3:
-        raise InputError(f"detector must be one for pictures of 3 channels, got one of {step.channels}.")
+    if runner.input is not None or runner.channels != 3:
+        raise InputError(f"detector must be one for pictures of 3 channels, got one of {runner.channels}.")
     memory, size_hw = None, None
     for image, time_us in frames:
         size_hw = size_hw or image.shape[:2]
         if image.shape[:2] != size_hw:
             raise InputError(f"pictures must all be {size_hw[1]}x{size_hw[0]}, got {image.shape[1]}x{image.shape[0]}.")
         fitted, scale = fit(image, frame_hw or size_hw)
-        (found,), memory = step(np.ascontiguousarray(fitted.transpose(2, 0, 1))[None], memory)
+        (found,), memory = runner(np.ascontiguousarray(fitted.transpose(2, 0, 1))[None], memory)
         limits = np.tile(size_hw[::-1], 2)
         found = chosen(found, least)
-        rows = event_rows(found._replace(xyxy=np.clip(found.xyxy / scale, 0, limits)), time_us)
+        rows = found._replace(xyxy=np.clip(found.xyxy / scale, 0, limits)).rows(time_us)
         rows = rows[(rows["w"] > 0) & (rows["h"] > 0)]  # others lay beside the picture
-        yield Moment(time_us, time_us, rows, Events.empty(), Events.empty(), lambda image=image: image)
+        yield FrameDetections(time_us, time_us, rows, Events.empty(), Events.empty(), lambda image=image: image)
         if is_stopped():
             return
 
@@ -178,16 +178,16 @@ class PredictConfig:
             check_choice(self.tracker, (OURS,), "tracker, to have a track_score,")
 
 
-class Input(NamedTuple):
+class OpenInput(NamedTuple):
     """One recording, open.
 
     span_us: how long it is, if that is known. track_us: from one writing of tracks to the next, where that is sooner
-    than the next moment. fps: pictures a second of its video.
-    unit: what a moment is. account: what became of the events so far, without notes that were
+    than the next frame. fps: pictures a second of its video.
+    unit: what a frame is. account: what became of the events so far, without notes that were
     said when it was opened.
     """
 
-    moments: Iterator[Moment]
+    frames: Iterator[FrameDetections]
     span_us: int | None
     tracker: Tracker | None
     track_us: int | None
@@ -197,7 +197,7 @@ class Input(NamedTuple):
 
 
 def find_inputs(
-    step: Step, paths: Sequence[Path], config: PredictConfig, besides: Sequence[Path]
+    runner: Runner, paths: Sequence[Path], config: PredictConfig, besides: Sequence[Path]
 ) -> list[tuple[Path, Path]]:
     """The recordings that ``paths`` name, and the places of their results in a folder, without an ending.
 
@@ -207,24 +207,24 @@ def find_inputs(
         InputError: if the detector takes nothing of this kind, there is nothing, or what is wanted does not fit it.
     """
     stream = config.stream
-    thresholds(step.classes, stream.classes, stream.score)
+    thresholds(runner.classes, stream.classes, stream.score)
     if STDIN in paths and len(paths) > 1:
         raise InputError("the standard input, -, must be named alone, and others are named.")
     if STDIN in paths and sys.stdin.isatty():
         raise InputError(
             f"the standard input must be a recording, as in: cat x.raw | {proposed('predict', 'RUN', '-', '-o', 'out')}"
         )
-    if step.input is None:
+    if runner.input is None:
         for path in paths:
-            if step.channels != 3 or path == STDIN or is_named_as_recording(path):
+            if runner.channels != 3 or path == STDIN or is_named_as_recording(path):
                 raise InputError(
                     f"the detector must say that its frames show events to see {path}, and does not: it takes pictures "
-                    f"of {step.channels} channels."
+                    f"of {runner.channels} channels."
                 )
         if config.size_hw is not None or stream != StreamConfig(classes=stream.classes, score=stream.score):
             raise InputError("the sensor's size, step_us, count, filters and views are for events: leave them out.")
         return _apart([found for path in paths for found in _pictures(path, besides)])
-    stream.windows(step.input.window_us)
+    stream.windows(runner.input.window_us)
     if config.fps is not None or config.frame_hw is not None:
         raise InputError("fps and frame_hw are for pictures, and this detector takes events: leave them out.")
     for path in paths:
@@ -262,22 +262,22 @@ def _apart(found: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
 
 
 def open_input(
-    step: Step, path: Path, config: PredictConfig, is_stopped: Callable[[], bool], stack: ExitStack
-) -> Input:
+    runner: Runner, path: Path, config: PredictConfig, is_stopped: Callable[[], bool], stack: ExitStack
+) -> OpenInput:
     """One of ``find_inputs``, closed when ``stack`` is.
 
     Raises:
-        InputError: if it cannot be read, or is nothing for the detector; also while its moments are asked for.
+        InputError: if it cannot be read, or is nothing for the detector; also while its frames are asked for.
     """
-    if step.input is None:
-        return _open_pictures(step, path, config, is_stopped)
-    return _open_events(step, path, config, is_stopped, stack)
+    if runner.input is None:
+        return _open_pictures(runner, path, config, is_stopped)
+    return _open_events(runner, path, config, is_stopped, stack)
 
 
 def _open_events(
-    step: Step, path: Path, config: PredictConfig, is_stopped: Callable[[], bool], stack: ExitStack
-) -> Input:
-    assert step.input is not None
+    runner: Runner, path: Path, config: PredictConfig, is_stopped: Callable[[], bool], stack: ExitStack
+) -> OpenInput:
+    assert runner.input is not None
     if path == STDIN:
         pipe = cast(Pipe, sys.stdin.buffer)
         recording, span_us = EvtPipe(pipe, size_hw=config.size_hw, is_stopped=is_stopped), None
@@ -292,20 +292,20 @@ def _open_events(
         tell(log, {str(path): Account(notes=said)})  # before hours of work that may be for nothing
         size_hw, found_us = recording.size_hw, recording.span_us()
         if found_us is not None:
-            for step_us in _steps_us(config, step.input.window_us):
+            for step_us in _steps_us(config, runner.input.window_us):
                 check_windows(path, *found_us, step_us)
         span_us = None if found_us is None else found_us[1] - found_us[0] + 1
-    detector = StreamingDetector(step, config.stream, sensor_hw=size_hw)
+    detector = StreamingDetector(runner, config.stream, sensor_hw=size_hw)
     tracker = _tracker(config, size_hw)
-    moments = event_moments(recording.chunks(), detector, is_stopped, to_silence=path == STDIN)
-    fps = _video_fps(None if config.stream.count else config.stream.step_us or step.input.window_us)
+    frames = event_detections(recording.chunks(), detector, is_stopped, to_silence=path == STDIN)
+    fps = _video_fps(None if config.stream.count else config.stream.step_us or runner.input.window_us)
 
     def account() -> Account:
         found = recording.account
         notes = tuple(note for note in found.notes if note not in said)
         return replace(found, dropped=found.dropped + detector.dropped, notes=notes)
 
-    return Input(moments, span_us, tracker, config.track_us, fps, "windows", account)
+    return OpenInput(frames, span_us, tracker, config.track_us, fps, "windows", account)
 
 
 def _steps_us(config: PredictConfig, window_us: int) -> list[int]:
@@ -315,20 +315,20 @@ def _steps_us(config: PredictConfig, window_us: int) -> list[int]:
     return [*windows_us, *tracks_us, *([10**6 // COUNTED_FPS] if config.video and config.stream.count else [])]
 
 
-def _open_pictures(step: Step, path: Path, config: PredictConfig, is_stopped: Callable[[], bool]) -> Input:
-    frames = read_frames(path, fps=config.fps)
-    start = list(islice(frames, 9))
+def _open_pictures(runner: Runner, path: Path, config: PredictConfig, is_stopped: Callable[[], bool]) -> OpenInput:
+    pictures = read_frames(path, fps=config.fps)
+    start = list(islice(pictures, 9))
     lengths_us = np.diff([time_us for _, time_us in start])
     fps = _video_fps(float(np.median(lengths_us)) if len(lengths_us) else None)
-    least = thresholds(step.classes, config.stream.classes, config.stream.score)
-    frame_hw = config.frame_hw or step.size_hw
-    moments = picture_moments(chain(start, frames), step, least, is_stopped, frame_hw=frame_hw)
+    least = thresholds(runner.classes, config.stream.classes, config.stream.score)
+    frame_hw = config.frame_hw or runner.size_hw
+    frames = picture_detections(chain(start, pictures), runner, least, is_stopped, frame_hw=frame_hw)
     tracker = _tracker(config)
-    return Input(moments, None, tracker, config.track_us, fps, "pictures", Account)
+    return OpenInput(frames, None, tracker, config.track_us, fps, "pictures", Account)
 
 
 def _video_fps(length_us: float | None) -> float:
-    """Pictures a second of a video of moments of this length, if they have one: the rate of these or a part of it."""
+    """Pictures a second of a video of frames of this length, if they have one: the rate of these or a part of it."""
     if length_us is None:
         return float(COUNTED_FPS)
     rate = 1e6 / max(length_us, 1)

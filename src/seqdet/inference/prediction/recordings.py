@@ -27,9 +27,9 @@ from ...stopping import stop_on_signals
 from ...viz.panes import Panes
 from ...viz.rate_curve import short_number
 from ...viz.video import write_video
-from ..runners import Step
+from ..runners import Runner
 from ..tracking.association import MOST_OVERLAP
-from .inputs import STDIN, Input, Moment, PredictConfig, find_inputs, open_input
+from .inputs import STDIN, FrameDetections, OpenInput, PredictConfig, find_inputs, open_input
 
 COLUMNS = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
 TRACK_COLUMNS = (*COLUMNS, "tracking_confidence", "last_detection_update_time", "nb_detections")
@@ -106,7 +106,7 @@ def results(folder: Path, place: Path) -> list[Path]:
     return [*chain.from_iterable(tables), folder / "videos" / f"{place}.mp4"]
 
 
-class Outputs:
+class ResultFiles:
     """The files of one recording in a folder of results, over those that were there.
 
     detections/NAME_bbox.npy (N,) ``EVENT_BBOX`` and csv/NAME_detections.csv; with tracks also tracks/NAME_tracks.npy
@@ -139,7 +139,7 @@ class Outputs:
             self._close()
             raise
 
-    def __enter__(self) -> Outputs:
+    def __enter__(self) -> ResultFiles:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -184,15 +184,15 @@ def _writing(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
-def predict_recordings(step: Step, paths: Path | Sequence[Path], out: Path, config: PredictConfig) -> None:
-    """Write what a detector finds in recordings, in all of a folder, or in videos; ``Outputs`` has the files.
+def predict_recordings(runner: Runner, paths: Path | Sequence[Path], out: Path, config: PredictConfig) -> None:
+    """Write what a detector finds in recordings, in all of a folder, or in videos; ``ResultFiles`` has the files.
 
-    With videos/NAME.mp4, if wanted, in real time: a picture for each moment as long as they follow each other evenly,
+    With videos/NAME.mp4, if wanted, in real time: a picture for each frame as long as they follow each other evenly,
     and not too fast. The log says for each recording what was found, and how fast. One bad recording does not stop the
     others.
 
     Args:
-        step: the detector.
+        runner: the detector.
         paths: of one recording or several, or folders of them; for a detector for pictures videos, folders of images
             or of videos; ``-`` alone for a RAW recording that comes by the standard input.
         out: folder of the results.
@@ -204,9 +204,9 @@ def predict_recordings(step: Step, paths: Path | Sequence[Path], out: Path, conf
         Stopped: if Ctrl-C was pressed, or SIGTERM sent; what was found until then is in the files, which are whole.
     """
     paths = [paths] if isinstance(paths, Path) else paths
-    found = find_inputs(step, paths, config, [out / kind for kind in FOLDERS])
+    found = find_inputs(runner, paths, config, [out / kind for kind in FOLDERS])
     for kind in KINDS[: 1 + config.track]:
-        _check_classes(out / kind, step.classes)
+        _check_classes(out / kind, runner.classes)
     for each, place in found:
         for result in results(out, place):
             check_output(result, inputs=[each], overwrite=config.overwrite)
@@ -215,7 +215,7 @@ def predict_recordings(step: Step, paths: Path | Sequence[Path], out: Path, conf
         for n, (each, place) in enumerate(found, 1):
             title = f"{n} of {len(found)}, {place.name}" if len(found) > 1 else place.name
             try:
-                ended_us = _predict(step, each, place, out, config, is_stopped, title)
+                ended_us = _predict(runner, each, place, out, config, is_stopped, title)
             except InputError as error:
                 failed.append(str(error) if each == STDIN or str(each) in str(error) else f"{each}: {error}")
                 ended_us = 0
@@ -237,10 +237,16 @@ def _check_classes(folder: Path, names: tuple[str, ...]) -> None:
 
 
 def _predict(
-    step: Step, path: Path, place: Path, out: Path, config: PredictConfig, is_stopped: Callable[[], bool], title: str
+    runner: Runner,
+    path: Path,
+    place: Path,
+    out: Path,
+    config: PredictConfig,
+    is_stopped: Callable[[], bool],
+    title: str,
 ) -> int:
     """Write what is found in one recording; the time at which it ended."""
-    settled: list[Outputs] = []
+    settled: list[ResultFiles] = []
     failed: list[InputError] = []
 
     def is_stopped_or_waits() -> bool:
@@ -250,22 +256,22 @@ def _predict(
         return is_stopped()
 
     with ExitStack() as stack:
-        source = open_input(step, path, config, is_stopped_or_waits, stack)
-        outputs = stack.enter_context(Outputs(out, place, has_tracks=config.track))
+        source = open_input(runner, path, config, is_stopped_or_waits, stack)
+        outputs = stack.enter_context(ResultFiles(out, place, has_tracks=config.track))
         settled.append(outputs)
         for kind in KINDS[: 1 + config.track]:
-            write_classes(out / kind, step.classes)
+            write_classes(out / kind, runner.classes)
         total = None if source.span_us is None else source.span_us / 1e6
         left = "{percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s [{elapsed}<{remaining}{postfix}]"
         layout = "{desc}: " + (left if total else "{n:.1f} s [{elapsed}{postfix}]")
         bar = stack.enter_context(Progress(title, unit="second", total=total, done=0.0, layout=layout))
         work = _Work(source, outputs, bar)
-        shown = _until_failure(work.moments(), failed)
+        shown = _until_failure(work.frames(), failed)
         if config.video and (first := next(shown, None)) is not None:
-            panes, target = Panes(step.classes, has_tracks=config.track), out / "videos" / place.parent
+            panes, target = Panes(runner.classes, has_tracks=config.track), out / "videos" / place.parent
             images = (
-                panes.picture(moment.picture(), moment.boxes, tracks, caption=_caption(moment))
-                for moment, tracks in _in_real_time(chain([first], shown), source.fps, is_stopped)
+                panes.picture(frame.picture(), frame.boxes, tracks, caption=_caption(frame))
+                for frame, tracks in _in_real_time(chain([first], shown), source.fps, is_stopped)
             )
             try:
                 make_folder(target)
@@ -282,14 +288,14 @@ def _predict(
 
 
 def _in_real_time(
-    moments: Iterable[tuple[Moment, np.ndarray]], fps: float, is_stopped: Callable[[], bool]
-) -> Iterator[tuple[Moment, np.ndarray]]:
-    """For each picture of a video the moment that it shows: the last that has begun, up to a quarter of a picture.
+    frames: Iterable[tuple[FrameDetections, np.ndarray]], fps: float, is_stopped: Callable[[], bool]
+) -> Iterator[tuple[FrameDetections, np.ndarray]]:
+    """For each picture of a video the frame that it shows: the last that has begun, up to a quarter of a picture.
 
-    Once the work is stopped the video ends: between two moments there may be hours.
+    Once the work is stopped the video ends: between two frames there may be hours.
     """
     held, begin_us, count = None, 0, 0
-    for each in moments:
+    for each in frames:
         begin_us = begin_us if held else each[0].start_us
         due = math.ceil((each[0].start_us - begin_us) / 1e6 * fps - 0.25)
         yield from takewhile(lambda _: not is_stopped(), repeat(held, due - count)) if held else ()
@@ -300,50 +306,50 @@ def _in_real_time(
 
 
 def _until_failure(
-    moments: Iterator[tuple[Moment, np.ndarray]], failed: list[InputError]
-) -> Iterator[tuple[Moment, np.ndarray]]:
-    """The moments up to one that cannot be had, which ends them as the end of a recording does: a video is finished."""
+    frames: Iterator[tuple[FrameDetections, np.ndarray]], failed: list[InputError]
+) -> Iterator[tuple[FrameDetections, np.ndarray]]:
+    """The frames up to one that cannot be had, which ends them as the end of a recording does: a video is finished."""
     try:
-        yield from moments
+        yield from frames
     except InputError as error:
         failed.append(error)
 
 
 class _Work:
-    """Writes moments down as they are asked for, and counts."""
+    """Writes frames down as they are asked for, and counts."""
 
-    def __init__(self, source: Input, outputs: Outputs, bar: Progress) -> None:
+    def __init__(self, source: OpenInput, outputs: ResultFiles, bar: Progress) -> None:
         self._source, self._outputs, self._bar = source, outputs, bar
         self._windows = self._boxes = self._begin_us = self.ended_us = 0
         self._identities: set[int] = set()
         self._began_s = time.monotonic()
 
-    def moments(self) -> Iterator[tuple[Moment, np.ndarray]]:
-        """Every moment, and the tracks at it."""
-        for moment in self._source.moments:
-            tracks = self._follow(moment)
-            self._begin_us = self._begin_us if self._windows else moment.start_us
-            passed_us = moment.end_us - (self.ended_us if self._windows else self._begin_us)
-            self.ended_us = moment.end_us
-            self._windows, self._boxes = self._windows + 1, self._boxes + len(moment.boxes)
+    def frames(self) -> Iterator[tuple[FrameDetections, np.ndarray]]:
+        """Every frame, and the tracks at it."""
+        for frame in self._source.frames:
+            tracks = self._follow(frame)
+            self._begin_us = self._begin_us if self._windows else frame.start_us
+            passed_us = frame.end_us - (self.ended_us if self._windows else self._begin_us)
+            self.ended_us = frame.end_us
+            self._windows, self._boxes = self._windows + 1, self._boxes + len(frame.boxes)
             self._identities.update(tracks["track_id"].tolist())
             left = float("inf") if self._bar.total is None else self._bar.total - self._bar.done
             self._bar.update(min(passed_us / 1e6, left), facts=f"{self._factor():.1f} times real time")
-            yield moment, tracks
+            yield frame, tracks
 
-    def _follow(self, moment: Moment) -> np.ndarray:
-        """Write what was found in a moment; the tracks at it."""
-        tracker, events, done = self._source.tracker, moment.new, 0
+    def _follow(self, frame: FrameDetections) -> np.ndarray:
+        """Write what was found in a frame; the tracks at it."""
+        tracker, events, done = self._source.tracker, frame.new, 0
         if tracker is None:
-            self._outputs.add(moment.boxes)
+            self._outputs.add(frame.boxes)
             return NO_TRACKS
-        tables, before_us = [], self.ended_us if self._windows else moment.start_us
-        for time_us in range(before_us, moment.end_us, self._source.track_us or sys.maxsize)[1:]:
+        tables, before_us = [], self.ended_us if self._windows else frame.start_us
+        for time_us in range(before_us, frame.end_us, self._source.track_us or sys.maxsize)[1:]:
             until = int(np.searchsorted(events.t, time_us))
             tables.append(tracker.push(time_us, None, events[done:until]))
             done = until
-        tables.append(tracker.push(moment.end_us, best_of_place(moment.boxes, MOST_OVERLAP), events[done:]))
-        self._outputs.add(moment.boxes, np.concatenate(tables))
+        tables.append(tracker.push(frame.end_us, best_of_place(frame.boxes, MOST_OVERLAP), events[done:]))
+        self._outputs.add(frame.boxes, np.concatenate(tables))
         return tables[-1]
 
     def summary(self, has_tracks: bool) -> str:
@@ -361,7 +367,7 @@ class _Work:
         return (self.ended_us - self._begin_us) / 1e6 / max(time.monotonic() - self._began_s, 1e-9)
 
 
-def _caption(moment: Moment) -> str:
-    rate = len(moment.events) / max(moment.end_us - moment.start_us, 1) * 1e6
-    events = f"   {short_number(rate)} events/s" if len(moment.events) else ""
-    return f"{moment.end_us / 1e6:,.2f} s{events}"
+def _caption(frame: FrameDetections) -> str:
+    rate = len(frame.events) / max(frame.end_us - frame.start_us, 1) * 1e6
+    events = f"   {short_number(rate)} events/s" if len(frame.events) else ""
+    return f"{frame.end_us / 1e6:,.2f} s{events}"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seqdet import InputError
-from seqdet.inference.torch_runner import EagerStep
+from seqdet.inference.torch_runner import TorchRunner
 
 FRAMES = np.random.default_rng(0).integers(0, 5, (3, 2, 4, 120, 125), np.uint8)
 
@@ -16,9 +16,9 @@ def test_windows_one_by_one_give_what_the_whole_clip_gives(detector):
     with torch.no_grad():
         outputs, after = detector(torch.from_numpy(FRAMES))
     wanted = detector.decode(outputs)
-    step, state, found = EagerStep(detector), None, []
+    runner, state, found = TorchRunner(detector), None, []
     for window in FRAMES:
-        boxes, state = step(window, state)
+        boxes, state = runner(window, state)
         found += boxes
     assert sum(len(each.scores) for each in found) > 50
     for mine, theirs in zip(found, wanted, strict=True):
@@ -30,38 +30,38 @@ def test_windows_one_by_one_give_what_the_whole_clip_gives(detector):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_memory_saved_as_arrays_goes_on_as_if_nothing_had_been(detector, precision):
-    step = EagerStep(detector, precision=precision)
-    _, state = step(FRAMES[0])
+    runner = TorchRunner(detector, precision=precision)
+    _, state = runner(FRAMES[0])
     saved = [np.asarray(each) for each in state]
     assert {each.dtype for each in saved} == {np.dtype(np.float32)}
-    for mine, theirs in zip(step(FRAMES[1], saved)[0], step(FRAMES[1], state)[0], strict=True):
+    for mine, theirs in zip(runner(FRAMES[1], saved)[0], runner(FRAMES[1], state)[0], strict=True):
         assert all(map(np.array_equal, mine, theirs))
 
 
 def test_the_score_is_the_least_score(detector):
-    (low, *_), _ = EagerStep(detector, 0.05)(FRAMES[0])
-    (high, *_), _ = EagerStep(detector, 0.2)(FRAMES[0])
+    (low, *_), _ = TorchRunner(detector, 0.05)(FRAMES[0])
+    (high, *_), _ = TorchRunner(detector, 0.2)(FRAMES[0])
     assert 0 < len(high.scores) < len(low.scores)
     assert high.scores.min() >= 0.2
 
 
 def test_frames_that_do_not_fit_are_refused(detector):
-    step = EagerStep(detector)
+    runner = TorchRunner(detector)
     for frames, message in (
         (FRAMES[0, :, :3], "frames must have shape"),
         (FRAMES[0].astype(np.float32), "frames must be uint8"),
         (FRAMES[0, :0], "frames must not be empty"),
     ):
         with pytest.raises(InputError, match=message):
-            step(frames)
+            runner(frames)
     with pytest.raises(InputError, match="precision must be one of"):
-        EagerStep(detector, precision="float16")
+        TorchRunner(detector, precision="float16")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
 def test_compiled_layers_find_the_same(detector):
-    eager, compiled, states = EagerStep(detector), EagerStep(detector, compiled=True), [None, None]
+    eager, compiled, states = TorchRunner(detector), TorchRunner(detector, compiled=True), [None, None]
     for window in FRAMES:
         wanted, states[0] = eager(window, states[0])
         found, states[1] = compiled(window, states[1])

@@ -16,7 +16,7 @@ from seqdet.events.array import Events
 from seqdet.events.npy import write_npz
 from seqdet.events.tensors import stacked_histogram
 from seqdet.inference.exporting.export import export
-from seqdet.inference.runners import OnnxStep, frame_type, sealed
+from seqdet.inference.runners import OnnxRunner, frame_type, sealed
 
 from .conftest import SHOWN
 
@@ -31,28 +31,28 @@ def run(code, *args, without=("torch",)):
 
 
 @pytest.fixture(scope="module")
-def step(exported):
-    return OnnxStep(exported, threads=1)
+def runner(exported):
+    return OnnxRunner(exported, threads=1)
 
 
-def test_a_step_tells_what_it_takes(step):
-    assert (step.classes, step.input, step.channels, step.size_hw) == (("a", "b"), SHOWN, 4, (120, 125))
-    assert (step.dtype, step.score, step.precision) == (np.uint8, 0.05, "float32")
+def test_a_step_tells_what_it_takes(runner):
+    assert (runner.classes, runner.input, runner.channels, runner.size_hw) == (("a", "b"), SHOWN, 4, (120, 125))
+    assert (runner.dtype, runner.score, runner.precision) == (np.uint8, 0.05, "float32")
 
 
-def test_equal_input_gives_equal_output_and_the_input_stays(step):
+def test_equal_input_gives_equal_output_and_the_input_stays(runner):
     frames = np.random.default_rng(0).integers(0, 5, (2, 4, 120, 125), np.uint8)
     before = frames.copy()
-    _, state = step(frames)
+    _, state = runner(frames)
     kept = [each.copy() for each in state]
-    (first, _), (second, _) = step(frames, state), step(frames, state)
+    (first, _), (second, _) = runner(frames, state), runner(frames, state)
     assert all(np.array_equal(*pair) for a, b in zip(first, second, strict=True) for pair in zip(a, b, strict=True))
     assert np.array_equal(frames, before)
     assert all(map(np.array_equal, state, kept))
 
 
-def test_detections_are_the_best_first_within_the_frame_and_above_the_score(step):
-    found, _ = step(np.random.default_rng(1).integers(0, 9, (3, 4, 120, 125), np.uint8))
+def test_detections_are_the_best_first_within_the_frame_and_above_the_score(runner):
+    found, _ = runner(np.random.default_rng(1).integers(0, 9, (3, 4, 120, 125), np.uint8))
     for each in found:
         assert len(each.scores)
         assert (each.xyxy.dtype, each.labels.dtype, each.scores.dtype) == (np.float32, np.int64, np.float32)
@@ -73,17 +73,17 @@ def test_detections_are_the_best_first_within_the_frame_and_above_the_score(step
         (np.zeros((1, 4, 128, 128), np.uint8), "frames must be 125x120 pixels, got 128x128"),
     ],
 )
-def test_frames_that_do_not_fit_are_refused(step, frames, message):
+def test_frames_that_do_not_fit_are_refused(runner, frames, message):
     with pytest.raises(InputError, match=message):
-        step(frames)
+        runner(frames)
 
 
-def test_the_memory_of_other_lanes_is_refused(step):
+def test_the_memory_of_other_lanes_is_refused(runner):
     frames = np.zeros((2, 4, 120, 125), np.uint8)
-    _, state = step(frames)
+    _, state = runner(frames)
     for wrong in (tuple(each[:1] for each in state), state[:-1], (*state, state[0])):
         with pytest.raises(InputError, match="state must be what the last call returned for 2 lanes"):
-            step(frames, wrong)
+            runner(frames, wrong)
 
 
 def foreign(content):
@@ -130,13 +130,13 @@ def test_a_file_that_is_none_is_one_sentence(exported, tmp_path, damage, message
     path = tmp_path / "model.onnx"
     path.write_bytes(damage(exported.read_bytes()))
     with pytest.raises(InputError, match=f"^{re.escape(str(path))} .*{message}"):
-        OnnxStep(path)
+        OnnxRunner(path)
 
 
 def test_a_file_that_is_missing_or_a_folder_is_one_sentence(tmp_path):
     for path in (tmp_path / "model.onnx", tmp_path):
         with pytest.raises(InputError, match="must be a file that can be read"):
-            OnnxStep(path)
+            OnnxRunner(path)
 
 
 def test_a_library_that_is_missing_is_one_sentence(detector, exported, tmp_path, monkeypatch):
@@ -145,12 +145,12 @@ def test_a_library_that_is_missing_is_one_sentence(detector, exported, tmp_path,
         export(detector, tmp_path / "x.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match="onnxruntime must be installed"):
-        OnnxStep(exported)
+        OnnxRunner(exported)
 
 
 def test_a_provider_that_is_not_there_is_refused(exported):
     with pytest.raises(InputError, match=r"providers must be some of .*CPUExecutionProvider"):
-        OnnxStep(exported, providers=["SomethingElse"])
+        OnnxRunner(exported, providers=["SomethingElse"])
 
 
 @pytest.mark.parametrize(("shown", "dtype"), [(None, "uint8"), (SHOWN, "uint8")])
@@ -158,14 +158,14 @@ def test_the_type_of_frames_is_that_of_the_representation(shown, dtype):
     assert frame_type(shown) == dtype
 
 
-def test_a_file_runs_without_torch(exported, step):
+def test_a_file_runs_without_torch(exported, runner):
     frames = np.ones((1, 4, 120, 125), np.uint8)
     code = (
-        "import numpy as np; from seqdet.inference.runners import OnnxStep; step = OnnxStep(sys.argv[1]);"
-        "found, state = step(np.ones((1, 4, 120, 125), np.uint8)); print(len(found[0].scores), found[0].scores.sum())"
+        "import numpy as np; from seqdet.inference.runners import OnnxRunner; runner = OnnxRunner(sys.argv[1]);"
+        "found, state = runner(np.ones((1, 4, 120, 125), np.uint8)); print(len(found[0].scores), found[0].scores.sum())"
     )
     count, total = run(code, exported, without=("torch", "onnx", "onnxscript")).split()
-    scores = step(frames)[0][0].scores
+    scores = runner(frames)[0][0].scores
     assert int(count) == len(scores)
     assert float(total) == pytest.approx(scores.sum(), rel=1e-5)
 
@@ -175,7 +175,7 @@ def test_the_script_of_the_page_finds_the_same_without_torch_or_seqdet(detector,
     detector, exported, size_hw = copy.deepcopy(detector), tmp_path / "model.onnx", (120 * pixels, 125 * pixels)
     detector.input = replace(detector.input, sensor_hw=size_hw)
     export(detector, exported)
-    step = OnnxStep(exported)
+    runner = OnnxRunner(exported)
     (script,) = [block for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if "argv" in block]
     assert len(script.splitlines()) <= 34
     assert "torch" not in script
@@ -191,7 +191,7 @@ def test_the_script_of_the_page_finds_the_same_without_torch_or_seqdet(detector,
     wanted, state = [], None
     window = {"size_hw": size_hw, "start_us": 50_000, "duration_us": 50_000, "windows": 5, "bins": 2}
     for n, frame in enumerate(stacked_histogram(events, **window, to_hw=(120, 125))):
-        (found,), state = step(frame[None], state)
+        (found,), state = runner(frame[None], state)
         rows = zip(found.xyxy, found.labels, found.scores, strict=True)
         wanted += [(100_000 + 50_000 * n, "ab"[label], score, *box * pixels) for box, label, score in rows]
     assert len(lines) == len(wanted) > 20
