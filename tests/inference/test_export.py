@@ -11,7 +11,7 @@ import torch
 
 from seqdet import InputError, ModelConfig, build_detector, save_detector
 from seqdet.cli import main
-from seqdet.config import InputConfig
+from seqdet.config import DECODING, InputConfig
 from seqdet.config_files import from_dict
 from seqdet.inference.exporting import export as exporting
 from seqdet.inference.exporting.eight_bits import made_up_frames, quantized
@@ -106,7 +106,7 @@ def test_the_file_says_what_it_is(detector, exported):
     assert json.loads(facts["classes"]) == ["a", "b"]
     assert from_dict(InputConfig, json.loads(facts["input"]), name="input") == detector.input
     assert facts["normalisation"] == "inside: divided by 255"
-    assert facts["score"] == "0.05"
+    assert facts["score"] == repr(DECODING.score)
     assert [each.type.tensor_type.shape.dim[0].dim_param for each in model.graph.input] == ["lanes"] * 11
     assert b".py" not in exported.read_bytes()
     onnx.checker.check_model(model)
@@ -141,7 +141,7 @@ def is_off(run):
 
 @pytest.mark.parametrize("wrong", [forgets, never_resets, loses_a_box, shifts_boxes, is_off])
 def test_what_computes_something_else_is_refused(detector, exported, wrong):
-    run, check = OnnxRunner(exported).raw, {"score": 0.05, "tolerance": 1e-4, "name": "model.onnx"}
+    run, check = OnnxRunner(exported).raw, {"score": DECODING.score, "tolerance": 1e-4, "name": "model.onnx"}
     check_parity(run, detector, SIZE_HW, **check)
     with pytest.raises(InputError, match=r"^model.onnx must "):
         check_parity(wrong(run), detector, SIZE_HW, **check)

@@ -24,7 +24,7 @@ from seqdet.inference.streaming import StreamConfig, StreamingDetector
 from seqdet.models.weights import save_detector
 
 from .fakes import SENSOR_HW, HullRunner
-from .test_onnx_step import run
+from .test_onnx_runner import run
 
 QUICK = LatencyConfig(windows=6, warm_up=2, threads=1)
 

@@ -86,10 +86,10 @@ def test_a_stream_goes_on_in_onnx_runtime_and_back(detector, exported):
 
 
 def test_a_score_that_an_exported_model_does_not_give_is_told(exported, caplog):
-    assert load_runner(exported, score=0.05).input == WIDE
+    assert load_runner(exported).input == WIDE
     assert not caplog.text
-    load_runner(exported, score=0.01)
-    assert "model.onnx was exported to find nothing of a score below 0.05." in caplog.text
+    load_runner(exported, score=0.001)
+    assert "model.onnx was exported to find nothing of a score below 0.01." in caplog.text
 
 
 def test_a_damaged_model_is_refused(exported, tmp_path):

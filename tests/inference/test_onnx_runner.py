@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 from seqdet import InputError
+from seqdet.config import DECODING
 from seqdet.events.array import Events
 from seqdet.events.npy import write_npz
 from seqdet.events.tensors import stacked_histogram
@@ -37,7 +38,7 @@ def runner(exported):
 
 def test_a_step_tells_what_it_takes(runner):
     assert (runner.classes, runner.input, runner.channels, runner.size_hw) == (("a", "b"), SHOWN, 4, (120, 125))
-    assert (runner.dtype, runner.score, runner.precision) == (np.uint8, 0.05, "float32")
+    assert (runner.dtype, runner.score, runner.precision) == (np.uint8, DECODING.score, "float32")
 
 
 def test_equal_input_gives_equal_output_and_the_input_stays(runner):
@@ -57,7 +58,7 @@ def test_detections_are_the_best_first_within_the_frame_and_above_the_score(runn
         assert len(each.scores)
         assert (each.xyxy.dtype, each.labels.dtype, each.scores.dtype) == (np.float32, np.int64, np.float32)
         assert (np.diff(each.scores) <= 0).all()
-        assert each.scores.min() >= 0.05
+        assert each.scores.min() >= np.float32(DECODING.score)
         assert (each.xyxy >= 0).all()
         assert (each.xyxy <= [125, 120, 125, 120]).all()
         assert set(each.labels) <= {0, 1}

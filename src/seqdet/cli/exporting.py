@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..checks import InputError
+from ..config import DECODING
 from ..files import check_output
 from ..runs import RunFolder
 
@@ -20,7 +21,7 @@ def export_model(
     fp16: bool = False,
     program: Path | None = None,
     size_hw: tuple[int, int] | None = None,
-    score: float = 0.05,
+    score: float = DECODING.score,
     calibration: Path | None = None,
     time_unit: Literal["s", "ms", "us", "ns"] | None = None,
     overwrite: bool = False,

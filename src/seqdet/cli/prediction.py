@@ -9,8 +9,6 @@ from typing import Any, Literal
 from ..checks import InputError
 
 log = logging.getLogger("seqdet")
-SCORE = 0.05
-"""Detections are looked for down to this score, as in an evaluation, whatever is wanted of them: boxes depend on it."""
 
 
 def predict_recording(
@@ -69,6 +67,7 @@ def predict_recording(
         device: where to compute.
         overwrite: replace results of recordings of the same names that are in the folder already.
     """
+    from ..config import DECODING
     from ..events.filters import find_filters
     from ..inference.loading import load_runner
     from ..inference.prediction.inputs import PredictConfig
@@ -83,7 +82,7 @@ def predict_recording(
     names = tuple(each for each in classes.split(",") if each)
     look: Any = {"step_us": step_us, "count": count, "view": view, "any_size": any_size}
     stream = StreamConfig(**look, filters=find_filters(filter), classes=names, score=score)
-    step = load_runner(detector, score=min(SCORE, least_score(names, score)), device=device)
+    step = load_runner(detector, score=min(DECODING.score, least_score(names, score)), device=device)
     follow: Any = {"track": track, "tracker": tracker, "track_score": track_score, "track_us": track_us}
     shape: Any = {"size_hw": size_hw, "time_unit": time_unit, "fps": fps, "frame_hw": frame_hw, "overwrite": overwrite}
     paths = [Path(each) for each in recordings]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..checks import InputError, check_choice, check_range, fit_fields
+from ..config import DECODING, SHOWN_SCORE
 from ..data.detections import best_of_place
 from ..events.array import Events
 from ..events.files import Recording, open_recording
@@ -40,8 +41,6 @@ EXPORTERS = ("onnx", "onnxruntime", "onnxscript")
 """Packages that it takes to export a detector and to run it then."""
 SIDE, CHANNELS, FRAME = 2048, 128, 128
 """Of the square matrices, and of the convolution, that the bound is measured with."""
-SCORE = 0.05
-"""Detections are looked for down to this score, as in an evaluation and a prediction."""
 STAGES = ("decode", "tensor", "network", "boxes", "event to box", "track")
 """``decode``: all events of a window are read and cut once it has closed, as if they came in one packet; a piece of a
 file may hold many windows, which share its time by their events. ``boxes``: decoding, suppression and rows; an exported
@@ -124,7 +123,7 @@ def find_backends(
         if names:
             raise InputError(advice)
         log.info(advice)
-    loaded: Any = load_runner(path, score=min(SCORE, score), device=device)
+    loaded: Any = load_runner(path, score=min(DECODING.score, score), device=device)
     frame = blank_frame(loaded, path, size_hw, any_size=any_size)
     names = names or _usual(loaded, can_export=not missing)
     return _of_torch(loaded, list(dict.fromkeys(names)), frame, threads)
@@ -325,7 +324,7 @@ class LatencyConfig:
     """How often each backend plays the recording; they take turns."""
     threads: int | None = None
     """Of PyTorch, and of ONNX Runtime; as many as there are cores if not given."""
-    score: float = 0.3
+    score: float = SHOWN_SCORE
     """Least score of a detection that is handed out."""
     track: bool = True
     """Whether objects are followed."""

@@ -9,13 +9,16 @@ from pathlib import Path
 from ..allowing import allow as allow_functions
 from ..allowing import recall
 from ..checks import InputError, proposed
+from ..config import DECODING
 from ..runs import RunFolder
 from .runners import Runner
 
 log = logging.getLogger(__name__)
 
 
-def load_runner(path: Path | str, *, score: float = 0.05, device: str = "auto", allow: Sequence[str] = ()) -> Runner:
+def load_runner(
+    path: Path | str, *, score: float = DECODING.score, device: str = "auto", allow: Sequence[str] = ()
+) -> Runner:
     """What ``path`` names, to take windows through.
 
     Args:

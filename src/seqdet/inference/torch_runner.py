@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..checks import check_choice
+from ..config import DECODING
 from ..data.detections import Detections
 from ..models.detector import Detector
 from ..models.recurrent import reset_lanes
@@ -28,7 +29,7 @@ class TorchRunner:
     """
 
     def __init__(
-        self, detector: Detector, score: float = 0.05, *, precision: str = "float32", compiled: bool = False
+        self, detector: Detector, score: float = DECODING.score, *, precision: str = "float32", compiled: bool = False
     ) -> None:
         check_choice(precision, ("float32", "bfloat16"), "precision")
         self.detector, self.score, self.precision = detector.eval(), score, precision
@@ -62,7 +63,7 @@ def predict(
     detector: Detector,
     clips: Iterable[Clip],
     *,
-    score: float = 0.05,
+    score: float = DECODING.score,
     precision: str = "float32",
     remembers: bool = True,
 ) -> Iterator[tuple[Clip, list[Boxes]]]:

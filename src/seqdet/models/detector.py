@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checks import InputError
-from ..config import InputConfig, ModelConfig
+from ..config import DECODING, InputConfig, ModelConfig
 from ..devices import one_thread
 from ..ops.decoding import detections
 from ..structures import Boxes, Clip, State, check_tensor
@@ -102,13 +102,13 @@ class Detector(nn.Module):
         self,
         outputs: Outputs,
         *,
-        score: float = 0.05,
-        iou: float = 0.5,
-        vote: float = 0.7,
-        candidates: int = 300,
-        most: int = 100,
+        score: float = DECODING.score,
+        iou: float = DECODING.iou,
+        vote: float = DECODING.vote,
+        candidates: int = DECODING.candidates,
+        most: int = DECODING.most,
     ) -> list[Boxes]:
-        """The detections of every frame, best score first.
+        """The detections of every frame, best score first; by what ``DecodingConfig`` says if nothing else is given.
 
         Args:
             outputs: of F frames.

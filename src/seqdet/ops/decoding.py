@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
@@ -47,21 +49,75 @@ def detections(
     frames, _, classes = scores.shape
     best, pair = scores.flatten(1).topk(min(candidates, scores[0].numel() if frames else 0), dim=1)
     most_chosen = int((~(best < score)).sum(dim=1).max()) if frames else 0  # NaN comes first, and is never chosen
-    best, pair = best[:, :most_chosen], pair[:, :most_chosen]  # (F, M), the best first
+    best, pair = best[:, :most_chosen], pair[:, :most_chosen]
+    found = candidate_boxes(
+        deltas, best, pair, anchors, classes=classes, size_hw=size_hw, variances=variances, score=score
+    )
     frame = torch.arange(frames, device=best.device)[:, None]
-    anchor, label = pair // classes, pair % classes
-    xyxy = clip_boxes(decode_boxes(deltas[frame, anchor], anchors[anchor], variances=variances), size_hw)
-    chosen = (best >= score) & (xyxy[..., :2] < xyxy[..., 2:]).all(dim=-1)
-    group = (frame * classes + label)[chosen]
-    survivors = chosen.nonzero()[grouped_nms(xyxy[chosen], best[chosen], group, iou=iou)]
-    kept = torch.zeros_like(chosen)
-    kept[survivors.unbind(1)] = True
+    group = (frame * classes + found.labels)[found.is_box]
+    survivors = grouped_nms(found.xyxy[found.is_box], found.scores[found.is_box], group, iou=iou)
+    kept = torch.zeros_like(found.is_box)
+    kept[found.is_box.nonzero()[survivors].unbind(1)] = True
     counts = kept.sum(dim=1).clamp(max=most).tolist()
     stays = kept.byte().argsort(dim=1, descending=True, stable=True)[:, : max(counts, default=0)]
-    final = vote_boxes(xyxy[frame, stays], label[frame, stays], xyxy, label, best * chosen, iou=vote)
-    final = clip_boxes(final, size_hw)  # a mean of equal numbers may be off by its rounding
-    label, best = label[frame, stays], best[frame, stays]
-    return [Boxes(final[i, :count], label[i, :count], best[i, :count]) for i, count in enumerate(counts)]
+    final = voted_boxes(found, stays, size_hw=size_hw, vote=vote)
+    labels, best = found.labels.gather(1, stays), found.scores.gather(1, stays)
+    return [Boxes(final[i, :count], labels[i, :count], best[i, :count]) for i, count in enumerate(counts)]
+
+
+class Candidates(NamedTuple):
+    """The best pairs of anchor and class of F frames, best first; what ``is_box`` denies has score and corners 0.
+
+    xyxy: (F, M, 4), clipped to the frame. labels: (F, M). scores: (F, M). is_box: (F, M) bool.
+    """
+
+    xyxy: Tensor
+    labels: Tensor
+    scores: Tensor
+    is_box: Tensor
+
+
+def candidate_boxes(
+    deltas: Tensor,
+    scores: Tensor,
+    pairs: Tensor,
+    anchors: Tensor,
+    *,
+    classes: int,
+    size_hw: tuple[int, int],
+    variances: tuple[float, float],
+    score: float,
+) -> Candidates:
+    """The boxes of pairs of anchor and class, of which those of too low a score and those outside are none.
+
+    Args:
+        deltas: (F, A, 4) coded boxes.
+        scores: (F, M), best first.
+        pairs: (F, M) number of the anchor times that of the classes, plus the label.
+        anchors: (A, 4) centre x, centre y, width, height in pixels.
+        classes: how many there are.
+        size_hw: of the frames in pixels.
+        variances: of the box coding.
+        score: least score of a box.
+    """
+    anchor = pairs // classes
+    xyxy = decode_boxes(_rows(deltas, anchor), anchors[anchor], variances=variances)
+    xyxy = clip_boxes(xyxy, size_hw)
+    is_box = (scores >= score) & (xyxy[..., :2] < xyxy[..., 2:]).all(dim=-1)
+    # a box of NaN would spoil the others
+    return Candidates(xyxy.where(is_box[..., None], 0), pairs % classes, scores.where(is_box, 0), is_box)
+
+
+def voted_boxes(found: Candidates, stays: Tensor, *, size_hw: tuple[int, int], vote: float) -> Tensor:
+    """The final corners (F, K, 4) of the candidates ``stays`` (F, K), moved by ``vote_boxes`` within the frame."""
+    labels = found.labels.gather(1, stays)
+    final = vote_boxes(_rows(found.xyxy, stays), labels, found.xyxy, found.labels, found.scores, iou=vote)
+    return clip_boxes(final, size_hw)  # a mean of equal numbers may be off by its rounding
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    """Of (F, N, 4) those rows of every frame that (F, M) names."""
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
 
 
 def grouped_nms(xyxy: Tensor, scores: Tensor, groups: Tensor, *, iou: float) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from ..config import SHOWN_SCORE
 from ..structures import Boxes, Clip
 from ..viz.tensor_images import painter
 from ..viz.tiles import film_strip
@@ -40,7 +41,7 @@ class DemoClips(Callback):
         epoch = trainer.global_step // self.steps_per_epoch
         is_due = self.every and epoch % self.every < self.validate_every
         if is_due and sum(len(clip.frames) for clip, _ in self.shown) < self.frames:
-            self.shown.append((outputs["clip"], outputs["detections"]))
+            self.shown.append((outputs["clip"], [boxes.above(SHOWN_SCORE) for boxes in outputs["detections"]]))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         if not self.shown:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
-from ...config import RunConfig
+from ...config import SHOWN_SCORE, RunConfig
 from ...config_files import to_yaml
 from ...data.schedule import Cue
 from ...evaluation.breakdown import has_tracks, still_us
@@ -24,7 +24,7 @@ from ...viz.draw import draw_boxes
 from ...viz.html import Report
 from ...viz.tiles import Paint, film_strip
 from .held_out import HeldOut
-from .scoring import SHOWN_SCORE, Scored
+from .scoring import Scored
 
 HELD_OUT = {
     "test": "held-out frames",

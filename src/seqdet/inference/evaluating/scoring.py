@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...config import DECODING, SHOWN_SCORE
 from ...data.classes import write_classes
 from ...data.detections import event_boxes
 from ...data.joining import window_of
@@ -30,9 +31,6 @@ from .held_out import HeldOut
 
 AT_LABELS = "truth", "labelled"
 """Moments of a protocol at which a detector is asked only where somebody looked."""
-SHOWN_SCORE = 0.3
-"""Least score of a detection in the video and the pictures; the evaluation counts those from 0.01 on."""
-COUNTED_SCORE = 0.01
 VIDEO_FRAMES = 96
 """Least frames of every lane that the video shows."""
 STILL = "still, s"
@@ -262,5 +260,5 @@ def _predicted(
     detector: Detector, data: HeldOut, precision: str, title: str, *, remembers: bool
 ) -> Iterable[tuple[Clip, list[Boxes]]]:
     clips = evaluation_loader(data.config.data, data.split)
-    found = predict(detector, clips, score=COUNTED_SCORE, precision=precision, remembers=remembers)
+    found = predict(detector, clips, score=DECODING.score, precision=precision, remembers=remembers)
     return progress(found, title, unit="clip", total=len(clips))

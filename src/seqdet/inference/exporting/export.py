@@ -21,13 +21,13 @@ from torch.export import Dim, ExportedProgram
 from torchvision.ops import nms
 
 from ...checks import InputError, check_choice
+from ...config import DECODING
 from ...config_files import read_config, to_dict
 from ...events.time_units import Unit
 from ...files import make_folder, replacing
 from ...models.detector import FULL_SCALE, Detector
 from ...models.recurrent import reset_lanes
-from ...ops.boxes import clip_boxes, decode_boxes
-from ...ops.decoding import vote_boxes
+from ...ops.decoding import candidate_boxes, voted_boxes
 from ...runs import RunFolder
 from ...structures import Boxes
 from ..loading import load_runner
@@ -36,8 +36,6 @@ from ..torch_runner import TorchRunner
 from .eight_bits import frames_of_recording, frames_of_run, made_up_frames, quantized, tiled
 
 Suppress = Callable[[Tensor, Tensor, float], Tensor]
-CANDIDATES, MOST = 300, 100
-"""Pairs of anchor and class that suppression looks at, and detections of a frame: those of ``Detector.decode``."""
 OPSET, IR_VERSION = 18, 8
 """Of operations and of the file; runtimes know both since 2023."""
 WINDOWS, RESET = 6, 3
@@ -82,7 +80,7 @@ def onnx_survivors(xyxy: Any, scores: Any, iou: float) -> Any:
     def numbers(*values: int) -> Any:
         return op.Constant(value_ints=values)
 
-    most, threshold = numbers(CANDIDATES), op.Constant(value_floats=[iou])
+    most, threshold = numbers(DECODING.candidates), op.Constant(value_floats=[iou])
     kept = op.NonMaxSuppression(xyxy, scores, most, threshold, op.Constant(value_floats=[0.0]))  # frame, class, box
     places = op.Gather(kept, numbers(0, 2), axis=1)
     nothing = op.Expand(numbers(0), op.Shape(xyxy, start=0, end=2))
@@ -92,8 +90,8 @@ def onnx_survivors(xyxy: Any, scores: Any, iou: float) -> Any:
 class DecodingDetector(nn.Module):
     """Frames and memory in, detections and memory out.
 
-    Equal to ``Detector.decode`` with its own thresholds, but every frame has ``MOST`` rows: the first ``counts`` are
-    detections, the others zeros.
+    Equal to ``Detector.decode``, but every frame has N = ``DECODING.most`` rows: the first ``counts`` are detections,
+    the others zeros.
 
     Args:
         detector: in evaluation mode, on the CPU.
@@ -102,7 +100,7 @@ class DecodingDetector(nn.Module):
 
     Shapes:
         frames (B, C, H, W); state, each (B, channels, h, w) float32, zeros for a lane that starts;
-        xyxy (B, MOST, 4) float32, labels (B, MOST) int64, scores (B, MOST) float32, counts (B,) int64, the state after,
+        xyxy (B, N, 4) float32, labels (B, N) int64, scores (B, N) float32, counts (B,) int64, the state after,
         and what was decoded: deltas (B, A, 4) and logits (B, A, K or K + 1) float32.
     """
 
@@ -114,26 +112,25 @@ class DecodingDetector(nn.Module):
         outputs, after = self.detector(frames[None], state)
         every = self.detector.head.scores(outputs.logits)
         classes = every.shape[2]
-        scores, pair = every.flatten(1).topk(CANDIDATES, dim=1)  # the smallest frame has more
-        anchor, labels = pair // classes, pair % classes
-        deltas, variances = _rows(outputs.deltas, anchor), self.detector.criterion.variances
-        xyxy = clip_boxes(decode_boxes(deltas, outputs.anchors[anchor], variances=variances), outputs.size_hw)
-        is_box = (scores >= self.score) & (xyxy[..., :2] < xyxy[..., 2:]).all(dim=-1)
-        scores, xyxy = scores.where(is_box, 0), xyxy.where(is_box[..., None], 0)  # a box of NaN would spoil the others
-        by_class = scores[:, None] * (labels[:, None] == torch.arange(classes)[:, None])
-        rank = self.suppress(xyxy, by_class, 0.5) * torch.arange(CANDIDATES, 0, -1)  # 0 where a box goes
-        places, stays = rank.topk(MOST, dim=1)
-        final = vote_boxes(_rows(xyxy, stays), labels.gather(1, stays), xyxy, labels, scores, iou=0.7)
+        scores, pairs = every.flatten(1).topk(DECODING.candidates, dim=1)  # the smallest frame has more
+        found = candidate_boxes(
+            outputs.deltas,
+            scores,
+            pairs,
+            outputs.anchors,
+            classes=classes,
+            size_hw=outputs.size_hw,
+            variances=self.detector.criterion.variances,
+            score=self.score,
+        )
+        by_class = found.scores[:, None] * (found.labels[:, None] == torch.arange(classes)[:, None])
+        kept = self.suppress(found.xyxy, by_class, DECODING.iou)
+        places, stays = (kept * torch.arange(DECODING.candidates, 0, -1)).topk(DECODING.most, dim=1)
         is_found = places > 0
-        final = clip_boxes(final, outputs.size_hw) * is_found[..., None]
-        labels, scores = (each.gather(1, stays) * is_found for each in (labels, scores))
+        final = voted_boxes(found, stays, size_hw=outputs.size_hw, vote=DECODING.vote) * is_found[..., None]
+        labels, scores = (each.gather(1, stays) * is_found for each in (found.labels, found.scores))
         memory = (each.float() for each in after)
         return final, labels, scores, is_found.sum(dim=1), *memory, outputs.deltas, outputs.logits
-
-
-def _rows(x: Tensor, index: Tensor) -> Tensor:
-    """Of (F, N, 4) those rows of every frame that (F, M) names."""
-    return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
 
 
 def traced(detector: Detector, size_hw: tuple[int, int], score: float, suppress: Suppress) -> ExportedProgram:
@@ -304,7 +301,7 @@ def _reset(memory: RunnerState | None, like: RunnerState, *, is_first: bool) -> 
 
 def _is_clear(scores: Tensor, score: float) -> bool:
     """Whether no two candidates are as good as equal, nor one and the least score: else rounding decides."""
-    best = scores.flatten().topk(CANDIDATES + 1).values
+    best = scores.flatten().topk(DECODING.candidates + 1).values
     ranked = torch.cat([best[best > score - TIE], torch.tensor([score])]).sort().values
     return bool((ranked.diff() > TIE).all())
 
@@ -323,7 +320,7 @@ def export(
     path: Path | str,
     *,
     size_hw: tuple[int, int] | None = None,
-    score: float = 0.05,
+    score: float = DECODING.score,
     precision: Precision = "float32",
     calibration: Iterable[np.ndarray] = (),
     program: Path | str | None = None,
@@ -380,7 +377,7 @@ def export_run(
     *,
     precision: Precision = "float32",
     size_hw: tuple[int, int] | None = None,
-    score: float = 0.05,
+    score: float = DECODING.score,
     calibration: Path | None = None,
     time_unit: Unit | None = None,
     program: Path | None = None,
