@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -21,17 +21,16 @@ import numpy as np
 
 from ..checks import InputError, check_choice, check_range, fit_fields
 from ..config import DECODING, SHOWN_SCORE
-from ..data.detections import best_of_place
+from ..data.detections import Detections, best_of_place
 from ..events.array import Events
 from ..events.files import Recording, open_recording
 from ..events.sieve import JITTER_US
 from ..events.slicing import Window
-from ..events.stream import WindowStream
 from ..events.time_units import Unit
 from ..progress import progress
 from .loading import load_runner
-from .runners import OnnxRunner, Runner
-from .streaming import Framing, chosen, thresholds
+from .runners import OnnxRunner, Runner, RunnerState
+from .streaming import Framing, StreamConfig, StreamingDetector
 from .tracking.association import MOST_OVERLAP, USUAL, DataAssociation
 
 log = logging.getLogger(__name__)
@@ -402,48 +401,75 @@ def benchmark(
 
 
 def play(recording: Recording, backend: Backend, config: LatencyConfig, *, windows: int) -> PassTimes:
-    """Take a recording from its start through a backend, and look at the clock; boxes as of ``StreamingDetector``.
+    """Take a recording from its start through a backend, as ``StreamingDetector`` does, and look at the clock.
 
     Raises:
         InputError: if there are no events, or the detector does not take them.
     """
-    runner, now = backend.runner, time.perf_counter
-    framing = Framing(runner, recording.size_hw, any_size=config.any_size)
-    least, memory = thresholds(runner.classes, (), config.score), None
+    watch = _Stopwatch(backend, is_live=config.live)
+    stream_config = StreamConfig(score=config.score, any_size=config.any_size)
+    stream = StreamingDetector(watch, stream_config, sensor_hw=recording.size_hw, on_window=watch.take_up)
     tracker = DataAssociation(recording.size_hw, USUAL) if config.track else None
-    closed = islice(_windows(recording, framing.shown.window_us), windows)
-    seconds, counts, pieces = [], [], []
-    origin, asked = None, now()
-    for window, is_new_piece in closed:
-        read = begun = now()
-        waited = 0.0
-        if config.live:
-            origin = read - window.end_us / 1e6 if origin is None else origin
-            due = origin + window.end_us / 1e6
-            waited = max(0.0, asked - due)
-            time.sleep(max(0.0, due - read))
-            begun = now()
-        frames = framing.frames(window, window.events)
-        framed = now()
-        backend.forward_ended_s.clear()
-        (found,), memory = runner(frames, memory)
-        inferred = backend.forward_ended_s[-1] if backend.forward_ended_s else now()
-        found = chosen(found, least)
-        boxes = found._replace(xyxy=found.xyxy * framing.scale).rows(window.end_us)
-        boxed = now()
+    rows, pieces, events, boxes = [], [], [], 0
+    watch.asked_s = time.perf_counter()
+    for found in islice(stream.play(watch.counted(recording.chunks())), windows):
+        boxed_s = time.perf_counter()
         if tracker is not None:
-            tracker.push(window.end_us, best_of_place(boxes, MOST_OVERLAP), window.events)
-        tracked = now()
-        seconds.append((read - asked, framed - begun, inferred - framed, boxed - inferred, waited, tracked - boxed))
-        counts.append((len(window.events), len(boxes)))
-        pieces.append(is_new_piece)
-        asked = now()
-    if not seconds:
+            tracker.push(found.end_us, best_of_place(found.boxes, MOST_OVERLAP), found.events)
+        tracked_s = time.perf_counter()
+        rows.append((*watch.stages_s(), boxed_s - watch.inferred_s, watch.waited_s, tracked_s - boxed_s))
+        pieces.append(watch.pieces)
+        events.append(len(found.events))
+        boxes += len(found.boxes)
+        watch.asked_s = time.perf_counter()
+    if not rows:
         raise InputError(f"{recording.path} must have events, and has none. Does seqdet inspect show any?")
-    table, (events, found_boxes) = np.array(seconds), np.sum(counts, axis=0)
-    table[:, 0] = shared(table[:, 0], np.cumsum(pieces), np.array(counts)[:, 0])
-    table[:, TOTAL] += table[:, :TOTAL].sum(axis=1)
-    return PassTimes(table, int(events), int(found_boxes))
+    seconds = np.array(rows)
+    seconds[:, 0] = shared(seconds[:, 0], np.array(pieces), np.array(events))
+    seconds[:, TOTAL] += seconds[:, :TOTAL].sum(axis=1)
+    return PassTimes(seconds, sum(events), boxes)
+
+
+class _Stopwatch:
+    """A runner that notes when a window was closed, taken up, framed and through the network, as ``perf_counter``."""
+
+    def __init__(self, backend: Backend, *, is_live: bool) -> None:
+        runner = backend.runner
+        self.classes, self.input, self.channels = runner.classes, runner.input, runner.channels
+        self.dtype, self.size_hw = runner.dtype, runner.size_hw
+        self._backend, self._is_live = backend, is_live
+        self._origin_s: float | None = None
+        self.pieces = 0
+        self.asked_s = self.closed_s = self.begun_s = self.framed_s = self.inferred_s = self.waited_s = 0.0
+
+    def counted(self, chunks: Iterable[Events]) -> Iterator[Events]:
+        """The same, while ``pieces`` says how many were read."""
+        for piece in chunks:
+            self.pieces += 1
+            yield piece
+
+    def take_up(self, window: Window) -> None:
+        """A window is closed; live it is taken up when it is due, and not before those before it are done."""
+        self.closed_s = self.begun_s = time.perf_counter()
+        if self._is_live:
+            if self._origin_s is None:
+                self._origin_s = self.closed_s - window.end_us / 1e6
+            due_s = self._origin_s + window.end_us / 1e6
+            self.waited_s = max(0.0, self.asked_s - due_s)
+            time.sleep(max(0.0, due_s - self.closed_s))
+            self.begun_s = time.perf_counter()
+
+    def __call__(self, frames: np.ndarray, state: RunnerState | None = None) -> tuple[list[Detections], RunnerState]:
+        self.framed_s = time.perf_counter()
+        ended_s = self._backend.forward_ended_s
+        ended_s.clear()
+        result = self._backend.runner(frames, state)
+        self.inferred_s = ended_s[-1] if ended_s else time.perf_counter()
+        return result
+
+    def stages_s(self) -> tuple[float, float, float]:
+        """Seconds of reading, framing and the network."""
+        return self.closed_s - self.asked_s, self.framed_s - self.begun_s, self.inferred_s - self.framed_s
 
 
 def shared(seconds: np.ndarray, pieces: np.ndarray, events: np.ndarray) -> np.ndarray:
@@ -456,20 +482,3 @@ def shared(seconds: np.ndarray, pieces: np.ndarray, events: np.ndarray) -> np.nd
     """
     weights = events + 1
     return (np.bincount(pieces, seconds) / np.maximum(np.bincount(pieces, weights), 1))[pieces] * weights
-
-
-def _windows(recording: Recording, length_us: int) -> Iterator[tuple[Window, bool]]:
-    """Those that ``StreamingDetector`` looks at, and whether a piece of the recording was read for it."""
-    stream, has_begun = None, False
-    for piece in recording.chunks():
-        if stream is None and len(piece):
-            start_us = (int(piece.t[0]) - JITTER_US) // length_us * length_us
-            stream = WindowStream(duration_us=length_us, start_us=start_us)
-        is_new = True
-        for window in stream.push(piece) if stream else ():
-            has_begun |= len(window.events) > 0
-            if has_begun:
-                yield window, is_new
-                is_new = False
-    for window in stream.close() if stream else ():
-        yield window, False

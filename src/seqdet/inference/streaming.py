@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -269,15 +269,23 @@ class StreamingDetector:
         runner: the detector; one for events.
         config: how to look.
         sensor_hw: height and width of the sensor in pixels; that of the training if None.
+        on_window: is called with every window before the detector sees it.
 
     Raises:
         InputError: if the detector takes no events, or frames of another kind or of a sensor of another size.
     """
 
     def __init__(
-        self, runner: Runner, config: StreamConfig | None = None, *, sensor_hw: tuple[int, int] | None = None
+        self,
+        runner: Runner,
+        config: StreamConfig | None = None,
+        *,
+        sensor_hw: tuple[int, int] | None = None,
+        on_window: Callable[[Window], None] | None = None,
     ) -> None:
-        self.runner, self.config = runner, config or StreamConfig()
+        self.runner = runner
+        self.config = config or StreamConfig()
+        self._on_window = on_window
         if runner.input is None:
             raise InputError(f"detector must be one for events, got one for pictures of {runner.channels} channels.")
         self.sensor_hw = sensor_hw or _mounted(runner.input, self.config.view)
@@ -292,6 +300,12 @@ class StreamingDetector:
     def dropped(self) -> Counter[str]:
         """How many events of all streams were left out because of their times, by reason."""
         return sum((lane.windows.dropped for lane in self._lanes.values() if lane.windows), self._dropped)
+
+    def play(self, pieces: Iterable[Events | np.ndarray], stream: int = 0) -> Iterator[WindowDetections]:
+        """Give what is found in all windows of a stream, from ``push`` of its pieces to ``flush``."""
+        for events in pieces:
+            yield from self.push(events, stream)
+        yield from self.flush(stream)
 
     def push(self, events: Events | np.ndarray, stream: int = 0) -> Iterator[WindowDetections]:
         """Take the events, which are copied; give what was found in the windows that are closed now.
@@ -414,6 +428,8 @@ class StreamingDetector:
         for window in windows:
             lane.has_begun |= len(window.events) > 0
             if lane.has_begun:
+                if self._on_window:
+                    self._on_window(window)
                 frames = self._framing.frames(window, self._view.seen(window.events))
                 (found,), lane.memory = self.runner(frames, lane.memory)
                 found = chosen(found, self._least)

@@ -29,7 +29,7 @@ from ...events.time_units import IN_US, Unit
 from ...files import below
 from ...viz.event_images import events_image
 from ..runners import Runner
-from ..streaming import StreamConfig, StreamingDetector, WindowDetections, chosen, thresholds
+from ..streaming import StreamConfig, StreamingDetector, chosen, thresholds
 from ..tracking.association import USUAL, DataAssociation
 from ..tracking.library import OURS, Tracker, find_tracker
 
@@ -70,9 +70,8 @@ def event_detections(
             must end by themselves.
     """
     read = chunks if to_silence else takewhile(lambda _: not is_stopped(), chunks)
-    closed = (found for events in read for found in detector.push(events))
     seen_us, silent = NEVER, 0
-    for found in chain(closed, _ending(detector)):
+    for found in detector.play(read):
         first = int(np.searchsorted(found.events.t, seen_us)) if detector.config.count is None else 0
         picture = partial(events_image, found.events, size_hw=detector.sensor_hw)
         yield FrameDetections(found.start_us, found.end_us, found.boxes, found.events, found.events[first:], picture)
@@ -80,11 +79,6 @@ def event_detections(
         silent = 0 if len(found.events) else silent + 1
         if is_stopped() and not (to_silence and silent < SILENCE):
             return
-
-
-def _ending(detector: StreamingDetector) -> Iterator[WindowDetections]:
-    """What is left, once everything else was asked for."""
-    yield from detector.flush()
 
 
 def picture_detections(
