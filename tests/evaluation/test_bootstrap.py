@@ -6,7 +6,9 @@ import pytest
 from seqdet.checks import InputError
 from seqdet.evaluation.frames import join
 from seqdet.evaluation.protocols import find_protocol
-from seqdet.evaluation.report import Interval, bootstrap, score
+from seqdet.evaluation.report import Interval, bootstrap
+
+from .scored import score
 
 NAMES = ("car", "pedestrian", "two wheeler")
 PAPER, PLAIN, RVT = (find_protocol(name) for name in ("psee-gen1", "coco", "rvt"))

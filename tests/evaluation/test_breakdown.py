@@ -8,8 +8,10 @@ from seqdet.checks import InputError
 from seqdet.evaluation.breakdown import breakdown, breakdown_lines, breakdowns
 from seqdet.evaluation.frames import from_boxes, join
 from seqdet.evaluation.protocols import find_protocol
-from seqdet.evaluation.report import score, score_frames
+from seqdet.evaluation.report import score_frames
 from seqdet.structures import Boxes
+
+from .scored import score
 
 NAMES = ("car", "pedestrian", "two wheeler")
 PLAIN = find_protocol("coco")

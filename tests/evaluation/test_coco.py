@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from seqdet.checks import InputError
-from seqdet.evaluation.coco import RECALL_POINTS, CocoEvaluator, CocoScores
+from seqdet.evaluation.coco import RECALLS, CocoEvaluator, CocoScores
 from seqdet.structures import Boxes
 
 CLASSES = ["car", "bus", "dog"]
@@ -146,7 +146,7 @@ def test_perfect_detections_score_one():
     assert numbers(scores) == (1,) * 12
     assert numbers(scores.per_class["car"]) == (1, 1, 1, 1, -1, -1, 1, 1, 1, 1, -1, -1)
     assert (scores.frames, scores.truth_boxes, scores.detections) == (3, 3, 3)
-    assert scores.curve == scores.curve50 == (1.0,) * len(RECALL_POINTS)
+    assert scores.curve == scores.curve50 == (1.0,) * len(RECALLS)
 
 
 BOX = boxes((0, 0, 20, 20))

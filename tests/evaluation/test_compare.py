@@ -5,7 +5,9 @@ from dataclasses import fields
 import pytest
 
 from seqdet.evaluation.protocols import Protocol, find_protocol
-from seqdet.evaluation.report import compare, score
+from seqdet.evaluation.report import compare
+
+from .scored import score
 
 NAMES = ("car", "pedestrian", "two wheeler")
 PAPER = find_protocol("psee-gen1")

@@ -12,7 +12,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from seqdet.evaluation.protocols import PROTOCOLS, find_protocol
-from seqdet.evaluation.report import score
+
+from .scored import score
 
 NAMES = ("car", "pedestrian", "two wheeler")
 FIGURES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")

@@ -12,7 +12,8 @@ from seqdet.checks import InputError
 from seqdet.evaluation.coco import average_precision
 from seqdet.evaluation.frames import join
 from seqdet.evaluation.protocols import PROTOCOLS, find_protocol
-from seqdet.evaluation.report import score
+
+from .scored import score
 
 NAMES = ("car", "pedestrian", "two wheeler")
 FIGURES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")

@@ -120,7 +120,9 @@ def _overlaps(first, second, of_first):
 def best_pairs(similarity: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of (N, M) similarities that belong together, best first; each is in one pair at most."""
     rows, columns = np.nonzero((similarity >= least) & (similarity > 0))
-    chosen, is_row_taken, is_column_taken = [], np.zeros(len(similarity), bool), np.zeros(similarity.shape[1], bool)
+    chosen = []
+    is_row_taken = np.zeros(len(similarity), bool)
+    is_column_taken = np.zeros(similarity.shape[1], bool)
     for k in np.argsort(-similarity[rows, columns], kind="stable"):
         if not is_row_taken[rows[k]] and not is_column_taken[columns[k]]:
             is_row_taken[rows[k]] = is_column_taken[columns[k]] = True

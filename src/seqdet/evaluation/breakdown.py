@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numba import njit
@@ -47,10 +46,8 @@ def speed(labels: np.ndarray) -> np.ndarray:
     order, edges = _tracks(labels)
     x, y, t = (column[order] for column in (*_geometry(labels)[:2], labels["t"].astype(np.int64)))
     place = np.arange(len(order))
-    before, after = (
-        np.maximum(place - 1, edges[:-1][_track_of(edges)]),
-        np.minimum(place + 1, edges[1:][_track_of(edges)] - 1),
-    )
+    before = np.maximum(place - 1, edges[:-1][_track_of(edges)])
+    after = np.minimum(place + 1, edges[1:][_track_of(edges)] - 1)
     seconds = (t[after] - t[before]) / 1e6
     result = np.full(len(labels), np.nan)
     length = np.hypot(x[after] - x[before], y[after] - y[before])
@@ -147,12 +144,11 @@ def events_in_boxes(
     if not truth.keys() <= paths.keys() or any(map(holds_tensors, paths.values())):
         return None
     shown = progress(truth.items(), "events in boxes", unit="recording")
-    how: Any = {"size_hw": size_hw, "time_unit": time_unit}
-    return {name: _counted(paths[name], boxes, how) for name, boxes in shown}
+    return {name: _counted(paths[name], boxes, size_hw, time_unit) for name, boxes in shown}
 
 
-def _counted(path: Path, boxes: np.ndarray, how: Any) -> np.ndarray:
-    with open_recording(path, **how) as recording:
+def _counted(path: Path, boxes: np.ndarray, size_hw: tuple[int, int] | None, time_unit: Unit | None) -> np.ndarray:
+    with open_recording(path, size_hw=size_hw, time_unit=time_unit) as recording:
         watched = watch_recording(recording, boxes, window_us=1)
         areas = boxes["w"].astype(np.float64) * boxes["h"]
         noise = watched.few(areas * watched.reach, recording.stated_size_hw or watched.counts.shape)

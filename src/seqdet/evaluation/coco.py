@@ -21,14 +21,13 @@ from ..checks import InputError
 from ..data.detections import overlap
 from ..structures import Boxes
 
-RECALL_POINTS = tuple(np.linspace(0, 1, 101).tolist())
-"""The recalls at which the curves of ``Scores`` give the precision."""
 FRAME_BOX = np.dtype(
     [("frame", np.int64), ("xyxy", np.float64, 4), ("labels", np.int64), ("scores", np.float32), ("is_ignored", bool)]
 )
 """A box of a frame: a row of the tables that ``score_tables`` takes. Corners of float32 sizes are exact in float64."""
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
+"""At which precision is averaged, and at which the curves of ``Scores`` give it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,7 @@ class Scores:
     over the IoU thresholds 0.50, 0.55, ..., 0.95, over boxes of all sizes, with up to 100 detections per frame and
     class; AR1 and AR10 allow 1 and 10. Areas are ``width * height`` in square pixels: small up to 32**2, medium up to
     96**2, large above. ``truth_boxes`` are those to be found, without the ignored ones. ``curve`` is the precision at
-    each of ``RECALL_POINTS`` averaged over the IoU thresholds, ``curve50`` at IoU 0.5; both are empty where AP is None.
+    each of ``RECALLS`` averaged over the IoU thresholds, ``curve50`` at IoU 0.5; both are empty where AP is None.
     """
 
     AP: float | None
@@ -321,14 +320,16 @@ def _match(truth, is_left_out, is_crowd, truth_edges, detections, detection_edge
         for n in range(len(thresholds)):
             is_taken = np.zeros(last - first, np.bool_)
             for d in range(start, stop):
-                best, found = min(thresholds[n], 1 - 1e-10), -1
+                best = min(thresholds[n], 1 - 1e-10)
+                found = -1
                 for g in range(first, last):
                     if is_taken[g - first] and not is_crowd[g]:
                         continue
                     if found >= 0 and not is_left_out[found] and is_left_out[g]:
                         break
                     if overlaps[d - start, g - first] >= best:
-                        best, found = overlaps[d - start, g - first], g
+                        best = overlaps[d - start, g - first]
+                        found = g
                 if found >= 0:
                     is_taken[found - first] = True
                     outcomes[n, d] = -1 if is_left_out[found] else 1
@@ -352,7 +353,9 @@ def _average_precision(outcomes, weights, total, recalls):
             hit += weights[d] * is_hit
             hits[points], counted[points] = hit, count
             points += is_hit and weights[d] > 0  # the best precisions are those right after a hit
-        k, best, area = len(recalls) - 1, 0.0, 0.0
+        k = len(recalls) - 1
+        best = 0.0
+        area = 0.0
         for p in range(points - 1, -1, -1):
             while k >= 0 and recalls[k] > hits[p] / total:
                 area += best

@@ -65,7 +65,8 @@ def find_errors(frames: ScoredFrames, *, least_score: float) -> Errors:
         is_found[of_class.owners[counts[of_class.rows] & (of_class.owners >= 0)]] = True
     size = truth["xyxy"][:, 2:] - truth["xyxy"][:, :2]
     missed = _worst(np.flatnonzero(~is_found), size.prod(1), frames.recording_of_frame[truth["frame"]])
-    scores, recordings = detections["scores"].astype(np.float64), frames.recording_of_frame[detections["frame"]]
+    scores = detections["scores"].astype(np.float64)
+    recordings = frames.recording_of_frame[detections["frame"]]
     alarms = _worst(np.flatnonzero(is_wrong & counts), scores, recordings)
     targets = truth[~truth["is_ignored"]]
     same, other, _, _ = _best(detections[alarms], targets, len(frames.recording_of_frame))
@@ -99,7 +100,8 @@ def _best(boxes: np.ndarray, others: np.ndarray, frames: int) -> tuple[np.ndarra
 @njit(cache=True, nogil=True)
 def _largest(boxes, labels, frames, others, other_labels, edges):
     same, other = np.zeros(len(boxes)), np.zeros(len(boxes))
-    most, row = np.zeros(len(boxes)), np.full(len(boxes), -1)
+    most = np.zeros(len(boxes))
+    row = np.full(len(boxes), -1)
     for n in range(len(boxes)):
         for m in range(edges[frames[n]], edges[frames[n] + 1]):
             iou = overlap(boxes[n], others[m], False)
@@ -164,7 +166,8 @@ def reliability(frames: ScoredFrames, *, shown_score: float, bins: int = 10) -> 
         ScoreBin(float(edges[n]), float(edges[n + 1]), int(counts[n]), *_means(counts[n], sums[n], hits[n]))
         for n in range(bins)
     )
-    gaps, is_shown = abs(hits - sums), edges[:-1] >= shown_score - 1e-9
+    gaps = abs(hits - sums)
+    is_shown = edges[:-1] >= shown_score - 1e-9
     return Reliability(
         bins=found,
         expected_error=_share(gaps, counts),

@@ -200,7 +200,8 @@ def _joined(
         t = rows["t"][start:stop]
         first.append(start + np.searchsorted(t, times - before_us, "left"))
         last.append(start + np.searchsorted(t, times + after_us, "right") - 1)
-    lows, highs = np.concatenate(first).astype(np.int64), np.concatenate(last).astype(np.int64)
+    lows = np.concatenate(first).astype(np.int64)
+    highs = np.concatenate(last).astype(np.int64)
     chosen = _range(lows, highs)
     frame = np.repeat(np.arange(len(lows)), np.maximum(highs - lows + 1, 0))
     is_used = np.zeros(len(rows), bool)

@@ -88,18 +88,6 @@ class Comparison:
         return [*lines, f"{self.end.title} {self.end.digest}: AP {figure(last)} ({change} in all)"]
 
 
-def score(
-    truth: Recordings,
-    detections: Recordings,
-    protocol: Protocol,
-    *,
-    class_names: Mapping[int, str] | Sequence[str],
-    labelled_us: Mapping[str, np.ndarray] | None = None,
-) -> ProtocolScores:
-    """The scores under a protocol. Arguments and errors are those of ``join``."""
-    return score_frames(join(truth, detections, protocol, class_names=class_names, labelled_us=labelled_us), protocol)
-
-
 def score_frames(frames: ScoredFrames, protocol: Protocol) -> ProtocolScores:
     """The scores of boxes that were joined under that protocol."""
     coco = score_tables(frames.truth, frames.detections, frames.classes, len(frames.recording_of_frame))
@@ -122,16 +110,16 @@ def compare(
     What a rule does can depend on those changed before it; the last AP is that of the second protocol.
     Arguments and errors are those of ``join``.
     """
-    given: Any = {"class_names": class_names, "labelled_us": labelled_us}
-    frames = join(truth, detections, first, **given)
+    frames = join(truth, detections, first, class_names=class_names, labelled_us=labelled_us)
     start = score_frames(frames, first)
     steps = []
     for rule, changed in _between(first, second):
-        last, frames = frames, join(truth, detections, changed, **given)
-        counts = (
-            len(np.setxor1d(getattr(last, rows), getattr(frames, rows))) for rows in ("truth_rows", "detection_rows")
-        )
-        steps.append(RuleChange(rule, _change(rule, first, second), average_precision(frames), *counts))
+        last = frames
+        frames = join(truth, detections, changed, class_names=class_names, labelled_us=labelled_us)
+        moved = len(np.setxor1d(last.truth_rows, frames.truth_rows))
+        moved_detections = len(np.setxor1d(last.detection_rows, frames.detection_rows))
+        change = _change(rule, first, second)
+        steps.append(RuleChange(rule, change, average_precision(frames), moved, moved_detections))
     return Comparison(start, second, tuple(steps))
 
 
@@ -234,7 +222,8 @@ def evaluate_files(
     Raises:
         InputError: if a file or a protocol is missing, or they do not belong together.
     """
-    rules, second = find_protocol(protocol), find_protocol(other) if other else None
+    rules = find_protocol(protocol)
+    second = find_protocol(other) if other else None
     truth = of_classes(read_truth(dataset, split=split, classes=rules.dataset_classes), detections)
     found = read_detections(detections)
     counts = events_in_boxes(split_folder(dataset, split), truth.boxes) if events else None
@@ -266,10 +255,10 @@ def judge(
     Raises:
         InputError: if truth, detections and protocol do not belong together.
     """
-    given: Any = {"class_names": truth.class_names, "labelled_us": truth.labelled_us}
-    frames = join(truth.boxes, found, protocol, **given)
+    frames = join(truth.boxes, found, protocol, class_names=truth.class_names, labelled_us=truth.labelled_us)
     score = score_frames(frames, protocol)
-    tag, facts = f"[{protocol.title} {protocol.digest}]", score.as_dict()
+    tag = f"[{protocol.title} {protocol.digest}]"
+    facts = score.as_dict()
     first, *others = score.lines()
     lines = [first]
     if samples:
@@ -281,7 +270,9 @@ def judge(
     lines += [others[0], *breakdown_lines(parts, tag), *others[1:]]
     facts["breakdowns"] = {name: [finite(asdict(each)) for each in bins] for name, bins in parts.items()}
     if other:
-        comparison = compare(truth.boxes, found, protocol, other, **given)
+        comparison = compare(
+            truth.boxes, found, protocol, other, class_names=truth.class_names, labelled_us=truth.labelled_us
+        )
         lines += comparison.lines()
         facts["comparison"] = {"to": other.title, "digest": other.digest} | {
             "steps": [asdict(step) for step in comparison.steps]

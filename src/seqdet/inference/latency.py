@@ -154,7 +154,8 @@ def _of_torch(runner: TorchRunner, names: list[str], frame: np.ndarray, threads:
     from .torch_runner import TorchRunner
 
     torch.set_num_threads(threads)
-    detector, device = runner.detector, next(runner.detector.parameters()).device
+    detector = runner.detector
+    device = next(runner.detector.parameters()).device
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         detector(torch.from_numpy(frame)[None].to(device))
     exported = _exported(runner, frame.shape[2:], threads) if "onnx" in names else None
@@ -241,7 +242,8 @@ def figures(
 ) -> dict[str, Any]:
     """The figures of a backend; throughput is that of everything, tracking too."""
     seconds = np.concatenate([each.seconds for each in passes])
-    windows, events = len(seconds), sum(each.events for each in passes)
+    windows = len(seconds)
+    events = sum(each.events for each in passes)
     work_s = float(np.delete(seconds, TOTAL, axis=1).sum())
     ms = {
         stage: {f"p{n}": float(np.percentile(each, n)) for n in PERCENTILES}
@@ -367,9 +369,17 @@ def benchmark(
         raise InputError(f"recording must be one file of events, and is a folder or a pipe: {recording}")
     machine = surroundings()
     with open_recording(recording, size_hw=config.size_hw, time_unit=config.time_unit) as opened:
-        size_hw, threads = opened.size_hw, config.threads or os.cpu_count() or 1
-        options: Any = {"any_size": config.any_size, "device": device, "score": config.score}
-        backends, bound = find_backends(detector, names, size_hw=size_hw, threads=threads, **options)
+        size_hw = opened.size_hw
+        threads = config.threads or os.cpu_count() or 1
+        backends, bound = find_backends(
+            detector,
+            names,
+            size_hw=size_hw,
+            score=config.score,
+            threads=threads,
+            any_size=config.any_size,
+            device=device,
+        )
         shown = backends[0].runner.input
         assert shown is not None
         played: dict[str, list[PassTimes]] = {backend.name: [] for backend in backends}
@@ -410,7 +420,10 @@ def play(recording: Recording, backend: Backend, config: LatencyConfig, *, windo
     stream_config = StreamConfig(score=config.score, any_size=config.any_size)
     stream = StreamingDetector(watch, stream_config, sensor_hw=recording.size_hw, on_window=watch.take_up)
     tracker = DataAssociation(recording.size_hw, USUAL) if config.track else None
-    rows, pieces, events, boxes = [], [], [], 0
+    rows = []
+    pieces = []
+    events = []
+    boxes = 0
     watch.asked_s = time.perf_counter()
     for found in islice(stream.play(watch.counted(recording.chunks())), windows):
         boxed_s = time.perf_counter()
@@ -435,9 +448,13 @@ class _Stopwatch:
 
     def __init__(self, backend: Backend, *, is_live: bool) -> None:
         runner = backend.runner
-        self.classes, self.input, self.channels = runner.classes, runner.input, runner.channels
-        self.dtype, self.size_hw = runner.dtype, runner.size_hw
-        self._backend, self._is_live = backend, is_live
+        self.classes = runner.classes
+        self.input = runner.input
+        self.channels = runner.channels
+        self.dtype = runner.dtype
+        self.size_hw = runner.size_hw
+        self._backend = backend
+        self._is_live = is_live
         self._origin_s: float | None = None
         self.pieces = 0
         self.asked_s = self.closed_s = self.begun_s = self.framed_s = self.inferred_s = self.waited_s = 0.0

@@ -119,8 +119,10 @@ class OnnxRunner:
         if missing := set(names) - set(onnxruntime.get_available_providers()):
             there = ", ".join(onnxruntime.get_available_providers())
             raise InputError(f"providers must be some of {there}, which ONNX Runtime has here; got {missing.pop()}.")
-        content, options = _checked(Path(path)), onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = threads or 0, 3
+        content = _checked(Path(path))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        options.log_severity_level = 3
         if not optimised:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
@@ -132,8 +134,11 @@ class OnnxRunner:
         if facts.get("format") != FORMAT:
             raise InputError(f"{path} must have the format {FORMAT!r} in its metadata, got {facts.get('format')!r}.")
         try:
-            shown, self.classes = read_json(facts["input"]), tuple(read_json(facts["classes"]))
-            self.dtype, self.score, self.precision = np.dtype(facts["dtype"]), float(facts["score"]), facts["precision"]
+            shown = read_json(facts["input"])
+            self.classes = tuple(read_json(facts["classes"]))
+            self.dtype = np.dtype(facts["dtype"])
+            self.score = float(facts["score"])
+            self.precision = facts["precision"]
         except (KeyError, ValueError, TypeError, SyntaxError) as error:  # the last of numpy's types
             raise InputError(
                 f"{path} must say in its metadata what it was made for, and does not: {error!r}."

@@ -55,7 +55,8 @@ class View:
 
     def __init__(self, config: ViewConfig, sensor_hw: tuple[int, int]) -> None:
         height, width = sensor_hw
-        self.config, self.seen_hw = config, (width, height) if config.transpose else (height, width)
+        self.config = config
+        self.seen_hw = (width, height) if config.transpose else (height, width)
         if config.roi and (config.roi[0] >= width or config.roi[1] >= height):
             raise InputError(f"roi must lie in the {width}x{height} pixels of the sensor, got {config.roi}.")
 
@@ -120,8 +121,9 @@ class StreamConfig:
         """
         if self.count is not None:
             return WindowStream(count=self.count, lateness_us=self.lateness_us)
-        lengths: Any = {"duration_us": length_us, "step_us": self.step_us}
-        return WindowStream(**lengths, start_us=start_us, lateness_us=self.lateness_us)
+        return WindowStream(
+            duration_us=length_us, step_us=self.step_us, start_us=start_us, lateness_us=self.lateness_us
+        )
 
 
 def thresholds(classes: Sequence[str], wanted: Sequence[str] = (), score: float = 0.0) -> np.ndarray:
@@ -390,7 +392,8 @@ class StreamingDetector:
                 lane.windows.load_state_dict(saved["windows"])
             lane.memory = None if saved["memory"] is None else tuple(each.copy() for each in saved["memory"])
             lanes[number] = lane
-        self._lanes, self._dropped = lanes, Counter(state["dropped"])
+        self._lanes = lanes
+        self._dropped = Counter(state["dropped"])
 
     def _looks(self) -> dict[str, Any]:
         filters = [asdict(each) for each in self.config.filters]

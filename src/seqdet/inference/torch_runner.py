@@ -32,9 +32,13 @@ class TorchRunner:
         self, detector: Detector, score: float = DECODING.score, *, precision: str = "float32", compiled: bool = False
     ) -> None:
         check_choice(precision, ("float32", "bfloat16"), "precision")
-        self.detector, self.score, self.precision = detector.eval(), score, precision
-        self.classes, self.input = detector.config.classes, detector.input
-        self.channels, self.dtype = detector.config.in_channels, frame_type(detector.input)
+        self.detector = detector.eval()
+        self.score = score
+        self.precision = precision
+        self.classes = detector.config.classes
+        self.input = detector.input
+        self.channels = detector.config.in_channels
+        self.dtype = frame_type(detector.input)
         self.size_hw = None
         self._forward = _compiled(detector) if compiled else detector
 

@@ -61,7 +61,8 @@ def detections(
     counts = kept.sum(dim=1).clamp(max=most).tolist()
     stays = kept.byte().argsort(dim=1, descending=True, stable=True)[:, : max(counts, default=0)]
     final = voted_boxes(found, stays, size_hw=size_hw, vote=vote)
-    labels, best = found.labels.gather(1, stays), found.scores.gather(1, stays)
+    labels = found.labels.gather(1, stays)
+    best = found.scores.gather(1, stays)
     return [Boxes(final[i, :count], labels[i, :count], best[i, :count]) for i, count in enumerate(counts)]
 
 

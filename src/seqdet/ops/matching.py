@@ -45,7 +45,8 @@ def pad_targets(frames: Sequence[Boxes], device: torch.device | str, *, classes:
     counts = torch.tensor([len(boxes) for boxes in frames])
     most = int(counts.max()) if len(frames) else 0
     present = torch.arange(most) < counts[:, None]
-    xyxy, labels = torch.zeros(len(frames), most, 4), torch.zeros(len(frames), most, dtype=torch.int64)
+    xyxy = torch.zeros(len(frames), most, 4)
+    labels = torch.zeros(len(frames), most, dtype=torch.int64)
     ignored = torch.zeros(len(frames), most, dtype=torch.bool)
     if most:
         xyxy[present] = torch.cat([boxes.xyxy.cpu() for boxes in frames]).float()

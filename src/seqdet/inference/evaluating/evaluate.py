@@ -70,8 +70,10 @@ def evaluate(
         raise InputError(f"{folder.root} must hold a finished training. Go on with: {onward}")
     if (other or samples) and not protocol:
         raise InputError("--protocol must be given to compare it with another or to resample its figures.")
-    rules, second = find_protocol(protocol or "coco"), find_protocol(other) if other else None
-    config, training = read_config(folder.config), training_facts(folder.training)
+    rules = find_protocol(protocol or "coco")
+    second = find_protocol(other) if other else None
+    config = read_config(folder.config)
+    training = training_facts(folder.training)
     recall(folder.config)
     detector = load_detector(folder.detector, device=choose_device(config.train.device))
     place = Path(dataset) if dataset else place_of_dataset(config, training, folder.root)
@@ -122,8 +124,19 @@ def evaluate(
 def _show(scored: Scored, data: HeldOut, metrics: dict[str, Any], folder: RunFolder) -> None:
     """Write the video and the page."""
     paint = painter(data.source.input)
-    look: Any = {"classes": data.config.model.classes, "columns": VIDEO_COLUMNS, "paint": paint, "names": data.titles}
-    look["lanes"] = sorted({lane for clip, _ in scored.shown for lane in (~clip.is_blank).nonzero().flatten().tolist()})
-    images = (image for clip, boxes in scored.shown for image in play(clip, boxes, **look))
+    lanes = sorted({lane for clip, _ in scored.shown for lane in (~clip.is_blank).nonzero().flatten().tolist()})
+    images = (
+        image
+        for clip, boxes in scored.shown
+        for image in play(
+            clip,
+            boxes,
+            classes=data.config.model.classes,
+            lanes=lanes,
+            columns=VIDEO_COLUMNS,
+            names=data.titles,
+            paint=paint,
+        )
+    )
     write_video(folder.video, images, fps=VIDEO_FPS)
     write_report(folder.report, page(scored, data, metrics, folder, paint=paint))

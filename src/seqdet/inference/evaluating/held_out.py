@@ -84,7 +84,8 @@ class HeldOut:
         folder = self.config.data.dataset.folder
         if folder is None:
             return None
-        part, dataset = split_folder(folder, FOLDERS[self.split]), self.config.data.dataset
+        part = split_folder(folder, FOLDERS[self.split])
+        dataset = self.config.data.dataset
         return events_in_boxes(part, truth, size_hw=dataset.size_hw, time_unit=stated_unit(dataset))
 
 
@@ -99,7 +100,8 @@ def place_of_dataset(config: RunConfig, training: Mapping[str, Any], root: Path)
     Raises:
         InputError: if there is no such folder any more.
     """
-    mine, recorded = config.data.dataset.folder, training.get("dataset")
+    mine = config.data.dataset.folder
+    recorded = training.get("dataset")
     if mine is None or (recorded is None and config.data.dataset.simulate):
         return None
     whole = Path(recorded) if isinstance(recorded, str) else mine

@@ -115,7 +115,10 @@ def misses(scored: Scored, data: HeldOut, paint: Paint) -> list[Picture]:
 
     The box in question is drawn as truth, the others as if they were ignored.
     """
-    frames, errors, still_s, pictures = scored.frames, scored.errors, _still_s(scored), []
+    frames = scored.frames
+    errors = scored.errors
+    still_s = _still_s(scored)
+    pictures = []
     for n, row in enumerate(errors.missed[:PICTURES].tolist()):
         box, nearest = frames.truth[row], errors.nearest[n]
         width, height = np.round(box["xyxy"][2:] - box["xyxy"][:2]).astype(int)
@@ -136,7 +139,9 @@ def misses(scored: Scored, data: HeldOut, paint: Paint) -> list[Picture]:
 
 def false_alarms(scored: Scored, data: HeldOut, paint: Paint) -> list[Picture]:
     """The wrong detections of the highest scores, one of each recording first, among the truth of that time."""
-    frames, errors, pictures = scored.frames, scored.errors, []
+    frames = scored.frames
+    errors = scored.errors
+    pictures = []
     for row, kind in zip(errors.alarms[:PICTURES].tolist(), errors.kinds[:PICTURES].tolist(), strict=True):
         box = frames.detections[row : row + 1]
         truth = _boxes(frames.truth[frames.truth["frame"] == box["frame"]], data.scale_xy)
@@ -197,7 +202,8 @@ def page(scored: Scored, data: HeldOut, metrics: dict[str, Any], run: RunFolder,
         run: the folder with the curves of the training.
         paint: how frames are shown.
     """
-    curves, config = read_curves(run.logs), data.config
+    curves = read_curves(run.logs)
+    config = data.config
     losses = {name.removeprefix("loss/"): curve for name, curve in curves.items() if name.startswith("loss/")}
     validation = {
         name.removeprefix("validation/"): curve for name, curve in curves.items() if name.startswith("validation/")

@@ -72,14 +72,16 @@ class LabelledFrames:
 
     def parts(self) -> LabelledRecordings:
         """The boxes in pixels of the sensor, by the number of the recording."""
-        numbers, found = [each.recording for each in self._frames], [each.detections for each in self._frames]
+        numbers = [each.recording for each in self._frames]
+        found = [each.detections for each in self._frames]
         return from_boxes(self._truth, found, numbers, self._times_us, scale_xy=self.scale_xy)
 
     def joined(self, classes: Sequence[str]) -> tuple[ScoredFrames, LabelledRecordings]:
         """All of them as frames of plain COCO, in pixels of the sensor, and the boxes that they come from."""
         parts = self.parts()
-        given = {"class_names": classes, "labelled_us": parts.labelled_us}
-        return join(parts.truth, parts.detections, find_protocol("coco"), **given), parts
+        return join(
+            parts.truth, parts.detections, find_protocol("coco"), class_names=classes, labelled_us=parts.labelled_us
+        ), parts
 
     def frames(self) -> list[LabelledFrame]:
         """The labelled frames in the order of those that were joined."""
@@ -100,14 +102,16 @@ class RecordingDetections:
     """
 
     def __init__(self, data: HeldOut, protocol: Protocol) -> None:
-        self._names, self._scale_xy = data.names, data.scale_xy
+        self._names = data.names
+        self._scale_xy = data.scale_xy
         self._times_us = _asked(data) if protocol.moments in AT_LABELS else None
         known = data.names if data.truth is None else data.truth.boxes
         self._found: dict[str, list[np.ndarray]] = {name: [] for name in data.names if name in known}
 
     def add(self, clip: Clip, detections: Sequence[Boxes]) -> None:
         """Take those of a clip; ``detections`` are T * B entries in (t, b) order."""
-        numbers, ends_us = clip.recordings.tolist() * len(clip.frames), clip.end_us.flatten().tolist()
+        numbers = clip.recordings.tolist() * len(clip.frames)
+        ends_us = clip.end_us.flatten().tolist()
         for number, end_us, boxes in zip(numbers, ends_us, detections, strict=True):
             if number >= 0 and end_us > 0 and self._names[number] in self._found:
                 times_us = [end_us] if self._times_us is None else self._times_us[number].get(end_us, ())
@@ -180,7 +184,8 @@ def score(detector: Detector, data: HeldOut, *, precision: str, protocol: Protoc
         protocol: by whose times detections are gathered as files hold them; none are if not given.
     """
     classes, clip_length = detector.config.classes, data.config.data.clip_length
-    evaluator, labelled = CocoEvaluator(classes), LabelledFrames(data.scale_xy)
+    evaluator = CocoEvaluator(classes)
+    labelled = LabelledFrames(data.scale_xy)
     gathered = RecordingDetections(data, protocol) if protocol else None
     shown: list[tuple[Clip, list[Boxes]]] = []
     for clip, detections in _predicted(detector, data, precision, "evaluating", remembers=True):
@@ -245,7 +250,8 @@ def _is_whole(data: HeldOut, parts: LabelledRecordings) -> bool:
         return False
     nothing, never = np.zeros(0, EVENT_BBOX), np.zeros(0, np.int64)
     for number, name in enumerate(data.names):
-        shown, labels = parts.truth.get(str(number), nothing), data.truth.boxes.get(name, nothing)
+        shown = parts.truth.get(str(number), nothing)
+        labels = data.truth.boxes.get(name, nothing)
         times = parts.labelled_us.get(str(number), never), data.truth.labelled_us.get(name, never)
         if len(shown) != len(labels) or len(times[0]) != len(times[1]):
             return False

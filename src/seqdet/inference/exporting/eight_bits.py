@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -47,13 +47,19 @@ def quantized(model: Any, runner: OnnxRunner, sequences: Iterable[np.ndarray]) -
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
     add_pre_process_metadata(model)  # its constants are folded, and shapes known, already
-    settings: dict[str, Any] = {"calibration_data_reader": _Inputs(runner, sequences), "per_channel": True}
-    settings["reduce_range"] = True  # the seven bits
-    settings["nodes_to_exclude"] = [node.name for node in model.graph.node if node.op_type == "Conv"][:FIRST]
-    kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8, "op_types_to_quantize": ["Conv"]}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        quantize_static(model, path, **settings, **kinds)
+        quantize_static(
+            model,
+            path,
+            calibration_data_reader=cast(Any, _Inputs(runner, sequences)),
+            per_channel=True,
+            reduce_range=True,  # the seven bits
+            op_types_to_quantize=["Conv"],
+            nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Conv"][:FIRST],
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
         return onnx.load(path)
 
 
@@ -91,7 +97,8 @@ def made_up_frames(
         windows: T.
         seed: of the noise and the way.
     """
-    draw, (height, width) = np.random.default_rng(seed), shown.sensor_hw if shown else size_hw
+    draw = np.random.default_rng(seed)
+    height, width = shown.sensor_hw if shown else size_hw
     side = max(min(height, width) // 4, 1)
     start, end = draw.uniform(0, (width - side, height - side), (2, 2))  # x, y
     corners = np.linspace(start, end, windows).astype(int)

@@ -80,7 +80,8 @@ def onnx_survivors(xyxy: Any, scores: Any, iou: float) -> Any:
     def numbers(*values: int) -> Any:
         return op.Constant(value_ints=values)
 
-    most, threshold = numbers(DECODING.candidates), op.Constant(value_floats=[iou])
+    most = numbers(DECODING.candidates)
+    threshold = op.Constant(value_floats=[iou])
     kept = op.NonMaxSuppression(xyxy, scores, most, threshold, op.Constant(value_floats=[0.0]))  # frame, class, box
     places = op.Gather(kept, numbers(0, 2), axis=1)
     nothing = op.Expand(numbers(0), op.Shape(xyxy, start=0, end=2))
@@ -106,7 +107,9 @@ class DecodingDetector(nn.Module):
 
     def __init__(self, detector: Detector, score: float, suppress: Suppress) -> None:
         super().__init__()
-        self.detector, self.score, self.suppress = detector, score, suppress
+        self.detector = detector
+        self.score = score
+        self.suppress = suppress
 
     def forward(self, frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         outputs, after = self.detector(frames[None], state)
@@ -272,7 +275,8 @@ def check_eight_bits(small: OnnxRunner, exact: OnnxRunner, full: OnnxRunner, fra
         (full, LOSS, "nearly what float32 gives", "calibrate it on frames that are more like those it will see"),
     ):
         for output, mine, wanted in zip(("deltas", "logits"), found, _played(other, frames), strict=True):
-            difference, spread = np.sqrt(np.mean((mine - wanted) ** 2)), wanted.std()
+            difference = np.sqrt(np.mean((mine - wanted) ** 2))
+            spread = wanted.std()
             if not difference <= most * spread:
                 raise InputError(
                     f"{name} must compute in eight bits {what}, and differs in {output} by {difference / spread:.1%}. "
@@ -282,7 +286,8 @@ def check_eight_bits(small: OnnxRunner, exact: OnnxRunner, full: OnnxRunner, fra
 
 def _played(runner: OnnxRunner, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Deltas and logits of all frames of one lane."""
-    state, decoded = None, []
+    state = None
+    decoded = []
     for window in frames:
         *_, deltas, logits = results = runner.raw(window[None], state)
         state = tuple(results[len(FOUND) : -2])
@@ -355,8 +360,8 @@ def export(
     with replacing(Path(path)) as temporary:
         temporary.write_bytes(sealed(model.SerializeToString()))
         runner = OnnxRunner(temporary)
-        check: Any = {"score": score, "tolerance": TOLERANCES[layers]}
-        check_parity(runner.raw, detector, size_hw, **check, name=str(path))
+        tolerance = TOLERANCES[layers]
+        check_parity(runner.raw, detector, size_hw, score=score, tolerance=tolerance, name=str(path))
         if precision == "int8":
             sequences = iter(calibration)
             first = list(islice(sequences, 1))
@@ -368,7 +373,8 @@ def export(
             check_eight_bits(OnnxRunner(temporary), exact, runner, first[0][:WINDOWS], name=str(path))
         if program is not None:
             with replacing(Path(program)) as other:
-                check_parity(_program(detector, size_hw, score, other), detector, size_hw, **check, name=str(program))
+                run = _program(detector, size_hw, score, other)
+                check_parity(run, detector, size_hw, score=score, tolerance=tolerance, name=str(program))
 
 
 def export_run(
@@ -407,8 +413,7 @@ def export_run(
         frames = (tiled(each, size_hw) for each in frames_of_run(config, CALIBRATION_FRAMES))
     elif precision == "int8":
         raise InputError("--calibration must name a recording for --int8: a file of weights has no training frames.")
-    options: Any = {"precision": precision, "calibration": frames, "program": program}
-    export(detector, out, size_hw=size_hw, score=score, **options)
+    export(detector, out, size_hw=size_hw, score=score, precision=precision, calibration=frames, program=program)
     height, width = size_hw
     return f"{out}: {out.stat().st_size / 1e6:.1f} MB, {precision}, frames of {width}x{height}, any number of lanes."
 

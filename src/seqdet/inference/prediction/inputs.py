@@ -70,7 +70,8 @@ def event_detections(
             must end by themselves.
     """
     read = chunks if to_silence else takewhile(lambda _: not is_stopped(), chunks)
-    seen_us, silent = NEVER, 0
+    seen_us = NEVER
+    silent = 0
     for found in detector.play(read):
         first = int(np.searchsorted(found.events.t, seen_us)) if detector.config.count is None else 0
         picture = partial(events_image, found.events, size_hw=detector.sensor_hw)
@@ -274,7 +275,8 @@ def _open_events(
     assert runner.input is not None
     if path == STDIN:
         pipe = cast(Pipe, sys.stdin.buffer)
-        recording, span_us = EvtPipe(pipe, size_hw=config.size_hw, is_stopped=is_stopped), None
+        recording = EvtPipe(pipe, size_hw=config.size_hw, is_stopped=is_stopped)
+        span_us = None
         said = ()
         size_hw = recording.size_hw
         if size_hw is None:
@@ -284,7 +286,8 @@ def _open_events(
         recording = stack.enter_context(open_recording(path, size_hw=config.size_hw, time_unit=unit))
         said = recording.notes
         tell(log, {str(path): Account(notes=said)})  # before hours of work that may be for nothing
-        size_hw, found_us = recording.size_hw, recording.span_us()
+        size_hw = recording.size_hw
+        found_us = recording.span_us()
         if found_us is not None:
             for step_us in _steps_us(config, runner.input.window_us):
                 check_windows(path, *found_us, step_us)

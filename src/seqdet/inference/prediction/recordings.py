@@ -47,7 +47,9 @@ class GrowingNpy:
     """An npy file (N,) to which rows are added; its header counts those that are surely there: it is always whole."""
 
     def __init__(self, path: Path, dtype: np.dtype) -> None:
-        self.path, self._dtype, self._count = path, dtype, 0
+        self.path = path
+        self._dtype = dtype
+        self._count = 0
         self._file = make_way(path).open("xb")
         self.flush()
 
@@ -82,7 +84,8 @@ class GrowingText:
     """A text file with one line for each row: the given fields, numbers as short as they can be told apart."""
 
     def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
-        self.path, self._columns = path, columns
+        self.path = path
+        self._columns = columns
         self._file = make_way(path).open("x", encoding="ascii")
 
     def add(self, rows: np.ndarray) -> None:
@@ -268,7 +271,8 @@ def _predict(
         work = _Work(source, outputs, bar)
         shown = _until_failure(work.frames(), failed)
         if config.video and (first := next(shown, None)) is not None:
-            panes, target = Panes(runner.classes, has_tracks=config.track), out / "videos" / place.parent
+            panes = Panes(runner.classes, has_tracks=config.track)
+            target = out / "videos" / place.parent
             images = (
                 panes.picture(frame.picture(), frame.boxes, tracks, caption=_caption(frame))
                 for frame, tracks in _in_real_time(chain([first], shown), source.fps, is_stopped)
@@ -299,7 +303,8 @@ def _in_real_time(
         begin_us = begin_us if held else each[0].start_us
         due = math.ceil((each[0].start_us - begin_us) / 1e6 * fps - 0.25)
         yield from takewhile(lambda _: not is_stopped(), repeat(held, due - count)) if held else ()
-        held, count = each, max(due, count)
+        held = each
+        count = max(due, count)
     if held:
         start, end = ((time_us - begin_us) / 1e6 * fps for time_us in (held[0].start_us, held[0].end_us))
         yield from repeat(held, max(math.ceil(end - 0.25) - count, count < start + 0.2))
@@ -319,7 +324,9 @@ class _Work:
     """Writes frames down as they are asked for, and counts."""
 
     def __init__(self, source: OpenInput, outputs: ResultFiles, bar: Progress) -> None:
-        self._source, self._outputs, self._bar = source, outputs, bar
+        self._source = source
+        self._outputs = outputs
+        self._bar = bar
         self._windows = self._boxes = self._begin_us = self.ended_us = 0
         self._identities: set[int] = set()
         self._began_s = time.monotonic()
@@ -331,7 +338,8 @@ class _Work:
             self._begin_us = self._begin_us if self._windows else frame.start_us
             passed_us = frame.end_us - (self.ended_us if self._windows else self._begin_us)
             self.ended_us = frame.end_us
-            self._windows, self._boxes = self._windows + 1, self._boxes + len(frame.boxes)
+            self._windows += 1
+            self._boxes += len(frame.boxes)
             self._identities.update(tracks["track_id"].tolist())
             left = float("inf") if self._bar.total is None else self._bar.total - self._bar.done
             self._bar.update(min(passed_us / 1e6, left), facts=f"{self._factor():.1f} times real time")
@@ -339,11 +347,14 @@ class _Work:
 
     def _follow(self, frame: FrameDetections) -> np.ndarray:
         """Write what was found in a frame; the tracks at it."""
-        tracker, events, done = self._source.tracker, frame.new, 0
+        tracker = self._source.tracker
+        events = frame.new
+        done = 0
         if tracker is None:
             self._outputs.add(frame.boxes)
             return NO_TRACKS
-        tables, before_us = [], self.ended_us if self._windows else frame.start_us
+        tables = []
+        before_us = self.ended_us if self._windows else frame.start_us
         for time_us in range(before_us, frame.end_us, self._source.track_us or sys.maxsize)[1:]:
             until = int(np.searchsorted(events.t, time_us))
             tables.append(tracker.push(time_us, None, events[done:until]))

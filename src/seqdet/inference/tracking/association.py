@@ -177,7 +177,8 @@ class TimeSurface:
         """Go on from what ``state`` gave; raises ``InputError`` if that was of another sensor size."""
         if state["last_us"].shape != self._last_us.shape:
             raise InputError(f"state must be of a sensor {self._last_us.shape}, got {state['last_us'].shape}.")
-        self._last_us, self._anchor_us = state["last_us"].copy(), state["anchor_us"].copy()
+        self._last_us = state["last_us"].copy()
+        self._anchor_us = state["anchor_us"].copy()
         self._anchored_us = int(state["anchored_us"])
 
     def _pixels(self, corners: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -223,7 +224,9 @@ def carried(anchor_us, last_us, times_us, places, shifts):
         known[...] = -1
         step = steps[k]
         while True:
-            x, y, most = step[0], step[1], -1.0
+            x = step[0]
+            y = step[1]
+            most = -1.0
             for next_y in range(max(y - 1, -REACH), min(y + 1, REACH) + 1):
                 for next_x in range(max(x - 1, -REACH), min(x + 1, REACH) + 1):
                     cell = next_y + REACH, next_x + REACH
@@ -231,7 +234,9 @@ def carried(anchor_us, last_us, times_us, places, shifts):
                         x_shift, y_shift = shifts[k, 0] + next_x, shifts[k, 1] + next_y
                         known[cell] = _likeness(anchor_us, last_us, times_us, places[k], x_shift, y_shift)
                     if known[cell] > most:
-                        most, step[0], step[1] = known[cell], next_x, next_y
+                        most = known[cell]
+                        step[0] = next_x
+                        step[1] = next_y
             if most <= known[y + REACH, x + REACH] + 1e-6:
                 step[0], step[1] = x, y
                 break
@@ -262,7 +267,8 @@ class DataAssociation:
     def reset(self) -> None:
         """Forget everything, the identities given so far too: for another stream."""
         self._tracks = np.zeros(0, _TRACK)
-        self._born, self._now = 0, -MOST_US
+        self._born = 0
+        self._now = -MOST_US
         self._surface = self._size_hw and TimeSurface(self._size_hw, self.config.time_surface_delta_t_us)
 
     def push(self, time_us: int, boxes: np.ndarray | None = None, events: Events | None = None) -> np.ndarray:
@@ -320,7 +326,8 @@ class DataAssociation:
         return self._tracks["nb_detections"] >= self.config.number_of_consecutive_detections_to_create_a_new_track
 
     def _associate(self, found: np.ndarray) -> None:
-        config, found = self.config, self._as_tracks(found)
+        config = self.config
+        found = self._as_tracks(found)
         similarity = self._similarity(self._tracks, found)
         if config.use_descriptor:
             similarity *= self._tracks["descriptor"] @ found["descriptor"].T
@@ -344,7 +351,8 @@ class DataAssociation:
         for name in ("x", "y", "w", "h", "class_id", "class_confidence"):
             rows[name] = boxes[name]
         rows["tracking_confidence"] = np.minimum(boxes["class_confidence"], 1)
-        rows["last_detection_update_time"], rows["nb_detections"] = self._now, 1
+        rows["last_detection_update_time"] = self._now
+        rows["nb_detections"] = 1
         if self._surface and self.config.use_descriptor:
             rows["descriptor"] = self._surface.descriptors(boxes, self._now)
         return rows

@@ -86,7 +86,8 @@ class LibraryTracker:
         self._of_class: dict[int, Any] = {}
         self._identities: dict[tuple[int, int], int] = {}
         self._detections: dict[int, int] = {}
-        self._shown, self._now = np.zeros(0, TRACKED_BOX), -MOST_US
+        self._shown = np.zeros(0, TRACKED_BOX)
+        self._now = -MOST_US
         self._stamp_us = -MOST_US
 
     def push(self, time_us: int, boxes: np.ndarray | None = None, events: Events | None = None) -> np.ndarray:
