@@ -79,9 +79,9 @@ class LabelledFrames:
     def joined(self, classes: Sequence[str]) -> tuple[ScoredFrames, LabelledRecordings]:
         """All of them as frames of plain COCO, in pixels of the sensor, and the boxes that they come from."""
         parts = self.parts()
-        return join(
-            parts.truth, parts.detections, find_protocol("coco"), class_names=classes, labelled_us=parts.labelled_us
-        ), parts
+        rules = find_protocol("coco")
+        frames = join(parts.truth, parts.detections, rules, class_names=classes, labelled_us=parts.labelled_us)
+        return frames, parts
 
     def frames(self) -> list[LabelledFrame]:
         """The labelled frames in the order of those that were joined."""
