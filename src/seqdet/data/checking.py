@@ -36,6 +36,8 @@ OUTSIDE_US = 50_000
 """Labels that are less far outside the recording are of its rims: its last event may be a little earlier."""
 LEAST_STEPS, EVEN, MOST_EVEN, LATE = 5, 0.1, 0.7, 0.1
 """Of labels that tell their rate: how many steps, how even, how many of them so even, and how late the first."""
+LARGEST_GAP = 0.5
+"""A step that is a larger part of the time that labels span says nothing about their rate: some time is astray."""
 SHARE = 1.5
 """Boxes that all end before this are shares of a frame: they may be partly outside."""
 
@@ -158,7 +160,7 @@ def label_reach(labelled_us: np.ndarray, span_us: tuple[int, int]) -> Reach | No
     step_us = float(np.median(steps))
     last_us, is_even = int(labelled_us[-1]) - span_us[0], np.abs(steps - step_us) <= EVEN * step_us + 1
     begins_late = abs(int(labelled_us[0]) - span_us[0]) > LATE * last_us + 2 * step_us
-    if begins_late or is_even.mean() < MOST_EVEN:
+    if begins_late or is_even.mean() < MOST_EVEN or steps.max() > LARGEST_GAP * last_us:
         return None
     reach, rate = last_us / duration_us, 1e6 / step_us
     if reach <= 0:
