@@ -101,7 +101,7 @@ def audit_dataset(
         overwrite: replace a page that is there already; that of an earlier audit in the folder is replaced anyway.
     """
     from ..data.audit import Limits, audit
-    from ..viz.audit_page import is_audit_page, write_audit_page
+    from ..viz.audit import is_audit_page, write_audit_page
 
     is_usual = page is None
     page = page or folder / "audit.html"

@@ -60,7 +60,7 @@ def inspect_recording(
             write_inspection_image(plot, found, title=recording.name)
             log.info("The plot is in %s.", plot)
         if video:
-            from ..viz.recordings import write_recording_video
+            from ..viz.video import write_recording_video
 
             part: Any = {"start_us": found.first_us, "duration_us": found.duration_us + 1, "size_hw": found.size_hw}
             write_recording_video(video, opened, palette=palette, speed=speed, window_us=window_us, **part)

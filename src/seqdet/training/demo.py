@@ -9,7 +9,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from ..structures import Boxes, Clip
-from ..viz.tensor_images import painter
+from ..viz.images import painter
 from ..viz.tiles import film_strip
 
 

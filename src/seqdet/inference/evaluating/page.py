@@ -9,8 +9,8 @@ import numpy as np
 from ...config_files import to_yaml
 from ...runs import RunFolder
 from ...viz.charts import Chart
-from ...viz.html import Report
-from ...viz.tiles import Paint
+from ...viz.images import Paint
+from ...viz.pages import Report
 from .curves import read_curves
 from .held_out import HeldOut
 from .pictures import strips

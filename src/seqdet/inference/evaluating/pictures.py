@@ -6,7 +6,8 @@ import numpy as np
 
 from ...config import RunConfig
 from ...structures import Boxes, Clip
-from ...viz.tiles import Paint, film_strip
+from ...viz.images import Paint
+from ...viz.tiles import film_strip
 
 STRIPS, STRIP_FRAMES, STRIP_SPAN = 4, 4, 12
 """Lanes that the page shows, moments of each, frames over which these are spread."""

@@ -12,7 +12,7 @@ from ...evaluation.errors import KINDS
 from ...evaluation.motion import has_tracks, still_us
 from ...structures import Boxes
 from ...viz.draw import draw_boxes
-from ...viz.tiles import Paint
+from ...viz.images import Paint
 from .held_out import HeldOut
 from .scoring import SHOWN_SCORE, Scored
 

@@ -14,7 +14,7 @@ from ...checks import InputError
 from ...events.array import Events
 from ...events.frames import TimedFrame
 from ...events.sieve import NEVER
-from ...viz.event_images import events_image
+from ...viz.images import events_image
 from ..steps.step import Step
 from ..streaming.choice import chosen, event_rows
 from ..streaming.detector import Detections, StreamingDetector

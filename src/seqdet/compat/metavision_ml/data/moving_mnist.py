@@ -16,7 +16,7 @@ from ....data.dataset import Split
 from ....data.schedule import schedule, shuffled
 from ....digits.videos import MovingDigits
 from ....structures import Boxes, Clip
-from ....viz.tiles import frame_image
+from ....viz.images import frame_image
 
 LABEL_OFFSET = 1
 """Class ids in labels: 0 is background."""

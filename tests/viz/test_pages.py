@@ -10,7 +10,7 @@ from PIL import Image
 
 from seqdet.checks import InputError
 from seqdet.viz.charts import Chart
-from seqdet.viz.html import Report, render, write_report
+from seqdet.viz.pages import Report, render, write_report
 
 NASTY = "<b>&\"'"
 VOID = {"meta", "img", "br", "path", "circle", "polyline"}

@@ -1,6 +1,9 @@
-"""Pictures of what an audit found."""
+"""The page of an audit: what was found in a dataset, with pictures of the worst cases."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -8,22 +11,113 @@ import torch
 from ..checks import InputError
 from ..data.audit import Audit
 from ..data.audit_events import nearest
-from ..data.audit_findings import Case
+from ..data.audit_findings import SEVERITIES, Case, Finding
 from ..data.dataset import labels_of, opened
 from ..data.store import TensorFile
 from ..events.files import Recording
+from ..files import write_text
+from ..progress import progress
 from ..structures import Boxes
 from .draw import draw_boxes
-from .event_images import accumulated_image, events_image
-from .tensor_images import tensor_image
+from .images import accumulated_image, events_image, tensor_image
+from .pages import Cell, Picture, Table, Tile, pictures, render_page, whole
 
+MARK = '<meta name="generator" content="seqdet audit">'
+"""What tells such a page from another."""
+PLURALS: dict[str, str] = {"error": "Errors", "warning": "Warnings", "note": "Notes"}
+MEANINGS: dict[str, str] = {"error": "mend these", "warning": "look at these", "note": "good to know"}
+LEGEND = (
+    "Events of the window before the label, brighter ones pale, darker ones blue. The box in question is dashed in "
+    "white, the others of that time are dotted in grey; what lies beyond the sensor is brown."
+)
 BEYOND = (62, 48, 36)
 """Colour of what lies beyond the sensor."""
-RIM, MOST_RIM = 4, 2
-"""Pixels around what is drawn there, and the most that is, as a part of the sensor."""
+RIM = 4
+"""Pixels around what is drawn there."""
+MOST_RIM = 2
+"""The most that is drawn there, as a part of the sensor."""
 SMALLEST = 8  # pixels a box has in a picture
 ACCUMULATED_US = 5_000_000
 """Of the begin of a recording, for pictures of hot pixels."""
+MOST_CLASSES = 50
+"""That have a column in the table of the splits."""
+
+
+class Section(NamedTuple):
+    """A finding: its cases with pictures, and those without in words."""
+
+    finding: Finding
+    pictures: list[Picture]
+    cases: list[str]
+
+
+def write_audit_page(path: Path, audit: Audit) -> None:
+    """Write what an audit found as one HTML file that needs no other file and no network.
+
+    Raises:
+        InputError: if the file cannot be written; what was there stays.
+    """
+    write_text(path, render_audit(audit))
+
+
+def is_audit_page(path: Path) -> bool:
+    """Whether a file is such a page, which the next one may replace."""
+    try:
+        with path.open("rb") as file:
+            return MARK.encode() in file.read(1000)
+    except OSError:
+        return False
+
+
+def render_audit(audit: Audit) -> str:
+    """The page as HTML. Reads the recordings of the worst cases again; one that has gone has no picture."""
+    shown = progress(audit.findings, "pictures", unit="finding")
+    return render_page(
+        "audit.html",
+        title=f"Audit of {audit.folder.resolve().name}",
+        summary=f"{audit.folder}. Windows of {audit.limits.window_us / 1000:g} ms. {LEGEND}",
+        tiles=_tiles(audit),
+        splits=_splits(audit),
+        sections=[_section(finding, audit) for finding in shown],
+    )
+
+
+def _tiles(audit: Audit) -> list[Tile]:
+    tiles = []
+    for severity in SEVERITIES:
+        count = sum(each.severity == severity for each in audit.findings)
+        meaning = f"kinds; {MEANINGS[severity]}"
+        tiles.append(Tile(PLURALS[severity], str(count), meaning, style=severity if count else ""))
+    splits = audit.splits.values()
+    return [
+        *tiles,
+        Tile("Recordings", whole(sum(split.recordings for split in splits)), "in all splits"),
+        Tile("Labelled frames", whole(sum(split.labelled for split in splits)), "with and without boxes"),
+        Tile("Boxes", whole(sum(split.boxes.total() for split in splits)), "ignored ones too"),
+    ]
+
+
+def _splits(audit: Audit) -> Table:
+    """A table of the splits, with the boxes of every class."""
+    classes = sorted({n for split in audit.splits.values() for n in split.boxes})[:MOST_CLASSES]
+    columns = ["Split", "Recordings", "Seconds", "Frames", "Empty", *map(audit.class_name, classes)]
+    rows = []
+    for name, split in audit.splits.items():
+        counts = [split.recordings, split.seconds, split.labelled, split.empty, *(split.boxes[n] for n in classes)]
+        rows.append((name or "all", [Cell(f"{count:,.0f}") for count in counts]))
+    return Table("", columns, rows)
+
+
+def _section(finding: Finding, audit: Audit) -> Section:
+    shown = []
+    listed = []
+    for case in finding.cases:
+        image = case_picture(case, audit)
+        if image is None:
+            listed.append(str(case))
+        else:
+            shown.append((str(case), image))
+    return Section(finding, pictures(shown), listed)
 
 
 def case_picture(case: Case, audit: Audit) -> np.ndarray | None:

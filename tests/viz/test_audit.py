@@ -11,8 +11,7 @@ from seqdet.data.classes import write_classes
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.events.array import columns
 from seqdet.events.npy import write_npz
-from seqdet.viz.audit_page import render_audit, write_audit_page
-from seqdet.viz.audit_pictures import BEYOND, case_picture
+from seqdet.viz.audit import BEYOND, case_picture, render_audit, write_audit_page
 
 NAME = "<b>drive"
 
