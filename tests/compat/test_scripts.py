@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seqdet.compat.missing_names import import_line
+from seqdet.compat.names import import_line
 
 TUTORIAL = """
 import argparse

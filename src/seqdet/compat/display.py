@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ....checks import InputError, check_choice, check_shape
-from ....viz.draw import BLACK, PALETTE, WHITE, Label, luminance, outline, write_labels
-from ..data.box_processing import EventBbox
+from ..checks import InputError, check_choice, check_shape
+from ..viz.draw import PALETTE, label_above, outline, write_labels
+from .boxes import EventBbox
 
 
 def draw_box_events(
@@ -56,13 +56,12 @@ def draw_box_events(
             raise InputError(f"label_map must name every class id, got {len(label_map)} names and the id {class_id}.")
         colour = PALETTE[int(box[color_from]) % len(PALETTE)] if force_color is None else force_color
         red, green, blue = (int(value) for value in colour)
-        x1, y1 = round(float(box["x"])), round(float(box["y"]))
-        x2, y2 = round(float(box["x"] + box["w"])), round(float(box["y"] + box["h"]))
+        x, y, w, h = (box[name] for name in ("x", "y", "w", "h"))
+        x1, y1, x2, y2 = (round(float(side)) for side in (x, y, x + w, y + h))
         rectangle = x1, y1, max(x1 + 1, x2), max(y1 + 1, y2)
         outline(canvas, rectangle, (red, green, blue), thickness)
         text = f"{label_map[class_id]}  {box[confidence_field]:.2f}" if draw_score else label_map[class_id]
-        ink = WHITE if luminance((red, green, blue)) < 0.3 else BLACK
-        labels.append(Label(text, rectangle, True, ink, (red, green, blue)))
+        labels.append(label_above(text, rectangle, (red, green, blue)))
     write_labels(canvas, labels, layer.size)
     _lay_over(frame, np.asarray(layer))
     return frame
@@ -71,8 +70,8 @@ def draw_box_events(
 def _lay_over(frame: np.ndarray, layer: np.ndarray) -> None:
     """Paint a layer (H, W, 4) uint8, whose colours are multiplied by their opacity already, over a frame (H, W, 3)."""
     covered = layer[..., 3] > 0
-    colour, opacity = layer[covered, :3], layer[covered, 3:] / 255
-    painted = colour + (1 - opacity) * frame[covered]
+    opacity = layer[covered, 3:] / 255
+    painted = layer[covered, :3] + (1 - opacity) * frame[covered]
     if frame.dtype.kind != "f":
         bounds = np.iinfo(frame.dtype)
         painted = painted.round().clip(bounds.min, bounds.max)

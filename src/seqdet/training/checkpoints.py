@@ -1,9 +1,10 @@
-"""Checkpoints: when they are written, and how."""
+"""Checkpoints: when they are written, and how they are read again."""
 
 from __future__ import annotations
 
 import io
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,24 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from ..checks import Stopped, proposed
+from ..checks import InputError, Stopped, proposed
+from ..config import RunConfig
+from ..config_files import from_dict, to_dict
 from ..files import write_bytes
 from ..models.weights import save_detector
 from ..runs import RunFolder, training_facts
 from ..structures import Clip
+
+CONTENT = {"global_step", "recurrent_state", "random_state", "state_dict", "optimizer_states", "config", "precision"}
+"""What a checkpoint must hold."""
+FREE = {
+    "data.workers",
+    "data.dataset.cache_gb",
+    "data.dataset.compression",
+    "data.dataset.tensors",
+    *(f"train.{name}" for name in ("device", "processes", "checkpoint_steps", "keep_epochs", "demo_epochs")),
+}
+"""Settings that may differ when a run goes on: the batches and what is learnt from them do not depend on them."""
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -54,11 +68,17 @@ class Checkpoints(Callback):
         keep_steps: int,
         is_stopped: Callable[[], bool],
     ) -> None:
-        self.run, self.facts, self.is_stopped = run, facts, is_stopped
-        self.every_steps, self.validate_steps, self.keep_steps = every_steps, validate_steps, keep_steps
+        self.run = run
+        self.facts = facts
+        self.is_stopped = is_stopped
+        self.every_steps = every_steps
+        self.validate_steps = validate_steps
+        self.keep_steps = keep_steps
         self.best_score: float | None = None
-        self.validated_step, self.frames = -1, 0
-        self.seconds_before, self.started = 0.0, time.monotonic()
+        self.validated_step = -1
+        self.frames = 0
+        self.seconds_before = 0.0
+        self.started = time.monotonic()
 
     @property
     def seconds(self) -> float:
@@ -118,8 +138,51 @@ class Checkpoints(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_score, self.seconds_before = state_dict["best_score"], state_dict["seconds"]
+        self.best_score = state_dict["best_score"]
+        self.seconds_before = state_dict["seconds"]
         if self.run.is_finished():  # and made longer: its last validation came after its last checkpoint
             last = training_facts(self.run.training).get("validation_AP")
             self.best_score = max((each for each in (self.best_score, last) if each is not None), default=None)
-        self.validated_step, self.frames = state_dict["validated_step"], state_dict["frames"]
+        self.validated_step = state_dict["validated_step"]
+        self.frames = state_dict["frames"]
+
+
+def read_checkpoint(checkpoint: Path, config: RunConfig, *, names: set[str]) -> dict[str, Any]:
+    """What a run of this configuration, whose weights have these names, wrote to go on from.
+
+    Raises:
+        InputError: if it is damaged, or of a run that was configured in another way.
+    """
+    damaged = InputError(f"{checkpoint} must be a checkpoint of seqdet; it is damaged or of another kind.")
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            if archive.testzip() is not None:  # torch reads over a flipped bit
+                raise zipfile.BadZipFile("a checksum does not fit")
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:  # zip, pickle and torch have many ways to say that a file is damaged
+        raise damaged from error
+    if not (isinstance(content, dict) and content.keys() >= CONTENT and set(content["state_dict"]) == names):
+        raise damaged
+    before = to_dict(from_dict(RunConfig, content["config"], name=str(checkpoint)))
+    free = FREE | ({"train.max_steps"} if config.train.schedule != "cosine" else set())
+    if changed := [each for each in _changed(before, to_dict(config)) if each[0] not in free]:
+        name, before, after = changed[0]
+        raise InputError(
+            f"{checkpoint.parents[1] / 'config.yaml'} must be as it was when the run started: {name} was {before}, and "
+            f"is {after}. Start a new run for another configuration."
+        )
+    if content["global_step"] > config.train.max_steps:
+        raise InputError(
+            f"train.max_steps must be at least the {content['global_step']} steps that {checkpoint} has, "
+            f"got {config.train.max_steps}."
+        )
+    return content
+
+
+def _changed(before: Any, after: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    """Name, earlier and present value of every setting that differs."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = before.keys() | after.keys()
+        pairs = ((f"{name}.{key}".lstrip("."), before.get(key), after.get(key)) for key in sorted(keys))
+        return [change for path, one, other in pairs for change in _changed(one, other, path)]
+    return [(name, before, after)] if before != after else []

@@ -1,4 +1,4 @@
-"""Anchors that code the truth and decode predictions."""
+"""Boxes as the reference has them: arrays of the EventBbox type, rows of numbers, and their coding against anchors."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import box_convert
 
-from ....checks import InputError, check_choice
-from ....models import anchors as cells
-from ....ops.boxes import encode_boxes
-from ....ops.decoding import detections
-from ....ops.matching import match_anchors, pad_targets
-from ....structures import Boxes
-from ..data.box_processing import bboxes_to_box_vectors
-from ..data.moving_mnist import LABEL_OFFSET
+from ..checks import InputError, check_choice, check_shape
+from ..data.labels import EVENT_BBOX as EventBbox
+from ..models import anchors as cells
+from ..ops.boxes import box_iou as box_iou
+from ..ops.boxes import decode_boxes, encode_boxes
+from ..ops.decoding import detections
+from ..ops.matching import match_anchors, pad_targets
+from ..structures import Boxes
 
+LABEL_OFFSET = 1
+"""Class ids in labels: 0 is background."""
 PRESETS = {
     "PSEE_ANCHORS": cells.PRESETS["psee"],
     "COCO_ANCHORS": cells.PRESETS["coco"],
@@ -27,6 +29,81 @@ PRESETS = {
 }
 NO_VOTE = 2.0
 """An overlap that no two boxes have: detections stay where they are."""
+FIELDS = {"labels": "class_id", "scores": "class_confidence", "track_ids": "track_id"}
+"""Of the EventBbox type, by the arguments of ``box_vectors_to_bboxes``."""
+
+
+def box_vectors_to_bboxes(
+    boxes: Tensor | np.ndarray,
+    labels: Tensor | np.ndarray,
+    scores: Tensor | np.ndarray | None = None,
+    track_ids: Tensor | np.ndarray | None = None,
+    ts: int = 0,
+) -> np.ndarray:
+    """The boxes as an EventBbox array (N,).
+
+    Args:
+        boxes: (N, 4) x1, y1, x2, y2 in pixels.
+        labels: (N,) class ids, written as they are.
+        scores: (N,); 1 if None.
+        track_ids: (N,); 0 if None.
+        ts: microseconds, of all boxes.
+    """
+    xyxy = _array(boxes)
+    check_shape(xyxy, "N 4", "boxes")
+    bboxes = np.zeros(len(xyxy), EventBbox)
+    bboxes["t"] = ts
+    bboxes["x"] = xyxy[:, 0]
+    bboxes["y"] = xyxy[:, 1]
+    bboxes["w"] = xyxy[:, 2] - xyxy[:, 0]
+    bboxes["h"] = xyxy[:, 3] - xyxy[:, 1]
+    bboxes["class_confidence"] = 1
+    for name, column in (("labels", labels), ("scores", scores), ("track_ids", track_ids)):
+        if column is not None:
+            values = _array(column)
+            check_shape(values, "N", name, N=len(xyxy))
+            if name != "scores" and values.size and values.min() < 0:
+                raise InputError(f"{name} must be at least 0, got {values.min()}.")
+            bboxes[FIELDS[name]] = values
+    return bboxes
+
+
+def bboxes_to_box_vectors(bboxes: Any) -> Any:
+    """The inverse: rows (N, 6) float32 of x1, y1, x2, y2, class id, score. Nested lists give nested lists."""
+    if isinstance(bboxes, list | tuple):
+        return [bboxes_to_box_vectors(each) for each in bboxes]
+    columns = (
+        *(bboxes["x"], bboxes["y"]),
+        *(bboxes["x"] + bboxes["w"], bboxes["y"] + bboxes["h"]),
+        *(bboxes["class_id"], bboxes["class_confidence"]),
+    )
+    return np.stack(columns, axis=-1, dtype=np.float32)
+
+
+def _array(values: Tensor | np.ndarray) -> np.ndarray:
+    return values.numpy(force=True) if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
+def xywh2xyxy(xywh: Tensor) -> Tensor:
+    """Centre x, centre y, width, height -> x1, y1, x2, y2: (..., 4) -> (..., 4)."""
+    return box_convert(xywh, "cxcywh", "xyxy")
+
+
+def xyxy2xywh(xyxy: Tensor) -> Tensor:
+    """x1, y1, x2, y2 -> centre x, centre y, width, height: (..., 4) -> (..., 4)."""
+    return box_convert(xyxy, "xyxy", "cxcywh")
+
+
+def deltas_to_bbox(deltas: Tensor, anchors: Tensor, variances: Sequence[float] = (0.1, 0.2)) -> Tensor:
+    """The boxes x1, y1, x2, y2 that deltas describe: (..., N, 4) and (N, 4) in centre form -> (..., N, 4)."""
+    offset, scale = variances
+    return decode_boxes(deltas, anchors, variances=(offset, scale))
+
+
+def bbox_to_deltas(boxes: Tensor, anchors: Tensor, variances: Sequence[float] = (0.1, 0.2)) -> Tensor:
+    """The inverse: deltas that lead from anchors (N, 4) in centre form to boxes (..., N, 4) x1, y1, x2, y2."""
+    offset, scale = variances
+    return encode_boxes(boxes, anchors, variances=(offset, scale))
 
 
 class Anchors(nn.Module):
@@ -56,8 +133,10 @@ class Anchors(nn.Module):
         else:
             self.preset = cells.AnchorPreset(4.0, tuple((ratio, scale) for ratio, scale in anchor_list))
         offset, size = variances
-        self.num_levels, self.variances = num_levels, (offset, size)
-        self.fg_iou_threshold, self.bg_iou_threshold = fg_iou_threshold, bg_iou_threshold
+        self.num_levels = num_levels
+        self.variances = (offset, size)
+        self.fg_iou_threshold = fg_iou_threshold
+        self.bg_iou_threshold = bg_iou_threshold
 
     @property
     def num_anchors(self) -> int:

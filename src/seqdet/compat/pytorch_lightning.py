@@ -1,19 +1,43 @@
-"""Arguments that the ``Trainer`` of Lightning 1 took, in terms of today's."""
+"""Counterpart of ``pytorch_lightning``: the Lightning that is installed, whose ``Trainer`` knows old arguments too."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import wraps
 from importlib import import_module
 from typing import Any
 
 import torch
 
-from ...checks import InputError
-from ...devices import choose_device, choose_precision
+from ..checks import InputError
+from ..devices import choose_device, choose_precision
 
 log = logging.getLogger(__name__)
+lightning: Any = import_module("lightning.pytorch")
 Arguments = dict[str, Any]
+
+
+def __getattr__(name: str) -> Any:
+    """Everything else is Lightning's own."""
+    return getattr(lightning, name)
+
+
+class Trainer(lightning.Trainer):
+    """Lightning's own; arguments of Lightning 1 that are gone become those of today, each with a line in the log.
+
+    ``TRANSLATIONS`` and ``resume_from_checkpoint`` are meant. What else Lightning does not know is its
+    error.
+    """
+
+    @wraps(lightning.Trainer.__init__)
+    def __init__(self, **arguments: Any) -> None:
+        self.fit_from = take_checkpoint_path(arguments)
+        super().__init__(**translate(arguments))
+
+    @wraps(lightning.Trainer.fit)
+    def fit(self, *arguments: Any, **options: Any) -> None:
+        super().fit(*arguments, **({"ckpt_path": self.fit_from} if self.fit_from else {}) | options)
 
 
 def translate(arguments: Mapping[str, Any]) -> Arguments:
@@ -75,12 +99,14 @@ def _precision(precision: Any, others: Arguments) -> Arguments:
 def _progress_bar_refresh_rate(steps: int | None, others: Arguments) -> Arguments:
     if steps is None:
         return {}
-    return _with_callback(_callbacks().TQDMProgressBar(steps), others) if steps else {"enable_progress_bar": False}
+    return (
+        _with_callback(lightning.callbacks.TQDMProgressBar(steps), others) if steps else {"enable_progress_bar": False}
+    )
 
 
 def _weights_summary(depth: str | None, others: Arguments) -> Arguments:
     if depth == "full":
-        return _with_callback(_callbacks().ModelSummary(max_depth=-1), others)
+        return _with_callback(lightning.callbacks.ModelSummary(max_depth=-1), others)
     return {"enable_model_summary": depth is not None}
 
 
@@ -97,10 +123,6 @@ TRANSLATIONS: dict[str, Callable[[Any, Arguments], Arguments]] = {
 def _with_callback(callback: Any, others: Arguments) -> Arguments:
     given = others.get("callbacks") or []
     return {"callbacks": [*(given if isinstance(given, list | tuple) else [given]), callback]}
-
-
-def _callbacks() -> Any:
-    return import_module("lightning.pytorch.callbacks")
 
 
 def _shown(arguments: Arguments) -> str:

@@ -1,7 +1,8 @@
-"""The model of the tutorial: built from a Namespace, trained by a plain Lightning Trainer."""
+"""The model of the tutorial: built from a Namespace, trained by a plain Lightning Trainer, and what that left."""
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
@@ -15,17 +16,18 @@ from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import ExponentialLR
 
-from ....checks import InputError, check_choice
-from ....config import ModelConfig
-from ....config_files import from_dict
-from ....data.dataset import Split
-from ....evaluation.coco import CocoEvaluator
-from ....models.zoo import build_detector
-from ....structures import Boxes, Clip
-from ....viz.tiles import play
-from ....viz.video import write_video
-from ...stateful_detector import StatefulDetector
-from ..data.moving_mnist import LABEL_OFFSET, MovingMNISTLoader, open_moving_mnist
+from ..checks import InputError, check_choice
+from ..config import ModelConfig
+from ..config_files import from_dict
+from ..data.dataset import Split
+from ..evaluation.coco import CocoEvaluator
+from ..models.zoo import build_detector
+from ..structures import Boxes, Clip
+from ..viz.tiles import play
+from ..viz.video import write_video
+from .boxes import LABEL_OFFSET
+from .moving_mnist import MovingMNISTLoader, open_moving_mnist
+from .networks import StatefulDetector
 
 lightning: Any = sys.modules.get("pytorch_lightning") or import_module("lightning.pytorch")
 """Lightning goes by two names, and a Trainer of one refuses modules of the other: the one imported already counts."""
@@ -61,7 +63,9 @@ DEFAULTS: dict[str, Any] = {
 """What a Namespace need not say. The learning rate falls by ``lr_scheduler_step_gamma`` after every epoch; the first
 ``skip_us`` microseconds of a recording give no loss and no score."""
 KPIS = {"": "AP", "50": "AP50", "75": "AP75", "_small": "AP_small", "_medium": "AP_medium", "_big": "AP_large"}
-DEMO_FRAMES, DEMO_FPS, DEMO_SCORE = 72, 10, 0.3
+DEMO_FRAMES = 72
+DEMO_FPS = 10
+DEMO_SCORE = 0.3
 COUNTED_SCORE = 0.05
 
 
@@ -130,7 +134,8 @@ class LightningDetectionModel(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         self.state_of_training = self.detector.state, self.detector.size
         self.detector.reset_all()
-        self.evaluator, self.shown = CocoEvaluator(self.hparams["classes"]), []
+        self.evaluator = CocoEvaluator(self.hparams["classes"])
+        self.shown = []
 
     def on_validation_epoch_end(self) -> None:
         scores = self.evaluator.compute()
@@ -153,7 +158,8 @@ class LightningDetectionModel(lightning.LightningModule):
         """Write the first clips of the last validation with truth and detections, and return the file."""
         folder = Path(self.hparams["root_dir"]) / "videos"
         folder.mkdir(parents=True, exist_ok=True)
-        path, classes = folder / f"epoch={self.current_epoch}.mp4", self.hparams["classes"]
+        path = folder / f"epoch={self.current_epoch}.mp4"
+        classes = self.hparams["classes"]
         pictures = (image for clip, found in self.shown for image in play(clip, found, classes=classes, columns=4))
         write_video(path, pictures, fps=DEMO_FPS)
         return path
@@ -211,3 +217,20 @@ def _model_config(hparams: Mapping[str, Any]) -> ModelConfig:
         "box_weight": 1.0,
     }
     return from_dict(ModelConfig, values, name="hparams")
+
+
+def search_latest_checkpoint(root_dir: Path | str, mode: str = "time") -> str | None:
+    """The path of the latest ``**/checkpoints/*.ckpt`` below ``root_dir``; None if there is none.
+
+    Args:
+        root_dir: folder of one or more trainings.
+        mode: "time" for the one written last, "index" for the highest number behind an equals sign in its name.
+    """
+    check_choice(mode, ["time", "index"], "mode")
+    found = list(Path(root_dir).glob("**/checkpoints/*.ckpt"))
+    latest = max(found, key=_index if mode == "index" else lambda path: path.stat().st_mtime_ns, default=None)
+    return None if latest is None else str(latest)
+
+
+def _index(path: Path) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"=(\d+)", path.stem)[::-1])

@@ -10,16 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ....checks import InputError
-from ....config import DigitsConfig
-from ....data.dataset import Split
-from ....data.schedule import schedule, shuffled
-from ....digits.videos import MovingDigits
-from ....structures import Boxes, Clip
-from ....viz.images import frame_image
-
-LABEL_OFFSET = 1
-"""Class ids in labels: 0 is background."""
+from ..checks import InputError
+from ..config import DigitsConfig
+from ..data.dataset import Split
+from ..data.schedule import schedule, shuffled
+from ..digits.videos import MovingDigits
+from ..structures import Boxes, Clip
+from ..viz.images import frame_image
+from .boxes import LABEL_OFFSET
 
 
 class FileMetadata(NamedTuple):
@@ -41,14 +39,17 @@ class MovingMNISTLoader:
     """
 
     def __init__(self, dataset: MovingDigits, *, batch_size: int, num_workers: int) -> None:
-        self.dataset, self.batch_size, self.num_workers = dataset, batch_size, num_workers
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.num_workers = num_workers
         self.epoch = 0
 
     def __len__(self) -> int:
         return len(schedule(self.dataset.clip_counts, self.batch_size))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        counts, epoch = self.dataset.clip_counts, self.epoch
+        counts = self.dataset.clip_counts
+        epoch = self.epoch
         order = shuffled(len(counts), seed=0, epoch=epoch) if self.dataset.split == "train" else None
         self.epoch += 1
         steps = schedule(counts, self.batch_size, order=order, epoch=epoch)
@@ -132,6 +133,7 @@ def open_moving_mnist(
     frames_per_video = max_frames_per_video // tbins * tbins if tbins > 0 else 0
     if not frames_per_video:
         raise InputError(f"max_frames_per_video must be at least tbins, got {max_frames_per_video} and {tbins}.")
+    frames = max(frames_per_video, max_frames_per_epoch)
     shrink = min(1.0, min(height, width) / 128)
     config = DigitsConfig(
         height=height,
@@ -139,9 +141,9 @@ def open_moving_mnist(
         digit_heights=(24 * shrink, 60 * shrink),
         frames_per_video=frames_per_video,
         held_out_frames_per_video=frames_per_video,
-        frames_per_epoch=max(frames_per_video, max_frames_per_epoch),
-        validation_frames=max(frames_per_video, max_frames_per_epoch),
-        test_frames=max(frames_per_video, max_frames_per_epoch),
+        frames_per_epoch=frames,
+        validation_frames=frames,
+        test_frames=frames,
     )
     dataset = MovingDigits(config, split, clip_length=tbins)
     return MovingMNISTLoader(dataset, batch_size=batch_size, num_workers=num_workers)
