@@ -24,8 +24,10 @@ MAP = (MARGIN, 378, 820, HEIGHT - 58)
 """Where the accumulated image may lie; its scale is below it."""
 SHORTEST_US = 2 * FINE_BIN_US
 """Shorter recordings have no curve."""
-RINGED, RING, RING_RADIUS = 20, (90, 255, 255), 8
+RINGED = 20
 """At most so many hot pixels have a ring."""
+RING = (90, 255, 255)
+RING_RADIUS = 8
 DARKER, BRIGHTER = (tuple(int(part) for part in colour) for colour in np.round(255 * OFF_AND_ON))
 FAINT_INK, GRID, GAP_SHADE, TRIGGER = (148, 154, 166), (58, 62, 72), (82, 42, 66), (130, 230, 130)
 FINE_ENOUGH = 400

@@ -36,8 +36,10 @@ STRIP = 24
 CAPTION_SIZE = 14
 MOST_STILL = 60
 """Pictures in a row without events, after which the rest of a gap is left out."""
-FOREVER_US, PIECE = 1 << 60, 1 << 18
-"""The longest window, which begins before any time, and the events read at a time."""
+FOREVER_US = 1 << 60
+"""The longest window, which begins before any time."""
+PIECE = 1 << 18
+"""Events that are read at a time."""
 
 
 def write_video(path: Path, images: Iterable[np.ndarray], *, fps: float) -> None:

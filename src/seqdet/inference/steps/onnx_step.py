@@ -11,7 +11,7 @@ import numpy as np
 from ...checks import InputError
 from ...config import InputConfig
 from ...config_files import from_dict
-from ...json_files import read_json
+from ...files import read_json
 from .step import Found, State, check_frames
 
 FORMAT = "seqdet model 1"
