@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from importlib import import_module
 from itertools import pairwise
@@ -46,6 +46,7 @@ COMMON = {
     "time_unit": "of the times, for tables and HDF5 columns that do not say; guessed if not given.",
 }
 """What an option means of which a command says nothing of its own."""
+REQUIRED = inspect.Parameter.empty
 SHORT = {"-o": "--out", "--from": "--source"}
 EVERYWHERE = ("--config", "--print_config", "--help", "--help-all", "--version")
 NAME = re.compile(r"(?<![\w./\\'\"-])(?:--)?[a-z]\w*(?:\.\w+)*(?!\w|\.\w|[-/\\'\"])")
@@ -62,14 +63,6 @@ class _Late(dict[str, Any]):
         return getattr(import_module(f"..{FLAT[name].home}", __package__), name)
 
 
-class _Field(NamedTuple):
-    """A field of a dataclass as an option: where it goes, and what it is."""
-
-    path: tuple[str, ...]
-    hint: Any
-    default: Any
-
-
 @cache
 def flat(command: Callable[..., Any]) -> Callable[..., Any]:
     """A command as the parser takes it: the fields of the dataclasses in ``FLAT`` are arguments of its own.
@@ -78,37 +71,23 @@ def flat(command: Callable[..., Any]) -> Callable[..., Any]:
     before that.
     """
     hints = get_type_hints(command, localns=_Late())
+    kinds = {name: kind for name, kind in hints.items() if getattr(kind, "__name__", "") in FLAT and is_dataclass(kind)}
     arguments = []
     described = dict(COMMON)
-    options: dict[str, _Field] = {}
-    kinds: dict[str, type] = {}
     for name, argument in inspect.signature(command).parameters.items():
-        kind = hints[name]
-        if not (is_dataclass(kind) and isinstance(kind, type) and kind.__name__ in FLAT):
-            arguments.append(argument.replace(annotation=kind))
-            continue
-        kinds[name] = kind
-        described |= _descriptions(kind)
-        options |= _fields(kind, (name,))
-    required = inspect.Parameter.empty
-    for name, option in options.items():
-        default = required if option.default is MISSING else option.default
-        arguments.append(
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=option.hint)
-        )
-    arguments.sort(key=lambda argument: (argument.kind, argument.default is not required))
+        if name in kinds:
+            arguments += _arguments(kinds[name])
+            described |= _descriptions(kinds[name])
+        else:
+            arguments.append(argument.replace(annotation=hints[name]))
+    arguments.sort(key=lambda argument: (argument.kind, argument.default is not REQUIRED))
     says = parse(command.__doc__ or "")
     described |= {each.arg_name: each.description or "" for each in says.params}
 
     def called(**given: Any) -> Any:
         """The command, with its dataclasses built."""
-        tree: dict[str, Any] = {name: {} for name in kinds}
-        for name, option in options.items():
-            inner = tree
-            for key in option.path[:-1]:
-                inner = inner.setdefault(key, {})
-            inner[option.path[-1]] = given.pop(name)
-        return command(**given, **{name: _built(kind, tree[name]) for name, kind in kinds.items()})
+        built = {name: _built(kind, given) for name, kind in kinds.items()}
+        return command(**built, **given)
 
     lines = [f"    {each.name}: {' '.join(described.get(each.name, '').split())}" for each in arguments]
     called.__doc__ = "\n".join([says.description or "", "", "Args:", *lines]) if lines else command.__doc__
@@ -119,37 +98,47 @@ def flat(command: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-def _fields(kind: type, path: tuple[str, ...]) -> dict[str, _Field]:
-    """The fields of a dataclass by the names of their options, those of dataclasses in it too."""
-    found: dict[str, _Field] = {}
+def _shown(kind: Any) -> Iterator[tuple[Field[Any], str, Any]]:
+    """The fields of a dataclass that are options, or dataclasses of options: with the option's name, and the type."""
     hints = get_type_hints(kind)
+    _, names, hidden = FLAT[kind.__name__]
     for each in fields(kind):
-        hint = hints[each.name]
-        place = (*path, each.name)
-        if is_dataclass(hint) and isinstance(hint, type):
-            found |= _fields(hint, place)
-        elif each.name not in FLAT[kind.__name__].hidden:
-            default = each.default if each.default_factory is MISSING else each.default_factory()
-            found[FLAT[kind.__name__].names.get(each.name, each.name)] = _Field(place, hint, default)
+        if each.name not in hidden:
+            yield each, names.get(each.name, each.name), hints[each.name]
+
+
+def _arguments(kind: Any) -> list[inspect.Parameter]:
+    """The fields as arguments by name, those of dataclasses in it too."""
+    found = []
+    for each, name, hint in _shown(kind):
+        if is_dataclass(hint):
+            found += _arguments(hint)
+            continue
+        default = each.default if each.default_factory is MISSING else each.default_factory()
+        default = REQUIRED if default is MISSING else default
+        found.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint))
     return found
 
 
-def _built(kind: Any, values: Mapping[str, Any]) -> Any:
-    """The dataclass of these fields, and of tables for dataclasses in it."""
-    hints = get_type_hints(kind)
-    return kind(**{key: _built(hints[key], each) if is_dataclass(hints[key]) else each for key, each in values.items()})
+def _built(kind: Any, given: dict[str, Any]) -> Any:
+    """The dataclass of its options, which are taken out of what is given."""
+    return kind(
+        **{
+            each.name: _built(hint, given) if is_dataclass(hint) else given.pop(name)
+            for each, name, hint in _shown(kind)
+        }
+    )
 
 
-def _descriptions(kind: type) -> dict[str, str]:
-    """What the fields of a dataclass mean: by the docstrings below them, or by lines ``name: text`` in its own."""
-    own = parse_from_object(kind).params
-    found = {each.arg_name: each.description for each in own if each.description}
+def _descriptions(kind: Any) -> dict[str, str]:
+    """What the options of a dataclass mean: by the docstrings below them, or by lines ``name: text`` in its own."""
+    texts = {each.arg_name: each.description for each in parse_from_object(kind).params if each.description}
     for names, text in re.findall(r"^    ((?:\w+, )*\w+): (.+(?:\n {8,}.+)*)", kind.__doc__ or "", re.MULTILINE):
-        found |= dict.fromkeys(names.split(", "), text)
-    for hint in get_type_hints(kind).values():
-        if is_dataclass(hint) and isinstance(hint, type):
-            found |= _descriptions(hint)
-    return {FLAT[kind.__name__].names.get(name, name): text for name, text in found.items()}
+        texts |= dict.fromkeys(names.split(", "), text)
+    found = {}
+    for each, name, hint in _shown(kind):
+        found |= _descriptions(hint) if is_dataclass(hint) else {name: texts.get(each.name, "")}
+    return {name: text for name, text in found.items() if text}
 
 
 def options_of(functions: Iterable[Callable[..., Any]]) -> dict[str, Any]:
