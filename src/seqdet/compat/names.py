@@ -35,8 +35,8 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "metavision_ml.detection.lightning_model": ("lightning_model", ("LightningDetectionModel",)),
     "metavision_ml.detection.losses": ("networks", ("DetectionLoss",)),
     "metavision_ml.detection.rpn": ("networks", ("BoxHead", "ConvLayer")),
-    "metavision_ml.detection_tracking.display_frame": ("display", ("draw_box_events",)),
-    "metavision_ml.utils.main_tools": ("lightning_model", ("search_latest_checkpoint",)),
+    "metavision_ml.detection_tracking.display_frame": ("tools", ("draw_box_events",)),
+    "metavision_ml.utils.main_tools": ("tools", ("search_latest_checkpoint",)),
     "metavision_sdk_core": ("boxes", ("EventBbox",)),
 }
 """The reference's modules: the module of this package that a name is in, and the names. Their packages have none."""

@@ -1,8 +1,10 @@
-"""Draw boxes on frames."""
+"""What scripts of the reference do beside: draw boxes on frames, and find what a training left behind."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -76,3 +78,20 @@ def _lay_over(frame: np.ndarray, layer: np.ndarray) -> None:
         bounds = np.iinfo(frame.dtype)
         painted = painted.round().clip(bounds.min, bounds.max)
     frame[covered] = painted
+
+
+def search_latest_checkpoint(root_dir: Path | str, mode: str = "time") -> str | None:
+    """The path of the latest ``**/checkpoints/*.ckpt`` below ``root_dir``; None if there is none.
+
+    Args:
+        root_dir: folder of one or more trainings.
+        mode: "time" for the one written last, "index" for the highest number behind an equals sign in its name.
+    """
+    check_choice(mode, ["time", "index"], "mode")
+    found = list(Path(root_dir).glob("**/checkpoints/*.ckpt"))
+    latest = max(found, key=_index if mode == "index" else lambda path: path.stat().st_mtime_ns, default=None)
+    return None if latest is None else str(latest)
+
+
+def _index(path: Path) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"=(\d+)", path.stem)[::-1])
