@@ -217,12 +217,12 @@ def read_exported(path: Path) -> None:
 def read_checkpoint(path: Path) -> None:
     """As resuming does, up to the first step."""
     from seqdet.models.zoo import build_detector
-    from seqdet.training.fit import _read_checkpoint
+    from seqdet.training.checkpoints import read_checkpoint
     from seqdet.training.module import TrainingModule
 
     config = read_config(path.parents[1] / "config.yaml")
     module = TrainingModule(build_detector(config.model), config.train, steps_per_epoch=1)
-    _read_checkpoint(path, config, names=set(module.state_dict()))
+    read_checkpoint(path, config, names=set(module.state_dict()))
 
 
 def import_as(source: str) -> Callable[[Path], None]:

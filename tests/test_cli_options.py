@@ -1,12 +1,15 @@
 """How options are written, and how messages quote them."""
 
+import inspect
 import re
+from dataclasses import is_dataclass
 
 import pytest
 
 from seqdet.checks import InputError
-from seqdet.cli.options import list_entries, options_of, quoting
-from seqdet.cli.parser import COMMANDS, functions, spelt
+from seqdet.cli.options import flat, list_entries, options_of, quoting
+from seqdet.cli.parser import COMMANDS, FIRST, functions, spelt
+from seqdet.config import TensorConfig
 
 EVERY = {command: options_of(functions(command)) for command in COMMANDS}
 LISTS = [(command, name) for command, options in EVERY.items() for name in options if list_entries(options[name])]
@@ -104,3 +107,53 @@ def test_an_error_of_the_library_speaks_of_its_own_arguments(tmp_path):
     path.write_text("t,x,y,p\n1,1,1,1\n")
     with pytest.raises(InputError, match=r"^size_hw must be from 1"):
         open_recording(path, size_hw=(0, 640))
+
+
+def shown(words, capsys):
+    from seqdet.cli import main
+
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(words)
+    return capsys.readouterr().out
+
+
+def test_the_help_of_train_shows_what_people_use_first_and_all_when_asked(capsys):
+    first, whole = (shown(["train", option], capsys) for option in ("--help", "--help-all"))
+    begins = re.compile(r"^  (?:-\w(?: \w+)?, )?(--[\w.-]+)", re.MULTILINE)
+    of_first, of_whole = ({name.replace("-", "_") for name in begins.findall(said)} for said in (first, whole))
+    assert of_first - {"__allow", "__recipe"} == {name.replace("-", "_") for name in FIRST}
+    assert not any("digits" in name for name in of_first)
+    settings = {name.replace("-", "_") for name, hint in EVERY["train"].items() if not is_dataclass(hint)}
+    assert settings <= of_whole
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "train"])
+def test_every_option_says_what_it_means_and_whether_it_is_required(command, capsys):
+    words = [command, "digits", "--help"] if command == "simulate" else [command, "--help"]
+    said = " ".join(shown(words, capsys).partition("\noptions:")[2].split())
+    for name in EVERY[command]:
+        if "." in name or (command == "simulate" and name in ("--fps", "--source", "--overwrite")):
+            continue
+        option = {"--source": "--from"}.get(name, name.replace("_", "-"))
+        assert not re.search(rf"{option} \S+ \((required|type)", said), name
+    assert ("-o OUT, --out OUT" in said) == ("--out" in EVERY[command] and command != "train")
+    assert "-o OUT, --out OUT" not in said or re.search(r"--out OUT [^(]*\(required", said)
+
+
+def test_the_fields_of_a_dataclass_are_options_with_its_own_defaults():
+    taken = []
+
+    def command(paths: list[str], tensor: TensorConfig, *, workers: int = 1) -> None:
+        taken.append((paths, tensor, workers))
+
+    as_options = flat(command)
+    signature = inspect.signature(as_options).parameters
+    assert {name: signature[name].default for name in ("tensor", "window_us", "downscale", "align")} == {
+        "tensor": TensorConfig().representation,
+        "window_us": TensorConfig().window_us,
+        "downscale": TensorConfig().downscale,
+        "align": TensorConfig().align,
+    }
+    given = {name: each.default for name, each in signature.items() if name != "paths"}
+    as_options(paths=["a"], **given | {"tensor": "event_cube", "window_us": 7})
+    assert taken == [(["a"], TensorConfig("event_cube", window_us=7), 1)]

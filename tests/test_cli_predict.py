@@ -82,7 +82,6 @@ def test_a_pipe_is_read(folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["detector.safetensors", "a.raw"], "--out must name the folder of the results."),
         (["none.safetensors", "a.raw", "-o", "out"], "none.safetensors must be a file with a detector"),
         (["", "a.raw", "-o", "out"], "must be the folder of a run"),
         (["a.raw", "a.raw", "-o", "out"], "a.raw must be a safetensors file; it is damaged or of another kind"),

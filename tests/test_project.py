@@ -111,6 +111,12 @@ def test_the_wheel_holds_the_recipes(wheel):
     assert len(recipes()) == len([name for name in names if name.endswith(".yaml")]) > 0
 
 
+def test_the_wheel_holds_the_templates_of_the_pages(wheel):
+    templates = {path.name for path in (ROOT / "src/seqdet/viz/templates").iterdir()}
+    assert {"page.html", "page.css"} <= templates
+    assert {f"seqdet/viz/templates/{name}" for name in templates} <= set(zipfile.ZipFile(wheel).namelist())
+
+
 def test_recipes_are_found_where_they_were_before():
     assert {path.resolve() for path in (ROOT / "recipes").iterdir()} == {*recipes().values()}
 

@@ -53,7 +53,8 @@ def check_shape(array: Any, pattern: str, name: str, **sizes: int) -> None:
     Raises:
         InputError: naming the argument, the shape wanted and the shape received.
     """
-    axes, shape = pattern.split(), tuple(array.shape)
+    axes = pattern.split()
+    shape = tuple(array.shape)
     wanted = [int(axis) if axis.isdigit() else sizes.get(axis) for axis in axes]
     if len(shape) == len(axes) and all(w in (None, s) for w, s in zip(wanted, shape, strict=True)):
         return

@@ -1,8 +1,9 @@
-"""Write files so that a reader never meets half of one."""
+"""Write files so that a reader never meets half of one; and JSON that somebody else wrote."""
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import platform
 import re
@@ -228,7 +229,8 @@ class Patient(io.RawIOBase):
 
     def __init__(self, path: Path, mode: str) -> None:
         super().__init__()
-        self._file, self.error = io.FileIO(path, mode), None
+        self._file = io.FileIO(path, mode)
+        self.error: OSError | None = None
 
     def readable(self) -> bool:
         return True
@@ -297,3 +299,11 @@ def make_folder(path: Path) -> None:
 def write_text(path: Path, content: str) -> None:
     """Replace ``path`` by ``content`` in UTF-8. Raises as ``replacing`` does."""
     write_bytes(path, content.encode())
+
+
+def read_json(text: str | bytes) -> Any:
+    """What a JSON text says. Raises ValueError if it is none, or nested more deeply than anyone writes it."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

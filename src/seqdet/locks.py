@@ -36,7 +36,8 @@ def alone_in(folder: Path, *, waits: bool = False) -> Iterator[None]:
     Raises:
         InputError: if another process is in the folder and this one does not wait, or the folder cannot be written.
     """
-    is_new, has_waited = not folder.exists(), False
+    is_new = not folder.exists()
+    has_waited = False
     _make(folder)
     if fcntl is None:
         yield

@@ -43,8 +43,12 @@ class Progress:
         layout: str | None = None,
         stays: bool = False,
     ) -> None:
-        self.title, self.unit, self.total, self.done = visible(title), unit, total, done
-        self._first, self._began_s = done, monotonic()
+        self.title = visible(title)
+        self.unit = unit
+        self.total = total
+        self.done = done
+        self._first = done
+        self._began_s = monotonic()
         self._said_s = self._began_s
         screen = _screen()
         self._has_lines = screen is None or (screen is sys.stderr and not sys.stdout.isatty())
@@ -131,7 +135,8 @@ class AboveBars(logging.StreamHandler[TextIO]):
     def format(self, record: logging.LogRecord) -> str:
         if record.name.partition(".")[0] == "seqdet":  # whose messages are of one line, whatever names they hold
             record = copy(record)
-            record.msg, record.args = visible(record.getMessage()), None
+            record.msg = visible(record.getMessage())
+            record.args = None
         return visible(super().format(record), but="\n\t")
 
     def handleError(self, record: logging.LogRecord) -> None:

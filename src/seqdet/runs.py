@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from .checks import InputError, proposed
-from .files import is_free
-from .json_files import read_json
+from .files import is_free, read_json
 from .locks import LOCK
 
-TRAINING_FORMAT, METRICS_FORMAT = "seqdet training 1", "seqdet metrics 1"
+TRAINING_FORMAT = "seqdet training 1"
+METRICS_FORMAT = "seqdet metrics 1"
 """Format and version of the two JSON files, under their key ``format``."""
 
 

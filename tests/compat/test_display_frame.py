@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from seqdet.checks import InputError
 from seqdet.compat.metavision_ml.data.box_processing import box_vectors_to_bboxes
 from seqdet.compat.metavision_ml.detection_tracking.display_frame import draw_box_events
+
+from seqdet.checks import InputError
 from seqdet.viz.draw import PALETTE
 
 LABELS = ["background", "one", "two"]

@@ -8,10 +8,10 @@ import lightning
 import numpy as np
 import pytest
 import torch
-
-from seqdet.checks import InputError
 from seqdet.compat.metavision_ml.detection.lightning_model import LightningDetectionModel
 from seqdet.compat.metavision_ml.utils.main_tools import search_latest_checkpoint
+
+from seqdet.checks import InputError
 
 DIGITS = [str(digit) for digit in range(10)]
 

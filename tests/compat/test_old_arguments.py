@@ -8,8 +8,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, TQDMProgressBar
 
 from seqdet.checks import InputError
-from seqdet.compat.pytorch_lightning import LightningModule, Trainer, callbacks, old_arguments
-from seqdet.compat.pytorch_lightning.old_arguments import take_checkpoint_path, translate
+from seqdet.compat import pytorch_lightning
+from seqdet.compat.pytorch_lightning import LightningModule, Trainer, callbacks, take_checkpoint_path, translate
 
 
 @pytest.fixture(params=["no GPU", "a GPU"])
@@ -48,7 +48,7 @@ def test_half_precision_is_what_the_machine_is_good_at(machine, precision, monke
         return translate({"precision": precision} | others)["precision"]
 
     for faster, on_cpu in (("float32", "32-true"), ("bfloat16", "bf16-mixed")):
-        monkeypatch.setattr(old_arguments, "choose_precision", lambda wanted, device, faster=faster: faster)
+        monkeypatch.setattr(pytorch_lightning, "choose_precision", lambda wanted, device, faster=faster: faster)
         of_machine = "16-mixed" if machine == "a GPU" else on_cpu
         assert meant() == meant(gpus=1) == meant(accelerator="auto") == of_machine
         assert meant(accelerator="cpu") == meant(gpus=0) == on_cpu

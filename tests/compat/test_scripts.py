@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seqdet.compat.missing_names import import_line
+from seqdet.compat.names import MODULES, import_line
 
 TUTORIAL = """
 import argparse
@@ -178,6 +178,18 @@ def test_a_forgotten_import_of_a_name_that_there_is_ends_in_the_import(tmp_path)
 )
 def test_the_import_of_every_public_name_is_known_and_of_no_other(name, line):
     assert import_line(name) == line
+
+
+def test_modules_of_the_reference_have_their_names_and_the_model_alone_imports_lightning():
+    script = (
+        "import sys\nfrom importlib import import_module\nfrom seqdet.compat.names import MODULES\n"
+        "for name in sorted(MODULES, key=lambda name: 'lightning' in name):\n"
+        "    module = import_module(f'seqdet.compat.{name}')\n"
+        "    print(name, set(MODULES[name][1]) == set(module.__all__) <= set(dir(module)), 'lightning' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    told = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    assert told == {name: f"True {'lightning' in name}" for name in MODULES}
 
 
 def test_lightning_by_its_own_name_is_left_alone(tmp_path):

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from seqdet.compat.metavision_ml.detection.feature_extractors import Vanilla
 
 from seqdet.checks import InputError
-from seqdet.compat.metavision_ml.detection.feature_extractors import Vanilla
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from seqdet.checks import InputError
 from seqdet.compat.metavision_ml.data import box_processing as box_api
 from seqdet.compat.metavision_ml.data.moving_mnist import MovingMNISTDataset, make_moving_mnist
 from seqdet.compat.metavision_ml.detection.anchors import Anchors
@@ -14,6 +12,8 @@ from seqdet.compat.metavision_ml.detection.box import bbox_to_deltas, deltas_to_
 from seqdet.compat.metavision_ml.detection.feature_extractors import Vanilla
 from seqdet.compat.metavision_ml.detection.losses import DetectionLoss
 from seqdet.compat.metavision_ml.detection.rpn import BoxHead
+
+from seqdet.checks import InputError
 from seqdet.models import heads
 
 

@@ -257,8 +257,7 @@ def test_another_size_shows_as_much_per_pixel(detector):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "--out must name"),
-        (["-o", "x.onnx", "--int8", "--fp16"], "at most one of"),
+        (["-o", "x.onnx", "--int8", "--fp16"], "--int8 and --fp16 must not both be given"),
         (["-o", "x.onnx", "--size-hw", "0,4"], "--size-hw must be two numbers of 1"),
         (["-o", "x.onnx", "--score", "0"], "score must be above 0"),
         (["-o", "x.onnx", "--int8"], "--calibration must name a recording"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seqdet import Boxes, Clip, Detector, InputError
-from seqdet.cli.exporting import export_model
+from seqdet.cli.detectors import export_model
 from seqdet.config import DECODING
 from seqdet.data.detections import Detections
 from seqdet.inference.exporting.export import export, export_run

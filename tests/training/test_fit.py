@@ -475,7 +475,7 @@ def test_a_full_disk_ends_training_with_a_sentence_and_keeps_the_last_checkpoint
         return write(path, content)
 
     write = files.write_bytes
-    monkeypatch.setattr("seqdet.training.callbacks.write_bytes", write_until_full)
+    monkeypatch.setattr("seqdet.training.checkpoints.write_bytes", write_until_full)
     with pytest.raises(InputError, match="No space left on device"):
         run(tmp_path / "run")
     monkeypatch.undo()

@@ -18,7 +18,7 @@ from seqdet.models.weights import load_detector, save_detector
 from seqdet.models.zoo import build_detector
 from seqdet.runs import RunFolder
 from seqdet.training.fit import fit, resume
-from seqdet.training.freezing import freeze, frozen_parts
+from seqdet.training.module import freeze, frozen_parts
 
 DIGITS = DigitsConfig(
     frames_per_video=6, held_out_frames_per_video=6, frames_per_epoch=36, validation_frames=12, test_frames=12

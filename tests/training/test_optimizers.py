@@ -10,8 +10,7 @@ import torch
 
 from seqdet.config import ModelConfig
 from seqdet.models.zoo import build_detector
-from seqdet.training.muon import COEFFICIENTS, STEPS, Muon, orthogonal
-from seqdet.training.optimizers import OPTIMIZERS, muon
+from seqdet.training.optimizers import COEFFICIENTS, OPTIMIZERS, STEPS, Muon, muon, orthogonal
 
 MODEL = ModelConfig(base=4, channels=8)
 FORMATS = pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

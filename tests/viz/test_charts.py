@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.viz.charts import BOTTOM, HEIGHT, LEFT, MOST_POINTS, RIGHT, TOP, Chart, draw_chart
+from seqdet.viz.charts import BOTTOM, HEIGHT, LEFT, MOST_POINTS, RIGHT, TOP, Chart
+from seqdet.viz.pages import draw_chart
 
 
 def places(figure):

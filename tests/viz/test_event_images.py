@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from seqdet.checks import InputError
 from seqdet.events.array import Events, columns
 from seqdet.viz.draw import luminance
-from seqdet.viz.event_images import PALETTES, accumulated_image, count_limit, events_image, heat
+from seqdet.viz.images import PALETTES, accumulated_image, count_limit, events_image, heat
 
 SIZE = (5, 7)
 MACHADO = {

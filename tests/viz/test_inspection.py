@@ -9,9 +9,20 @@ from seqdet.events.array import Events, Triggers, columns
 from seqdet.events.files import open_recording
 from seqdet.events.inspection import inspect
 from seqdet.events.npy import write_npz
-from seqdet.viz.inspection import MAP, PLOT, RING, inspection_image, write_inspection_image
-from seqdet.viz.rate_curve import BRIGHTER, DARKER, GAP_SHADE, TRIGGER, TRIGGER_ROW, rate_columns, short_number
-from seqdet.viz.tiles import BACKGROUND
+from seqdet.viz.draw import BACKGROUND, short_number
+from seqdet.viz.inspection import (
+    BRIGHTER,
+    DARKER,
+    GAP_SHADE,
+    MAP,
+    PLOT,
+    RING,
+    TRIGGER,
+    TRIGGER_ROW,
+    inspection_image,
+    rate_columns,
+    write_inspection_image,
+)
 
 SHAPE = (900, 1280, 3)
 

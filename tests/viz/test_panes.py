@@ -8,7 +8,7 @@ import pytest
 from seqdet.data.detections import TRACKED_BOX
 from seqdet.data.labels import EVENT_BBOX
 from seqdet.viz.draw import PALETTE, readable_scale
-from seqdet.viz.panes import Panes
+from seqdet.viz.tiles import Panes
 
 CLASSES = ("car", "person")
 NO_BOXES, NO_TRACKS = np.zeros(0, EVENT_BBOX), np.zeros(0, TRACKED_BOX)

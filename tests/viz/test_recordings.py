@@ -10,10 +10,10 @@ from seqdet.checks import InputError
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 from seqdet.events.npy import write_npz
-from seqdet.viz import recordings
+from seqdet.viz import video
 from seqdet.viz.draw import readable_scale
-from seqdet.viz.event_images import PALETTES, events_image
-from seqdet.viz.recordings import MOST_STILL, STRIP, recording_images, write_recording_video
+from seqdet.viz.images import PALETTES, events_image
+from seqdet.viz.video import MOST_STILL, STRIP, recording_images, write_recording_video
 
 SIZE = (6, 300)
 SCALE = readable_scale(SIZE)
@@ -46,7 +46,7 @@ def pictures(folder, events, **options):
 def test_every_event_is_in_exactly_one_picture_in_its_colour(tmp_path_factory, times, duration, start, piece):
     events = diagonal(sorted(times))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recordings, "PIECE", piece)
+        patch.setattr(video, "PIECE", piece)
         images = pictures(tmp_path_factory.mktemp("x"), events, duration_us=duration, start_us=start)
     begin = min(times) if start is None else start
     wanted = [

@@ -5,9 +5,7 @@ import torch
 from seqdet.checks import InputError
 from seqdet.events.array import Events, columns
 from seqdet.events.tensors import REPRESENTATIONS
-from seqdet.viz.event_images import PALETTES
-from seqdet.viz.tensor_images import channels_image, tensor_image
-from seqdet.viz.tiles import GAP, frame_image
+from seqdet.viz.images import PALETTES, frame_image, tensor_image
 
 SIZE = (6, 8)
 WINDOW = {"size_hw": SIZE, "start_us": 0, "duration_us": 1000}
@@ -76,21 +74,3 @@ def test_a_tensor_looks_as_the_array_does():
 def test_a_wrong_shape_is_refused():
     with pytest.raises(InputError, match=r"frame must have shape \(C, H, W\)"):
         tensor_image(np.zeros((1, 2, 3, 4)), representation="histogram")
-
-
-def test_every_channel_has_its_tile():
-    frame = np.zeros((7, *SIZE), np.int8)
-    plain = channels_image(frame, columns=4)
-    for channel in range(7):
-        changed = frame.copy()
-        changed[channel, 2, 3] = -3 if channel % 2 else 5
-        y, x = np.argwhere((channels_image(changed, columns=4) != plain).any(-1)).mean(axis=0)
-        row, column = y // (plain.shape[0] / 2), x // ((plain.shape[1] - GAP) / 4)
-        assert (row, column) == divmod(channel, 4)
-
-
-@pytest.mark.parametrize(("name", "parameters"), CASES)
-@pytest.mark.parametrize("size_hw", [(1, 1), (700, 4), (3, 1300)])
-def test_sensors_of_any_size_have_a_contact_sheet(name, parameters, size_hw):
-    frame = REPRESENTATIONS[name](Events.empty(), size_hw=size_hw, start_us=0, duration_us=1000, **parameters)[0]
-    assert max(channels_image(frame).shape) < 4000

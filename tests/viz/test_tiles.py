@@ -6,7 +6,9 @@ import torch
 
 from seqdet.checks import InputError
 from seqdet.structures import Boxes, Clip
-from seqdet.viz.tiles import BACKGROUND, GAP, film_strip, frame_image, grid, play
+from seqdet.viz.draw import BACKGROUND
+from seqdet.viz.images import frame_image
+from seqdet.viz.tiles import GAP, film_strip, grid, play
 
 
 def test_three_channels_are_shown_as_they_are():

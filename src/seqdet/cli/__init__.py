@@ -93,7 +93,7 @@ def _run(words: list[str]) -> None:
     from .. import __version__
     from ..progress import AboveBars
     from .options import options_of, quoting
-    from .parser import COMMANDS, HelpFormatter, Parser, functions, spelt
+    from .parser import HelpFormatter, Parser, functions, spelt, wanted
 
     logging.basicConfig(format="%(message)s", handlers=[AboveBars(sys.stdout)])
     log.setLevel(logging.INFO)
@@ -102,7 +102,7 @@ def _run(words: list[str]) -> None:
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
     try:
         auto_cli(
-            COMMANDS,
+            wanted(words),
             spelt(words),
             prog="seqdet",
             parser_class=Parser,

@@ -2,24 +2,143 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
+from importlib import import_module
 from itertools import pairwise
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+
+from docstring_parser import parse, parse_from_object
 
 from ..checks import InputError, fitted
 from ..config_files import read_value
 
+
+class Flat(NamedTuple):
+    """A type whose name stands in the signatures of commands, and that is imported when one is asked for.
+
+    home: its module. names: options that are spelt otherwise than the field of a dataclass. hidden: fields that are no
+    options.
+    """
+
+    home: str
+    names: Mapping[str, str] = {}
+    hidden: Collection[str] = ()
+
+
+FLAT = {
+    "ImportOptions": Flat("data.importing.options"),
+    "LatencyConfig": Flat("inference.latency"),
+    "Limits": Flat("data.audit_labels"),
+    "Options": Flat("data.jobs", hidden=("replace_labels",)),
+    "TensorConfig": Flat("config", names={"representation": "tensor"}),
+    "Unit": Flat("events.time_units"),
+    "ViewConfig": Flat("inference.streaming"),
+}
+"""Dataclasses of the library whose fields are options of a command, without a name in front."""
+COMMON = {
+    "size_hw": "height and width of the sensor, for recordings that do not say.",
+    "time_unit": "of the times, for tables and HDF5 columns that do not say; guessed if not given.",
+}
+"""What an option means of which a command says nothing of its own."""
+REQUIRED = inspect.Parameter.empty
 SHORT = {"-o": "--out", "--from": "--source"}
-EVERYWHERE = ("--config", "--print_config", "--help", "--version")
+EVERYWHERE = ("--config", "--print_config", "--help", "--help-all", "--version")
 NAME = re.compile(r"(?<![\w./\\'\"-])(?:--)?[a-z]\w*(?:\.\w+)*(?!\w|\.\w|[-/\\'\"])")
 """What may be the name of an option in a message; not a part of a path, and not a quoted value."""
 
 SUBJECT = re.compile(r"[\w.]+(?:(?:, | and )[\w.]+)*(?= must )")
 """What a message begins with: the settings that it is about."""
+
+
+class _Late(dict[str, Any]):
+    """The types of ``FLAT``, by name."""
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(import_module(f"..{FLAT[name].home}", __package__), name)
+
+
+@cache
+def flat(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command as the parser takes it: the fields of the dataclasses in ``FLAT`` are arguments of its own.
+
+    Their defaults and descriptions are those of the dataclass; what the docstring of the command says of an option goes
+    before that.
+    """
+    hints = get_type_hints(command, localns=_Late())
+    kinds = {name: kind for name, kind in hints.items() if getattr(kind, "__name__", "") in FLAT and is_dataclass(kind)}
+    arguments = []
+    described = dict(COMMON)
+    for name, argument in inspect.signature(command).parameters.items():
+        if name in kinds:
+            arguments += _arguments(kinds[name])
+            described |= _descriptions(kinds[name])
+        else:
+            arguments.append(argument.replace(annotation=hints[name]))
+    arguments.sort(key=lambda argument: (argument.kind, argument.default is not REQUIRED))
+    says = parse(command.__doc__ or "")
+    described |= {each.arg_name: each.description or "" for each in says.params}
+
+    def called(**given: Any) -> Any:
+        """The command, with its dataclasses built."""
+        built = {name: _built(kind, given) for name, kind in kinds.items()}
+        return command(**built, **given)
+
+    lines = [f"    {each.name}: {' '.join(described.get(each.name, '').split())}" for each in arguments]
+    called.__doc__ = "\n".join([says.description or "", "", "Args:", *lines]) if lines else command.__doc__
+    called.__name__ = called.__qualname__ = command.__name__
+    called.__module__ = command.__module__
+    called.__annotations__ = {each.name: each.annotation for each in arguments}
+    called.__dict__["__signature__"] = inspect.Signature(arguments)
+    return called
+
+
+def _shown(kind: Any) -> Iterator[tuple[Field[Any], str, Any]]:
+    """The fields of a dataclass that are options, or dataclasses of options: with the option's name, and the type."""
+    hints = get_type_hints(kind)
+    _, names, hidden = FLAT[kind.__name__]
+    for each in fields(kind):
+        if each.name not in hidden:
+            yield each, names.get(each.name, each.name), hints[each.name]
+
+
+def _arguments(kind: Any) -> list[inspect.Parameter]:
+    """The fields as arguments by name, those of dataclasses in it too."""
+    found = []
+    for each, name, hint in _shown(kind):
+        if is_dataclass(hint):
+            found += _arguments(hint)
+            continue
+        default = each.default if each.default_factory is MISSING else each.default_factory()
+        default = REQUIRED if default is MISSING else default
+        found.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint))
+    return found
+
+
+def _built(kind: Any, given: dict[str, Any]) -> Any:
+    """The dataclass of its options, which are taken out of what is given."""
+    return kind(
+        **{
+            each.name: _built(hint, given) if is_dataclass(hint) else given.pop(name)
+            for each, name, hint in _shown(kind)
+        }
+    )
+
+
+def _descriptions(kind: Any) -> dict[str, str]:
+    """What the options of a dataclass mean: by the docstrings below them, or by lines ``name: text`` in its own."""
+    texts = {each.arg_name: each.description for each in parse_from_object(kind).params if each.description}
+    for names, text in re.findall(r"^    ((?:\w+, )*\w+): (.+(?:\n {8,}.+)*)", kind.__doc__ or "", re.MULTILINE):
+        texts |= dict.fromkeys(names.split(", "), text)
+    found = {}
+    for each, name, hint in _shown(kind):
+        found |= _descriptions(hint) if is_dataclass(hint) else {name: texts.get(each.name, "")}
+    return {name: text for name, text in found.items() if text}
 
 
 def options_of(functions: Iterable[Callable[..., Any]]) -> dict[str, Any]:
@@ -50,6 +169,15 @@ def parsers_name(option: str, options: Mapping[str, Any]) -> str:
 def users_name(option: str) -> str:
     """``--size-hw`` for ``--size_hw``; settings of a configuration are spelt as there, ``--data.clip_length``."""
     return option if "." in option else "--" + option[2:].replace("_", "-")
+
+
+def missing_sentence(name: str, command: Callable[..., Any]) -> str:
+    """That the argument ``name`` of a flat command must be given, and what it is."""
+    argument = inspect.signature(command).parameters[name]
+    option = next((short for short, long in SHORT.items() if long == f"--{name}" and len(short) > 2), f"--{name}")
+    meaning = next(each.description for each in parse(command.__doc__ or "").params if each.arg_name == name)
+    shown = users_name(option) if argument.kind is inspect.Parameter.KEYWORD_ONLY else name
+    return f"{shown} must be given: {(meaning or '').rstrip('.')}."
 
 
 def list_entries(hint: Any) -> tuple[Any, ...]:

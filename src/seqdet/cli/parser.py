@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from argparse import Action
+import sys
+from argparse import SUPPRESS, Action
 from collections.abc import Callable, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
@@ -18,13 +19,17 @@ from ..config import EventDigitsConfig, RunConfig
 from ..config_files import check_setting, from_dict, read_config, read_value, recipes, suggestion
 from ..events.sensor import Sensor
 from . import UsageError
-from .benchmarking import benchmark_model
-from .datasets import audit_dataset, import_dataset
-from .exporting import export_model
-from .options import SHORT, as_list, list_entries, options_of, parsers_name, users_name
-from .prediction import predict_recording
-from .recordings import convert_recording, inspect_recording, precompute_tensors, simulate_digits, simulate_frames
-from .training import evaluate_results, train
+from .detectors import benchmark_model, evaluate_results, export_model, predict_recording, train
+from .options import SHORT, as_list, flat, list_entries, missing_sentence, options_of, parsers_name, users_name
+from .recordings import (
+    audit_dataset,
+    convert_recording,
+    import_dataset,
+    inspect_recording,
+    precompute_tensors,
+    simulate_digits,
+    simulate_frames,
+)
 
 PARTS = get_type_hints(RunConfig)
 GROUPS = {**PARTS, "scene": EventDigitsConfig, "sensor": Sensor}
@@ -32,6 +37,7 @@ GROUPS = {**PARTS, "scene": EventDigitsConfig, "sensor": Sensor}
 REPRESENTATIONS = ("--tensor", "--data.dataset.tensor.representation")
 """Options that name what makes the frames. Whoever types a function of their own here allows it."""
 LIST_TYPE = re.compile(r"(?:Optional\[)?tuple\[([^\]]*)\]\]?(?: \| null)?")
+MISSING = re.compile(r"the following arguments are required: (\w+\.[\w.]+)")
 ALLOW = "--allow"
 ALLOW_HELP = """
 functions of your own:
@@ -66,16 +72,65 @@ COMMANDS: dict[str, Any] = {
 }
 
 
+FIRST = (
+    *("--out", "--resume", "--config", "--help", "--help-all", "--print_config"),
+    *("--data.dataset.folder", "--data.lanes", "--data.clip_length", "--data.workers"),
+    *("--model.base", "--model.channels", "--model.classes"),
+    *("--train.max_steps", "--train.lr", "--train.precision", "--train.device", "--train.processes", "--train.seed"),
+)
+"""Options of ``train`` that its help shows at first."""
+
+
+def wanted(words: Sequence[str]) -> dict[str, Any]:
+    """The commands for the parser: with all their options what the words ask for, and only named what they do not."""
+    alone = [words[0]] if words and words[0] in COMMANDS else []
+    if words[:1] == ["--help"] or words[:1] == ["-h"] or words[:1] == ["--version"]:
+        return {name: _named(command) for name, command in COMMANDS.items()}
+    return {
+        name: _flat(command) if not alone or name in alone else _named(command) for name, command in COMMANDS.items()
+    }
+
+
+def _flat(command: Any) -> Any:
+    if isinstance(command, dict):
+        return {name: flat(each) if callable(each) else each for name, each in command.items()}
+    return flat(command)
+
+
+def _named(command: Any) -> Any:
+    """A command that has nothing but its description."""
+    if isinstance(command, dict):
+        return {name: _named(each) if callable(each) else each for name, each in command.items()}
+
+    def named() -> None:
+        pass
+
+    named.__doc__ = command.__doc__
+    return named
+
+
 class HelpFormatter(DefaultHelpFormatter):
     """Writes lists as the command line takes them."""
 
     def _expand_help(self, action: Action) -> str:
         text = LIST_TYPE.sub(lambda found: found[1].replace(", ", ","), super()._expand_help(action))
+        text = text.replace("<class 'Path'>", "Path").replace(", default: )", ")")
         if isinstance(action.default, tuple):
             text = text.replace(
                 f"default: {action.default}", f"default: {','.join(map(str, action.default)) or 'none'}"
             )
         return text
+
+
+class HelpAll(Action):
+    """Shows the help with all options."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
+        super().__init__(option_strings, SUPPRESS, nargs=0, default=SUPPRESS, **kwargs)
+
+    def __call__(self, parser: Any, *args: Any) -> None:
+        sys.stdout.write(parser.format_help(is_whole=True))
+        parser.exit()
 
 
 class Parser(ArgumentParser):
@@ -92,12 +147,21 @@ class Parser(ArgumentParser):
             read_config(Path(path))
         return super().parse_path(path, *args, **kwargs)
 
-    def format_help(self, *args: Any, **kwargs: Any) -> str:
+    def add_function_arguments(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> list[str]:
+        if function.__name__ == "train":
+            self.add_argument("--help-all", action=HelpAll, help="Show all options and exit.")
+        return super().add_function_arguments(function, *args, **kwargs)
+
+    def format_help(self, *args: Any, is_whole: bool = False, **kwargs: Any) -> str:
         command = self.prog.split()[-1]
         options = options_of(functions(command))
         for action in self._actions:
+            if command == "train" and not is_whole and not {*action.option_strings} & {*FIRST}:
+                action.help = SUPPRESS
             if not action.option_strings and action.metavar:  # a list of paths
                 action.metavar = f"{action.dest} ..."
+            spelt_short = [short for short, long in SHORT.items() if long in action.option_strings]
+            action.option_strings = [*spelt_short, *(each for each in action.option_strings if each != "--source")]
             for option in action.option_strings:
                 if entries := list_entries(options.get(option)):
                     action.metavar = ",".join(getattr(entry, "__name__", "...") for entry in entries).upper()
@@ -121,6 +185,9 @@ class Parser(ArgumentParser):
 
     def sentence(self, message: str) -> str:
         """What is wrong, in the words of the configuration where it is about a setting."""
+        if missing := MISSING.match(message):
+            command, name = missing[1].split(".")[-2:]
+            return missing_sentence(name, functions(command)[0])
         if unknown := re.match(r"unrecognized arguments: ([^\s=]+)", message):
             options = [option for action in self._actions for option in action.option_strings]
             like_options = re.sub(r"(?<=\w)-", "_", unknown[1])
@@ -146,7 +213,7 @@ class Parser(ArgumentParser):
 def functions(command: str) -> list[Callable[..., Any]]:
     """The functions behind a command: several where one more word tells which."""
     found = COMMANDS.get(command) or COMMANDS["simulate"].get(command)
-    return [found] if callable(found) else [each for each in (found or {}).values() if callable(each)]
+    return [flat(each) for each in ([found] if callable(found) else (found or {}).values()) if callable(each)]
 
 
 def spelt(args: Sequence[str]) -> list[str]:

@@ -1,25 +1,32 @@
-"""Commands about recordings of event cameras."""
+"""Commands about recordings of event cameras, and datasets of them."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..checks import InputError, proposed
-from ..config import EventDigitsConfig, TensorConfig
+from ..config import EventDigitsConfig
 from ..events.sensor import USUAL, Sensor
 from ..files import check_output
 from ..progress import log_lines
+
+if TYPE_CHECKING:  # the parser imports them when the command is asked for, see ``parser.FLAT``
+    from ..data.audit_labels import Limits
+    from ..data.importing.options import ImportOptions
+    from ..data.jobs import Options
+    from ..events.time_units import Unit
 
 log = logging.getLogger("seqdet")
 
 
 def inspect_recording(
     recording: Path,
+    *,
     strict: bool = False,
     size_hw: tuple[int, int] | None = None,
-    time_unit: Literal["s", "ms", "us", "ns"] | None = None,
+    time_unit: Unit | None = None,
     plot: Path | None = None,
     video: Path | None = None,
     palette: Literal["dark", "light", "grey", "cool_warm", "colour_blind"] = "dark",
@@ -33,8 +40,6 @@ def inspect_recording(
     Args:
         recording: RAW, DAT, HDF5, AEDAT4, npy, npz, text or bin file.
         strict: stop at the first fault instead of leaving it out and counting it.
-        size_hw: height and width of the sensor, for recordings that do not say.
-        time_unit: of the times, for tables and HDF5 columns that do not say; guessed if not given.
         plot: PNG file with the rate over time, the events of every pixel and the facts.
         video: MP4 file of the events.
         palette: colours of the video.
@@ -50,8 +55,9 @@ def inspect_recording(
     from ..events.files import open_recording
     from ..events.inspection import inspect
 
-    options: Any = {"size_hw": size_hw, "strict": strict, "time_unit": time_unit, "place": place}
-    with open_recording(recording, **options, joins_clocks=True) as opened:
+    with open_recording(
+        recording, size_hw=size_hw, strict=strict, time_unit=time_unit, place=place, joins_clocks=True
+    ) as opened:
         found = inspect(opened)
         log_lines(log, found.facts())
         if plot:
@@ -60,10 +66,18 @@ def inspect_recording(
             write_inspection_image(plot, found, title=recording.name)
             log.info("The plot is in %s.", plot)
         if video:
-            from ..viz.recordings import write_recording_video
+            from ..viz.video import write_recording_video
 
-            part: Any = {"start_us": found.first_us, "duration_us": found.duration_us + 1, "size_hw": found.size_hw}
-            write_recording_video(video, opened, palette=palette, speed=speed, window_us=window_us, **part)
+            write_recording_video(
+                video,
+                opened,
+                speed=speed,
+                window_us=window_us,
+                start_us=found.first_us,
+                duration_us=found.duration_us + 1,
+                palette=palette,
+                size_hw=found.size_hw,
+            )
             log.info("The video is in %s.", video)
     tell(log, {str(recording): found.account})
 
@@ -71,6 +85,7 @@ def inspect_recording(
 def convert_recording(
     recording: Path,
     target: Path,
+    *,
     encoding: Literal["evt2", "evt3", "dat", "hdf5", "npz"] | None = None,
     start_us: int | None = None,
     duration_us: int | None = None,
@@ -78,7 +93,7 @@ def convert_recording(
     roi: tuple[int, int, int, int] | None = None,
     compression: Literal["none", "blosc"] | None = None,
     size_hw: tuple[int, int] | None = None,
-    time_unit: Literal["s", "ms", "us", "ns"] | None = None,
+    time_unit: Unit | None = None,
     join_clocks: bool = False,
     strict: bool = False,
     place: str | None = None,
@@ -96,8 +111,6 @@ def convert_recording(
             commas.
         roi: x1,y1,x2,y2; leave out the events outside.
         compression: of HDF5; blosc needs the package hdf5plugin to be read.
-        size_hw: height and width of the sensor, for recordings that do not say.
-        time_unit: of the times, for tables and HDF5 columns that do not say; guessed if not given.
         join_clocks: where the clock of the camera begins anew, go on from the time before.
         strict: stop at the first fault instead of leaving it out and counting it.
         place: the group or table of an HDF5 file that has the events, where there are several.
@@ -108,46 +121,34 @@ def convert_recording(
     from ..events.files import open_recording
     from ..events.filters import find_filters
 
-    options: Any = {"size_hw": size_hw, "strict": strict, "time_unit": time_unit, "place": place}
-    with open_recording(recording, **options, joins_clocks=join_clocks) as opened:
-        part: Any = {"start_us": start_us, "duration_us": duration_us, "roi": roi, "filters": find_filters(filter)}
-        how: Any = {"encoding": encoding, "compression": compression, "overwrite": overwrite}
-        done = convert(opened, target, **part, **how)
+    with open_recording(
+        recording, size_hw=size_hw, strict=strict, time_unit=time_unit, place=place, joins_clocks=join_clocks
+    ) as opened:
+        done = convert(
+            opened,
+            target,
+            encoding=encoding,
+            start_us=start_us,
+            duration_us=duration_us,
+            filters=find_filters(filter),
+            roi=roi,
+            compression=compression,
+            overwrite=overwrite,
+        )
     log.info("%s: %s", target, done)
     tell(log, {str(recording): done.account})
 
 
-def precompute_tensors(
-    paths: list[str],
-    out: Path | None = None,
-    tensor: str = "stacked_histogram",
-    parameters: dict[str, int | float | bool | str] | None = None,
-    window_us: int = 50_000,
-    downscale: int = 1,
-    to_hw: tuple[int, int] | None = None,
-    align: Literal["windows", "labels"] = "windows",
-    max_duration_us: int | None = None,
-    size_hw: tuple[int, int] | None = None,
-    time_unit: Literal["s", "ms", "us", "ns"] | None = None,
-    layout: Literal["seqdet", "rvt"] = "seqdet",
-    compression: Literal["lz4", "zstd", "gzip", "blosc", "none"] | None = None,
-    workers: int = 1,
-    dry_run: bool = False,
-) -> None:
+def precompute_tensors(paths: list[str], options: Options, *, workers: int = 1, dry_run: bool = False) -> None:
     """Turn recordings into tensor files for training, with their labels beside; interrupted, it goes on where it was.
 
     Args:
         paths: recordings, and folders of them.
+        options: how.
         out: folder of the tensor files.
         tensor: histogram, event_cube, ..., or a function of your own: file.py:function, package.module:function.
         parameters: its arguments, such as '{bins: 5}'.
-        window_us: time that a frame shows, and from one frame to the next.
-        downscale: whole factor by which frames are smaller than the sensor.
-        to_hw: height and width of the frames instead.
-        align: windows begin at multiples of their length, or so that one ends with the first label of each recording.
         max_duration_us: longest stretch of a recording in one file; longer recordings become several files.
-        size_hw: height and width of the sensor, for recordings that do not say.
-        time_unit: of the times, for tables and HDF5 columns that do not say; guessed if not given.
         layout: of the files: ours, or folders of RVT.
         compression: lz4, if not given, is the fastest to read, zstd takes half of the disk; RVT reads blosc. Any HDF5
             library reads gzip and none, the others need plugins, as of the package hdf5plugin.
@@ -157,25 +158,95 @@ def precompute_tensors(
     from ..data import precompute
     from ..events.accounts import tell
 
-    if out is None:
-        raise InputError("--out must name the folder of the tensor files, and is not given.")
-    shape = TensorConfig(tensor, parameters or {}, window_us, downscale, to_hw, align)
-    packing = compression or ""
-    options = precompute.Options(out, shape, max_duration_us, size_hw, layout, packing, time_unit=time_unit)
     work = precompute.estimate if dry_run else precompute.precompute
     report = work([Path(path) for path in paths], options, workers=workers)
+    has_some = False
     if isinstance(report, precompute.Outcome):
         tell(log, report.accounts)
-    has_some = isinstance(report, precompute.Outcome) and report.made + report.found > 0
-    written = [f"The tensors are in {out}."] if has_some else []
+        has_some = report.made + report.found > 0
+    written = [f"The tensors are in {options.out}."] if has_some else []
     log_lines(log, report.lines() + written + [f"failed: {reason}" for reason in report.failed[1:]])
     if report.failed:
         raise InputError(report.failed[0])
 
 
+def import_dataset(
+    labels: Path,
+    recordings: Path,
+    options: ImportOptions,
+    *,
+    source: Literal["coco", "cvat", "csv", "labelstudio", "mot", "psee-txt", "voc", "yolo"],
+    out: Path,
+) -> None:
+    """Bring recordings and labels of another tool into the layout that is trained on.
+
+    Args:
+        labels: file, folder or zip.
+        recordings: file or folder; labels and recordings belong together by their names.
+        options: how labels are understood.
+        source: format of the labels.
+        out: folder of the dataset; recordings are linked there, or copied.
+        label_rate: frames per second, for labels that number frames.
+        frame_us: microseconds per frame instead.
+        keep: classes to keep: names, new=old to rename, new=old+old to merge.
+        others: boxes of other classes are left out, or become neither targets nor errors.
+        seed: of the draw by ratios.
+        size_hw: height and width of the sensor, for recordings that do not say; kept in the dataset's dataset.json.
+        time_unit: of the times, for tables and HDF5 columns that do not say; kept there too, and guessed if not given.
+        leave_out: import what pairs, where otherwise a recording or labels alone are an error.
+    """
+    from ..data.importers import import_labels
+
+    done = import_labels(source, labels, recordings, out, options)
+    log_lines(log, done.lines())
+    log.info("The dataset is in %s. Next: %s", out, proposed("audit", out))
+    for warning in done.warnings:
+        log.warning("%s", warning)
+    for failure in done.failed[:-1]:
+        log.warning("%s", failure)
+    if done.failed:
+        raise InputError(f"{done.failed[-1]} ({len(done.failed)} of the recordings are not in the dataset.)")
+
+
+def audit_dataset(
+    folder: Path,
+    limits: Limits,
+    *,
+    page: Path | None = None,
+    worst: int = 6,
+    size_hw: tuple[int, int] | None = None,
+    time_unit: Unit | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Find what ruins trainings in a dataset: a summary, and a page with pictures of the worst cases.
+
+    The exit status is 1 if something was found that is an error, for scripts; warnings and notes alone leave it 0.
+
+    Args:
+        folder: with train, val and test.
+        limits: from where on something is found.
+        page: HTML file; audit.html in the folder if not given.
+        worst: cases of each kind that are shown.
+        overwrite: replace a page that is there already; that of an earlier audit in the folder is replaced anyway.
+    """
+    from ..data.audit import audit
+    from ..viz.audit import is_audit_page, write_audit_page
+
+    target = page or folder / "audit.html"
+    is_next = page is None and is_audit_page(target)
+    check_output(target, suffix=".html", overwrite=overwrite or is_next)
+    found = audit(folder, limits, worst=worst, size_hw=size_hw, time_unit=time_unit)
+    log_lines(log, found.lines())
+    write_audit_page(target, found)
+    log.info("Pictures of the worst cases: %s", target)
+    if errors := [each.sentence for each in found.findings if each.severity == "error"]:
+        raise InputError(f"{folder} must be free of errors to be trained on, and has {'; '.join(errors)}.")
+
+
 def simulate_frames(
     source: Path,
-    out: Path | None = None,
+    *,
+    out: Path,
     fps: float | None = None,
     sensor: Sensor = USUAL,
     seed: int = 0,
@@ -193,15 +264,14 @@ def simulate_frames(
     """
     from ..events.frames import write_simulated
 
-    if out is None:
-        raise InputError("--out must name the recording, and is not given.")
     check_output(out, inputs=[source], overwrite=overwrite)
     write_simulated(source, out, fps=fps, sensor=sensor, seed=seed)
     log.info("Written. Next: %s", proposed("inspect", out))
 
 
 def simulate_digits(
-    out: Path | None = None,
+    *,
+    out: Path,
     scene: EventDigitsConfig = EventDigitsConfig(),
     sensor: Sensor = USUAL,
     seed: int = 0,
@@ -218,7 +288,5 @@ def simulate_digits(
     """
     from ..digits.recordings import write_event_digits
 
-    if out is None:
-        raise InputError("--out must name the folder of the recordings, and is not given.")
     write_event_digits(out, scene, sensor=sensor, seed=seed, workers=workers)
     log.info("%s holds the recordings and their labels.", out)

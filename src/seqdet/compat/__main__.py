@@ -9,8 +9,7 @@ from traceback import extract_tb
 from typing import NoReturn
 
 from ..checks import InputError, one_line
-from .aliases import install
-from .missing_names import import_line
+from .names import import_line, install
 
 PAGE = "docs/migration.md in the repository of seqdet"
 

@@ -26,8 +26,7 @@ from ..events.dataset_facts import facts_about
 from ..events.files import Recording, open_recording
 from ..events.slicing import Window, check_windows
 from ..events.time_units import Unit
-from ..files import write_text
-from ..json_files import read_json
+from ..files import read_json, write_text
 from .disk_cache import DiskCache
 from .labels import labels_beside
 from .segments import described, empty_frame, extent, frames, identity

@@ -12,8 +12,7 @@ import numpy as np
 
 from ..checks import InputError, check_choice
 from ..config_files import suggestion
-from ..files import write_text
-from ..json_files import read_json
+from ..files import read_json, write_text
 from .labels import CLASSES_FILE, IGNORED
 
 Others = Literal["discard", "ignore"]

@@ -28,8 +28,7 @@ from ..checks import InputError, check_at_least, check_choice, check_shape
 from ..events.hdf5_files import DAMAGE, check_filters, filters, find, open_hdf5_file
 from ..events.sieve import LARGEST
 from ..events.slicing import MOST_WINDOWS
-from ..files import patient, replacing
-from ..json_files import read_json
+from ..files import patient, read_json, replacing
 
 FORMAT_VERSION = 1
 SHARED = ("max_incr_per_pixel",)

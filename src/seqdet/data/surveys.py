@@ -13,8 +13,7 @@ from ..checks import InputError
 from ..events.accounts import Account
 from ..events.files import open_recording
 from ..events.time_units import Unit
-from ..files import make_folder, write_text
-from ..json_files import read_json
+from ..files import make_folder, read_json, write_text
 from .labels import recording_name
 
 SUFFIX = "_read.json"

@@ -26,8 +26,7 @@ from ..events.array import Events
 from ..events.sensor import USUAL, Sensor
 from ..events.simulate import LUMINANCE, simulate
 from ..events.writers import write_evt3
-from ..files import is_free, write_text
-from ..json_files import read_json
+from ..files import is_free, read_json, write_text
 from ..progress import Progress
 from .rendering import render_light
 from .videos import MovingDigits, Scene, shown_boxes

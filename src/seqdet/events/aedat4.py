@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import InputError
-from ..json_files import read_json
+from ..files import read_json
 from . import aedat4_process
 from .aedat4_process import END, EVENT, TRIGGER
 from .array import Events, Triggers, columns

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..checks import InputError
-from ..files import write_text
-from ..json_files import read_json
+from ..files import read_json, write_text
 from .sieve import LARGEST
 from .time_units import Unit
 

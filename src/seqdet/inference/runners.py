@@ -15,7 +15,7 @@ from ..config_files import from_dict
 from ..data.detections import Detections
 from ..events.array import Events
 from ..events.tensors import find_representation
-from ..json_files import read_json
+from ..files import read_json
 
 RunnerState = tuple[Any, ...]
 """What a runner remembers: float32 arrays or tensors whose first axis is the lane. ``np.asarray`` makes arrays of them

@@ -14,8 +14,7 @@ from ..checks import InputError
 from ..config import InputConfig, ModelConfig
 from ..config_files import from_dict, to_dict
 from ..devices import find_device
-from ..files import write_bytes
-from ..json_files import read_json
+from ..files import read_json, write_bytes
 from .detector import Detector
 from .zoo import build_detector, check_built
 

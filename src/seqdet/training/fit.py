@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning import Trainer
@@ -21,7 +20,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from ..allowing import recall, remember
 from ..checks import InputError, Stopped, proposed
 from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
-from ..config_files import from_dict, read_config, to_dict, write_config
+from ..config_files import read_config, to_dict, write_config
 from ..devices import choose_device, choose_precision
 from ..files import write_bytes, write_text
 from ..loading import left_out, prepare
@@ -31,26 +30,13 @@ from ..models.weights import load_detector, save_detector
 from ..models.zoo import build_detector, check_built
 from ..runs import TRAINING_FORMAT, RunFolder, training_facts, versions
 from ..stopping import stop_on_signals
-from .callbacks import Checkpoints, WholeFiles
-from .curves import Curves, quiet_writer
-from .datamodule import ClipDataModule
-from .demo import DemoClips
-from .freezing import freeze, frozen_parts
-from .module import TrainingModule, learning_rate_factor
+from .checkpoints import Checkpoints, WholeFiles, read_checkpoint
+from .module import ClipDataModule, TrainingModule, freeze, frozen_parts, learning_rate_factor
 from .processes import beside, check_first, rank
 from .progress import TrainingProgress
+from .tensorboard import Curves, DemoClips, quiet_writer
 
 log = logging.getLogger(__name__)
-CONTENT = {"global_step", "recurrent_state", "random_state", "state_dict", "optimizer_states", "config", "precision"}
-"""What a checkpoint must hold."""
-FREE = {
-    "data.workers",
-    "data.dataset.cache_gb",
-    "data.dataset.compression",
-    "data.dataset.tensors",
-    *(f"train.{name}" for name in ("device", "processes", "checkpoint_steps", "keep_epochs", "demo_epochs")),
-}
-"""Settings that may differ when a run goes on: the batches and what is learnt from them do not depend on them."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a disk says that has no room, or none for this user."""
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
@@ -202,7 +188,8 @@ def join(out: Path, precision: str) -> None:
 
 
 def _clips(config: RunConfig) -> ClipDataModule:
-    processes, device = config.train.processes, choose_device(config.train.device)
+    processes = config.train.processes
+    device = choose_device(config.train.device)
     if config.data.lanes % processes:
         raise InputError(f"lanes must be a multiple of the {processes} processes, got {config.data.lanes}.")
     if config.data.clip_length * config.data.lanes < 2 * processes:
@@ -244,7 +231,7 @@ def _run(
     frames_per_step = config.data.clip_length * config.data.lanes * train.accumulate
     validate_steps = train.validate_epochs * steps_per_epoch
     last = folder.last_checkpoint
-    begun = _read_checkpoint(last, config, names=set(module.state_dict())) if last.is_file() else None
+    begun = read_checkpoint(last, config, names=set(module.state_dict())) if last.is_file() else None
     if begun is not None and precision is None:
         precision = begun["precision"]
     precision = choose_precision(train.precision, device, before=precision)
@@ -296,25 +283,23 @@ def _run(
                 curves.log_final_score(checkpoints.best_score, train.max_steps)
     if rank():
         return folder.root
-    _finish(
-        folder,
-        checkpoints,
-        {
-            "format": TRAINING_FORMAT,
-            "steps": train.max_steps,
-            "frames": checkpoints.frames,
-            "seconds": round(checkpoints.seconds, 1),
-            "frames_per_second": round(checkpoints.frames / checkpoints.seconds, 1),
-            "validation_AP": checkpoints.best_score,
-            "parameters": sum(p.numel() for p in detector.parameters()),
-            "device": device,
-            "processes": train.processes,
-            "left_out": left_out(clips.dataset),
-            "precision": precision,
-            "dataset": config.data.dataset.folder and str(config.data.dataset.folder.resolve()),
-            "versions": versions(),
-        },
-    )
+    facts = {
+        "format": TRAINING_FORMAT,
+        "steps": train.max_steps,
+        "frames": checkpoints.frames,
+        "seconds": round(checkpoints.seconds, 1),
+        "frames_per_second": round(checkpoints.frames / checkpoints.seconds, 1),
+        "validation_AP": checkpoints.best_score,
+        "parameters": sum(p.numel() for p in detector.parameters()),
+        "device": device,
+        "processes": train.processes,
+        "left_out": left_out(clips.dataset),
+        "precision": precision,
+        "dataset": config.data.dataset.folder and str(config.data.dataset.folder.resolve()),
+        "versions": versions(),
+    }
+    write_bytes(folder.detector, folder.best_weights.read_bytes())
+    write_text(folder.training, json.dumps(facts, indent=2))
     return folder.root
 
 
@@ -350,45 +335,3 @@ def _telling_of_loaders(folder: RunFolder, is_stopped: Callable[[], bool]) -> It
             raise Stopped(f"Stopped at once. Go on from the last checkpoint: {command}") from error
         reason = "was killed, as systems do that run out of memory"
         raise InputError(f"A loader process {reason}. Go on, with fewer data.workers or not: {command}") from error
-
-
-def _read_checkpoint(checkpoint: Path, config: RunConfig, *, names: set[str]) -> dict[str, Any]:
-    """What a run of this configuration, whose weights have these names, wrote to go on from."""
-    damaged = InputError(f"{checkpoint} must be a checkpoint of seqdet; it is damaged or of another kind.")
-    try:
-        with zipfile.ZipFile(checkpoint) as archive:
-            if archive.testzip() is not None:  # torch reads over a flipped bit
-                raise zipfile.BadZipFile("a checksum does not fit")
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:  # zip, pickle and torch have many ways to say that a file is damaged
-        raise damaged from error
-    if not (isinstance(content, dict) and content.keys() >= CONTENT and set(content["state_dict"]) == names):
-        raise damaged
-    before = to_dict(from_dict(RunConfig, content["config"], name=str(checkpoint)))
-    free = FREE | ({"train.max_steps"} if config.train.schedule != "cosine" else set())
-    if changed := [each for each in _changed(before, to_dict(config)) if each[0] not in free]:
-        name, before, after = changed[0]
-        raise InputError(
-            f"{checkpoint.parents[1] / 'config.yaml'} must be as it was when the run started: {name} was {before}, and "
-            f"is {after}. Start a new run for another configuration."
-        )
-    if content["global_step"] > config.train.max_steps:
-        raise InputError(
-            f"train.max_steps must be at least the {content['global_step']} steps that {checkpoint} has, "
-            f"got {config.train.max_steps}."
-        )
-    return content
-
-
-def _changed(before: Any, after: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    """Name, earlier and present value of every setting that differs."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        keys = before.keys() | after.keys()
-        pairs = ((f"{name}.{key}".lstrip("."), before.get(key), after.get(key)) for key in sorted(keys))
-        return [change for path, one, other in pairs for change in _changed(one, other, path)]
-    return [(name, before, after)] if before != after else []
-
-
-def _finish(folder: RunFolder, checkpoints: Checkpoints, facts: dict[str, Any]) -> None:
-    write_bytes(folder.detector, folder.best_weights.read_bytes())
-    write_text(folder.training, json.dumps(facts, indent=2))

@@ -1,23 +1,25 @@
-"""What Lightning calls during training: one step, one validation, the optimiser."""
+"""What Lightning calls during training: one step, one validation, the optimiser and the loaders."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from lightning import LightningModule
-from torch import Tensor
+from lightning import LightningDataModule, LightningModule
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
 
 from ..checks import InputError
-from ..config import TrainConfig
+from ..config import DataConfig, TrainConfig
+from ..config_files import suggestion
 from ..evaluation.coco import CocoEvaluator
+from ..loading import TrainingLoader, TrainingOrder, evaluation_loader, open_split
 from ..models.detector import Detector
 from ..models.recurrent import detach, reset_lanes
 from ..structures import Boxes, Clip, State
-from .freezing import rest
 from .optimizers import OPTIMIZERS
 from .processes import gathered, merged, own_lanes
 
@@ -35,7 +37,9 @@ class TrainingModule(LightningModule):
 
     def __init__(self, detector: Detector, config: TrainConfig, *, steps_per_epoch: int) -> None:
         super().__init__()
-        self.detector, self.config, self.steps_per_epoch = detector, config, steps_per_epoch
+        self.detector = detector
+        self.config = config
+        self.steps_per_epoch = steps_per_epoch
         self.state: State | None = None
         self.validation_state: State | None = None
         self.random_state: Tensor | None = None
@@ -56,7 +60,8 @@ class TrainingModule(LightningModule):
         return total
 
     def on_validation_epoch_start(self) -> None:
-        self.validation_state, self.evaluator = None, CocoEvaluator(self.detector.config.classes)
+        self.validation_state = None
+        self.evaluator = CocoEvaluator(self.detector.config.classes)
 
     def validation_step(self, clip: Clip, batch_index: int) -> dict[str, Clip | list[Boxes]]:
         state = reset_lanes(self.validation_state, clip.is_first)
@@ -89,7 +94,8 @@ class TrainingModule(LightningModule):
         checkpoint["random_state"] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.state, self.random_state = checkpoint["recurrent_state"], checkpoint["random_state"]
+        self.state = checkpoint["recurrent_state"]
+        self.random_state = checkpoint["random_state"]
         # The last batch of a run that was finished is not the last one of a longer run.
         checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
 
@@ -124,3 +130,90 @@ def learning_rate_factor(config: TrainConfig, steps_per_epoch: int) -> Callable[
     }
     fall = falls[config.schedule]
     return lambda step: min(1.0, (step + 1) / (config.warmup_steps + 1)) * fall(step)
+
+
+class ClipDataModule(LightningDataModule):
+    """Training batches as one long sequence over all epochs, so that it can be resumed anywhere; validation clips.
+
+    Args:
+        config: the data.
+        batches: training batches in all.
+    """
+
+    def __init__(self, config: DataConfig, *, batches: int) -> None:
+        super().__init__()
+        self.config = config
+        self.batches = batches
+        self.dataset = open_split(config, "train")
+
+    def order(self, rank: int = 0, ranks: int = 1) -> TrainingOrder:
+        """The cues of one of ``ranks`` processes."""
+        return TrainingOrder(self.config, self.dataset.weights, steps=self.batches, rank=rank, ranks=ranks)
+
+    def train_dataloader(self) -> TrainingLoader:
+        return TrainingLoader(self.dataset, self.order(*self._place), workers=self.config.workers)
+
+    def val_dataloader(self) -> DataLoader[Clip]:
+        rank, ranks = self._place
+        return evaluation_loader(self.config, "validation", rank=rank, ranks=ranks)
+
+    @property
+    def _place(self) -> tuple[int, int]:
+        """The number of this process, and how many there are."""
+        assert self.trainer is not None
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def transfer_batch_to_device(self, batch: Clip, device: torch.device, dataloader_idx: int) -> Clip:
+        return batch.to(device)
+
+
+def frozen_parts(module: nn.Module, name: str = "") -> tuple[str, ...]:
+    """What ``requires_grad_(False)`` has frozen, as few names as say it: modules, and parameters of others."""
+    parameters = list(module.parameters())
+    if name and parameters and not any(each.requires_grad for each in parameters):
+        return (name,)
+    inner = [each for key, child in module.named_children() for each in frozen_parts(child, _join(name, key))]
+    own = [_join(name, key) for key, each in module.named_parameters(recurse=False) if not each.requires_grad]
+    return (*own, *inner)
+
+
+def freeze(module: nn.Module, parts: Iterable[str]) -> None:
+    """Have the parameters of these names, or below them, not learnt.
+
+    Raises:
+        InputError: if a name is none of the detector's, or nothing is left to learn.
+    """
+    names = [name for name, _ in module.named_parameters()]
+    for part in parts:
+        chosen = [each for name, each in module.named_parameters() if _is_within(name, part)]
+        if not chosen:
+            known = {prefix for name in names for prefix in _prefixes(name)}
+            raise InputError(
+                f"train.freeze must name parts of the detector, such as {names[0].partition('.')[0]}, got {part!r}."
+                f"{suggestion(part, known)}"
+            )
+        for parameter in chosen:
+            parameter.requires_grad_(False)
+    if not any(each.requires_grad for each in module.parameters()):
+        raise InputError("train.freeze must leave something to learn, and all of the detector is frozen.")
+
+
+def rest(module: nn.Module, parts: Iterable[str]) -> None:
+    """Put the modules of these names in evaluation mode: statistics of batch norm are not learnt either."""
+    for part in parts:
+        for name, inner in module.named_modules():
+            if name and _is_within(name, part):
+                inner.eval()
+
+
+def _is_within(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")
+
+
+def _join(name: str, key: str) -> str:
+    return f"{name}.{key}" if name else key
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    words = name.split(".")
+    return (".".join(words[: n + 1]) for n in range(len(words)))

@@ -24,8 +24,10 @@ from ..locks import kept_from_forks
 from ..runs import RunFolder
 from ..structures import State
 
-READY, ERROR = "ready", "seqdet: error: "
-RANK, OTHERS = "LOCAL_RANK", {"MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "WORLD_SIZE", "OMP_NUM_THREADS"}
+READY = "ready"
+ERROR = "seqdet: error: "
+RANK = "LOCAL_RANK"
+OTHERS = {"MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "WORLD_SIZE", "OMP_NUM_THREADS"}
 """Environment variables by which Lightning knows its place, and which it or we set."""
 PATIENCE_S = 10
 

@@ -13,7 +13,8 @@ from ..progress import Progress, duration
 log = logging.getLogger(__name__)
 WARM_UP_STEPS = 3
 """The first ones, in which loaders start and kernels are chosen: they say nothing about the others."""
-SURE_STEPS, SURE_S = 20, 10.0
+SURE_STEPS = 20
+SURE_S = 10.0
 """As many steps and as long a time, both, are enough to say how long the rest takes..."""
 PATIENCE_S = 30.0
 """... and so are fewer steps that took so long."""
@@ -31,7 +32,9 @@ class Pace:
     """
 
     def __init__(self, *, steps: int, validate_steps: int, step: int) -> None:
-        self.steps, self.validate_steps, self.step = steps, validate_steps, step
+        self.steps = steps
+        self.validate_steps = validate_steps
+        self.step = step
         self._step_s = self._validation_s = 0.0
         self._measured = self._validations = 0
         self._warm_up = WARM_UP_STEPS
@@ -42,11 +45,13 @@ class Pace:
         if self._warm_up:
             self._warm_up -= 1
             return
-        self._measured, self._step_s = self._measured + 1, self._step_s + seconds
+        self._measured += 1
+        self._step_s += seconds
 
     def add_validation(self, seconds: float) -> None:
         """One more validation."""
-        self._validations, self._validation_s = self._validations + 1, self._validation_s + seconds
+        self._validations += 1
+        self._validation_s += seconds
 
     @property
     def is_sure(self) -> bool:
@@ -96,7 +101,8 @@ class TrainingProgress(Callback):
     """
 
     def __init__(self, *, frames_per_step: int, validate_steps: int) -> None:
-        self.frames_per_step, self.validate_steps = frames_per_step, validate_steps
+        self.frames_per_step = frames_per_step
+        self.validate_steps = validate_steps
         self._pace: Pace | None = None
         self._bars: list[Progress] = []
         self._since_s = self._validating_since_s = 0.0
@@ -108,7 +114,8 @@ class TrainingProgress(Callback):
         step = trainer.global_step
         self._pace = Pace(steps=trainer.max_steps, validate_steps=self.validate_steps, step=step)
         self._bars.append(Progress("training", unit="step", total=trainer.max_steps, done=step, stays=True))
-        self._since_s, self._has_told = monotonic(), False
+        self._since_s = monotonic()
+        self._has_told = False
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self._pace is None or self._pace.step == trainer.global_step:

@@ -1,4 +1,4 @@
-"""Draw boxes with readable labels."""
+"""Draw boxes with readable labels: colours, fonts and lines that all pictures share."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ PALETTE: tuple[Colour, ...] = (
 """Colours of the classes, in turn. Any two are at least 0.17 apart in OKLab, and 0.09 as protanopes, deuteranopes and
 tritanopes see them (Machado et al. 2009); none is grey or white, which stand for truth."""
 WHITE, GREY, BLACK = (255, 255, 255), (150, 150, 150), (0, 0, 0)
+BACKGROUND, CAPTION_INK = (24, 26, 31), (225, 228, 232)
+"""Of what lies around pictures and is written there."""
 PADDING = 3
 """Pixels between a label's text and the rim of its plate, left and right."""
 READABLE_SIDE = 512
@@ -87,7 +89,7 @@ def draw_boxes(
     check_at_least(scale, 1, "scale")
     picture = Image.fromarray(image.repeat(scale, 0).repeat(scale, 1))
     canvas = ImageDraw.Draw(picture, "RGBA")
-    line = max(2, picture.height // 170)
+    line = line_width(picture)
     found = [] if predictions is None else list(_entries(predictions, classes, picture.size, scale))
     present = [] if truth is None else list(_entries(truth, classes, picture.size, scale))
     labels = []
@@ -97,8 +99,7 @@ def draw_boxes(
     for box, label, _, _ in reversed(found):
         outline(canvas, box, PALETTE[label % len(PALETTE)], line)
     for box, label, text, _ in found:
-        colour = PALETTE[label % len(PALETTE)]
-        labels.append(Label(text, box, True, WHITE if luminance(colour) < 0.3 else BLACK, colour))
+        labels.append(label_above(text, box, PALETTE[label % len(PALETTE)]))
     for box, _, text, is_ignored in present:
         _dashed_outline(canvas, box, GREY if is_ignored else WHITE, line - 1, 1 if is_ignored else 5)
         if not is_ignored:
@@ -117,7 +118,6 @@ def _entries(
     boxes: Boxes, classes: Sequence[str], size_wh: tuple[int, int], scale: int
 ) -> Iterator[tuple[Rectangle, int, str, bool]]:
     """Rectangle, class, text and whether it is ignored, of each box in view, the highest score first."""
-    width, height = size_wh
     corners = (boxes.xyxy.numpy(force=True) * scale).round()
     labels = boxes.labels.tolist()
     scores = None if boxes.scores is None else boxes.scores.tolist()
@@ -127,16 +127,43 @@ def _entries(
         label = int(labels[i])
         if not 0 <= label < len(classes):
             raise InputError(f"labels must be indices of the {len(classes)} classes, got {label}.")
-        x1, y1, x2, y2 = corners[i]
-        if x2 > 0 and y2 > 0 and x1 < width and y1 < height:
-            left, top = int(max(x1, 0)), int(max(y1, 0))
-            rectangle = left, top, int(max(left + 1, min(x2, width))), int(max(top + 1, min(y2, height)))
+        rectangle = in_view(corners[i], size_wh)
+        if rectangle is not None:
             yield rectangle, label, classes[label] + ("" if scores is None else f"  {scores[i]:.2f}"), ignored[i]
+
+
+def in_view(corners: Sequence[float] | np.ndarray, size_wh: tuple[int, int]) -> Rectangle | None:
+    """The part of a box, corners x1, y1, x2, y2 in whole pixels, that is in the picture; None if nothing is."""
+    width, height = size_wh
+    x1, y1, x2, y2 = corners
+    if not (x2 > 0 and y2 > 0 and x1 < width and y1 < height):
+        return None
+    left = int(max(x1, 0))
+    top = int(max(y1, 0))
+    return left, top, int(max(left + 1, min(x2, width))), int(max(top + 1, min(y2, height)))
+
+
+def line_width(picture: Image.Image) -> int:
+    """Of the outlines in a picture, in pixels."""
+    return max(2, picture.height // 170)
+
+
+def label_above(text: str, box: Rectangle, colour: Colour) -> Label:
+    """A label above a box on a plate of its colour, written in what can be read on it."""
+    return Label(text, box, True, WHITE if luminance(colour) < 0.3 else BLACK, colour)
 
 
 def luminance(colour: Colour) -> float:
     """Relative luminance of an sRGB colour, 0 to 1, with a gamma of 2.2."""
     return float(np.dot((np.array(colour) / 255) ** 2.2, (0.2126, 0.7152, 0.0722)))
+
+
+def short_number(value: float) -> str:
+    """Three digits and a thousand, million or billion: 1.25 M."""
+    for size, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= 0.9995 * size:
+            return f"{value / size:.3g}{name}"
+    return f"{value:.3g}"
 
 
 def outline(canvas: Canvas, box: Rectangle, colour: tuple[int, ...], line: int) -> None:

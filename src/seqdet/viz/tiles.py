@@ -1,52 +1,45 @@
-"""From frames to pictures: what a sensor's channels look like, and several pictures side by side."""
+"""Pictures side by side: lanes of a clip, moments of a lane, and detections beside tracks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
+from PIL.ImageDraw import ImageDraw as Canvas
 
 from ..checks import InputError, check_at_least, check_shape
-from .draw import draw_boxes, load_font
+from .draw import (
+    BACKGROUND,
+    BLACK,
+    CAPTION_INK,
+    PALETTE,
+    Colour,
+    Rectangle,
+    draw_boxes,
+    in_view,
+    label_above,
+    line_width,
+    load_font,
+    outline,
+    readable_scale,
+    write_labels,
+)
+from .images import Paint, frame_image
 
-if TYPE_CHECKING:  # torch, which drawing events does not need
-    from torch import Tensor
-
+if TYPE_CHECKING:  # torch, which drawing detections and tracks does not need
     from ..structures import Boxes, Clip
 
-OFF_AND_ON = np.array([[86, 180, 233], [255, 190, 80]]) / 255
-"""Sky blue for events of falling brightness, amber for rising: apart for the colour-blind too."""
-BACKGROUND, CAPTION_INK = (24, 26, 31), (225, 228, 232)
 GAP = 6
 """Pixels between tiles and around them."""
 CAPTION_SIZE = 15
 TITLE_STEP = CAPTION_SIZE + 8
 LEGEND = "Solid: detections and their scores. Dashed: truth. Dotted: neither a target nor an error."
-
-
-def frame_image(frame: Tensor | np.ndarray) -> np.ndarray:
-    """A picture (H, W, 3) uint8 of one frame (C, H, W).
-
-    Three channels are RGB: uint8, or floats from 0 to 1. Two are counts of OFF and ON events, painted blue and
-    amber. Any other number is added up to a grey picture. Outside RGB the sign is dropped and 99 % of the pixels that
-    are not 0 stay below full brightness.
-    """
-    values = frame if isinstance(frame, np.ndarray) else frame.numpy(force=True)
-    check_shape(values, "C H W", "frame")
-    if len(values) == 3:
-        painted = values.transpose(1, 2, 0) * (255.0 if np.issubdtype(values.dtype, np.floating) else 1)
-    else:
-        colours = OFF_AND_ON if len(values) == 2 else np.ones((len(values), 3))
-        painted = np.einsum("chw,cp->hwp", np.abs(values.astype(np.float32)), colours)
-        lit = painted[painted > 0]
-        painted *= 255 / np.quantile(lit, 0.99) if lit.size else 0
-    return np.ascontiguousarray(np.clip(painted, 0, 255).astype(np.uint8))
-
-
-Paint = Callable[["Tensor | np.ndarray"], np.ndarray]
-"""From a frame (C, H, W) to a picture (H, W, 3) uint8."""
+TRAIL_US = 2_000_000
+"""How far the trail of a track goes back."""
+TRAIL_POINTS = 200
 
 
 def grid(images: Sequence[np.ndarray], *, columns: int, captions: Sequence[str] = (), title: str = "") -> np.ndarray:
@@ -66,7 +59,8 @@ def grid(images: Sequence[np.ndarray], *, columns: int, captions: Sequence[str] 
         raise InputError(f"images must be at least one, all of one size, got {[image.shape for image in images]}.")
     height, width, _ = images[0].shape
     strip = CAPTION_SIZE + 8 if captions else 0
-    columns, rows = min(columns, len(images)), -(-len(images) // columns)
+    rows = -(-len(images) // columns)
+    columns = min(columns, len(images))
     across = columns * (width + GAP) + GAP
     lines = _wrapped(title, across - 2 * GAP)
     head = len(lines) * TITLE_STEP + 4 if lines else 0
@@ -74,7 +68,8 @@ def grid(images: Sequence[np.ndarray], *, columns: int, captions: Sequence[str] 
     for i, line in enumerate(lines):
         picture.paste(_line(line, across - 2 * GAP, TITLE_STEP), (GAP, GAP + i * TITLE_STEP))
     for i, image in enumerate(images):
-        x, y = GAP + i % columns * (width + GAP), head + GAP + i // columns * (height + strip + GAP)
+        x = GAP + i % columns * (width + GAP)
+        y = head + GAP + i // columns * (height + strip + GAP)
         if captions:
             picture.paste(_line(captions[i], width, strip), (x, y))
         picture.paste(Image.fromarray(image), (x, y + strip))
@@ -154,8 +149,9 @@ def _tile(
     paint: Paint,
 ) -> np.ndarray:
     """One frame of a clip with its truth and predictions."""
-    image, found = paint(clip.frames[t, lane]), predictions[t * clip.frames.shape[1] + lane]
-    return draw_boxes(image, classes=classes, predictions=found, truth=clip.at(t)[lane], scale=scale)
+    found = predictions[t * clip.frames.shape[1] + lane]
+    truth = clip.at(t)[lane]
+    return draw_boxes(paint(clip.frames[t, lane]), classes=classes, predictions=found, truth=truth, scale=scale)
 
 
 def _seconds(clip: Clip, t: int, lane: int) -> str:
@@ -188,3 +184,113 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 def _fits(text: str, width: int) -> bool:
     return load_font(CAPTION_SIZE).getlength(text) <= width - 4
+
+
+class Panes:
+    """Pictures of consecutive moments of one recording, enlarged if they are small; all of one size.
+
+    A detection is drawn as elsewhere: solid, in the colour of its class, with its class and score. A track has the
+    colour of its identity, a trail of where its middle was, and on its plate its class, its number and how sure it is;
+    its lines are thin where it was not detected at this moment. Below stands a line of text.
+
+    Args:
+        classes: name of every class index.
+        has_tracks: with the pane on the right.
+    """
+
+    def __init__(self, classes: Sequence[str], *, has_tracks: bool) -> None:
+        self._classes = classes
+        self._has_tracks = has_tracks
+        self._trails: dict[int, deque[tuple[int, float, float]]] = {}
+
+    def picture(self, image: np.ndarray, boxes: np.ndarray, tracks: np.ndarray, *, caption: str) -> np.ndarray:
+        """The next moment.
+
+        Args:
+            image: (H, W, 3) uint8.
+            boxes: (N,) ``EVENT_BBOX``, detections in pixels of the image.
+            tracks: (M,) ``TRACKED_BOX``, likewise; not drawn without the pane.
+            caption: what stands below.
+
+        Returns:
+            (H * scale + a strip, W * scale or twice that and a gap, 3) uint8.
+        """
+        check_shape(image, "H W 3", "image")
+        scale = readable_scale(image.shape[:2])
+        ground = Image.fromarray(image.repeat(scale, 0).repeat(scale, 1))
+        panes = [_detected(ground.copy(), boxes, self._classes, scale)]
+        titles = ["detections, by class"]
+        if self._has_tracks:
+            panes.append(self._tracked(ground, tracks, scale))
+            titles.append("tracks, by identity")
+        width, height = ground.size
+        text = max(14, ground.height // 36)
+        font = load_font(text)
+        strip = round(1.7 * text)
+        joined = Image.new("RGB", (width * len(panes) + GAP * (len(panes) - 1), height + strip), BACKGROUND)
+        canvas = ImageDraw.Draw(joined)
+        for n, (pane, title) in enumerate(zip(panes, titles, strict=True)):
+            joined.paste(pane, (n * (width + GAP), 0))
+            at = n * (width + GAP) + 8, height + strip // 2
+            canvas.text(at, caption if n == 0 else title, fill=CAPTION_INK, font=font, anchor="lm")
+        if width > 500:  # room for both
+            canvas.text((width - 8, height + strip // 2), titles[0], fill=CAPTION_INK, font=font, anchor="rm")
+        return np.asarray(joined)
+
+    def _tracked(self, picture: Image.Image, tracks: np.ndarray, scale: int) -> Image.Image:
+        canvas = ImageDraw.Draw(picture, "RGBA")
+        line = line_width(picture)
+        self._remember(tracks)
+        labels = []
+        for track, box in _rows_in_view(tracks, scale, picture.size):
+            number = int(track["track_id"])
+            colour = PALETTE[number % len(PALETTE)]
+            _draw_trail(canvas, [(x * scale, y * scale) for _, x, y in self._trails[number]], colour, line)
+            is_detected = track["last_detection_update_time"] == track["t"]
+            outline(canvas, box, colour, line if is_detected else max(1, line // 2))
+            text = f"{self._classes[int(track['class_id'])]} #{number}  {track['tracking_confidence']:.2f}"
+            labels.append(label_above(text, box, colour))
+        write_labels(canvas, labels, picture.size)
+        return picture
+
+    def _remember(self, tracks: np.ndarray) -> None:
+        """Add the middle of every track to its trail, and forget the trails of those that are gone."""
+        present = set(tracks["track_id"].tolist())
+        self._trails = {number: trail for number, trail in self._trails.items() if number in present}
+        for track in tracks:
+            trail = self._trails.setdefault(int(track["track_id"]), deque(maxlen=TRAIL_POINTS))
+            middle = float(track["x"] + track["w"] / 2), float(track["y"] + track["h"] / 2)
+            trail.append((int(track["t"]), *middle))
+            while trail[0][0] < track["t"] - TRAIL_US:
+                trail.popleft()
+
+
+def _detected(picture: Image.Image, boxes: np.ndarray, classes: Sequence[str], scale: int) -> Image.Image:
+    canvas = ImageDraw.Draw(picture, "RGBA")
+    labels = []
+    order = np.argsort(-boxes["class_confidence"], kind="stable")
+    shown = list(_rows_in_view(boxes[order], scale, picture.size))
+    for row, box in reversed(shown):
+        outline(canvas, box, PALETTE[int(row["class_id"]) % len(PALETTE)], line_width(picture))
+    for row, box in shown:
+        text = f"{classes[int(row['class_id'])]}  {row['class_confidence']:.2f}"
+        labels.append(label_above(text, box, PALETTE[int(row["class_id"]) % len(PALETTE)]))
+    write_labels(canvas, labels, picture.size)
+    return picture
+
+
+def _rows_in_view(rows: np.ndarray, scale: int, size_wh: tuple[int, int]) -> Iterator[tuple[np.void, Rectangle]]:
+    """The rows of boxes that are in the picture, and where they are in it."""
+    for row in rows:
+        x, y, w, h = (row[name] for name in ("x", "y", "w", "h"))
+        corners = [round(float(side) * scale) for side in (x, y, x + w, y + h)]
+        if (rectangle := in_view(corners, size_wh)) is not None:
+            yield row, rectangle
+
+
+def _draw_trail(canvas: Canvas, points: list[tuple[float, float]], colour: Colour, line: int) -> None:
+    """A line through the points, fainter the older, with a dark rim, so that it shows on any ground."""
+    for ink, width in ((BLACK, line + 4), (colour, line)):
+        for n in range(1, len(points)):
+            opacity = round(60 + 195 * n / len(points))
+            canvas.line([points[n - 1], points[n]], fill=(*ink, opacity), width=width)

@@ -14,7 +14,7 @@ import yaml
 from ...checks import InputError
 from ...config_files import read_yaml
 from ...events.time_units import TimeUnit, Unit, find_unit
-from ...json_files import read_json
+from ...files import read_json
 from ..classes import read_classes
 from ..labels import CLASSES_FILE
 

@@ -20,8 +20,8 @@ from ...files import make_folder, write_text
 from ...loading import left_out
 from ...models.weights import load_detector
 from ...runs import METRICS_FORMAT, RunFolder, training_facts, versions
-from ...viz.html import write_report
-from ...viz.tensor_images import painter
+from ...viz.images import painter
+from ...viz.pages import write_report
 from ...viz.tiles import play
 from ...viz.video import write_video
 from .held_out import HeldOut, place_of_dataset

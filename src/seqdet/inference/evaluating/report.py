@@ -21,8 +21,9 @@ from ...runs import RunFolder
 from ...structures import Boxes, Clip
 from ...viz.charts import Chart
 from ...viz.draw import draw_boxes
-from ...viz.html import Report
-from ...viz.tiles import Paint, film_strip
+from ...viz.images import Paint
+from ...viz.pages import Report
+from ...viz.tiles import film_strip
 from .held_out import HeldOut
 from .scoring import Scored
 

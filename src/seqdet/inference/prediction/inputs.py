@@ -27,7 +27,7 @@ from ...events.sieve import NEVER
 from ...events.slicing import check_windows
 from ...events.time_units import IN_US, Unit
 from ...files import below
-from ...viz.event_images import events_image
+from ...viz.images import events_image
 from ..runners import Runner
 from ..streaming import StreamConfig, StreamingDetector, chosen, thresholds
 from ..tracking.association import USUAL, DataAssociation

@@ -24,8 +24,8 @@ from ...files import check_output, make_folder, make_way
 from ...locks import alone_in
 from ...progress import Progress
 from ...stopping import stop_on_signals
-from ...viz.panes import Panes
-from ...viz.rate_curve import short_number
+from ...viz.draw import short_number
+from ...viz.tiles import Panes
 from ...viz.video import write_video
 from ..runners import Runner
 from ..tracking.association import MOST_OVERLAP

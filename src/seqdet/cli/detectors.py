@@ -1,0 +1,361 @@
+"""Commands that train, score, run, export and measure detectors."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..checks import InputError, Stopped, check_at_least, proposed
+from ..config import DECODING, DataConfig, ModelConfig, RunConfig, TrainConfig
+from ..config_files import read_config
+from ..files import check_output, check_output_folder
+from ..progress import log_lines
+from ..runs import RunFolder
+
+if TYPE_CHECKING:  # the parser imports them when the command is asked for, see ``parser.FLAT``
+    from ..events.time_units import Unit
+    from ..inference.latency import LatencyConfig
+    from ..inference.streaming import ViewConfig
+
+log = logging.getLogger("seqdet")
+
+
+def train(
+    data: DataConfig = DataConfig(),
+    model: ModelConfig = ModelConfig(),
+    train: TrainConfig = TrainConfig(),
+    out: Path | None = None,
+    resume: Path | None = None,
+) -> None:
+    """Train a detector; weights, configuration and TensorBoard logs go to one folder.
+
+    Of recordings, its classes and channels are those of the data if not given.
+
+    Args:
+        data: the clips.
+        model: the detector.
+        train: the optimisation.
+        out: new folder of the run; runs/last if not given.
+        resume: folder of a run to go on with, as it is configured there; of other options only --train.max_steps may be
+            given, to train for longer.
+    """
+    usual = TrainConfig()
+    longer = train.max_steps if resume is not None and train.max_steps != usual.max_steps else None
+    if resume is not None and (
+        out is not None or RunConfig(data, model, replace(train, max_steps=usual.max_steps)) != RunConfig()
+    ):
+        raise InputError(
+            "--resume must be the only option but for --train.max_steps: a run goes on with the configuration in its "
+            "folder."
+        )
+    folder = RunFolder(resume or out or Path("runs/last"))
+    finished_before = folder.training.read_bytes() if folder.training.is_file() else None
+    if resume is None:
+        folder.check_free()  # at once, and not when torch is loaded
+    try:
+        from ..models.zoo import build_detector
+        from ..training import fit
+
+        if resume:
+            fit.resume(resume, max_steps=longer)
+        else:
+            fit.fit(build_detector(_fitted(model, data), seed=train.seed), data, train, folder.root)
+    except KeyboardInterrupt as error:  # before the run asks whether to stop
+        has_begun = folder.config.is_file()
+        onward = f"Go on with: {proposed('train', '--resume', folder.root)}" if has_begun else "Nothing was begun."
+        raise Stopped(f"Stopped before the first step. {onward}") from error
+    if folder.training.read_bytes() != finished_before:
+        next_command = proposed("evaluate", folder.root, *_other_split(folder))
+        log.info("Trained: %s. Next, for scores, video and report: %s", folder.detector, next_command)
+
+
+def _other_split(folder: RunFolder) -> list[str]:
+    """The words that ``seqdet evaluate`` needs where the dataset of a run has no test split."""
+    from ..data.checking import scored_splits
+
+    dataset = read_config(folder.config).data.dataset.folder
+    splits = [] if dataset is None else scored_splits(dataset)
+    return ["--split", splits[0]] if splits and splits[0] != "test" else []
+
+
+def _fitted(model: ModelConfig, data: DataConfig) -> ModelConfig:
+    """The configuration with the classes and channels of a dataset, where it leaves them as they usually are."""
+    from ..loading import classes_and_channels
+
+    if data.dataset.folder is None:
+        return model
+    with suppress(InputError):  # which the training says, after what is wrong with the folder as a whole
+        classes, channels = classes_and_channels(data.dataset)
+        usual = ModelConfig()
+        given = model
+        if given.classes == usual.classes:
+            model = replace(model, classes=classes)
+        if given.in_channels == usual.in_channels:
+            model = replace(model, in_channels=channels)
+        if model != given:
+            log.info("From the data: %d channels, and the classes %s.", model.in_channels, ", ".join(model.classes))
+    return model
+
+
+def evaluate_results(
+    path: Path,
+    *,
+    dataset: Path | None = None,
+    protocol: str | None = None,
+    compare: str | None = None,
+    bootstrap: int = 0,
+    split: Literal["train", "val", "test"] = "test",
+    events: bool = True,
+    figures: Path | None = None,
+    detections: Path | None = None,
+    tracks: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Score a trained run on held-out recordings, with video and report; or files of detections by a protocol.
+
+    Args:
+        path: folder written by ``seqdet train``; or detections: npy, csv, txt, or a folder of them.
+        dataset: folder with the truth of the detections; or another one than its own for a run.
+        protocol: rules by which detections are scored, a name or name@version; files by coco if not given.
+        compare: a second protocol; says rule by rule why its AP differs.
+        bootstrap: resamplings of the recordings, for intervals of 95 %.
+        split: of the dataset.
+        events: read the recordings, where there are some, and score boxes by how long they have had no events.
+        figures: JSON file for all figures of files; a run has its metrics.json.
+        detections: new folder for the detections of a run as files.
+        tracks: the files are of tracks: score whether they keep their objects, by IDF1, MOTA and HOTA; needs the extra
+            track.
+        overwrite: replace figures and detections that are there already; what lies in a run is replaced anyway.
+    """
+    if figures is not None:
+        check_output(figures, inputs=[path], folders=[path, dataset], suffix=".json", overwrite=overwrite)
+    if detections is not None:
+        check_output_folder(detections, inputs=[dataset], overwrite=overwrite)
+    check_at_least(bootstrap, 0, "--bootstrap")
+    if tracks:
+        from ..evaluation.tracks import evaluate_tracks
+
+        if dataset is None or protocol or compare or bootstrap or detections or not events:
+            raise InputError("--tracks must go with files of tracks, a dataset, and at most --split and --figures.")
+        log_lines(log, evaluate_tracks(path, dataset, split=split, target=figures))
+        _say_written(figures)
+        return
+    if RunFolder(path).config.is_file() or (dataset is None and not path.is_file()):
+        from ..inference.evaluating.evaluate import evaluate
+        from ..inference.evaluating.report import summary
+
+        if figures is not None:
+            raise InputError(f"--figures must name a file for those of detections; a run writes {path}/metrics.json.")
+        try:
+            metrics = evaluate(
+                path,
+                dataset,
+                split="validation" if split == "val" else split,
+                protocol=protocol,
+                other=compare,
+                samples=bootstrap,
+                events=events,
+                detections=detections,
+            )
+        except KeyboardInterrupt as error:
+            raise Stopped("Stopped. The same command starts again.") from error
+        log_lines(log, summary(metrics, path))
+        _say_written(detections)
+        return
+    from ..evaluation.report import evaluate_files
+
+    if dataset is None:
+        raise InputError("--dataset must name the folder of the truth where detections are scored, and is not given.")
+    if detections is not None:
+        raise InputError("--detections must be given for a run alone: these are detections in files already.")
+    lines = evaluate_files(
+        path,
+        dataset,
+        split=split,
+        protocol=protocol or "coco",
+        other=compare,
+        samples=bootstrap,
+        events=events,
+        target=figures,
+    )
+    log_lines(log, lines)
+    _say_written(figures)
+
+
+def _say_written(path: Path | None) -> None:
+    if path is not None:
+        log.info("Written: %s", path)
+
+
+def predict_recording(
+    detector: Path,
+    recordings: list[str],
+    view: ViewConfig,
+    *,
+    out: Path,
+    track: bool = False,
+    video: bool = False,
+    score: float = 0.3,
+    classes: str = "",
+    filter: str = "",
+    step_us: int | None = None,
+    count: int | None = None,
+    tracker: Literal["association", "sort", "bytetrack", "ocsort"] = "association",
+    track_score: float | None = None,
+    track_us: int | None = None,
+    size_hw: tuple[int, int] | None = None,
+    time_unit: Unit | None = None,
+    any_size: bool = False,
+    fps: float | None = None,
+    frame_hw: tuple[int, int] | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    overwrite: bool = False,
+) -> None:
+    """Find objects in recordings, also as they come by a pipe: detections, tracks and videos.
+
+    Args:
+        detector: folder of a run, detector.safetensors, or an exported model.onnx, which needs no torch.
+        recordings: files, and folders of them; - for RAW by the standard input; for a detector of pictures videos or
+            images.
+        view: what the detector sees of the sensor.
+        out: folder for detections/, csv/, tracks/ and videos/.
+        track: follow the objects, and write their tracks.
+        video: write MP4 files, detections on the left and tracks on the right.
+        score: least score of a detection.
+        classes: names of those wanted, with a least score of their own if wanted: car,person:0.5.
+        filter: leave out noise before all else: activity:10000, trail, stc or stc_keep_trail, with microseconds; or
+            several between commas.
+        roi: x1,y1,x2,y2; leave out the events outside.
+        step_us: time from a window to the next, at most its length; windows then overlap.
+        count: events of a window, in place of its length.
+        tracker: how objects are followed; all but the first need the extra track.
+        track_score: least score of a detection that starts a track of association; 0.5 if not given.
+        track_us: write tracks so often, moved by the events between detections; at detections alone if not given.
+        any_size: take a sensor of another size than in training.
+        fps: pictures a second, of a folder of images, or of a video in place of its own.
+        frame_hw: height and width in which pictures are shown to the detector.
+        device: where to compute.
+        overwrite: replace results of recordings of the same names that are in the folder already.
+    """
+    from ..events.filters import find_filters
+    from ..inference.loading import load_runner
+    from ..inference.prediction.inputs import PredictConfig
+    from ..inference.prediction.recordings import predict_recordings
+    from ..inference.streaming import StreamConfig, least_score
+
+    if not track and (track_us is not None or track_score is not None or tracker != "association"):
+        raise InputError("--track must be given where --tracker, --track-us or --track-score says how to follow.")
+    names = tuple(each for each in classes.split(",") if each)
+    stream = StreamConfig(
+        step_us=step_us,
+        count=count,
+        filters=find_filters(filter),
+        view=view,
+        any_size=any_size,
+        classes=names,
+        score=score,
+    )
+    config = PredictConfig(
+        stream=stream,
+        track=track,
+        tracker=tracker,
+        track_score=track_score,
+        track_us=track_us,
+        video=video,
+        size_hw=size_hw,
+        time_unit=time_unit,
+        fps=fps,
+        frame_hw=frame_hw,
+        overwrite=overwrite,
+    )
+    step = load_runner(detector, score=min(DECODING.score, least_score(names, score)), device=device)
+    predict_recordings(step, [Path(each) for each in recordings], out, config)
+    log.info("The results are in %s.", out)
+
+
+def export_model(
+    path: Path,
+    *,
+    out: Path,
+    int8: bool = False,
+    fp16: bool = False,
+    program: Path | None = None,
+    size_hw: tuple[int, int] | None = None,
+    score: float = DECODING.score,
+    calibration: Path | None = None,
+    time_unit: Unit | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a detector as an ONNX file, which runs without PyTorch; only if both compute the same.
+
+    Args:
+        path: folder of a run, or its detector.safetensors.
+        out: the file, model.onnx.
+        int8: quantise the convolutions, by what training frames of the run do in them.
+        fp16: half precision, for hardware that computes in it.
+        program: also write this file, which torch.export.load reads.
+        size_hw: height and width of the frames; those that the detector was trained on if not given.
+        score: least score of a detection.
+        calibration: recording to quantise by, in place of training frames.
+        time_unit: of the times of that recording, where it does not say; guessed if not given.
+        overwrite: replace files that are there already.
+    """
+    from ..inference.exporting.export import export_run
+
+    if int8 and fp16:
+        raise InputError("--int8 and --fp16 must not both be given.")
+    if out.suffix != ".onnx":
+        raise InputError(f"--out must end in .onnx, got {out}.")
+    for each in filter(None, (out, program)):
+        check_output(each, inputs=[path, RunFolder(path).detector, calibration], overwrite=overwrite)
+    done = export_run(
+        path,
+        out,
+        precision="int8" if int8 else "float16" if fp16 else "float32",
+        size_hw=size_hw,
+        score=score,
+        program=program,
+        calibration=calibration,
+        time_unit=time_unit,
+    )
+    log.info("%s", done)
+
+
+def benchmark_model(
+    detector: Path,
+    recording: Path,
+    config: LatencyConfig,
+    *,
+    backends: str = "",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    json: Path | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Measure how soon after a window its boxes are there, stage by stage, and how much faster than real time.
+
+    Args:
+        detector: folder of a run, detector.safetensors, or an exported model.onnx, which needs no torch.
+        recording: file of events.
+        config: what is measured.
+        backends: which to compare, between commas: eager, eager_bfloat16, compiled (takes minutes), onnx; all but
+            compiled if not given, and bfloat16 only where it is faster. A model.onnx has onnx alone.
+        device: where PyTorch computes; ONNX Runtime stays on the CPU.
+        json: write the figures to this file too.
+        overwrite: replace a file that is there already.
+    """
+    from json import dumps
+
+    from ..files import write_text
+    from ..inference.latency import benchmark, table
+
+    if json is not None:
+        check_output(json, inputs=[recording], folders=[detector], suffix=".json", overwrite=overwrite)
+    names = [each for each in backends.split(",") if each]
+    report = benchmark(detector, recording, config, names=names, device=device)
+    log_lines(log, table(report))
+    if json is not None:
+        write_text(json, dumps(report, indent=2) + "\n")
+        log.info("The figures are in %s.", json)

@@ -1,1 +1,0 @@
-"""Counterpart of ``metavision_ml.detection_tracking``."""
