@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from seqdet.config import AugmentConfig
-from seqdet.data.augment import draw
 from seqdet.data.channels import channel_order
+from seqdet.data.transform import draw
 
 SIZE_HW, TIME, CHANNELS = (360, 640), 12, 20
 CHANGES = {

@@ -29,9 +29,8 @@ from seqdet.checks import InputError
 from seqdet.config import TensorConfig
 from seqdet.config_files import read_config
 from seqdet.data.audit import audit
-from seqdet.data.cached import CachedRecording
+from seqdet.data.cached import CachedRecording, DiskCache
 from seqdet.data.classes import read_classes
-from seqdet.data.disk_cache import DiskCache
 from seqdet.data.importers import READERS as IMPORTERS
 from seqdet.data.importers import import_labels
 from seqdet.data.importing.options import ImportOptions

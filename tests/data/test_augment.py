@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.config import AugmentConfig
-from seqdet.data.augment import draw
 from seqdet.data.channels import Channel, channel_order
-from seqdet.data.transform import Transform
+from seqdet.data.transform import Transform, draw
 from seqdet.events.array import Events
 from seqdet.events.tensors import REPRESENTATIONS, event_cube, histogram_quantized, stacked_histogram
 from seqdet.structures import Boxes, Clip

@@ -20,8 +20,7 @@ from seqdet import DataConfig, ModelConfig, TrainConfig, build_detector, evaluat
 from seqdet.checks import InputError, Stopped
 from seqdet.config import AugmentConfig, DatasetConfig, TensorConfig
 from seqdet.data import cached, recorded
-from seqdet.data.cached import CachedRecording, FrameMaker, facts_file
-from seqdet.data.disk_cache import SUFFIX, TOTAL, DiskCache
+from seqdet.data.cached import SUFFIX, TOTAL, CachedRecording, DiskCache, FrameMaker, facts_file
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.data.precompute import Options, precompute
 from seqdet.data.recorded import RecordedClips

@@ -15,7 +15,6 @@ from ..checks import InputError
 from ..config import DatasetConfig, InputConfig
 from ..events.accounts import tell
 from ..structures import Boxes, Clip
-from .augment import draw
 from .channels import channel_order, check_frame_type
 from .classes import map_classes, read_classes
 from .dataset import FOLDERS, Split
@@ -24,7 +23,7 @@ from .labels import is_ignored, recording_name
 from .schedule import BLANK, Cue
 from .sources import FrameSource
 from .store import Frames, TensorFile
-from .transform import Transform
+from .transform import Transform, draw
 
 log = logging.getLogger(__name__)
 OPEN_FILES, OPEN_RECORDINGS = 64, 16

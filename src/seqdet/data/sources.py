@@ -17,12 +17,11 @@ from ..events.accounts import Account, check
 from ..events.time_units import Unit
 from ..files import as_on_disk
 from ..progress import Progress
-from .cached import CachedRecording, FrameMaker, facts_file, kept_survey_of
+from .cached import CachedRecording, DiskCache, FrameMaker, facts_file, kept_survey_of
 from .channels import check_frame_type
 from .checking import NEEDED, check_folder, instead_of_split
 from .classes import map_classes, read_classes
 from .dataset import SPLIT_FOLDERS, holds_tensors, open_tensors, tensor_paths
-from .disk_cache import DiskCache
 from .jobs import Options
 from .labels import recording_name
 from .layouts import recording_files

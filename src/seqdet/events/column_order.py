@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import InputError
-from .polarities import find_polarities
+from .rows import find_polarities
 
 USUAL = "txyp"
 WANTED = (

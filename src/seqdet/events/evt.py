@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import InputError
-from .evt3_kernels import decode_evt3
-from .evt_kernels import EPOCH, HIGH, UNSET, decode_evt2, decode_evt21, first_state
+from .evt_kernels import EPOCH, HIGH, UNSET, decode_evt2, decode_evt3, decode_evt21, first_state
 from .headers import Header, read_header
 from .sieve import NEVER
 from .words import WordSource

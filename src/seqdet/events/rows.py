@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import InputError
 from .array import Events
-from .polarities import Polarities, find_polarities, telling
 from .sieve import LARGEST, Sieve
 from .time_units import MICROSECONDS, TimeUnit, Unit, find_unit, is_time_name
 
@@ -20,6 +20,117 @@ NAMES = {
     "y": {"y", "ys", "y_coordinate"},
     "p": {"p", "ps", "pol", "polarity", "polarities", "on"},
 }
+USUAL = (-1.0, 0.0, 1.0)
+"""Polarities."""
+RARE = 0.01
+"""A value that so small a share of the events has may be damage."""
+FEW = 10
+"""So many events with other values than the two are damage, whatever their share."""
+MINUS_ONE = 255.0
+"""What -1 becomes in a byte without sign."""
+MOST_PIECES = 32
+"""So many pieces of a recording are looked at for a second polarity."""
+
+
+class Polarities(NamedTuple):
+    """Two numbers for darker and brighter; None where they are 0 or -1 for darker and 1 for brighter.
+
+    is_second_alone: whether events have but the second of the two.
+    """
+
+    levels: tuple[float, float] | None = None
+    is_second_alone: bool = False
+
+    @property
+    def note(self) -> str:
+        """What is to be said about them; nothing if they are the usual ones."""
+        if self.levels is None:
+            return ""
+        if self.is_second_alone:
+            return f"the polarity {self.levels[1]:g}, which is alone, is taken for brighter"
+        wrapped = ", as -1 and 1 are in bytes without sign" if self.levels[0] == MINUS_ONE else ""
+        return f"polarities {self.levels[0]:g} and {self.levels[1]:g} are taken for darker and brighter{wrapped}"
+
+    def known(self, p: np.ndarray) -> np.ndarray:
+        """(N,) bool, which of the numbers are one of the two."""
+        if self.levels is None and p.dtype.kind in "bu":
+            return p <= 1
+        if self.levels is None:
+            return (p == 0) | (p == 1) | (p == -1)
+        return (p == self.levels[0]) | (p == self.levels[1])
+
+    def knows_all(self, p: np.ndarray) -> bool:
+        """Whether all of the numbers are one of the two."""
+        if self.levels is None and p.dtype.kind in "iu" and len(p):
+            return bool(p.min() >= -1 and p.max() <= 1)  # quicker than to ask each
+        return bool(self.known(p).all())
+
+    def brighter(self, p: np.ndarray) -> np.ndarray:
+        """(N,) uint8, 1 for brighter, of numbers that are known."""
+        return (p > 0 if self.levels is None else p == self.levels[1]).astype(np.uint8)
+
+    def check(self, p: np.ndarray, path: Path) -> None:
+        """Raise ``InputError`` if too many of some later events have other numbers to be damage."""
+        others = p[~self.known(p)]
+        if len(others) > max(FEW, RARE * len(p)):
+            two = "0 and 1 or -1 and 1" if self.levels is None else f"{self.levels[0]:g} and {self.levels[1]:g}"
+            found = ", ".join(f"{value:g}" for value in np.unique(others)[:5])
+            raise InputError(f"{path} must have two polarities, {two} as its first events have, and then has {found}.")
+
+
+def telling(pieces: Iterable[np.ndarray]) -> np.ndarray:
+    """Polarities (N,) of the first pieces that have two of them, each more often than damage; else of the last ones.
+
+    Recordings may begin with minutes of one polarity, which alone does not tell what it means.
+
+    Args:
+        pieces: (N,) each, one after the other; of at most ``MOST_PIECES`` of them.
+    """
+    found = np.zeros(0)
+    for piece in islice(pieces, MOST_PIECES):
+        found = np.concatenate([found[-len(piece) :], piece]) if len(found) else piece
+        rest = found[found != found[:1]] if piece.dtype.kind != "b" else found
+        if min(len(rest), len(found) - len(rest)) > max(FEW, RARE * len(found)) or piece.dtype.kind == "b":
+            break
+    return found
+
+
+def find_polarities(p: np.ndarray, path: Path) -> Polarities:
+    """What the polarities of the first events mean.
+
+    0 and 1, or -1 and 1, are darker and brighter, also where one of them alone is there; any other two numbers are so
+    in their order, but a -1 of a byte without sign, which is 255 there, is darker than 1. A 2 alone is the brighter of
+    1 and 2. A few other numbers among them are damage.
+
+    Args:
+        p: (N,) of events whose other numbers can be.
+        path: of the recording, for the message.
+
+    Raises:
+        InputError: if there are more than two numbers, or one alone that is none of the usual ones.
+    """
+    if p.dtype.kind == "b" or not len(p):
+        return Polarities()
+    values, counts = np.unique(p[np.isfinite(p)], return_counts=True)
+    seen = {float(value): int(count) for value, count in zip(values, counts, strict=True)}
+    total, damage = sum(seen.values()), max(FEW, RARE * len(p))
+    usual = [pair for pair in ((0.0, 1.0), (-1.0, 1.0)) if set(seen) <= set(pair)]
+    both = [pair for pair in ((0.0, 1.0), (-1.0, 1.0)) if set(pair) <= set(seen)]
+    if usual or not total or any(total - seen[low] - seen[high] <= damage for low, high in both):
+        return Polarities()
+    common = sorted(seen, key=lambda value: (-seen[value], value not in USUAL))[:2]
+    if common[0] in USUAL and total - seen[common[0]] <= RARE * total:
+        return Polarities()
+    if len(common) == 2 and total - sum(seen[value] for value in common) <= damage:
+        low, high = sorted(common)
+        return Polarities((high, low) if (low, high) == (1.0, MINUS_ONE) else (low, high))
+    if common == [2.0]:
+        return Polarities((1.0, 2.0), is_second_alone=True)
+    found = ", ".join(f"{value:g}" for value in sorted(seen)[:5]) + (", ..." if len(seen) > 5 else "")
+    raise InputError(
+        f"{path} must have two polarities, such as 0 and 1, -1 and 1 or 1 and 2, and its first events have {found}. "
+        "Is it another column?"
+    )
 
 
 class Meaning(NamedTuple):

@@ -12,10 +12,8 @@ from xml.etree.ElementTree import Element
 
 from ...checks import InputError
 from .drafts import Draft, Drafts
-from .keyframes import Keyframe, filled
-from .reading import frame_number, real, whole
-from .shapes import Box, corners, hull, turned_box
-from .xml_files import parts
+from .reading import frame_number, parts, real, whole
+from .shapes import Box, Keyframe, corners, filled, hull, turned_box
 
 WHAT = "an annotation of CVAT, as its exports CVAT for video 1.1 and CVAT for images 1.1 are"
 SHAPES = ("box", "polygon", "polyline", "points", "ellipse", "cuboid", "mask", "skeleton")

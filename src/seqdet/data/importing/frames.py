@@ -9,9 +9,8 @@ from xml.etree.ElementTree import Element
 from ...checks import InputError
 from ..labels import CLASSES_FILE
 from .drafts import Draft, Drafts
-from .reading import real, whole
+from .reading import real, whole, whole_xml
 from .shapes import Box, hull, turned_box
-from .xml_files import whole_xml
 
 CLASS_FILES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names", CLASSES_FILE)
 

@@ -16,9 +16,8 @@ from ...checks import InputError
 from ...events.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from ..labels import CLASSES_FILE
 from .drafts import RELATIVE, Draft, Drafts
-from .keyframes import Keyframe, filled
 from .reading import any_json, frame_number, real
-from .shapes import Box, corners, hull, turned_box
+from .shapes import Box, Keyframe, corners, filled, hull, turned_box
 
 VIDEO = "videorectangle"
 MEDIA_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES | {".gif"}

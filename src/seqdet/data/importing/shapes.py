@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from math import cos, radians, sin
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...checks import InputError
+from .drafts import Drafts
 from .reading import real, whole
 
 Box = tuple[float, float, float, float]
@@ -96,3 +97,34 @@ def turned_box(box: Box, angle: float, *, about_corner: bool = False) -> Box:
     px, py = (x, y) if about_corner else (x + w / 2, y + h / 2)
     sides = [(dx - px, dy - py) for dx in (x, x + w) for dy in (y, y + h)]
     return hull((px + dx * across - dy * down, py + dx * down + dy * across) for dx, dy in sides)
+
+
+FILLED = "boxes interpolated between keyframes"
+MOST_FILLED = 20_000_000
+"""More are no labels of a person."""
+
+
+class Keyframe(NamedTuple):
+    """A box of a track as it was drawn. frame: its number. box: before it is turned. angle: in degrees, clockwise."""
+
+    frame: int
+    box: Box
+    angle: float = 0
+
+
+def filled(drafts: Drafts, first: Keyframe, second: Keyframe, frames: Sequence[int]) -> list[Keyframe]:
+    """The boxes at frames between two keyframes: every side moves evenly, and the angle the shorter way.
+
+    Raises:
+        InputError: if so many were asked for that the file must be damaged.
+    """
+    drafts.told[FILLED] += len(frames)
+    if drafts.told[FILLED] > MOST_FILLED:
+        raise InputError(f"{drafts.root} must have tracks of at most {MOST_FILLED:,} boxes together, and has more.")
+    turn = (second.angle - first.angle + 180) % 360 - 180
+    made = []
+    for frame in frames:
+        share = (frame - first.frame) / (second.frame - first.frame)
+        x, y, w, h = (a + share * (b - a) for a, b in zip(first.box, second.box, strict=True))
+        made.append(Keyframe(frame, (x, y, w, h), first.angle + share * turn))
+    return made
