@@ -91,5 +91,11 @@ def test_texts_of_more_columns_that_nothing_names_are_no_recordings_of_a_folder(
 
 def test_words_that_are_no_polarities_are_refused(tmp_path):
     (tmp_path / "a.csv").write_bytes(written(with_words("dark", "light")))
-    with pytest.raises(InputError, match="must hold lines of numbers t x y p"):
+    with pytest.raises(InputError, match="must hold numbers t x y p.* such as .*dark"):
+        open_recording(tmp_path / "a.csv")
+
+
+def test_parts_of_pixels_are_refused_by_what_the_rows_hold(tmp_path):
+    (tmp_path / "a.csv").write_text("t,x,y,p\n3,47.25,19,1\n221,0.25,46,0\n")
+    with pytest.raises(InputError, match=r"whole pixels x and y.* such as '3,47\.25,19,1'\."):
         open_recording(tmp_path / "a.csv")

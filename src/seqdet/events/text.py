@@ -110,7 +110,12 @@ def text_pieces(path: Path, time_unit: Unit | None = None) -> tuple[Pieces, Mean
     options: Any = {"time_name": form.names.get("t", ""), "time_unit": time_unit, "note": form.note}
     meaning = find_meaning(sample, path, later=later, **options)
     has_events = len(sound_events(sample, meaning, Sieve(path, None, strict=False))) > 0
-    if not is_known or not (has_events or (form.names and not lines)):
+    if form.names and lines and not has_events:
+        raise InputError(
+            f"{path} must hold numbers t x y p with whole pixels x and y from 0 to {LARGEST - 1}, and none of its first "
+            f"rows does, such as {lines[0][:60]!r}."
+        )
+    if not is_known or not (has_events or form.names):
         raise InputError(
             f"{path} must hold lines of numbers t x y p, or a first line that names these columns in their order, "
             f"got {repr(first[:60]) if first.replace(chr(9), ' ').isprintable() else 'bytes that are no text'} first."
