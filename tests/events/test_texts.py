@@ -91,7 +91,7 @@ def test_texts_of_more_columns_that_nothing_names_are_no_recordings_of_a_folder(
 
 def test_words_that_are_no_polarities_are_refused(tmp_path):
     (tmp_path / "a.csv").write_bytes(written(with_words("dark", "light")))
-    with pytest.raises(InputError, match="must hold numbers t x y p.* such as .*dark"):
+    with pytest.raises(InputError, match=r"must hold numbers t x y p.* such as .*dark"):
         open_recording(tmp_path / "a.csv")
 
 

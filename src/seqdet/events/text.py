@@ -112,8 +112,8 @@ def text_pieces(path: Path, time_unit: Unit | None = None) -> tuple[Pieces, Mean
     has_events = len(sound_events(sample, meaning, Sieve(path, None, strict=False))) > 0
     if form.names and lines and not has_events:
         raise InputError(
-            f"{path} must hold numbers t x y p with whole pixels x and y from 0 to {LARGEST - 1}, and none of its first "
-            f"rows does, such as {lines[0][:60]!r}."
+            f"{path} must hold numbers t x y p with whole pixels x and y from 0 to {LARGEST - 1}, and none of its "
+            f"first rows does, such as {lines[0][:60]!r}."
         )
     if not is_known or not (has_events or form.names):
         raise InputError(
