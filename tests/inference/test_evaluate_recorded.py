@@ -57,6 +57,17 @@ def test_another_dataset_needs_no_more_than_the_split_that_is_scored(run, tmp_pa
         evaluate(copy, other, split="validation")
 
 
+def test_frames_to_quantise_by_are_there_of_recordings_that_came_in_since(run, tmp_path):
+    folder = shutil.copytree(run.parent / "digits", tmp_path / "digits")
+    config = read_config(run / "config.yaml")
+    dataset = replace(config.data.dataset, folder=folder, simulate=False)
+    config = replace(config, data=replace(config.data, dataset=dataset))
+    before = list(frames_of_run(config, 1000))
+    for name in ("digits_00000.raw", "digits_00000_bbox.npy", "digits_00000_labelled.npy"):
+        shutil.copy(folder / "train" / name, folder / "train" / name.replace("00000", "99999"))
+    assert len(list(frames_of_run(config, 1000))) == len(before) + 1
+
+
 def test_the_film_names_the_recordings_and_leaves_out_lanes_on_which_nothing_plays(run, tmp_path, monkeypatch):
     copy = shutil.copytree(run, tmp_path / "run")
     config = read_config(copy / "config.yaml")

@@ -17,7 +17,7 @@ from ...events.array import Events
 from ...events.files import open_recording
 from ...events.tensors import find_representation
 from ...events.time_units import Unit
-from ...loading import open_split
+from ...loading import open_split, prepare
 from ...progress import Progress
 from ..runners import OnnxRunner
 
@@ -124,6 +124,8 @@ def frames_of_run(config: RunConfig, count: int) -> Iterator[np.ndarray]:
     """
     data = replace(config.data, dataset=replace(config.data.dataset, augment=AugmentConfig()))
     try:
+        if data.dataset.folder is not None:
+            prepare(data.dataset, splits=("train",))  # recordings may have come in since
         source = open_split(data, "train")
     except InputError as error:
         raise InputError(f"{error} Or give --calibration, a recording to quantise by.") from error
@@ -134,7 +136,7 @@ def frames_of_run(config: RunConfig, count: int) -> Iterator[np.ndarray]:
 
 
 def tiled(frames: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """ScoredFrames (T, C, H, W) of another size, filled by as many copies side by side as it takes."""
+    """Frames (T, C, H, W) of another size, filled by as many copies side by side as it takes."""
     height, width = frames.shape[2:]
     copies = -(-size_hw[0] // height), -(-size_hw[1] // width)
     return np.tile(frames, copies)[..., : size_hw[0], : size_hw[1]]
