@@ -11,6 +11,7 @@ from seqdet import DataConfig, DigitsConfig, EventDigitsConfig, ModelConfig, Tra
 from seqdet.checks import InputError
 from seqdet.config import AugmentConfig, DatasetConfig, TensorConfig
 from seqdet.config_files import read_config, write_config
+from seqdet.inference.exporting.eight_bits import frames_of_run
 from seqdet.training.fit import resume
 from seqdet.viz.tiles import play
 
