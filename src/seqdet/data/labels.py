@@ -95,11 +95,16 @@ def checked_boxes(found: np.ndarray, path: Path) -> np.ndarray:
 
 def write_labels(path: Path, boxes: np.ndarray) -> None:
     """Write (N,) ``EVENT_BBOX`` as an npy file. Raises ``InputError`` as ``replacing`` does."""
-    rows = np.zeros(len(boxes), EVENT_BBOX)  # also between the fields, where a copy of rows has anything
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array(file, zero_padded(boxes), allow_pickle=False)
+
+
+def zero_padded(boxes: np.ndarray) -> np.ndarray:
+    """(N,) ``EVENT_BBOX`` with zeros between the fields, where a copy of rows has anything: files are then the same."""
+    rows = np.zeros(len(boxes), EVENT_BBOX)
     for name in EVENT_BBOX.names or ():
         rows[name] = boxes[name]
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.lib.format.write_array(file, rows, allow_pickle=False)
+    return rows
 
 
 def read_labelled_us(path: Path, boxes: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from ..checks import InputError
 from ..events import packed
 from ..files import make_folder, replacing
 from ..npy_files import read_array
-from .labels import checked_boxes
+from .labels import checked_boxes, zero_padded
 from .store import DAMAGE, Description, TensorFile
 
 REPRESENTATIONS = "event_representations_v2"
@@ -132,7 +132,7 @@ def write_rvt(folder: Path, tensors: Path, labels: np.ndarray) -> int:
     labels, nearest = labels[kept], nearest[kept]
     frames, starts = np.unique(nearest, return_index=True)
     with replacing(folder / "labels_v2" / "labels.npz") as temporary, temporary.open("wb") as file:
-        np.savez(file, labels=labels, objframe_idx_2_label_idx=starts.astype(np.int64))
+        np.savez(file, labels=zero_padded(labels), objframe_idx_2_label_idx=starts.astype(np.int64))
     for path, array in (
         (folder / "labels_v2" / "timestamps_us.npy", labels["t"][starts]),
         (inner / "objframe_idx_2_repr_idx.npy", frames),
