@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 
 from ..checks import InputError
 from ..events.packed import bare_name
-from ..files import as_on_disk, replacing
+from ..files import as_on_disk, replacing, write_bytes
 from ..npy_files import read_array
 
 EVENT_BBOX = np.dtype(
@@ -95,16 +96,17 @@ def checked_boxes(found: np.ndarray, path: Path) -> np.ndarray:
 
 def write_labels(path: Path, boxes: np.ndarray) -> None:
     """Write (N,) ``EVENT_BBOX`` as an npy file. Raises ``InputError`` as ``replacing`` does."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.lib.format.write_array(file, zero_padded(boxes), allow_pickle=False)
+    write_bytes(path, npy_content(boxes))
 
 
-def zero_padded(boxes: np.ndarray) -> np.ndarray:
-    """(N,) ``EVENT_BBOX`` with zeros between the fields, where a copy of rows has anything: files are then the same."""
+def npy_content(boxes: np.ndarray) -> bytes:
+    """An npy file of (N,) ``EVENT_BBOX``, with zeros between the fields, where a copy of rows has anything."""
     rows = np.zeros(len(boxes), EVENT_BBOX)
     for name in EVENT_BBOX.names or ():
         rows[name] = boxes[name]
-    return rows
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(rows))
+    return header.getvalue() + rows.view(np.uint8).tobytes()  # a copy of rows would not take the zeros along
 
 
 def read_labelled_us(path: Path, boxes: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ Source: the layout that https://github.com/uzh-rpg/RVT reads and writes.
 
 from __future__ import annotations
 
+import io
 import re
 import zipfile
 from dataclasses import replace
@@ -24,7 +25,7 @@ from ..checks import InputError
 from ..events import packed
 from ..files import make_folder, replacing
 from ..npy_files import read_array
-from .labels import checked_boxes, zero_padded
+from .labels import checked_boxes, npy_content
 from .store import DAMAGE, Description, TensorFile
 
 REPRESENTATIONS = "event_representations_v2"
@@ -131,8 +132,11 @@ def write_rvt(folder: Path, tensors: Path, labels: np.ndarray) -> int:
     kept = np.abs(labels["t"] - ends_us[nearest]) <= TOLERANCE_US
     labels, nearest = labels[kept], nearest[kept]
     frames, starts = np.unique(nearest, return_index=True)
-    with replacing(folder / "labels_v2" / "labels.npz") as temporary, temporary.open("wb") as file:
-        np.savez(file, labels=zero_padded(labels), objframe_idx_2_label_idx=starts.astype(np.int64))
+    index = io.BytesIO()
+    np.save(index, starts.astype(np.int64), allow_pickle=False)
+    with replacing(folder / "labels_v2" / "labels.npz") as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("labels.npy"), npy_content(labels))
+        archive.writestr(zipfile.ZipInfo("objframe_idx_2_label_idx.npy"), index.getvalue())
     for path, array in (
         (folder / "labels_v2" / "timestamps_us.npy", labels["t"][starts]),
         (inner / "objframe_idx_2_repr_idx.npy", frames),
