@@ -64,7 +64,12 @@ def stop_on_signals(after: str) -> Iterator[Callable[[], bool]]:
 
     Args:
         after: what work stops after, for the log.
+
+    Raises:
+        KeyboardInterrupt: if ``interrupt`` heard a signal before, which then was lost.
     """
+    if is_interrupted():  # and a library that was being loaded caught it
+        raise KeyboardInterrupt
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
