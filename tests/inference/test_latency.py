@@ -18,8 +18,9 @@ from seqdet.cli import main
 from seqdet.events.array import columns
 from seqdet.events.files import open_recording
 from seqdet.events.writers import write_evt3
-from seqdet.inference import latency
-from seqdet.inference.latency import STAGES, Backend, LatencyConfig, benchmark, figures, play, shared, table
+from seqdet.inference import backends
+from seqdet.inference.backends import Backend
+from seqdet.inference.latency import STAGES, LatencyConfig, benchmark, figures, play, shared, table
 from seqdet.inference.streaming import StreamConfig, StreamingDetector
 from seqdet.models.weights import save_detector
 
@@ -44,8 +45,8 @@ def process():
     """A short product, and the threads afterwards as before."""
     before = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(latency, "SIDE", 64)
-        patch.setattr(latency, "FRAME", 8)
+        patch.setattr(backends, "SIDE", 64)
+        patch.setattr(backends, "FRAME", 8)
         yield
     torch.set_num_threads(before)
 
@@ -154,7 +155,7 @@ def test_backends_see_the_same_and_their_figures_fit_together(weights, recording
 
 def test_a_network_in_pytorch_ends_before_its_boxes_are_there(weights, recording):
     with open_recording(recording) as opened:
-        (backend,), _ = latency.find_backends(
+        (backend,), _ = backends.find_backends(
             weights, ["eager"], size_hw=opened.size_hw, score=0.3, threads=1, any_size=False, device="cpu"
         )
         seconds = play(opened, backend, QUICK, windows=4).seconds
@@ -213,7 +214,7 @@ def test_what_does_not_fit_is_one_sentence(weights, exported, recording, detecto
 
 @pytest.mark.parametrize("has_bfloat16", [False], indirect=True)
 def test_bfloat16_that_is_not_faster_is_measured_only_if_named(weights, recording, has_bfloat16, monkeypatch, caplog):
-    monkeypatch.setattr(latency, "EXPORTERS", ("package_that_is_not_there",))
+    monkeypatch.setattr(backends, "EXPORTERS", ("package_that_is_not_there",))
     with caplog.at_level(logging.INFO, "seqdet"):
         report = benchmark(weights, recording, QUICK, device="cpu")
     assert [row["name"] for row in report["backends"]] == ["eager"]
@@ -225,7 +226,7 @@ def test_bfloat16_that_is_not_faster_is_measured_only_if_named(weights, recordin
 def test_without_onnx_the_others_are_measured_and_a_line_says_what_to_install(
     weights, recording, has_bfloat16, monkeypatch, caplog
 ):
-    monkeypatch.setattr(latency, "EXPORTERS", ("onnx", "package_that_is_not_there"))
+    monkeypatch.setattr(backends, "EXPORTERS", ("onnx", "package_that_is_not_there"))
     with caplog.at_level(logging.INFO, "seqdet"):
         report = benchmark(weights, recording, QUICK, device="cpu")
     assert [row["name"] for row in report["backends"]] == ["eager", "eager_bfloat16"]

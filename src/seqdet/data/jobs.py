@@ -20,7 +20,8 @@ from ..events.dataset_facts import facts_about
 from ..events.time_units import Unit
 from ..files import make_folder
 from .checking import check_labels
-from .labels import LABEL_SUFFIX, labels_beside, read_labelled_us, read_labels, write_labelled_us, write_labels
+from .dataset import labels_at
+from .labels import LABEL_SUFFIX, labels_beside, write_labelled_us, write_labels
 from .layouts import Found
 from .processes import Report
 from .rvt import REPRESENTATIONS, RVT_NAMES, write_rvt
@@ -138,9 +139,8 @@ def plan(found: Found, report: Report, *, options: Options, counts: bool = True)
     window, windows, can_seek = extent(found.path, tensor, **how)
     window = replace(window, source_digest=origin)
     if labels is not None:
-        boxes = read_labels(labels)
         span_us = window.start_us, window.start_us + windows * window.duration_us
-        check_labels(labels, boxes, read_labelled_us(labels, boxes), span_us=span_us, sensor_hw=window.sensor_hw)
+        check_labels(labels, *labels_at(labels), span_us=span_us, sensor_hw=window.sensor_hw)
     longest = windows if options.max_duration_us is None else options.max_duration_us // tensor.window_us
     parts = []
     for first in range(0, windows, longest):
@@ -174,7 +174,7 @@ def _check_labels(part: Part, job: Job, options: Options) -> None:
     path = _label_file(part, options)
     if not path.exists():
         return
-    boxes, labelled_us = read_labels(path), read_labelled_us(path, read_labels(path))
+    boxes, labelled_us = labels_at(path)
     wanted, wanted_us = _labels(part, job)
     if not (np.array_equal(boxes, wanted) and np.array_equal(labelled_us, wanted_us)):
         raise InputError(
@@ -185,8 +185,7 @@ def _check_labels(part: Part, job: Job, options: Options) -> None:
 def _labels(part: Part, job: Job) -> tuple[np.ndarray, np.ndarray]:
     """The boxes of a part, (N,) ``EVENT_BBOX``, and the times at which it is labelled."""
     assert job.labels is not None
-    boxes = read_labels(job.labels)
-    labelled_us = read_labelled_us(job.labels, boxes)
+    boxes, labelled_us = labels_at(job.labels)
     window = job.stretch.window
     return boxes[_during(boxes["t"], window, part, job.windows)], labelled_us[
         _during(labelled_us, window, part, job.windows)
