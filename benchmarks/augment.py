@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from seqdet.config import AugmentConfig
-from seqdet.data.channels import channel_order
 from seqdet.data.transform import draw
+from seqdet.events.tensors import stacked_histogram
 
 SIZE_HW, TIME, CHANNELS = (360, 640), 12, 20
 CHANGES = {
@@ -58,7 +58,7 @@ def main() -> None:
     print(f"{'':>16} " + " ".join(f"{f'{share:.1%} not 0':>18}" for share in shares))
     torch.set_num_threads(1)
     rows = []
-    channels = channel_order("stacked_histogram", CHANNELS)
+    channels = stacked_histogram.channels(CHANNELS, {})
     clips = {share: random_frames(share) for share in shares}
     for name, probabilities in CHANGES.items():
         config = AugmentConfig(**probabilities)

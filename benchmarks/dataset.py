@@ -53,7 +53,7 @@ def boxes_of(windows: int) -> np.ndarray:
 def write(folder: Path, frames: np.ndarray, compression: str) -> Path:
     (folder / "train").mkdir(parents=True)
     (folder / "label_map_dictionary.json").write_text('{"0": "car"}')
-    window = Description("stacked_histogram", SIZE, WINDOW_US, parameters={"bins": 10})
+    window = Description(TensorConfig(parameters={"bins": 10}, window_us=WINDOW_US).of(SIZE))
     write_tensors(folder / "train" / "a.h5", [frames], window, compression=compression)
     write_labels(folder / "train" / "a_bbox.npy", boxes_of(len(frames)))
     return folder

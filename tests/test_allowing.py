@@ -174,7 +174,7 @@ def test_tensors_that_name_a_function_are_trained_on_and_it_is_not_called(record
             holder = next(each for each in (file, *file.values()) if "events_to_tensor" in each.attrs)
             holder.attrs["events_to_tensor"] = np.bytes_(FOREIGN.encode())
         with TensorFile(path) as opened:
-            assert opened.description.representation == FOREIGN
+            assert opened.description.input.representation == FOREIGN
             assert len(opened.read(0, 1)) == 1
     config = configuration(tmp_path / "tensors", "histogram_quantized")
     run = seqdet.fit(build_detector(config.model), config.data, config.train, tmp_path / "run")

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from seqdet.allowing import ALLOWED, remember
-from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TensorConfig, TrainConfig
+from seqdet.config import DataConfig, DigitsConfig, InputConfig, ModelConfig, RunConfig, TensorConfig, TrainConfig
 from seqdet.config_files import write_config
 from seqdet.data.cached import CachedRecording, DiskCache
 from seqdet.data.classes import write_classes
@@ -45,7 +45,7 @@ NEVER_REFUSED = ("dataset", "survey", "cached", "index", "allowed")
 """An audit tells what it finds, and what is kept of something else is made again."""
 SIZE_HW = (60, 80)
 MODEL = ModelConfig(base=1, channels=8, head_layers=0)
-WINDOW = Description("histogram", (24, 32), 50_000, parameters={"max_incr_per_pixel": 5.0}, source="a.raw")
+WINDOW = Description(InputConfig("histogram", {"max_incr_per_pixel": 5.0}, 50_000, (24, 32), (24, 32)), source="a.raw")
 COCO = {
     "images": [{"id": n, "file_name": f"drive/{n:06}.png", "width": 80, "height": 60} for n in (2, 3)],
     "annotations": [{"id": n, "image_id": n, "category_id": 7, "bbox": [5, 5, 9, 9], "track_id": n} for n in (2, 3)],

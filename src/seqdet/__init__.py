@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from .events.array import Events
     from .events.files import open_recording
+    from .events.representations import representation
     from .inference.evaluating.evaluate import evaluate
     from .inference.loading import load_runner
     from .inference.streaming import StreamConfig, StreamingDetector
@@ -59,6 +60,7 @@ __all__ = [
     "load_detector",
     "load_runner",
     "open_recording",
+    "representation",
     "resume",
     "save_detector",
 ]
@@ -86,6 +88,7 @@ _HOMES = {
     "load_detector": "models.weights",
     "load_runner": "inference.loading",
     "open_recording": "events.files",
+    "representation": "events.representations",
     "resume": "training.fit",
     "save_detector": "models.weights",
 }

@@ -21,7 +21,7 @@ from .data.dataset import Split
 from .data.labels import CLASSES_FILE
 from .data.recorded import RecordedClips
 from .data.schedule import Cue, drawn, schedule, share, shuffled
-from .data.segments import smallest_frame
+from .events.tensors import blank_frame
 from .structures import Clip
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def classes_and_channels(config: DatasetConfig) -> tuple[tuple[str, ...], int]:
     from .digits.videos import MovingDigits
 
     names = map_classes(MovingDigits.classes, config.classes, others=config.other_classes).names
-    return names, len(smallest_frame(config.tensor))
+    return names, len(blank_frame(config.tensor.of_smallest()))
 
 
 def prepare(

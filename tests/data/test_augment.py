@@ -9,16 +9,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.config import AugmentConfig
-from seqdet.data.channels import Channel, channel_order
+from seqdet.config import AugmentConfig, InputConfig
 from seqdet.data.transform import Transform, draw
 from seqdet.events.array import Events
-from seqdet.events.tensors import REPRESENTATIONS, event_cube, histogram_quantized, stacked_histogram
+from seqdet.events.representations import Channel
+from seqdet.events.representations import representation as stated
+from seqdet.events.tensors import REPRESENTATIONS, channels_of, event_cube, histogram_quantized, stacked_histogram
 from seqdet.structures import Boxes, Clip
 
 SIZE_HW = (40, 56)
 ALL = dict.fromkeys(("flip", "zoom", "translate", "rotate", "event_dropout"), 1.0)
 STRAIGHT = dict.fromkeys(("flip", "zoom", "translate"), 1.0)
+
+
+def channel_order(representation, channels, parameters=None):
+    """What the channels of frames show by their representation."""
+    return channels_of(InputConfig(representation, parameters or {}, 1000, SIZE_HW, SIZE_HW), channels)
+
+
 STACKED = channel_order("stacked_histogram", 6)
 DTYPES = [torch.uint8, torch.int8, torch.float16, torch.float32, torch.float64]
 
@@ -341,7 +349,7 @@ def test_the_order_of_the_channels_is_that_of_the_representation(representation)
     frames = [REPRESENTATIONS[representation](each, **window)[0] for each in events]
     channels = channel_order(representation, len(frames[0]))
     if representation == "mixed_density_stack":
-        assert channels is None
+        assert set(channels) == {Channel(None, None)}
         return
     last = len(set(channels)) // len({each.polarity for each in channels}) - 1
     for n, frame in enumerate(frames):
@@ -349,6 +357,13 @@ def test_the_order_of_the_channels_is_that_of_the_representation(representation)
         for channel in np.flatnonzero(frame[:, 1, 1] > 0.01 * abs(frame).max()):
             assert channels[channel].polarity in (polarity, None)
             assert channels[channel].bin in (part, None)
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_every_channel_stays_itself_where_only_pixels_move(representation):
+    frames = noise(2, 6, *SIZE_HW)
+    transform = drawn(AugmentConfig(flip=1.0), channels=channel_order(representation, 6))
+    assert torch.equal(transform.frames(frames), frames.flip(-1))
 
 
 def test_an_event_cube_of_one_polarity_is_signed():
@@ -364,6 +379,26 @@ def test_tensors_of_rvt_have_the_order_of_ours():
 def test_unknown_channels_are_neither_dropped_nor_played_backwards(representation, change):
     with pytest.raises(InputError, match=f"{change} must be 0 for this representation"):
         drawn(AugmentConfig(**{change: 0.1}), channels=channel_order(representation, 10))
+
+
+def test_a_function_of_ones_own_states_what_may_be_done_with_its_frames():
+    @stated(channels=[("any", 0), ("any", 1)])
+    def rates(events, **_): ...
+
+    frames = noise(1, 2, *SIZE_HW)
+    channels = rates.channels(2, {})
+    played = drawn(AugmentConfig(time_flip=1.0), channels=channels).frames(frames)
+    assert torch.equal(played, frames.flip(1))  # the last part comes first, and nothing changes its sign
+    with pytest.raises(InputError, match="polarity_dropout must be 0"):
+        drawn(AugmentConfig(polarity_dropout=0.1), channels=channels)
+    with pytest.raises(InputError, match="rates must state what each of its 3 channels shows, got 2"):
+        rates.channels(3, {})
+
+
+@pytest.mark.parametrize("wrong", [[(2, 0)], [(0, -1)], [("both", 0)], [(0, "first")]])
+def test_what_no_channel_can_show_is_refused(wrong):
+    with pytest.raises(InputError, match="channels must be pairs of a polarity"):
+        stated(channels=wrong)
 
 
 def test_a_time_surface_loses_a_polarity_but_is_not_played_backwards():

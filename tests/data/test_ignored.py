@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from seqdet.config import DatasetConfig
+from seqdet.config import DatasetConfig, InputConfig
 from seqdet.data.audit import audit
 from seqdet.data.importers import import_labels
 from seqdet.data.importing.options import ImportOptions
@@ -37,7 +37,7 @@ def test_training_goes_by_it(tmp_path, value, ignored):
     (tmp_path / "train").mkdir()
     (tmp_path / "label_map_dictionary.json").write_text(json.dumps({"0": "car"}))
     frames = np.zeros((2, 4, 24, 32), np.uint8)
-    description = Description("stacked_histogram", (24, 32), 50_000, parameters={"bins": 2})
+    description = Description(InputConfig("stacked_histogram", {"bins": 2}, 50_000, (24, 32), (24, 32)))
     write_tensors(tmp_path / "train" / "a.h5", [frames], description)
     write_labels(tmp_path / "train" / "a_bbox.npy", label(value))
     clip = RecordedClips(DatasetConfig(folder=tmp_path), "train", clip_length=2)[Cue(0, 0, 0)]

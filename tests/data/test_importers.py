@@ -644,14 +644,14 @@ def test_the_size_of_the_sensor_is_kept_with_the_dataset_and_known_to_all_that_o
         config = DatasetConfig(folder=out, tensor=tensor, tolerance_us=50_000, cache_gb=cache_gb)
         prepare(config)
         clips = RecordedClips(config, "train", clip_length=2)
-        assert clips.description.sensor_hw == SIZE_HW
+        assert clips.input.sensor_hw == SIZE_HW
     (out / "dataset.json").unlink()
     with pytest.raises(InputError, match=r"data\.dataset\.size_hw"):
         prepare(DatasetConfig(folder=out, tensor=TensorConfig("event_cube")))
     for cache_gb in (None, 1):
         config = DatasetConfig(folder=out, tensor=tensor, tolerance_us=50_000, cache_gb=cache_gb, size_hw=(64, 96))
         prepare(config)
-        assert RecordedClips(config, "train", clip_length=2).description.sensor_hw == (64, 96)
+        assert RecordedClips(config, "train", clip_length=2).input.sensor_hw == (64, 96)
 
 
 def test_another_size_for_a_dataset_that_is_there_is_refused_before_anything_is_written(tmp_path):

@@ -101,7 +101,7 @@ def test_the_frames_are_those_of_one_call_over_the_whole_recording(recordings, t
     ]
     with TensorFile(tmp_path / "out" / "train" / "a_td.h5") as file:
         assert file.description.start_us == 120_000
-        assert file.description.sensor_hw == SIZE
+        assert file.description.input.sensor_hw == SIZE
         assert file.description.source == "a_td.raw"
         frames = file.read(0, len(file))
     np.testing.assert_array_equal(frames, expected(recordings / "train" / "a_td.raw", 120_000, 148))
@@ -330,8 +330,8 @@ def test_rvts_folders_are_written_as_rvt_writes_them(recordings, tmp_path):
 
     tensors, boxes = open_rvt(folder)
     with tensors, open_recording(recordings / "train" / "a_td.raw") as recording:
-        assert tensors.description.sensor_hw == SIZE
-        assert tensors.description.duration_us == 50_000
+        assert tensors.description.input.sensor_hw == SIZE
+        assert tensors.description.input.window_us == 50_000
         assert boxes["track_id"].tolist() == [1, 2, 3, 4, 5]
         number = int(np.flatnonzero(tensors.ends_us == 205_000)[0])
         window = {"size_hw": SIZE, "to_hw": (20, 30), "start_us": 155_000, "duration_us": 50_000}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seqdet.checks import InputError
-from seqdet.config import AugmentConfig, DatasetConfig, DigitsConfig, EventDigitsConfig, TensorConfig
+from seqdet.config import AugmentConfig, DatasetConfig, DigitsConfig, EventDigitsConfig, InputConfig, TensorConfig
 from seqdet.data.labels import EVENT_BBOX, write_labelled_us, write_labels
 from seqdet.data.precompute import Options, precompute
 from seqdet.data.recorded import RecordedClips
@@ -19,7 +19,7 @@ from seqdet.events.array import Events
 from seqdet.events.writers import write_dat
 from seqdet.loading import prepare
 
-WINDOW = Description("stacked_histogram", (24, 32), 50_000, parameters={"bins": 2})
+WINDOW = Description(InputConfig("stacked_histogram", {"bins": 2}, 50_000, (24, 32), (24, 32)))
 
 
 def some_frames(count, seed=0):

@@ -14,18 +14,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
+from seqdet.config import InputConfig
 from seqdet.data.store import (
     COMPRESSIONS,
     Description,
     TensorFile,
-    append_tensors,
     compression_of,
     has_frames,
     join_tensors,
     write_tensors,
 )
 
-WINDOW = Description("event_cube", (24, 32), 50_000, start_us=150_000, parameters={"bins": 2}, source="a.raw")
+SENSOR_HW = (24, 32)
+FRAME_HW = (12, 16)
+WINDOW = Description(
+    InputConfig("event_cube", {"bins": 2}, 50_000, SENSOR_HW, FRAME_HW), start_us=150_000, source="a.raw"
+)
 
 
 def some_frames(count, dtype=np.uint8, seed=0):
@@ -100,24 +104,6 @@ def test_a_buffer_that_is_filled_again_and_again_is_written_as_it_was(tmp_path):
         np.testing.assert_array_equal(file.read(0, 6), frames)
 
 
-def test_appended_frames_follow_those_that_are_there(tmp_path):
-    frames = some_frames(5)
-    write_tensors(tmp_path / "a.h5", [frames[:2]], WINDOW)
-    append_tensors(tmp_path / "a.h5", [frames[2:]])
-    with TensorFile(tmp_path / "a.h5") as file:
-        np.testing.assert_array_equal(file.read(0, 5), frames)
-        assert file.description == WINDOW
-
-
-def test_what_fails_to_be_appended_leaves_the_file_as_it_was(tmp_path):
-    write_tensors(tmp_path / "a.h5", [some_frames(2)], WINDOW)
-    before = (tmp_path / "a.h5").read_bytes()
-    with pytest.raises(InputError, match="frames must all be uint8"):
-        append_tensors(tmp_path / "a.h5", [some_frames(1), some_frames(1, np.float32)])
-    assert (tmp_path / "a.h5").read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
-
-
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_joined_parts_hold_the_frames_of_all(tmp_path, compression):
     frames, paths = some_frames(7, np.float32), []
@@ -150,7 +136,9 @@ def test_the_vendors_file_is_read(tmp_path):
             }
         )
     with TensorFile(tmp_path / "a.h5") as file:
-        assert file.description == Description("event_cube", (24, 32), 50_000, parameters={"max_incr_per_pixel": 2.5})
+        assert file.description == Description(
+            InputConfig("event_cube", {"max_incr_per_pixel": 2.5}, 50_000, SENSOR_HW, FRAME_HW)
+        )
         np.testing.assert_array_equal(file.read(1, 3), frames[1:])
 
 
@@ -172,7 +160,7 @@ def test_the_vendors_names_of_representations_are_known(tmp_path, theirs, ours):
         data = file.create_dataset("data", data=some_frames(1))
         data.attrs.update({"delta_t": 50_000, "events_to_tensor": theirs.encode()})
     with TensorFile(tmp_path / "a.h5") as file:
-        assert file.description.representation == ours
+        assert file.description.input.representation == ours
 
 
 def test_ours_has_the_names_of_the_vendor(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 
 from seqdet.allowing import ALLOWED, allow
 from seqdet.checks import InputError
+from seqdet.config import InputConfig
 from seqdet.events.array import Events
-from seqdet.events.tensors import NEVER, REPRESENTATIONS, blank_frames
-from seqdet.events.windows import JITTER_US
+from seqdet.events.sieve import JITTER_US
+from seqdet.events.tensors import NEVER, REPRESENTATIONS, blank_frame
 
 EPOCH_US = 1_700_000_000_000_000
 NAMES = sorted(REPRESENTATIONS)
@@ -390,13 +392,13 @@ def test_a_function_of_ones_own_that_breaks_its_promise_is_refused_by_name(name,
     monkeypatch.setenv(ALLOWED, "[]")
     texts = (f"def {each}(events, *, windows=1, out=None, **_):\n    {body}" for each, body in OWN.items())
     (tmp_path / "own.py").write_text("import numpy as np\n" + "\n".join(texts))
-    window = {"size_hw": (12, 16), "to_hw": (6, 8), "start_us": 0, "duration_us": 1000}
+    shown = InputConfig(f"own:{name}", {}, 1000, sensor_hw=(12, 16), frame_hw=(6, 8))
     allow(f"{tmp_path}/own.py:{name}", f"{tmp_path}/own.py:right")
     with pytest.raises(InputError, match=words):
-        blank_frames(f"own:{name}", **window)
-    assert blank_frames("own:right", **window).shape == (1, 2, 6, 8)
+        blank_frame(shown)
+    assert blank_frame(replace(shown, representation="own:right")).shape == (2, 6, 8)
 
 
 def test_parameters_that_a_representation_does_not_take_are_named():
     with pytest.raises(InputError, match="parameters must be arguments of event_cube; it got an unexpected keyword"):
-        blank_frames("event_cube", size_hw=(4, 4), start_us=0, duration_us=9, wide=3)
+        blank_frame(InputConfig("event_cube", {"wide": 3}, 9, (4, 4), (4, 4)))

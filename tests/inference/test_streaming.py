@@ -103,7 +103,7 @@ def assert_stream_is_training_path(folder: Path, tensor: TensorConfig) -> None:
 
 def stored_boxes(detector: Detector, clips: RecordedClips) -> dict[int, np.ndarray]:
     """What training and evaluation find in the windows of the first recording, by their ends."""
-    scale = clips.description.sensor_hw[1] / clips.frame_hw[1], clips.description.sensor_hw[0] / clips.frame_hw[0]
+    scale = clips.input.sensor_hw[1] / clips.input.frame_hw[1], clips.input.sensor_hw[0] / clips.input.frame_hw[0]
     lanes, stored = [clips[Cue(0, n)] for n in range(clips.clip_counts[0])], {}
     for clip, boxes in predict(detector, lanes, score=0.3):
         for end_us, each in zip(clip.end_us[:, 0].tolist(), boxes, strict=True):

@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+import seqdet
+from seqdet.allowing import ALLOWED
 from seqdet.checks import InputError
+from seqdet.config import InputConfig
 from seqdet.events.array import Events, columns
 from seqdet.events.tensors import REPRESENTATIONS
 from seqdet.viz.images import PALETTES, frame_image, tensor_image
@@ -18,12 +21,14 @@ CASES = [(name, {}) for name in REPRESENTATIONS] + [
 EVENTS = columns(t=[500, 600, 700, 800, 900], x=[1, 1, 1, 4, 6], y=[2, 2, 2, 3, 5], p=[1, 1, 1, 0, 1])
 
 
+def shows(name, parameters=None):
+    return InputConfig(name, parameters or {}, 1000, SIZE, SIZE)
+
+
 def picture(name, parameters, events=EVENTS, palette="dark"):
     frame = REPRESENTATIONS[name](events, **WINDOW, **parameters)[0]
     before = frame.copy()
-    image = tensor_image(
-        frame, representation=name, split_polarity=parameters.get("split_polarity", True), palette=palette
-    )
+    image = tensor_image(frame, shown=shows(name, parameters), palette=palette)
     np.testing.assert_array_equal(frame, before)
     return image
 
@@ -62,15 +67,34 @@ def test_the_last_polarity_of_a_pixel_wins_in_a_time_surface():
 
 def test_another_representation_looks_as_a_frame_does():
     frame = np.random.default_rng(0).random((7, *SIZE), np.float32)
-    np.testing.assert_array_equal(tensor_image(frame, representation="mine"), frame_image(frame))
+    np.testing.assert_array_equal(tensor_image(frame, shown=shows("mine")), frame_image(frame))
+
+
+def test_one_of_yours_looks_as_it_states_its_channels(tmp_path, monkeypatch):
+    monkeypatch.setenv(ALLOWED, "[]")
+    (tmp_path / "mine.py").write_text(
+        "from seqdet import representation\n"
+        "@representation(channels=[(1, 0), (0, 0), ('any', None)])\n"
+        "def counts(events, **_): ..."
+    )
+    frame = np.zeros((3, *SIZE), np.uint8)
+    frame[0, 2, 1] = frame[1, 3, 4] = 7
+    frame[2, 5, 6] = 7
+    assert (tensor_image(frame, shown=shows("mine:counts")) == frame_image(frame)).all()  # nobody allowed it
+    seqdet.allow(f"{tmp_path}/mine.py:counts")
+    image = tensor_image(frame, shown=shows("mine:counts"))
+    background, on, off = PALETTES["dark"]
+    mixed = np.round((np.array(on) + off) / 2)
+    for (y, x), colour in {(2, 1): on, (3, 4): off, (5, 6): mixed, (0, 0): background}.items():
+        np.testing.assert_allclose(image[y, x], colour, atol=1)
 
 
 def test_a_tensor_looks_as_the_array_does():
     frame = REPRESENTATIONS["stacked_histogram"](EVENTS, **WINDOW)[0]
-    image = tensor_image(torch.from_numpy(frame), representation="stacked_histogram")
-    np.testing.assert_array_equal(image, tensor_image(frame, representation="stacked_histogram"))
+    image = tensor_image(torch.from_numpy(frame), shown=shows("stacked_histogram"))
+    np.testing.assert_array_equal(image, tensor_image(frame, shown=shows("stacked_histogram")))
 
 
 def test_a_wrong_shape_is_refused():
     with pytest.raises(InputError, match=r"frame must have shape \(C, H, W\)"):
-        tensor_image(np.zeros((1, 2, 3, 4)), representation="histogram")
+        tensor_image(np.zeros((1, 2, 3, 4)), shown=shows("histogram"))

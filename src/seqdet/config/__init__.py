@@ -1,11 +1,12 @@
 """Settings. Plain frozen dataclasses: no parsing, no torch, no defaults elsewhere."""
 
 from .datasets import AugmentConfig, DatasetConfig, InputConfig, TensorConfig
-from .digits import DigitsConfig, EventDigitsConfig
+from .digits import MOST_US, DigitsConfig, EventDigitsConfig
 from .run import DECODING, SHOWN_SCORE, DataConfig, DecodingConfig, ModelConfig, RunConfig, TrainConfig
 
 __all__ = [
     "DECODING",
+    "MOST_US",
     "SHOWN_SCORE",
     "AugmentConfig",
     "DataConfig",

@@ -34,14 +34,19 @@ class TensorConfig:
         if self.to_hw is not None and self.downscale != 1:
             raise InputError(f"to_hw and downscale must not both be given, got {self.to_hw} and {self.downscale}.")
 
-    def frame_hw(self, sensor_hw: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the frames of a sensor."""
-        return self.to_hw or (max(sensor_hw[0] // self.downscale, 1), max(sensor_hw[1] // self.downscale, 1))
+    def of(self, sensor_hw: tuple[int, int]) -> InputConfig:
+        """What the frames of a sensor show."""
+        smaller = max(sensor_hw[0] // self.downscale, 1), max(sensor_hw[1] // self.downscale, 1)
+        return InputConfig(self.representation, self.parameters, self.window_us, sensor_hw, self.to_hw or smaller)
+
+    def of_smallest(self) -> InputConfig:
+        """What the frames of the smallest sensor show that has such: for their channels and their type."""
+        return self.of(self.to_hw or (self.downscale, self.downscale))
 
 
 @dataclass(frozen=True)
 class InputConfig:
-    """What the frames show that a detector was trained on: frames of another kind mean nothing to it."""
+    """What frames show, those that a detector was trained on above all: frames of another kind mean nothing to it."""
 
     representation: str
     """As in ``TensorConfig``."""

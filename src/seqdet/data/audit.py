@@ -154,7 +154,7 @@ def _look(
     watched = watch_tensors(source, boxes) if is_tensor else watch_recording(source, boxes, limits.window_us)
     split.seconds += (watched.span_us[1] - watched.span_us[0]) / 1e6 if watched.span_us else 0
     if is_tensor:
-        findings.add("tensors_only", [Case(entry, entry.name, text=source.description.representation)])
+        findings.add("tensors_only", [Case(entry, entry.name, text=source.description.input.representation)])
         findings.add("no_checksums", [] if source.is_checked else [Case(entry, entry.name)])
     _look_at_losses(entry, watched.account, findings)
     if len(hot := watched.hot_xy()):

@@ -95,7 +95,7 @@ def watch_recording(recording: Recording, boxes: np.ndarray, window_us: int) -> 
 def watch_tensors(tensors: TensorFile, boxes: np.ndarray) -> Watched:
     """Look at the labelled frames; a box belongs to the window whose end is nearest."""
     ends_us, (_, channels, height, width) = tensors.ends_us, tensors.shape
-    window_us = tensors.description.duration_us
+    window_us = tensors.description.input.window_us
     reach = np.maximum(_reach_us(boxes["t"], window_us) // window_us, 1)
     watched = Watched(np.zeros(len(boxes), np.int64), np.zeros(len(boxes), np.int64), reach, ends_us=ends_us)
     watched.counts = np.zeros((height, width), np.int64)
@@ -104,7 +104,7 @@ def watch_tensors(tensors: TensorFile, boxes: np.ndarray) -> Watched:
     watched.span_us = int(ends_us[0]) - window_us, int(ends_us[-1])
     probe = tensors.read(0, min(PROBED, len(tensors)))
     empty = np.median(probe.transpose(1, 0, 2, 3).reshape(channels, -1), axis=1).astype(probe.dtype)[:, None, None]
-    sensor = tensors.description.sensor_hw
+    sensor = tensors.description.input.sensor_hw
     edges = np.clip(_edges(boxes, np.array([width / sensor[1], height / sensor[0]])), 0, [width, height, width, height])
     frames = nearest(ends_us, boxes["t"])
     watched.windows = max(len(np.unique(frames)), 1)

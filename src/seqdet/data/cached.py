@@ -28,11 +28,12 @@ from ..events.accounts import check
 from ..events.dataset_facts import facts_about
 from ..events.files import Recording, open_recording
 from ..events.slicing import Window, check_windows
+from ..events.tensors import blank_frame
 from ..events.time_units import Unit
 from ..files import read_json, replacing, write_text
 from ..locks import hold, open_own
 from .labels import labels_beside
-from .segments import described, empty_frame, extent, frames, identity
+from .segments import described, extent, frames, identity
 from .store import COMPRESSIONS, frames_to_fill
 from .surveys import Survey, kept_survey, look_through
 
@@ -143,7 +144,7 @@ class FrameMaker:
             chunks, shuffles = (1, *self.shape[1:]), self.dtype.itemsize > 1
             data = file.create_dataset("data", shape, self.dtype, chunks=chunks, shuffle=shuffles, **filters)
             windows = self._windows(first)
-            for batch in frames(islice(windows, count), self.tensor, self.description.sensor_hw, lambda n: None):
+            for batch in frames(islice(windows, count), self.description.input):
                 data[done : done + len(batch)] = batch
                 done += len(batch)
         if done < count:
@@ -165,24 +166,26 @@ class FrameMaker:
         if reading is not None and (reading[0] == first or (reading[0] < first and not self._recording.is_indexed)):
             deque(islice(reading[1], first - reading[0]), maxlen=0)
             return reading[1]
-        start_us, duration_us = self.description.start_us, self.description.duration_us
-        start, end = (start_us + n * duration_us for n in (first, self.shape[0]))
-        return self._recording.windows(duration_us=duration_us, start_us=start, end_us=end)
+        return self._recording.windows(
+            duration_us=self.description.input.window_us,
+            start_us=self.description.after(first).start_us,
+            end_us=self.description.after(self.shape[0]).start_us,
+        )
 
     def _describe(self, windows: int, start_us: int, sensor_hw: tuple[int, int]) -> None:
         """What is to be made of the recording. Raises ``InputError`` if that cannot be."""
         check_at_least(windows, 1, "windows")
         check_windows(self.path, start_us, start_us + (windows - 1) * self.tensor.window_us, self.tensor.window_us)
-        frame = empty_frame(self.tensor, sensor_hw)
+        frame = blank_frame(self.tensor.of(sensor_hw))
         self.shape, self.dtype = (windows, *frame.shape), frame.dtype
         self.description = described(self.path, self.tensor, start_us, sensor_hw)
 
     def _look(self) -> None:
         first, windows, can_seek = extent(self.path, self.tensor, span_us=self.survey.span_us, **self._how)
-        self._describe(windows, first.start_us, first.sensor_hw)
+        self._describe(windows, first.start_us, first.input.sensor_hw)
         sampled = min(SAMPLED_WINDOWS, windows)
         self.disk_bytes = len(self.packed((windows - sampled) // 2 if can_seek else 0, sampled)) * windows // sampled
-        height, width = first.sensor_hw
+        height, width = first.input.sensor_hw
         facts = {"windows": windows, "start_us": first.start_us, "height": height, "width": width}
         facts |= {"disk_bytes": self.disk_bytes}
         with suppress(InputError, OSError):  # it is looked up again
@@ -227,8 +230,7 @@ class CachedRecording:
                 f"cache_gb must be at least {least / 1e9:.3g} for {self._windows} windows of {path}, "
                 f"got {cache.limit / 1e9:.3g}."
             )
-        window = self.description
-        self.ends_us = window.start_us + window.duration_us * np.arange(1, self.shape[0] + 1)
+        self.ends_us = self.description.ends_us(len(self))
 
     def __enter__(self) -> CachedRecording:
         return self

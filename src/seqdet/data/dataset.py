@@ -151,7 +151,7 @@ def content_digest(entry: Entry, source: TensorFile | Recording) -> str:
 
 def sensor_hw(source: TensorFile | Recording) -> tuple[int, int] | None:
     """Height and width of the sensor, if the file says."""
-    return source.description.sensor_hw if isinstance(source, TensorFile) else source.stated_size_hw
+    return source.description.input.sensor_hw if isinstance(source, TensorFile) else source.stated_size_hw
 
 
 def raw_times(path: Path) -> np.ndarray:

@@ -17,6 +17,7 @@ from ..checks import InputError, check_at_least, check_choice
 from ..config import TensorConfig
 from ..events.accounts import Account, check
 from ..events.dataset_facts import facts_about
+from ..events.tensors import RVT_NAMES, blank_frame
 from ..events.time_units import Unit
 from ..files import make_folder
 from .checking import check_labels
@@ -24,8 +25,8 @@ from .dataset import labels_at
 from .labels import LABEL_SUFFIX, labels_beside, write_labelled_us, write_labels
 from .layouts import Found
 from .processes import Report
-from .rvt import REPRESENTATIONS, RVT_NAMES, write_rvt
-from .segments import SEGMENT_WINDOWS, Segment, Stretch, digest, extent, is_made, smallest_frame
+from .rvt import REPRESENTATIONS, write_rvt
+from .segments import SEGMENT_WINDOWS, Segment, Stretch, digest, extent, is_made
 from .store import COMPRESSIONS, Description, TensorFile, compression_of, join_tensors
 from .surveys import SUFFIX, kept_survey, look_through
 
@@ -70,7 +71,7 @@ class Options:
         if self.max_duration_us is not None:
             check_at_least(self.max_duration_us, self.tensor.window_us, "max_duration_us")
         check_choice(self.packing, COMPRESSIONS, "compression")
-        smallest_frame(self.tensor)
+        blank_frame(self.tensor.of_smallest())  # which raises what is wrong with the settings
 
     @property
     def packing(self) -> str:
@@ -139,13 +140,13 @@ def plan(found: Found, report: Report, *, options: Options, counts: bool = True)
     window, windows, can_seek = extent(found.path, tensor, **how)
     window = replace(window, source_digest=origin)
     if labels is not None:
-        span_us = window.start_us, window.start_us + windows * window.duration_us
-        check_labels(labels, *labels_at(labels), span_us=span_us, sensor_hw=window.sensor_hw)
+        span_us = window.start_us, window.after(windows).start_us
+        check_labels(labels, *labels_at(labels), span_us=span_us, sensor_hw=window.input.sensor_hw)
     longest = windows if options.max_duration_us is None else options.max_duration_us // tensor.window_us
     parts = []
     for first in range(0, windows, longest):
         stop = min(first + longest, windows)
-        start_us, end_us = (window.start_us + n * tensor.window_us for n in (first, stop))
+        start_us, end_us = (window.after(n).start_us for n in (first, stop))
         name = found.place.name if longest >= windows else f"{found.place.name}_{start_us}_{end_us}"
         parts.append(Part(found.place.with_name(name), first, stop))
     stretch = Stretch(found.path, options.size_hw, window, tensor, options.packing, time_unit=options.time_unit)
@@ -255,7 +256,7 @@ def _is_there(path: Path, labels: Path) -> bool:
 
 def _during(times_us: np.ndarray, window: Description, part: Part, windows: int) -> np.ndarray:
     """Which times are those of a part: after its start, up to its end; none is lost at the ends of the recording."""
-    start_us, end_us = (window.start_us + n * window.duration_us for n in (part.first, part.stop))
+    start_us, end_us = (window.after(n).start_us for n in (part.first, part.stop))
     return ((times_us > start_us) | (part.first == 0)) & ((times_us <= end_us) | (part.stop == windows))
 
 

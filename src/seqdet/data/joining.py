@@ -65,7 +65,7 @@ def join_labels(path: Path, frames: Frames, config: DatasetConfig, class_map: Cl
         log.warning("%s has no labels beside it: it is seen, and neither trained on nor scored.", path)
     elif place.is_file():
         span_us = start_us, int(ends_us.max(initial=start_us))
-        check_labels(place, boxes, labelled_us, span_us=span_us, sensor_hw=frames.description.sensor_hw)
+        check_labels(place, boxes, labelled_us, span_us=span_us, sensor_hw=frames.description.input.sensor_hw)
     boxes = class_map.boxes(boxes)
     labelled_us = labelled_us[labelled_us >= start_us + config.skip_us]
     boxes = boxes[boxes["t"] >= start_us + config.skip_us]

@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 from ..checks import InputError
 from ..config import DatasetConfig, InputConfig
 from ..events.accounts import tell
+from ..events.tensors import channels_of, check_frame_type
 from ..structures import Boxes, Clip
-from .channels import channel_order, check_frame_type
 from .classes import map_classes, read_classes
 from .dataset import FOLDERS, Split
 from .joining import Labelled, join_labels, length_between
@@ -34,7 +34,8 @@ class RecordedClips(Dataset[Clip]):
     """The clips of the recordings of one split; ``dataset[cue]`` has one lane: frames (T, 1, C, H, W).
 
     The last clip of a recording is filled up with empty, unlabelled frames. Recordings without events are left out.
-    accounts: what became of the events of the recordings, by their names, as far as that is known; the log says it.
+    input: what the frames show. accounts: what became of the events of the recordings, by their names, as far as that
+    is known; the log says it.
 
     Args:
         config: the folder, and how its recordings become clips; tensor files are there or ``cache_gb`` is given.
@@ -59,9 +60,10 @@ class RecordedClips(Dataset[Clip]):
         self.accounts = {name: account for name, account in found.items() if account is not None}
         tell(log, self.accounts)
         with self._source.open(paths[0]) as first:
-            self.frame, self.dtype, self.description = first.shape[1:], first.dtype, first.description
+            self.frame = first.shape[1:]
+            self.dtype = first.dtype
+            self.input: InputConfig = first.description.input
             self._kind = _kind(first)
-        self.frame_hw = self.frame[1], self.frame[2]
         self.recordings = [self._labelled(path) for path in paths]
         if not any((each.shown >= 0).any() for each in self.recordings):
             raise InputError(
@@ -69,8 +71,8 @@ class RecordedClips(Dataset[Clip]):
                 f"of windows, and none is. Compare their times with those of the recordings. {self._advice()}"
             )
         self._tell_of_lost_labels(FOLDERS[split])
-        check_frame_type(self.dtype, self.description.representation)
-        self.channel_order = channel_order(self.description.representation, self.channels, self.description.parameters)
+        check_frame_type(self.dtype, self.input.representation)
+        self.channel_order = channels_of(self.input, self.channels)
         self._transform(BLANK)  # changes that these channels cannot have are refused now
 
     def _tell_of_lost_labels(self, part: str) -> None:
@@ -85,7 +87,7 @@ class RecordedClips(Dataset[Clip]):
 
     def _advice(self) -> str:
         """Which windows would suit the labels."""
-        length_us = length_between(np.unique(self.recordings[0].boxes["t"]), self.description.duration_us)
+        length_us = length_between(np.unique(self.recordings[0].boxes["t"]), self.input.window_us)
         return (
             f"Windows of {length_us} us that end with labels may have them: tensor.window_us and tensor.align: labels."
         )
@@ -99,12 +101,6 @@ class RecordedClips(Dataset[Clip]):
     def channels(self) -> int:
         """Channels of a frame."""
         return self.frame[0]
-
-    @property
-    def input(self) -> InputConfig:
-        """What the frames show."""
-        shown = self.description
-        return InputConfig(shown.representation, shown.parameters, shown.duration_us, shown.sensor_hw, self.frame_hw)
 
     @property
     def names(self) -> list[str]:
@@ -166,15 +162,15 @@ class RecordedClips(Dataset[Clip]):
     def _transform(self, cue: Cue) -> Transform:
         """How the recording is changed in that epoch; training alone is."""
         if self.split != "train":
-            return Transform(self.frame_hw)
+            return Transform(self.input.frame_hw)
         origin = {"seed": self.seed, "recording": cue.recording, "epoch": cue.epoch}
-        return draw(self.config.augment, size_hw=self.frame_hw, channels=self.channel_order, **origin)
+        return draw(self.config.augment, size_hw=self.input.frame_hw, channels=self.channel_order, **origin)
 
     def _boxes(self, rows: np.ndarray) -> Boxes:
         """The boxes of label rows in pixels of the frame, cut at its rim."""
         corners = np.stack([rows["x"], rows["y"], rows["x"] + rows["w"], rows["y"] + rows["h"]], axis=1)
-        limits = np.array(self.frame_hw)[::-1]
-        corners = corners * np.tile(limits / np.array(self.description.sensor_hw)[::-1], 2)
+        limits = np.array(self.input.frame_hw)[::-1]
+        corners = corners * np.tile(limits / np.array(self.input.sensor_hw)[::-1], 2)
         corners = np.clip(corners, 0, np.tile(limits, 2)).astype(np.float32)
         seen = (corners[:, 2:] > corners[:, :2]).all(axis=1)
         rows = rows[seen]
@@ -209,5 +205,5 @@ class RecordedClips(Dataset[Clip]):
 
 def _kind(file: Frames) -> str:
     """What its frames are, as an error names it."""
-    shown = file.description
-    return f"{shown.representation} {file.shape[1:]} of {file.dtype} every {shown.duration_us} us"
+    shown = file.description.input
+    return f"{shown.representation} {file.shape[1:]} of {file.dtype} every {shown.window_us} us"

@@ -16,13 +16,15 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from ..checks import InputError
+from ..config import InputConfig
 from ..events import packed
+from ..events.tensors import RVT_NAMES
 from ..files import make_folder, replacing
 from ..npy_files import read_array
 from .labels import checked_boxes, npy_content
@@ -30,8 +32,6 @@ from .store import DAMAGE, Description, TensorFile
 
 REPRESENTATIONS = "event_representations_v2"
 FULL_SIZE, HALF_SIZE = "event_representations.h5", "event_representations_ds2_nearest.h5"
-RVT_NAMES = ("stacked_histogram", "mixed_density_stack")
-"""The representations that RVT knows."""
 AGAIN = "Copy or unpack it again."
 UNREADABLE = (*DAMAGE, *packed.DAMAGE, MemoryError)
 TOLERANCE_US = 2000
@@ -61,15 +61,19 @@ def open_rvt(folder: Path, name: str | None = None) -> tuple[TensorFile, np.ndar
             ends_us = read_array(file).astype(np.int64)
     except UNREADABLE as error:
         raise InputError(f"{inner / 'timestamps_us.npy'} must be there and whole: {error}. {AGAIN}") from error
-    duration_us = _duration_us(chosen[0], ends_us, folder)
-    tensors = TensorFile(path, description=Description(chosen[0], (1, 1), duration_us))
+    window_us = _window_us(chosen[0], ends_us, folder)
+
+    def describe(data: h5py.Dataset, path: Path) -> Description:
+        """What the names of the folder and of the file say."""
+        height, width = data.shape[2:]
+        scale = 2 if path.name == HALF_SIZE else 1
+        shown = InputConfig(chosen[0], {}, window_us, (height * scale, width * scale), (height, width))
+        return Description(shown, start_us=int(ends_us[0]) - window_us if len(ends_us) else 0)
+
+    tensors = TensorFile(path, describe=describe)
     if len(ends_us) != len(tensors):
         tensors.close()
         raise InputError(f"{folder} must have a time for each of its {len(tensors)} tensors, got {len(ends_us)}.")
-    scale = 2 if path.name == HALF_SIZE else 1
-    sensor_hw = tensors.shape[2] * scale, tensors.shape[3] * scale
-    start_us = int(ends_us[0]) - duration_us if len(ends_us) else 0
-    tensors.description = replace(tensors.description, sensor_hw=sensor_hw, start_us=start_us)
     tensors.ends_us = ends_us
     return tensors, labels
 
@@ -114,21 +118,20 @@ def write_rvt(folder: Path, tensors: Path, labels: np.ndarray) -> int:
         InputError: if the tensors are others, or a file cannot be written.
     """
     with TensorFile(tensors) as opened:
-        window, ends_us, size_hw = opened.description, opened.ends_us, opened.shape[2:]
-    files: dict[tuple[int, ...], str] = {
-        window.sensor_hw: FULL_SIZE,
-        (window.sensor_hw[0] // 2, window.sensor_hw[1] // 2): HALF_SIZE,
-    }
-    if window.representation not in RVT_NAMES or size_hw not in files:
+        shown = opened.description.input
+        ends_us = opened.ends_us
+    height, width = shown.sensor_hw
+    files = {(height, width): FULL_SIZE, (height // 2, width // 2): HALF_SIZE}
+    if shown.representation not in RVT_NAMES or shown.frame_hw not in files:
         raise InputError(
             f"RVT takes stacked_histogram or mixed_density_stack at the sensor's size or half of it, "
-            f"got {window.representation} at {size_hw} of {window.sensor_hw}."
+            f"got {shown.representation} at {shown.frame_hw} of {shown.sensor_hw}."
         )
-    bins = window.parameters.get("bins", 10)
-    inner = folder / REPRESENTATIONS / f"{window.representation}_dt={window.duration_us / 1000:g}_nbins={bins}"
+    bins = shown.parameters.get("bins", 10)
+    inner = folder / REPRESENTATIONS / f"{shown.representation}_dt={shown.window_us / 1000:g}_nbins={bins}"
     make_folder(inner)
     make_folder(folder / "labels_v2")
-    nearest = np.clip(np.rint((labels["t"] - ends_us[0]) / window.duration_us).astype(np.int64), 0, len(ends_us) - 1)
+    nearest = np.clip(np.rint((labels["t"] - ends_us[0]) / shown.window_us).astype(np.int64), 0, len(ends_us) - 1)
     kept = np.abs(labels["t"] - ends_us[nearest]) <= TOLERANCE_US
     labels, nearest = labels[kept], nearest[kept]
     frames, starts = np.unique(nearest, return_index=True)
@@ -144,11 +147,11 @@ def write_rvt(folder: Path, tensors: Path, labels: np.ndarray) -> int:
     ):
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.save(file, array.astype(np.int64), allow_pickle=False)
-    tensors.replace(inner / files[size_hw])
+    tensors.replace(inner / files[shown.frame_hw])
     return int((~kept).sum())
 
 
-def _duration_us(name: str, ends_us: np.ndarray, folder: Path) -> int:
+def _window_us(name: str, ends_us: np.ndarray, folder: Path) -> int:
     """By the name of the representation, or else by the ends of the windows."""
     if found := re.search(r"_dt=(\d+(?:\.\d+)?)", name):
         return round(float(found[1]) * 1000)

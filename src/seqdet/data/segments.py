@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,11 +13,11 @@ import numpy as np
 
 from ..allowing import source_digest
 from ..checks import InputError
-from ..config import TensorConfig
+from ..config import InputConfig, TensorConfig
 from ..config_files import to_dict
 from ..events.files import Window, open_recording
 from ..events.slicing import check_windows
-from ..events.tensors import blank_frames, find_representation
+from ..events.tensors import blank_frame, make_frames
 from ..events.time_units import Unit
 from ..files import make_folder
 from .labels import labels_beside, read_labelled_us, read_labels
@@ -96,7 +96,7 @@ def extent(
         if span_us is None:
             raise InputError(f"{path} must have events, and has none.")
         sensor_hw, can_seek = recording.size_hw, recording.is_indexed
-    empty_frame(tensor, sensor_hw)
+    blank_frame(tensor.of(sensor_hw))  # which raises what is wrong with the settings
     first_us, last_us = span_us
     start_us = first_us // tensor.window_us * tensor.window_us
     if tensor.align == "labels":
@@ -119,10 +119,7 @@ def _first_label_us(recording: Path, least_us: int) -> int:
 def described(path: Path, tensor: TensorConfig, start_us: int, sensor_hw: tuple[int, int]) -> Description:
     """What the frames of a recording show, the first of which begins at ``start_us``."""
     return Description(
-        representation=tensor.representation,
-        parameters=tensor.parameters,
-        sensor_hw=sensor_hw,
-        duration_us=tensor.window_us,
+        tensor.of(sensor_hw),
         start_us=start_us,
         source=path.name,
         function_digest=source_digest(tensor.representation),
@@ -141,63 +138,45 @@ def make(stretch: Stretch, report: Callable[[int], None]) -> None:
     for run in _runs(missing):
         options: Any = {"size_hw": stretch.size_hw, "time_unit": stretch.time_unit}
         with open_recording(stretch.recording, **options) as recording:
-            duration_us, origin_us = stretch.window.duration_us, stretch.window.start_us
-            first, stop = run[0].first, run[-1].first + run[-1].windows
-            span = {"start_us": origin_us + first * duration_us, "end_us": origin_us + stop * duration_us}
-            windows = recording.windows(duration_us=duration_us, **span)
+            shown = stretch.window.input
+            start_us = stretch.window.after(run[0].first).start_us
+            end_us = stretch.window.after(run[-1].first + run[-1].windows).start_us
+            windows = recording.windows(duration_us=shown.window_us, start_us=start_us, end_us=end_us)
             for segment in run:
                 make_folder(segment.path.parent)
-                window = replace(stretch.window, start_us=origin_us + segment.first * duration_us)
-                batches = frames(islice(windows, segment.windows), stretch.tensor, window.sensor_hw, report)
-                write_tensors(segment.path, batches, window, compression=stretch.compression)
+                batches = frames(islice(windows, segment.windows), shown, report)
+                description = stretch.window.after(segment.first)
+                write_tensors(segment.path, batches, description, compression=stretch.compression)
 
 
 def is_made(segment: Segment, stretch: Stretch) -> bool:
     """Whether the file of a segment is there and holds just that."""
     if not segment.path.is_file():
         return False
-    window = stretch.window
-    wanted = replace(window, start_us=window.start_us + segment.first * window.duration_us)
     try:
         with TensorFile(segment.path) as file:
-            size_hw = stretch.tensor.frame_hw(window.sensor_hw)
-            return (file.description, len(file), file.shape[2:]) == (wanted, segment.windows, size_hw)
+            return (file.description, len(file)) == (stretch.window.after(segment.first), segment.windows)
     except InputError:
         return False
 
 
 def frames(
-    windows: Iterator[Window], tensor: TensorConfig, sensor_hw: tuple[int, int], report: Callable[[int], None]
+    windows: Iterator[Window], shown: InputConfig, report: Callable[[int], None] = lambda count: None
 ) -> Iterator[np.ndarray]:
-    """The frames of some windows, (n, C, H, W), in one buffer that is filled again and again."""
-    represent = find_representation(tensor.representation)
-    layout = {"size_hw": sensor_hw, "to_hw": tensor.frame_hw(sensor_hw), "duration_us": tensor.window_us}
-    frame = empty_frame(tensor, sensor_hw)
+    """The frames of some windows, (n, C, H, W), in one buffer that is filled again and again.
+
+    Args:
+        windows: of a recording, one after the other.
+        shown: what their frames show.
+        report: called with how many were made since the last call.
+    """
+    frame = blank_frame(shown)
     buffer = np.empty((BATCH, *frame.shape), frame.dtype)
     while batch := list(islice(windows, BATCH)):
         for n, window in enumerate(batch):
-            represent(window.events, start_us=window.start_us, out=buffer[n : n + 1], **layout, **tensor.parameters)
+            make_frames(shown, window.events, start_us=window.start_us, out=buffer[n : n + 1])
         yield buffer[: len(batch)]
         report(len(batch))
-
-
-def empty_frame(tensor: TensorConfig, sensor_hw: tuple[int, int]) -> np.ndarray:
-    """The frame (C, H, W) of no events.
-
-    Raises:
-        InputError: if there is no such representation, or it does not take the parameters or that size.
-    """
-    to_hw, window = tensor.frame_hw(sensor_hw), {"start_us": 0, "duration_us": tensor.window_us}
-    return blank_frames(tensor.representation, size_hw=sensor_hw, to_hw=to_hw, **window, **tensor.parameters)[0]
-
-
-def smallest_frame(tensor: TensorConfig) -> np.ndarray:
-    """The frame (C, H, W) of no events of the smallest sensor that has such: for the channels and the dtype.
-
-    Raises:
-        InputError: as ``empty_frame``.
-    """
-    return empty_frame(tensor, tensor.to_hw or (tensor.downscale, tensor.downscale))
 
 
 def identity(tensor: TensorConfig) -> list[Any]:

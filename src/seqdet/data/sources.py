@@ -14,11 +14,11 @@ from typing import Any
 from ..checks import InputError
 from ..config import DatasetConfig
 from ..events.accounts import Account, check
+from ..events.tensors import blank_frame, check_frame_type
 from ..events.time_units import Unit
 from ..files import as_on_disk
 from ..progress import Progress
 from .cached import CachedRecording, DiskCache, FrameMaker, facts_file, kept_survey_of
-from .channels import check_frame_type
 from .checking import NEEDED, check_folder, instead_of_split
 from .classes import map_classes, read_classes
 from .dataset import SPLIT_FOLDERS, holds_tensors, open_tensors, tensor_paths
@@ -27,7 +27,7 @@ from .labels import recording_name
 from .layouts import recording_files
 from .precompute import precompute
 from .processes import Report, each
-from .segments import identity, smallest_frame
+from .segments import identity
 from .store import Frames, TensorFile
 from .surveys import account_beside
 
@@ -107,7 +107,7 @@ def classes_and_channels(config: DatasetConfig) -> tuple[tuple[str, ...], int]:
         for path in tensor_paths(folder / part)[:1]:
             with open_tensors(path) as file:
                 return names, file.shape[1]
-    return names, len(smallest_frame(config.tensor))
+    return names, len(blank_frame(config.tensor.of_smallest()))
 
 
 def prepare(
@@ -135,7 +135,7 @@ def prepare(
     check(*classes_and_channels(config))
     target = tensor_folder(config)
     if target != folder:
-        check_frame_type(smallest_frame(config.tensor).dtype, config.tensor.representation)
+        check_frame_type(blank_frame(config.tensor.of_smallest()).dtype, config.tensor.representation)
     if target != folder and config.cache_gb is not None:
         _look(folder, config, cache_folder(config), config.cache_gb, workers)
     elif target != folder:

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from shutil import copyfile
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -25,24 +24,17 @@ import hdf5plugin
 import numpy as np
 
 from ..checks import InputError, check_at_least, check_choice, check_shape
+from ..config import MOST_US, InputConfig
 from ..events.hdf5_files import DAMAGE, check_filters, filters, find, open_hdf5_file
 from ..events.sieve import LARGEST
 from ..events.slicing import MOST_WINDOWS
+from ..events.tensors import VENDOR_NAMES
 from ..files import patient, read_json, replacing
 
 FORMAT_VERSION = 1
 SHARED = ("max_incr_per_pixel",)
 """Parameters that the vendor's files have as attributes of their own."""
 AGAIN = "Delete it and make it again, or copy it again."
-VENDOR_NAMES = {
-    "histo": "histogram",
-    "histo_quantized": "histogram_quantized",
-    "diff": "difference",
-    "diff_quantized": "difference_quantized",
-    "timesurface": "time_surface",
-    "multi_channel_timesurface": "multi_channel_time_surface",
-}
-"""What the vendor's tools call representations, and what they are called here; an ``event_cube`` is one in both."""
 MOST_FRAME_BYTES = 1 << 28
 LATEST_US = 1 << 56
 """A time beyond this, 2,000 years, is damage."""
@@ -50,40 +42,44 @@ LATEST_US = 1 << 56
 
 @dataclass(frozen=True)
 class Description:
-    """What the frames of a file show.
+    """What a tensor file holds.
 
-    representation, parameters: the function of ``seqdet.events.tensors`` and its arguments; of other tools, their name
-    where it is none of ``VENDOR_NAMES``.
-    sensor_hw: height and width of the sensor in pixels, which labels refer to.
-    start_us, duration_us: frame n shows the events of [start_us + n * duration_us, start_us + (n + 1) * duration_us).
+    input: what its frames show; of other tools, with their name of the representation where it is none of ours.
+    start_us: frame n shows the events of ``input.window_us`` microseconds from start_us + n * ``input.window_us`` on.
     source, source_digest: name and digest of the recording; empty if unknown.
     function_digest: of the source of a function outside of seqdet that made the frames; empty for others.
     """
 
-    representation: str
-    sensor_hw: tuple[int, int]
-    duration_us: int
+    input: InputConfig
     start_us: int = 0
-    parameters: dict[str, Any] = field(default_factory=dict)
     source: str = ""
     source_digest: str = ""
     function_digest: str = ""
 
+    def after(self, windows: int) -> Description:
+        """Of the frames that come after so many windows."""
+        return replace(self, start_us=self.start_us + windows * self.input.window_us)
+
+    def ends_us(self, windows: int) -> np.ndarray:
+        """When each of so many windows ends, (N,) int64."""
+        return self.start_us + self.input.window_us * np.arange(1, windows + 1)
+
     def attributes(self, frame_shape: tuple[int, ...]) -> dict[str, Any]:
         """As attributes of a dataset."""
+        shown = self.input
         made_by = {"function_digest": _bytes(self.function_digest)} if self.function_digest else {}
         return (
-            {name: self.parameters[name] for name in SHARED if name in self.parameters}
+            {name: shown.parameters[name] for name in SHARED if name in shown.parameters}
             | made_by
             | {
-                "events_to_tensor": _bytes(self.representation),
-                "delta_t": self.duration_us,
-                "event_input_height": self.sensor_hw[0],
-                "event_input_width": self.sensor_hw[1],
+                "events_to_tensor": _bytes(shown.representation),
+                "delta_t": shown.window_us,
+                "event_input_height": shown.sensor_hw[0],
+                "event_input_width": shown.sensor_hw[1],
                 "shape": np.array(frame_shape),
                 "seqdet_version": FORMAT_VERSION,
                 "start_us": self.start_us,
-                "parameters": _bytes(json.dumps(self.parameters, sort_keys=True)),
+                "parameters": _bytes(json.dumps(shown.parameters, sort_keys=True)),
                 "source": _bytes(self.source),
                 "source_digest": _bytes(self.source_digest),
             }
@@ -98,14 +94,16 @@ class TensorFile:
 
     Args:
         path: of the file.
-        description: what the frames show, for files without attributes.
+        describe: says what the dataset holds, for files without attributes.
 
     Raises:
         InputError: if it is no tensor file, is damaged, claims what it does not hold, or was written by a newer
             version.
     """
 
-    def __init__(self, path: Path | str, *, description: Description | None = None) -> None:
+    def __init__(
+        self, path: Path | str, *, describe: Callable[[h5py.Dataset, Path], Description] | None = None
+    ) -> None:
         self.path = Path(path)
         try:
             self._file = open_hdf5_file(self.path)
@@ -115,16 +113,16 @@ class TensorFile:
             self.data = find_dataset(self._file)
             check_filters(self.data, self.path)
             _check_holds(self.data, self.path)
-            self.description = description or _described(self.data, self.path)
-            self.shape, self.dtype = tuple(map(int, self.data.shape)), self.data.dtype
+            self.description = (describe or _described)(self.data, self.path)
+            self.shape = tuple(map(int, self.data.shape))
+            self.dtype = self.data.dtype
             self.is_checked = h5py.h5z.FILTER_FLETCHER32 in dict(filters(self.data))
         except DAMAGE as error:
             self.close()
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{path} must be a tensor file with a sound dataset 'data': {error}. {AGAIN}") from error
-        window = self.description
-        self.ends_us = window.start_us + window.duration_us * np.arange(1, len(self) + 1)
+        self.ends_us = self.description.ends_us(len(self))
 
     def __enter__(self) -> TensorFile:
         return self
@@ -227,34 +225,39 @@ def _described(data: h5py.Dataset, path: Path) -> Description:
     attributes: dict[str, Any] = dict(data.attrs)
     if "delta_t" not in attributes:
         raise InputError(f"{path} must say how long its windows are, in an attribute delta_t, and does not.")
-    version, name = int(attributes.get("seqdet_version", 0)), _text(attributes.get("events_to_tensor", ""))
+    version = int(attributes.get("seqdet_version", 0))
     if version > FORMAT_VERSION:
         raise InputError(f"{path} must have format version {FORMAT_VERSION} at most, got {version}. Update seqdet.")
-    described = Description(
-        representation=name if version else VENDOR_NAMES.get(name, name),
-        sensor_hw=(
-            int(attributes.get("event_input_height", data.shape[2])),
-            int(attributes.get("event_input_width", data.shape[3])),
+    name = _text(attributes.get("events_to_tensor", ""))
+    if version:
+        parameters = read_json(_text(attributes["parameters"]))
+    else:
+        parameters = {name: attributes[name].item() for name in SHARED if name in attributes}
+    if not isinstance(parameters, dict):
+        raise InputError(f"{path} must have a table of parameters, got {parameters!r}.")
+    height, width = map(int, data.shape[2:])
+    sensor_hw = int(attributes.get("event_input_height", height)), int(attributes.get("event_input_width", width))
+    start_us = int(attributes.get("start_us", 0))
+    window_us = int(attributes["delta_t"])
+    is_time = 1 <= window_us <= MOST_US and abs(start_us) <= LATEST_US and window_us * len(data) <= LATEST_US
+    if not (is_time and 1 <= min(sensor_hw) <= max(sensor_hw) <= LARGEST):
+        raise InputError(
+            f"{path} must tell of windows and a sensor that can be, got {len(data):,} windows of {window_us} us from "
+            f"{start_us} us on, and {sensor_hw[0]} by {sensor_hw[1]} pixels."
+        )
+    return Description(
+        InputConfig(
+            representation=name if version else VENDOR_NAMES.get(name, name),
+            parameters=parameters,
+            window_us=window_us,
+            sensor_hw=sensor_hw,
+            frame_hw=(height, width),
         ),
-        duration_us=int(attributes["delta_t"]),
-        start_us=int(attributes.get("start_us", 0)),
-        parameters=read_json(_text(attributes["parameters"]))
-        if version
-        else {name: attributes[name].item() for name in SHARED if name in attributes},
+        start_us=start_us,
         source=_text(attributes.get("source", "")),
         source_digest=_text(attributes.get("source_digest", "")),
         function_digest=_text(attributes.get("function_digest", "")),
     )
-    if not isinstance(described.parameters, dict):
-        raise InputError(f"{path} must have a table of parameters, got {described.parameters!r}.")
-    start_us, duration_us, sensor_hw = described.start_us, described.duration_us, described.sensor_hw
-    is_time = 1 <= duration_us <= LATEST_US // max(len(data), 1) and abs(start_us) <= LATEST_US
-    if not (is_time and 1 <= min(sensor_hw) <= max(sensor_hw) <= LARGEST):
-        raise InputError(
-            f"{path} must tell of windows and a sensor that can be, got {len(data):,} windows of {duration_us} us from "
-            f"{start_us} us on, and {sensor_hw[0]} by {sensor_hw[1]} pixels."
-        )
-    return described
 
 
 def _bytes(text: str) -> np.bytes_:
@@ -300,26 +303,12 @@ def write_tensors(
     first = next(pieces, None)
     if first is None:
         raise InputError(f"frames must be at least one, got none for {path}.")
-    check_shape(first, "N C H W", "frames")
+    height, width = description.input.frame_hw
+    check_shape(first, "N C H W", "frames", H=height, W=width)
     with replacing(path) as temporary, patient(temporary) as target, h5py.File(target, "w", libver=LAYOUT) as file:
         data = _dataset(file, first, COMPRESSIONS[compression], description)
         for batch in chain([first], pieces):
             _add(data, batch)
-
-
-def append_tensors(path: Path, batches: Iterable[np.ndarray]) -> None:
-    """Add frames after those that are in the file, as it describes and compresses them. Nothing changes if that fails.
-
-    Raises:
-        InputError: as ``write_tensors`` and ``TensorFile`` do.
-    """
-    TensorFile(path).close()
-    with replacing(path) as temporary:
-        copyfile(path, temporary)
-        with patient(temporary, "r+b") as target, h5py.File(target, "r+", libver=LAYOUT) as file:
-            data = find_dataset(file)
-            for batch in batches:
-                _add(data, batch)
 
 
 def join_tensors(path: Path, parts: Sequence[Path]) -> None:
@@ -335,7 +324,7 @@ def join_tensors(path: Path, parts: Sequence[Path]) -> None:
         patient(temporary) as target,
         h5py.File(target, "w", libver=LAYOUT) as file,
     ):
-        window, frame = first.description, first.shape[1:]
+        frame = first.shape[1:]
         space = h5py.h5s.create_simple((0, *frame), (h5py.h5s.UNLIMITED, *frame))
         plan = first.data.id.get_create_plist()  # chunks and filters
         plan.set_obj_track_times(False)
@@ -344,7 +333,7 @@ def join_tensors(path: Path, parts: Sequence[Path]) -> None:
         for part in parts:
             with TensorFile(part) as source:
                 done = len(data)
-                expected = replace(window, start_us=window.start_us + done * window.duration_us)
+                expected = first.description.after(done)
                 if (source.description, source.shape[1:], source.dtype) != (expected, frame, first.dtype):
                     raise InputError(f"{part} must follow the frames before it, {expected}, got {source.description}.")
                 if packing(source.data) != packing(first.data):

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..config import AugmentConfig
+from ..events.representations import Channel
 from ..structures import Boxes, Clip, check_tensor
-from .channels import Channel
 
 LEAST_SIDE = 2.0
 """Pixels. A box that gets narrower or lower than this is neither a target nor an error."""
@@ -175,12 +175,16 @@ class Transform:
         """The channel that each played channel shows, or -1."""
         if self.channels is None:
             return np.arange(count)
-        last, sources = max((each.bin or 0 for each in self.channels), default=0), []
-        for polarity, part in self.channels:
-            is_dropped = polarity is not None and polarity == self.dropped_polarity
-            if self.is_reversed and part is not None:
-                polarity, part = None if polarity is None else 1 - polarity, last - part
-            sources.append(-1 if is_dropped else self.channels.index(Channel(polarity, part)))
+        last = max((each.bin or 0 for each in self.channels), default=0)
+        sources = []
+        for channel, (polarity, part) in enumerate(self.channels):
+            if self.dropped_polarity is not None and polarity == self.dropped_polarity:
+                sources.append(-1)
+            elif self.is_reversed and part is not None:
+                opposite = 1 - polarity if isinstance(polarity, int) else polarity
+                sources.append(self.channels.index(Channel(opposite, last - part)))
+            else:
+                sources.append(channel)
         return np.array(sources)
 
     def _cut(self, xyxy: np.ndarray) -> np.ndarray:
@@ -330,7 +334,7 @@ def draw(
         config: how likely and how strong each change is.
         seed, recording, epoch: what it is drawn from.
         size_hw: height and width of the frames.
-        channels: of ``channel_order``; None if unknown.
+        channels: what each channel of a frame shows; None if unknown.
 
     Raises:
         InputError: if a polarity may be dropped or a recording played backwards and ``channels`` do not say how.
@@ -374,7 +378,7 @@ def _matrix(linear: Any, across: float, down: float) -> np.ndarray:
 
 
 def _check_channels(config: AugmentConfig, channels: Sequence[Channel] | None) -> None:
-    if config.polarity_dropout and (channels is None or any(each.polarity is None for each in channels)):
+    if config.polarity_dropout and (channels is None or any(each.polarity not in (0, 1) for each in channels)):
         raise InputError(
             "polarity_dropout must be 0 for this representation: its channels are not known to have one polarity each."
         )

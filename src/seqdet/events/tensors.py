@@ -1,6 +1,6 @@
-"""Events to frames: what a detector sees of each window of time.
+"""Events to frames: the representations, what a detector sees of each window of time.
 
-A representation is a function ``(events, *, size_hw, start_us, duration_us, windows=1, to_hw=None, out=None, ...)``;
+Each is a function ``(events, *, size_hw, start_us, duration_us, windows=1, to_hw=None, out=None, ...)``;
 ``Windows`` says what these are. It returns (T, C, H, W) for ``windows`` = T consecutive windows. A frame depends on
 the events of its own window alone, so T windows at once equal T windows one at a time. Counts never wrap: they stop at
 the largest value. All raise ``InputError`` for events outside the sensor and for an ``out`` that does not fit.
@@ -8,16 +8,18 @@ the largest value. All raise ``InputError`` for events outside the sensor and fo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal, Unpack, get_args
 
 import numpy as np
 
 from ..allowing import find_allowed
 from ..checks import InputError, check_choice
+from ..config import InputConfig
 from . import kernels
 from .array import Events
-from .windows import Canvas, Windows, draw, positive, whole
+from .representations import Canvas, Channel, Representation, Windows, draw, positive, representation, whole
 
 Decay = Literal["none", "linear", "exponential"]
 
@@ -25,6 +27,34 @@ NEVER = int(np.iinfo(np.int64).min)
 """The time of the last event where there was none."""
 
 
+def _in_turn(count: int, parameters: Mapping[str, Any]) -> list[Channel]:
+    """Darker and brighter events of each bin in turn; or, without ``split_polarity``, a signed channel for each."""
+    if not parameters.get("split_polarity", True):
+        return _signed(count, parameters)
+    return [Channel(n % 2, n // 2) for n in range(count)]
+
+
+def _one_after_the_other(count: int, parameters: Mapping[str, Any]) -> list[Channel]:
+    """All bins of darker events, then all of brighter ones."""
+    return [Channel(n // (count // 2), n % (count // 2)) for n in range(count)]
+
+
+def _signed(count: int, parameters: Mapping[str, Any]) -> list[Channel]:
+    """Brighter less darker events of each bin."""
+    return [Channel(None, n) for n in range(count)]
+
+
+def _of_last_events(count: int, parameters: Mapping[str, Any]) -> list[Channel]:
+    """Backwards, the last event would be the first, which is not there."""
+    return [Channel(n % 2, None) for n in range(count)]
+
+
+def _of_growing_windows(count: int, parameters: Mapping[str, Any]) -> list[Channel]:
+    """Signed; what came before a later and later time says nothing of what came after it."""
+    return [Channel(None, None)] * count
+
+
+@representation(channels=_in_turn, vendor_name="histo")
 def histogram(
     events: Events, *, max_incr_per_pixel: float = 5.0, clip: float = 1.0, **window: Unpack[Windows]
 ) -> np.ndarray:
@@ -36,6 +66,7 @@ def histogram(
     return _increments(events, Canvas(2, np.float32, **window), max_incr_per_pixel, clip)
 
 
+@representation(channels=_signed, vendor_name="diff")
 def difference(
     events: Events, *, max_incr_per_pixel: float = 5.0, clip: float = 1.0, **window: Unpack[Windows]
 ) -> np.ndarray:
@@ -56,6 +87,7 @@ def _increments(events: Events, canvas: Canvas, max_incr_per_pixel: float, clip:
     return canvas.out
 
 
+@representation(channels=_in_turn, vendor_name="histo_quantized")
 def histogram_quantized(
     events: Events, *, negative_bit_length: int = 8, positive_bit_length: int = 8, **window: Unpack[Windows]
 ) -> np.ndarray:
@@ -75,6 +107,7 @@ def histogram_quantized(
     return canvas.out
 
 
+@representation(channels=_signed, vendor_name="diff_quantized")
 def difference_quantized(events: Events, *, bit_length: int = 8, **window: Unpack[Windows]) -> np.ndarray:
     """Brighter less darker events of every pixel, counted: (T, 1, H, W) int8.
 
@@ -89,6 +122,7 @@ def difference_quantized(events: Events, *, bit_length: int = 8, **window: Unpac
     return canvas.out
 
 
+@representation(channels=_in_turn, vendor_name="event_cube")
 def event_cube(
     events: Events,
     *,
@@ -115,6 +149,7 @@ def event_cube(
     return canvas.out
 
 
+@representation(channels=_of_last_events, drawn="newest", vendor_name="timesurface")
 def time_surface(
     events: Events, *, decay: Decay = "linear", tau_us: float | None = None, **window: Unpack[Windows]
 ) -> np.ndarray:
@@ -128,6 +163,7 @@ def time_surface(
     return multi_channel_time_surface(events, bins=1, decay=decay, tau_us=tau_us, **window)
 
 
+@representation(channels=_of_last_events, drawn="newest", vendor_name="multi_channel_timesurface")
 def multi_channel_time_surface(
     events: Events, *, bins: int = 5, decay: Decay = "linear", tau_us: float | None = None, **window: Unpack[Windows]
 ) -> np.ndarray:
@@ -150,6 +186,7 @@ def multi_channel_time_surface(
     return canvas.out
 
 
+@representation(channels=_one_after_the_other, is_of_rvt=True)
 def stacked_histogram(events: Events, *, bins: int = 10, max_count: int = 255, **window: Unpack[Windows]) -> np.ndarray:
     """Events of each polarity in each of ``bins`` equal parts of the window: (T, 2 * bins, H, W) uint8.
 
@@ -164,6 +201,7 @@ def stacked_histogram(events: Events, *, bins: int = 10, max_count: int = 255, *
     return canvas.out
 
 
+@representation(channels=_of_growing_windows, drawn="last", is_of_rvt=True)
 def mixed_density_stack(
     events: Events, *, bins: int = 10, max_count: int = 127, **window: Unpack[Windows]
 ) -> np.ndarray:
@@ -185,66 +223,129 @@ def mixed_density_stack(
     return canvas.out
 
 
-REPRESENTATIONS: dict[str, Callable[..., np.ndarray]] = {
-    "histogram": histogram,
-    "difference": difference,
-    "histogram_quantized": histogram_quantized,
-    "difference_quantized": difference_quantized,
-    "event_cube": event_cube,
-    "time_surface": time_surface,
-    "multi_channel_time_surface": multi_channel_time_surface,
-    "stacked_histogram": stacked_histogram,
-    "mixed_density_stack": mixed_density_stack,
+REPRESENTATIONS: dict[str, Representation[...]] = {
+    each.name: each
+    for each in (
+        histogram,
+        difference,
+        histogram_quantized,
+        difference_quantized,
+        event_cube,
+        time_surface,
+        multi_channel_time_surface,
+        stacked_histogram,
+        mixed_density_stack,
+    )
 }
 """By name; ``find_representation`` knows functions of your own as well."""
+VENDOR_NAMES = {each.vendor_name: each.name for each in REPRESENTATIONS.values() if each.vendor_name}
+"""What the vendor's tools call representations, and what they are called here."""
+RVT_NAMES = tuple(each.name for each in REPRESENTATIONS.values() if each.is_of_rvt)
+"""The representations that RVT knows."""
 
 
-def find_representation(name: str) -> Callable[..., np.ndarray]:
-    """A function of ``REPRESENTATIONS``, or one of yours, ``package.module:function``, if ``seqdet.allow`` was told.
+def find_representation(name: str) -> Representation[...]:
+    """One of ``REPRESENTATIONS``, or a function of yours, ``package.module:function``, if ``seqdet.allow`` was told.
 
     Yours has the arguments of ``Windows`` and its own; what it returns for ``Events.empty()`` says which channels and
-    dtype its frames have.
+    dtype its frames have, and ``@representation`` what these show.
 
     Raises:
         InputError: if there is no such function, or it is not allowed.
     """
     if ":" in name:
-        return find_allowed(name)
+        found = find_allowed(name)
+        return found.named(name) if isinstance(found, Representation) else Representation(found, name=name)
     check_choice(name, REPRESENTATIONS, "the representation")
     return REPRESENTATIONS[name]
 
 
-def blank_frames(name: str, *, size_hw: tuple[int, int], **asked: Any) -> np.ndarray:
-    """The frame (1, C, H, W) that a representation makes of a window without events, in a new array.
+def known_representation(name: str) -> Representation[...] | None:
+    """The representation that a file names, if it is one of ours, as RVT writes it too, or of yours and allowed."""
+    ours = REPRESENTATIONS.get(name.partition("_dt=")[0])
+    if ours is not None or ":" not in name:
+        return ours
+    with suppress(InputError):
+        return find_representation(name)
+    return None
+
+
+def channels_of(shown: InputConfig, count: int) -> tuple[Channel, ...] | None:
+    """What each of the ``count`` channels of frames shows, or None if that is not known.
+
+    Raises:
+        InputError: if a function of yours states it of another number of channels.
+    """
+    known = known_representation(shown.representation)
+    return None if known is None else known.channels(count, shown.parameters)
+
+
+def make_frames(
+    shown: InputConfig, events: Events, *, start_us: int, windows: int = 1, out: np.ndarray | None = None
+) -> np.ndarray:
+    """The frames (T, C, H, W) of consecutive windows.
+
+    Args:
+        shown: what they show.
+        events: of these windows; others do not count.
+        start_us: of the first window.
+        windows: T.
+        out: to fill, as of ``Windows``; a new array if None.
+
+    Raises:
+        InputError: if there is no such representation, or events do not fit it.
+    """
+    several = {"windows": windows} if windows != 1 else {}  # a function of yours need not know what is not asked of it
+    given = {"out": out} if out is not None else {}
+    return find_representation(shown.representation)(
+        events,
+        size_hw=shown.sensor_hw,
+        to_hw=shown.frame_hw,
+        start_us=start_us,
+        duration_us=shown.window_us,
+        **several,
+        **given,
+        **shown.parameters,
+    )
+
+
+def blank_frame(shown: InputConfig) -> np.ndarray:
+    """The frame (C, H, W) of a window without events, in a new array.
 
     It says which channels and which dtype there are; of a function of yours it shows first whether it keeps to what
     representations promise.
 
-    Args:
-        name: as of ``find_representation``.
-        size_hw: as of ``Windows``.
-        asked: the others of ``Windows``, but for ``windows`` and ``out``, and the function's own.
-
     Raises:
-        InputError: if there is no such representation, it does not take these arguments, or, one of yours, it returns
+        InputError: if there is no such representation, it does not take these parameters, or, one of yours, it returns
             anything else than such a frame, or does not fill ``out``.
     """
-    represent = find_representation(name)
+    name = shown.representation
+    empty = Events.empty()
     try:
-        frames = represent(Events.empty(), size_hw=size_hw, **asked)
+        frames = make_frames(shown, empty, start_us=0)
         if ":" not in name:
-            return frames
-        height, width = asked.get("to_hw") or size_hw
+            return frames[0]
+        height, width = shown.frame_hw
         wanted = f"an array of frames (1, C, {height}, {width})"
         if not isinstance(frames, np.ndarray):
             raise InputError(f"{name} must return {wanted}, got a {type(frames).__name__}.")
         if frames.ndim != 4 or (frames.shape[0], *frames.shape[2:]) != (1, height, width):
             raise InputError(f"{name} must return {wanted}, got {frames.shape}.")
         given = np.ones_like(frames)
-        represent(Events.empty(), size_hw=size_hw, **asked, out=given)
+        make_frames(shown, empty, start_us=0, out=given)
     except TypeError as error:
         reason = str(error).partition("() ")[2] or error
         raise InputError(f"parameters must be arguments of {name}; it {reason}.") from error
     if not np.array_equal(given, frames):
         raise InputError(f"{name} must fill the array out, where it is given one, and left there what was before.")
-    return frames
+    return frames[0]
+
+
+def check_frame_type(dtype: np.dtype, representation: str) -> None:
+    """Raise ``InputError`` unless a detector takes frames of that type, which a representation has."""
+    if dtype in (np.uint8, np.int8) or dtype.kind == "f":
+        return
+    raise InputError(
+        f"frames to learn from must be uint8, int8 or floating point, and those of {representation} are {dtype}. "
+        "Choose stacked_histogram, or a time_surface with a linear or exponential decay."
+    )

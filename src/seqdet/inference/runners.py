@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,8 +14,7 @@ from ..checks import InputError, check_shape
 from ..config import InputConfig
 from ..config_files import from_dict
 from ..data.detections import Detections
-from ..events.array import Events
-from ..events.tensors import find_representation
+from ..events.tensors import blank_frame
 from ..files import read_json
 
 RunnerState = tuple[Any, ...]
@@ -64,9 +64,7 @@ def frame_type(shown: InputConfig | None) -> np.dtype:
     """The dtype of the frames that ``shown`` describes; uint8, that of pictures, where they show no events."""
     if shown is None:
         return np.dtype(np.uint8)
-    make = find_representation(shown.representation)
-    window = {"size_hw": (1, 1), "start_us": 0, "duration_us": shown.window_us}
-    return make(Events.empty(), **window, **shown.parameters).dtype
+    return blank_frame(replace(shown, sensor_hw=(1, 1), frame_hw=(1, 1))).dtype
 
 
 def check_frames(frames: np.ndarray, runner: Runner) -> None:

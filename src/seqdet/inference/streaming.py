@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from ..events.filters import FilterConfig, NoiseFilter, chosen_events
 from ..events.sieve import JITTER_US, check_inside
 from ..events.slicing import Window
 from ..events.stream import WindowStream
-from ..events.tensors import blank_frames, find_representation
+from ..events.tensors import blank_frame, find_representation
 from ..events.time_units import LATEST_US
 from .runners import Runner
 
@@ -209,8 +209,7 @@ class Framing:
             )
         self._represent = find_representation(self.shown.representation)
         self._layout: dict[str, Any] = {"size_hw": seen_hw, "to_hw": frame_hw, **self.shown.parameters}
-        window = {"start_us": 0, "duration_us": self.shown.window_us}
-        self._buffer = blank_frames(self.shown.representation, **window, **self._layout)
+        self._buffer = blank_frame(replace(self.shown, sensor_hw=seen_hw, frame_hw=frame_hw))[None]
         made = self._buffer.shape[1], self._buffer.dtype
         if made != (runner.channels, runner.dtype):
             raise InputError(

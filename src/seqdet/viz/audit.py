@@ -168,12 +168,11 @@ def _ground(source: TensorFile | Recording, case: Case, window_us: int) -> tuple
     if isinstance(source, TensorFile):
         at = 0 if case.time_us is None else int(nearest(source.ends_us, np.array([case.time_us]))[0])
         frame = source.read(at, at + 1)[0]
-        name = source.description.representation.partition("_dt=")[0]
         try:
-            image = tensor_image(frame, representation=name)
+            image = tensor_image(frame, shown=source.description.input)
         except InputError:
             image = accumulated_image((frame != np.median(frame, axis=(1, 2), keepdims=True)).sum(axis=0))
-        return image, source.description.sensor_hw
+        return image, source.description.input.sensor_hw
     if case.time_us is not None:
         events = source.read(case.time_us - window_us, case.time_us)
     else:

@@ -6,7 +6,7 @@ of the events where the representation is known.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +16,8 @@ from numba import njit
 from ..checks import InputError, check_choice, check_shape
 from ..config import InputConfig
 from ..events.array import Events
-from ..events.tensors import NEVER
+from ..events.representations import Channel
+from ..events.tensors import NEVER, channels_of, known_representation
 from .draw import Colour
 
 if TYPE_CHECKING:  # torch, which drawing events does not need
@@ -26,10 +27,6 @@ Paint = Callable[["Tensor | np.ndarray"], np.ndarray]
 """From a frame (C, H, W) to a picture (H, W, 3) uint8."""
 OFF_AND_ON = np.array([[86, 180, 233], [255, 190, 80]]) / 255
 """Sky blue for events of falling brightness, amber for rising: apart for the colour-blind too."""
-TIME_SURFACES = "time_surface", "multi_channel_time_surface"
-SIGNED = "difference", "difference_quantized", "mixed_density_stack"
-ALTERNATING = "histogram", "histogram_quantized", "event_cube"
-"""Representations with channels of darker and brighter events in turn."""
 FAINTEST = 0.25
 """Part of the way along a scale of colours at which the smallest value above 0 stands, so that one event shows."""
 
@@ -165,20 +162,17 @@ def painter(shown: InputConfig | None) -> Paint:
     """How frames are painted of which that is known: events in the colours of their polarity."""
     if shown is None:
         return frame_image
-    split = bool(shown.parameters.get("split_polarity", True))
-    return partial(tensor_image, representation=shown.representation, split_polarity=split)
+    return partial(tensor_image, shown=shown)
 
 
-def tensor_image(
-    frame: Tensor | np.ndarray, *, representation: str, split_polarity: bool = True, palette: str = "dark"
-) -> np.ndarray:
+def tensor_image(frame: Tensor | np.ndarray, *, shown: InputConfig, palette: str = "dark") -> np.ndarray:
     """A picture (H, W, 3) uint8 of one frame (C, H, W) of a representation.
 
     The colour says which polarity a pixel had, the distance from the background how much of it:
 
     * histograms, also quantized and stacked: events of the whole window, all bins added up; a pixel with both
       polarities has a mixed colour. An event cube likewise; without ``split_polarity`` the bins in which brighter
-      events prevail count as brighter.
+      events prevail count as brighter. One of yours likewise, if it states what its channels show.
     * differences, and the last channel of a mixed density stack: the polarity that prevails in the whole window, and
       by how much. Where both are equal there is background.
     * time surfaces, of all bins: the more recent, the stronger; the polarity is that of the last event. Without decay
@@ -189,8 +183,7 @@ def tensor_image(
 
     Args:
         frame: one window, as the representation makes it.
-        representation: its name.
-        split_polarity: the parameter of ``event_cube``; not used by others.
+        shown: what it shows: the representation and its parameters.
         palette: one of ``PALETTES``.
 
     Raises:
@@ -198,21 +191,29 @@ def tensor_image(
     """
     colours = choose_palette(palette)
     values = _array(frame)
-    if representation in TIME_SURFACES:
-        off, on = (_recency(values)[polarity::2].max(axis=0) for polarity in (0, 1))
-        return _mixed(np.where(off > on, off, 0), np.where(off > on, 0, on), colours)
-    if representation in SIGNED or (representation == "event_cube" and not split_polarity):
-        values = values[-1:] if representation == "mixed_density_stack" else values
-        parts = np.maximum(-values.astype(np.float32), 0), np.maximum(values.astype(np.float32), 0)
-    elif representation == "stacked_histogram":
-        parts = np.split(values, 2)
-    elif representation in ALTERNATING:
-        parts = values[0::2], values[1::2]
-    else:
+    representation = known_representation(shown.representation)
+    channels = channels_of(shown, len(values))
+    if representation is None or channels is None:
         return frame_image(values)
-    off, on = (part.sum(axis=0, dtype=np.float32) for part in parts)
+    if representation.drawn == "newest":
+        values = _recency(values)
+        off, on = (values[[each.polarity == polarity for each in channels]].max(axis=0) for polarity in (0, 1))
+        return _mixed(np.where(off > on, off, 0), np.where(off > on, 0, on), colours)
+    first = len(values) - 1 if representation.drawn == "last" else 0
+    off, on = _sums(values[first:], channels[first:])
     scale = _scale(off + on)
     return _mixed(off * scale, on * scale, colours)
+
+
+def _sums(values: np.ndarray, channels: Sequence[Channel]) -> tuple[np.ndarray, np.ndarray]:
+    """Darker and brighter events of every pixel, (H, W) float32 each, of all channels; "any" is half of either."""
+    off, on, both = (
+        values[[each.polarity == kind for each in channels]].sum(axis=0, dtype="f4") for kind in (0, 1, "any")
+    )
+    signed = values[[each.polarity is None for each in channels]].astype(np.float32)
+    off += np.maximum(-signed, 0).sum(axis=0) + both / 2
+    on += np.maximum(signed, 0).sum(axis=0) + both / 2
+    return off, on
 
 
 def _array(frame: Tensor | np.ndarray) -> np.ndarray:

@@ -55,7 +55,7 @@ class HeldOut:
         """Pixels of the sensor across a pixel of a frame."""
         if not isinstance(self.source, RecordedClips):
             return 1, 1
-        (height, width), sensor_hw = self.source.frame_hw, self.source.description.sensor_hw
+        (height, width), sensor_hw = self.source.input.frame_hw, self.source.input.sensor_hw
         return sensor_hw[1] / width, sensor_hw[0] / height
 
     @cached_property

@@ -15,7 +15,7 @@ from ...config import AugmentConfig, InputConfig, RunConfig
 from ...data.schedule import Cue
 from ...events.array import Events
 from ...events.files import open_recording
-from ...events.tensors import find_representation
+from ...events.tensors import make_frames
 from ...events.time_units import Unit
 from ...loading import open_split, prepare
 from ...progress import Progress
@@ -113,7 +113,7 @@ def made_up_frames(
     t = np.sort(draw.integers(0, shown.window_us, at.shape[:2]), axis=1) + shown.window_us * np.arange(windows)[:, None]
     x, y = at.reshape(-1, 2).T.astype(np.uint16)
     events = Events(t.ravel(), x, y, draw.integers(0, 2, t.size, np.uint8))
-    return _frames(events, shown, 0, windows=windows)
+    return make_frames(shown, events, start_us=0, windows=windows)
 
 
 def frames_of_run(config: RunConfig, count: int) -> Iterator[np.ndarray]:
@@ -167,10 +167,4 @@ def frames_of_recording(
         start_us, end_us = span_us
         windows = max(1, min(count, (end_us - start_us) // shown.window_us))
         events = recording.read(start_us, start_us + windows * shown.window_us)
-        yield _frames(events, shown, start_us, windows=windows)
-
-
-def _frames(events: Events, shown: InputConfig, start_us: int, *, windows: int) -> np.ndarray:
-    span = {"start_us": start_us, "duration_us": shown.window_us, "windows": windows}
-    make = find_representation(shown.representation)
-    return make(events, size_hw=shown.sensor_hw, to_hw=shown.frame_hw, **span, **shown.parameters)
+        yield make_frames(shown, events, start_us=start_us, windows=windows)

@@ -1,15 +1,20 @@
-"""Windows of time and the frames that show them: the part that all representations share."""
+"""What a representation is: a function from windows of events to frames, and what the channels of these show.
+
+Here is what all of them share; ``tensors`` has those of seqdet. One of yours is such a function too, and
+``@representation(channels=...)`` states about it what is known about ours.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, NotRequired, TypedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Generic, Literal, NamedTuple, NotRequired, ParamSpec, TypeAlias, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..checks import InputError, check_at_least
+from ..checks import InputError, check_at_least, check_choice
 from . import kernels
 from .array import Events
 from .sieve import JITTER_US
@@ -34,6 +39,115 @@ class Windows(TypedDict):
     windows: NotRequired[int]
     to_hw: NotRequired[tuple[int, int] | None]
     out: NotRequired[np.ndarray | None]
+
+
+Polarity: TypeAlias = int | Literal["any"] | None
+
+
+class Channel(NamedTuple):
+    """What a channel shows.
+
+    polarity: 0 for darker events, 1 for brighter ones, "any" for all alike, None for brighter less darker ones.
+    bin: number of the part of the window; None is none that could be played backwards.
+    """
+
+    polarity: Polarity
+    bin: int | None
+
+
+Channels: TypeAlias = Sequence[tuple[Polarity, int | None]]
+"""A polarity and a time bin for each channel, as in ``Channel``."""
+Drawing = Literal["sum", "newest", "last"]
+"""How a frame becomes a picture: its channels added up, the newest of each pixel, or the last channel alone."""
+Arguments = ParamSpec("Arguments")
+
+
+class Representation(Generic[Arguments]):
+    """A function that makes frames of events, called as the function is, and what is known about its frames.
+
+    Attributes:
+        name: by which configurations and files know it.
+        drawn: how a frame becomes a picture.
+        vendor_name: what the vendor's tools call it; empty if they do not have it.
+        is_of_rvt: whether RVT knows it by the same name.
+    """
+
+    def __init__(
+        self,
+        function: Callable[Arguments, np.ndarray],
+        channels: Channels | Callable[[int, Mapping[str, Any]], Channels] | None = None,
+        *,
+        name: str = "",
+        drawn: Drawing = "sum",
+        vendor_name: str = "",
+        is_of_rvt: bool = False,
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._channels = channels
+        self.name = name or function.__name__
+        self.drawn: Drawing = drawn
+        self.vendor_name = vendor_name
+        self.is_of_rvt = is_of_rvt
+
+    def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> np.ndarray:
+        return self._function(*args, **kwargs)
+
+    def named(self, name: str) -> Representation[Arguments]:
+        """The same under another name."""
+        return Representation(self._function, self._channels, name=name, drawn=self.drawn)
+
+    def channels(self, count: int, parameters: Mapping[str, Any]) -> tuple[Channel, ...] | None:
+        """What each channel of a frame shows, or None if nothing is stated.
+
+        Args:
+            count: channels of a frame.
+            parameters: of the function, where they are not the usual ones.
+
+        Raises:
+            InputError: if another number of channels is stated.
+        """
+        if self._channels is None:
+            return None
+        stated = self._channels(count, parameters) if callable(self._channels) else self._channels
+        if len(stated) != count:
+            raise InputError(f"{self.name} must state what each of its {count} channels shows, got {len(stated)}.")
+        return tuple(Channel(*each) for each in stated)
+
+
+def representation(
+    *,
+    channels: Channels | Callable[[int, Mapping[str, Any]], Channels] | None = None,
+    drawn: Drawing = "sum",
+    vendor_name: str = "",
+    is_of_rvt: bool = False,
+) -> Callable[[Callable[Arguments, np.ndarray]], Representation[Arguments]]:
+    """State what is known about the frames that a function makes; used as a decorator.
+
+    By it, training knows how to drop a polarity or to play frames backwards, and pictures know what to show.
+
+    Args:
+        channels: for each channel its polarity and its bin, as in ``Channel``; or a function that gives these for the
+            number of channels and the parameters.
+        drawn: how a frame becomes a picture, see ``Drawing``.
+        vendor_name: what the vendor's tools call it.
+        is_of_rvt: whether RVT knows it by the same name.
+
+    Raises:
+        InputError: if a polarity, a bin or ``drawn`` is none of these.
+    """
+    check_choice(drawn, get_args(Drawing), "drawn")
+    for polarity, part in () if channels is None or callable(channels) else channels:
+        if polarity not in (0, 1, "any", None) or not (part is None or (isinstance(part, int) and part >= 0)):
+            raise InputError(
+                f"channels must be pairs of a polarity, 0, 1, 'any' or None, and of a bin, from 0 on or None, got "
+                f"{(polarity, part)}."
+            )
+
+    def stated(function: Callable[Arguments, np.ndarray]) -> Representation[Arguments]:
+        return Representation(function, channels, drawn=drawn, vendor_name=vendor_name, is_of_rvt=is_of_rvt)
+
+    return stated
 
 
 class Piece(NamedTuple):
