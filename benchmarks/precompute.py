@@ -30,7 +30,7 @@ import numpy as np
 import psutil
 
 from seqdet.config import TensorConfig
-from seqdet.data.precompute import Options, precompute
+from seqdet.data.precompute import PrecomputeConfig, precompute
 from seqdet.data.store import COMPRESSIONS
 from seqdet.data.surveys import look_through
 from seqdet.events.array import Events, columns
@@ -137,7 +137,7 @@ def save(path: Path, packed: list[bytes]) -> None:
 def whole(recording: Path, folder: Path, workers: int) -> float:
     """Seconds to make the tensors of a recording, the start of the processes included."""
     shutil.rmtree(folder / "out", ignore_errors=True)
-    options = Options(folder / "out", TensorConfig(window_us=WINDOW_US, downscale=2))
+    options = PrecomputeConfig(folder / "out", TensorConfig(window_us=WINDOW_US, downscale=2))
     begin = time.perf_counter()
     outcome = precompute([recording], options, workers=workers)
     assert not outcome.failed, outcome.failed

@@ -35,7 +35,7 @@ from seqdet.data.importers import READERS as IMPORTERS
 from seqdet.data.importers import import_labels
 from seqdet.data.importing.options import ImportOptions
 from seqdet.data.labels import read_labelled_us, read_labels
-from seqdet.data.layouts import find_recordings
+from seqdet.data.recordings import find_recordings
 from seqdet.data.rvt import open_rvt
 from seqdet.data.store import TensorFile
 from seqdet.data.surveys import account_beside, kept_survey, look_through

@@ -21,8 +21,8 @@ from seqdet.cli import main
 from seqdet.config import DatasetConfig, InputConfig, RunConfig, TensorConfig
 from seqdet.config_files import write_config
 from seqdet.data.cached import facts_file
-from seqdet.data.layouts import recording_files
-from seqdet.data.precompute import Options, precompute
+from seqdet.data.precompute import PrecomputeConfig, precompute
+from seqdet.data.recordings import recording_files
 from seqdet.data.sources import tensor_folder
 from seqdet.data.store import TensorFile
 from seqdet.events.array import columns
@@ -355,7 +355,7 @@ def test_tensors_of_a_function_that_was_written_anew_are_others(recordings, tmp_
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "own.py").write_text(OWN.replace("% 256", "% 255"))
     allow(f"{tmp_path}/own.py:counted")
-    options = Options(tmp_path / "out", configuration(recordings, "own:counted").data.dataset.tensor)
+    options = PrecomputeConfig(tmp_path / "out", configuration(recordings, "own:counted").data.dataset.tensor)
     assert precompute([recordings], options).failed == []
     assert precompute([recordings], options).failed == []
     allow(f"{tmp_path}/new/own.py:counted")

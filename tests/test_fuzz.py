@@ -225,7 +225,7 @@ def make_dataset(folder: Path) -> None:
 
 def make_rvt(folder: Path) -> None:
     frames = np.zeros((6, 20, 24, 32), np.uint8)
-    window = replace(WINDOW, representation="stacked_histogram", parameters={"bins": 10})
+    window = Description(replace(WINDOW.input, representation="stacked_histogram", parameters={"bins": 10}))
     write_tensors(folder.with_suffix(".h5"), [frames], window, compression="blosc")
     write_rvt(folder, folder.with_suffix(".h5"), some_boxes())
     labels = folder / "labels_v2" / "labels.npz"

@@ -8,7 +8,7 @@ import pytest
 from seqdet.cli import main
 from seqdet.config import TensorConfig
 from seqdet.data.labels import EVENT_BBOX
-from seqdet.data.precompute import Options, precompute
+from seqdet.data.precompute import PrecomputeConfig, precompute
 from seqdet.evaluation.protocols import GEN1_CLASSES, ONE_MEGAPIXEL_CLASSES
 from seqdet.events.array import Events
 from seqdet.events.writers import write_dat, write_evt3
@@ -73,7 +73,7 @@ def test_three_of_the_seven_classes_of_1mpx_are_found_at_half_resolution(tmp_pat
 def test_folders_that_rvt_preprocessed_are_trained_on_as_they_are(tmp_path):
     recordings = write_folder(tmp_path / "gen1", (240, 304), GEN1_CLASSES)
     tensor = TensorConfig(parameters={"bins": 10, "max_count": 10})
-    precompute([recordings], Options(tmp_path / "rvt", tensor, layout="rvt"))
+    precompute([recordings], PrecomputeConfig(tmp_path / "rvt", tensor, layout="rvt"))
     (tmp_path / "rvt" / "label_map_dictionary.json").unlink(missing_ok=True)
     (recordings / "label_map_dictionary.json").rename(tmp_path / "rvt" / "label_map_dictionary.json")
     metrics = train_and_score("rvt_gen1", tmp_path / "rvt", tmp_path, "--protocol", "rvt")

@@ -12,7 +12,7 @@ from seqdet.config import DigitsConfig, EventDigitsConfig, TensorConfig
 from seqdet.data.audit import Limits, audit
 from seqdet.data.checking import label_reach, rate_misfit
 from seqdet.data.labels import CLASSES_FILE, EVENT_BBOX, read_labels, write_labelled_us, write_labels
-from seqdet.data.precompute import Options, precompute
+from seqdet.data.precompute import PrecomputeConfig, precompute
 from seqdet.digits.recordings import write_event_digits
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
@@ -48,7 +48,7 @@ def clean_folder(tmp_path_factory):
 def tensor_folder(clean_folder):
     """The same as tensor files."""
     folder = clean_folder.with_name("tensors")
-    assert not precompute([clean_folder], Options(folder, TensorConfig())).failed
+    assert not precompute([clean_folder], PrecomputeConfig(folder, TensorConfig())).failed
     return folder
 
 
@@ -289,7 +289,7 @@ def test_tensor_files_have_the_same_findings(tensor_folder, tmp_path):
 
 def test_folders_of_rvt_are_read(clean_folder, tmp_path):
     folder = tmp_path / "rvt"
-    assert not precompute([clean_folder], Options(folder, TensorConfig(), layout="rvt")).failed
+    assert not precompute([clean_folder], PrecomputeConfig(folder, TensorConfig(), layout="rvt")).failed
     result = audit(folder)
     assert result.splits["train"].recordings == 2
     assert result.kinds("error") == set()

@@ -22,7 +22,7 @@ from seqdet.config import AugmentConfig, DatasetConfig, TensorConfig
 from seqdet.data import cached, recorded
 from seqdet.data.cached import SUFFIX, TOTAL, CachedRecording, DiskCache, FrameMaker, facts_file
 from seqdet.data.labels import EVENT_BBOX, write_labels
-from seqdet.data.precompute import Options, precompute
+from seqdet.data.precompute import PrecomputeConfig, precompute
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import Cue, schedule
 from seqdet.data.sources import cache_folder, tensor_folder
@@ -118,7 +118,7 @@ def test_windows_in_any_order_are_those_of_the_tensor_file(tmp_path_factory, end
     folder = tmp_path_factory.mktemp("any")
     path = folder / f"a.{ending}"
     WRITERS[ending](path, some_events())
-    precompute([path], Options(folder / "out", tensor))
+    precompute([path], PrecomputeConfig(folder / "out", tensor))
     with TensorFile(folder / "out" / "a.h5") as file:
         whole, description, ends_us = file.read(0, len(file)), file.description, file.ends_us
 

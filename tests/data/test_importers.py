@@ -18,7 +18,7 @@ from seqdet.data.classes import read_classes
 from seqdet.data.importers import import_labels
 from seqdet.data.importing.options import ImportOptions
 from seqdet.data.labels import read_labelled_us, read_labels, write_labels
-from seqdet.data.precompute import Options, precompute
+from seqdet.data.precompute import PrecomputeConfig, precompute
 from seqdet.data.recorded import RecordedClips
 from seqdet.events.array import Events, columns
 from seqdet.events.dataset_facts import read_facts
@@ -639,7 +639,7 @@ def test_the_size_of_the_sensor_is_kept_with_the_dataset_and_known_to_all_that_o
     assert read_facts(out).size_hw == SIZE_HW
     assert not audit(out).kinds() & {"unreadable", "outside_sensor"}
     tensor = TensorConfig("histogram")
-    assert not precompute([out], Options(tmp_path / "tensors", tensor)).failed
+    assert not precompute([out], PrecomputeConfig(tmp_path / "tensors", tensor)).failed
     for cache_gb in (None, 1):
         config = DatasetConfig(folder=out, tensor=tensor, tolerance_us=50_000, cache_gb=cache_gb)
         prepare(config)

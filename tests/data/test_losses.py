@@ -11,8 +11,9 @@ from seqdet.checks import InputError
 from seqdet.cli import main
 from seqdet.config import DatasetConfig, TensorConfig
 from seqdet.data.audit import audit
+from seqdet.data.estimate import estimate
 from seqdet.data.labels import EVENT_BBOX, write_labels
-from seqdet.data.precompute import Options, estimate, precompute
+from seqdet.data.precompute import PrecomputeConfig, precompute
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.sources import tensor_folder
 from seqdet.events.convert import convert
@@ -78,8 +79,8 @@ def test_a_training_is_told_what_is_left_out_of_which_recording(folder, caplog, 
 @pytest.mark.parametrize("seen", ["dataset", "tensors"])
 def test_tensors_that_an_earlier_command_made_still_say_it(folder, tmp_path, caplog, seen):
     target = tensor_folder(config(folder))
-    first = precompute([folder], Options(target, TENSOR))
-    again = precompute([folder], Options(target, TENSOR))
+    first = precompute([folder], PrecomputeConfig(target, TENSOR))
+    again = precompute([folder], PrecomputeConfig(target, TENSOR))
     assert first.accounts == again.accounts
     assert (again.made, again.found, again.silent) == (0, 3, [folder / "train" / "none.npz"])
     caplog.clear()
@@ -90,19 +91,21 @@ def test_tensors_that_an_earlier_command_made_still_say_it(folder, tmp_path, cap
 
 
 def test_parts_of_a_recording_say_what_the_whole_has_lost(folder, tmp_path, caplog):
-    precompute([folder], Options(tmp_path / "out", TENSOR, max_duration_us=400_000))
+    precompute([folder], PrecomputeConfig(tmp_path / "out", TENSOR, max_duration_us=400_000))
     clips = RecordedClips(config(tmp_path / "out"), "train", clip_length=4)
     assert len(clips.names) == 6
     assert [name for name in warnings(caplog) if "train/b_" in name]
 
 
 def test_a_damaged_account_is_found_out_again(folder, tmp_path):
-    precompute([folder], Options(tmp_path / "out", TENSOR))
+    precompute([folder], PrecomputeConfig(tmp_path / "out", TENSOR))
     beside = tmp_path / "out" / "train" / "b_read.json"
     facts = json.loads(beside.read_text())
     for damage in ("", "{", "[]", json.dumps(facts | {"left_out": 1}), json.dumps(facts | {"span_us": 1})):
         beside.write_text(damage)
-        assert precompute([folder], Options(tmp_path / "out", TENSOR)).accounts["train/b"].dropped == {LOST: 50}
+        assert precompute([folder], PrecomputeConfig(tmp_path / "out", TENSOR)).accounts["train/b"].dropped == {
+            LOST: 50
+        }
         assert json.loads(beside.read_text()) == facts
 
 
@@ -152,7 +155,7 @@ def test_an_audit_tells_of_losses_and_of_recordings_without_events(folder):
 
 def test_an_estimate_makes_no_pass_and_writes_nothing(folder, tmp_path):
     (folder / "train" / "none.npz").unlink()
-    assert estimate([folder], Options(tmp_path / "out", TENSOR)).recordings == 3
+    assert estimate([folder], PrecomputeConfig(tmp_path / "out", TENSOR)).recordings == 3
     assert not (tmp_path / "out").exists()
 
 

@@ -20,10 +20,11 @@ from numpy.lib import recfunctions
 
 from seqdet.checks import InputError, Stopped
 from seqdet.config import DatasetConfig, TensorConfig
-from seqdet.data import jobs, processes, segments
 from seqdet.data import precompute as work
+from seqdet.data import processes
+from seqdet.data.estimate import estimate
 from seqdet.data.labels import EVENT_BBOX, read_labels, write_labels
-from seqdet.data.precompute import Options, estimate, precompute
+from seqdet.data.precompute import PrecomputeConfig, precompute
 from seqdet.data.rvt import open_rvt
 from seqdet.data.store import TensorFile
 from seqdet.events.array import Events
@@ -69,7 +70,7 @@ def recordings(tmp_path):
 
 def options(out, **changes):
     changes = {"tensor": TensorConfig(window_us=WINDOW_US, downscale=2), **changes}
-    return Options(out, **changes)
+    return PrecomputeConfig(out, **changes)
 
 
 def contents(folder):
@@ -86,8 +87,7 @@ def expected(recording, start_us, windows):
 
 
 def test_the_frames_are_those_of_one_call_over_the_whole_recording(recordings, tmp_path, monkeypatch):
-    for module in (jobs, segments):
-        monkeypatch.setattr(module, "SEGMENT_WINDOWS", 50)
+    monkeypatch.setattr(work, "SEGMENT_WINDOWS", 50)
     outcome = precompute([recordings], options(tmp_path / "out"))
     assert (outcome.made, outcome.failed, outcome.windows) == (2, [], 148 + 40)
     assert sorted(contents(tmp_path / "out")) == [
@@ -126,10 +126,9 @@ def test_a_long_recording_becomes_parts_that_lose_neither_window_nor_label(recor
 
 
 def test_started_again_after_any_segment_it_ends_with_the_same_bytes(recordings, tmp_path, monkeypatch):
-    for module in (jobs, segments):
-        monkeypatch.setattr(module, "SEGMENT_WINDOWS", 40)
+    monkeypatch.setattr(work, "SEGMENT_WINDOWS", 40)
     precompute([recordings], options(tmp_path / "whole"))
-    write, written = segments.write_tensors, []
+    write, written = work.write_tensors, []
 
     def stopping(path, batches, *rest, **more):
         if len(written) % 2:
@@ -138,7 +137,7 @@ def test_started_again_after_any_segment_it_ends_with_the_same_bytes(recordings,
         write(path, batches, *rest, **more)
         written.append(path)
 
-    monkeypatch.setattr(segments, "write_tensors", stopping)
+    monkeypatch.setattr(work, "write_tensors", stopping)
     interruptions = 0
     while True:
         try:
@@ -291,9 +290,9 @@ def test_a_script_without_a_guard_for_its_main_part_is_run_once(recordings, tmp_
     script = tmp_path / "own.py"
     script.write_text(f"""
 from pathlib import Path
-from seqdet.data.precompute import Options, precompute
+from seqdet.data.precompute import PrecomputeConfig, precompute
 print("begins")
-print(precompute([Path({str(recordings)!r})], Options(Path({str(tmp_path / "out")!r})), workers=2).made)
+print(precompute([Path({str(recordings)!r})], PrecomputeConfig(Path({str(tmp_path / "out")!r})), workers=2).made)
 """)
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.splitlines()) == (0, ["begins", "2"]), done.stderr
@@ -457,7 +456,7 @@ def test_complete_tensors_need_no_lock_and_no_right_to_write(recordings, tmp_pat
 
 def test_work_begun_with_another_compression_is_not_mixed_in(recordings, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(jobs, "join_tensors", lambda *_: (_ for _ in ()).throw(InputError("cut short")))
+        patched.setattr(work, "join_tensors", lambda *_: (_ for _ in ()).throw(InputError("cut short")))
         assert precompute([recordings / "val"], options(tmp_path / "out", compression="zstd")).failed
     assert precompute([recordings / "val"], options(tmp_path / "out")).made == 1
     precompute([recordings / "val"], options(tmp_path / "other"))
@@ -499,7 +498,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(recordings, tmp_path):
 
 
 def test_an_end_that_fails_stops_that_recording_alone(recordings, tmp_path, monkeypatch):
-    finish = jobs.finish
+    finish = work.finish
 
     def failing(job, given):
         if job.found.path.name == "a_td.raw":

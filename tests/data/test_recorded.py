@@ -10,7 +10,7 @@ import torch
 from seqdet.checks import InputError
 from seqdet.config import AugmentConfig, DatasetConfig, DigitsConfig, EventDigitsConfig, InputConfig, TensorConfig
 from seqdet.data.labels import EVENT_BBOX, write_labelled_us, write_labels
-from seqdet.data.precompute import Options, precompute
+from seqdet.data.precompute import PrecomputeConfig, precompute
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import BLANK, Cue, schedule
 from seqdet.data.sources import tensor_folder
@@ -19,7 +19,7 @@ from seqdet.events.array import Events
 from seqdet.events.writers import write_dat
 from seqdet.loading import prepare
 
-WINDOW = Description(InputConfig("stacked_histogram", {"bins": 2}, 50_000, (24, 32), (24, 32)))
+WINDOW = Description(InputConfig("stacked_histogram", {"bins": 2}, 50_000, (24, 32), (12, 16)))
 
 
 def some_frames(count, seed=0):
@@ -77,9 +77,9 @@ def test_small_boxes_are_neither_targets_nor_errors(folder):
     assert clips[Cue(0, 0)].boxes[2].is_ignored.tolist() == [True, True]
 
 
-@pytest.mark.parametrize("change", [{"representation": "event_cube"}, {"duration_us": 40_000}])
+@pytest.mark.parametrize("change", [{"representation": "event_cube"}, {"window_us": 40_000}])
 def test_frames_that_show_something_else_than_those_of_the_others_are_refused(folder, change):
-    write_tensors(folder / "train" / "c.h5", [some_frames(3, 1)], replace(WINDOW, **change))
+    write_tensors(folder / "train" / "c.h5", [some_frames(3, 1)], Description(replace(WINDOW.input, **change)))
     with pytest.raises(InputError, match=r"c\.h5 must have frames as the others, stacked_histogram"):
         RecordedClips(DatasetConfig(folder), "train", clip_length=3)
 
@@ -198,7 +198,7 @@ def test_folders_of_rvt_are_trained_on_as_they_are(tmp_path):
     write_labels(tmp_path / "dataset" / "train" / "a_bbox.npy", labels)
     (tmp_path / "dataset" / "label_map_dictionary.json").write_text(json.dumps({"0": "car", "1": "person"}))
     tensor = TensorConfig(parameters={"bins": 3, "max_count": 10}, downscale=2)
-    precompute([tmp_path / "dataset"], Options(tmp_path / "rvt", tensor, layout="rvt"))
+    precompute([tmp_path / "dataset"], PrecomputeConfig(tmp_path / "rvt", tensor, layout="rvt"))
     clips = RecordedClips(DatasetConfig(tmp_path / "rvt"), "train", clip_length=8)
     clip = clips[Cue(0, 0)]
     assert clip.frames.shape == (8, 1, 6, 12, 12)
@@ -246,7 +246,7 @@ def recorded(tmp_path):
 
 def train_clips(folder):
     config = DatasetConfig(folder)
-    precompute([folder], Options(tensor_folder(config), config.tensor))
+    precompute([folder], PrecomputeConfig(tensor_folder(config), config.tensor))
     return RecordedClips(config, "train", clip_length=5)
 
 
@@ -268,7 +268,7 @@ def test_recordings_that_were_taken_out_are_not_played_though_their_tensors_are_
 def test_classes_are_balanced_over_recordings_of_which_one_has_no_labels(recorded):
     (recorded / "train" / "b_bbox.npy").unlink()
     config = DatasetConfig(recorded, balance_classes=True)
-    precompute([recorded], Options(tensor_folder(config), config.tensor))
+    precompute([recorded], PrecomputeConfig(tensor_folder(config), config.tensor))
     weights = RecordedClips(config, "train", clip_length=5).weights
     assert [each.tolist() for each in weights] == [[5, 5], [0, 0]]
 

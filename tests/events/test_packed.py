@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.data.labels import labels_beside, recording_name
-from seqdet.data.layouts import find_recordings
+from seqdet.data.recordings import find_recordings
 from seqdet.events import index, packed, words
 from seqdet.events.array import Events, columns
 from seqdet.events.convert import WRITERS

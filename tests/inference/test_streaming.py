@@ -20,7 +20,7 @@ from seqdet.checks import InputError
 from seqdet.config import DatasetConfig, DigitsConfig, EventDigitsConfig, InputConfig, ModelConfig, TensorConfig
 from seqdet.data.detections import event_boxes
 from seqdet.data.labels import EVENT_BBOX, write_labels
-from seqdet.data.precompute import Options, precompute
+from seqdet.data.precompute import PrecomputeConfig, precompute
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import Cue
 from seqdet.digits.recordings import write_event_digits
@@ -83,7 +83,7 @@ def assert_stream_is_training_path(folder: Path, tensor: TensorConfig) -> None:
     """The boxes of the stored tensors of the first test recording, and of the recording that comes in pieces."""
     (recording,) = (folder / "test").glob("*.raw")
     tensors = folder.with_name("tensors")
-    assert not precompute([folder], Options(tensors, tensor)).failed
+    assert not precompute([folder], PrecomputeConfig(tensors, tensor)).failed
     clips = RecordedClips(DatasetConfig(tensors), "test", clip_length=1)
     detector = loud_detector(clips.input, clips.channels)
     streaming = StreamingDetector(TorchRunner(detector, 0.3))

@@ -35,7 +35,7 @@ FLAT = {
     "ImportOptions": Flat("data.importing.options"),
     "LatencyConfig": Flat("inference.latency"),
     "Limits": Flat("data.audit_labels"),
-    "Options": Flat("data.jobs", hidden=("replace_labels",)),
+    "PrecomputeConfig": Flat("data.precompute", hidden=("replace_labels",)),
     "TensorConfig": Flat("config", names={"representation": "tensor"}),
     "Unit": Flat("events.time_units"),
     "ViewConfig": Flat("inference.streaming"),

@@ -15,7 +15,7 @@ from ..progress import log_lines
 if TYPE_CHECKING:  # the parser imports them when the command is asked for, see ``parser.FLAT``
     from ..data.audit_labels import Limits
     from ..data.importing.options import ImportOptions
-    from ..data.jobs import Options
+    from ..data.precompute import PrecomputeConfig
     from ..events.time_units import Unit
 
 log = logging.getLogger("seqdet")
@@ -139,12 +139,12 @@ def convert_recording(
     tell(log, {str(recording): done.account})
 
 
-def precompute_tensors(paths: list[str], options: Options, *, workers: int = 1, dry_run: bool = False) -> None:
+def precompute_tensors(paths: list[str], how: PrecomputeConfig, *, workers: int = 1, dry_run: bool = False) -> None:
     """Turn recordings into tensor files for training, with their labels beside; interrupted, it goes on where it was.
 
     Args:
         paths: recordings, and folders of them.
-        options: how.
+        how: which tensors.
         out: folder of the tensor files.
         tensor: histogram, event_cube, ..., or a function of your own: file.py:function, package.module:function.
         parameters: its arguments, such as '{bins: 5}'.
@@ -155,16 +155,17 @@ def precompute_tensors(paths: list[str], options: Options, *, workers: int = 1, 
         workers: processes.
         dry_run: only say how many bytes and how long.
     """
-    from ..data import precompute
+    from ..data.estimate import estimate
+    from ..data.precompute import Outcome, precompute
     from ..events.accounts import tell
 
-    work = precompute.estimate if dry_run else precompute.precompute
-    report = work([Path(path) for path in paths], options, workers=workers)
+    work = estimate if dry_run else precompute
+    report = work([Path(path) for path in paths], how, workers=workers)
     has_some = False
-    if isinstance(report, precompute.Outcome):
+    if isinstance(report, Outcome):
         tell(log, report.accounts)
         has_some = report.made + report.found > 0
-    written = [f"The tensors are in {options.out}."] if has_some else []
+    written = [f"The tensors are in {how.out}."] if has_some else []
     log_lines(log, report.lines() + written + [f"failed: {reason}" for reason in report.failed[1:]])
     if report.failed:
         raise InputError(report.failed[0])

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..checks import InputError, check_at_least
 from ..events.accounts import Account
+from ..events.dataset_facts import DatasetFacts
 from ..events.files import Recording
 from ..events.time_units import Unit
 from ..progress import progress
@@ -124,7 +125,7 @@ def audit(
             findings.add("silent", [Case(entry, entry.name)])
             continue
         try:
-            with opened(entry, size_hw, time_unit) as source:
+            with opened(entry, DatasetFacts(size_hw, time_unit)) as source:
                 digests[content_digest(entry, source)].append(entry)
                 _look(entry, source, limits, findings, splits[entry.split], len(classes))
         except InputError as error:
@@ -192,7 +193,7 @@ def _look_at_labels(
     if entry.labels is None:
         findings.add("no_labels", [Case(entry, entry.name)])
         return
-    times = np.zeros(0) if entry.is_rvt else raw_times(entry.labels)
+    times = raw_times(entry.labels)
     if back := int((times[1:] < times[:-1]).sum()):
         findings.add("unsorted", [Case(entry, entry.name, value=back, text=f"{back:,} times")])
     scores = boxes["class_confidence"]

@@ -25,15 +25,14 @@ import numpy as np
 from ..checks import InputError, check_at_least
 from ..config import TensorConfig
 from ..events.accounts import check
-from ..events.dataset_facts import facts_about
+from ..events.dataset_facts import UNSTATED, DatasetFacts, facts_about
 from ..events.files import Recording, open_recording
 from ..events.slicing import Window, check_windows
 from ..events.tensors import blank_frame
-from ..events.time_units import Unit
 from ..files import read_json, replacing, write_text
 from ..locks import hold, open_own
+from .frames import described, frames_of, settings_of, windows_of
 from .labels import labels_beside
-from .segments import described, extent, frames, identity
 from .store import COMPRESSIONS, frames_to_fill
 from .surveys import Survey, kept_survey, look_through
 
@@ -47,14 +46,18 @@ def facts_file(
     path: Path,
     tensor: TensorConfig,
     folder: Path,
-    *,
-    size_hw: tuple[int, int] | None = None,
-    time_unit: Unit | None = None,
+    stated: DatasetFacts = UNSTATED,
 ) -> Path:
     """Where the facts about a recording are kept: in a folder that is named by it and by the settings.
 
-    By its path, size and the time of its last change, by ``size_hw`` and ``time_unit``, or what its dataset says in
-    place of them, and by the last change of its labels, where windows end with them.
+    By its path, size and the time of its last change, by what is stated about it, or what its dataset says in place of
+    that, and by the last change of its labels, where windows end with them.
+
+    Args:
+        path: of the recording.
+        tensor: the frames.
+        folder: of the cache.
+        stated: about the sensor and the clock, for formats that do not say.
 
     Raises:
         InputError: if there is no such recording.
@@ -63,8 +66,9 @@ def facts_file(
         facts = path.stat()
     except OSError as error:
         raise InputError(f"{path} must be a recording, and cannot be found: {error.strerror}.") from error
-    stated = facts_about(path).or_given(size_hw, time_unit)
-    origin = [VERSION, str(path.resolve()), facts.st_size, facts.st_mtime_ns, *identity(tensor), *stated]
+    known = facts_about(path).under(stated)
+    origin = [VERSION, str(path.resolve()), facts.st_size, facts.st_mtime_ns, *settings_of(tensor)]
+    origin += [known.size_hw, known.time_unit]
     if tensor.align == "labels" and (labels := labels_beside(path)) is not None:
         origin.append(labels.stat().st_mtime_ns)
     digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
@@ -75,18 +79,21 @@ def kept_survey_of(
     path: Path,
     tensor: TensorConfig,
     folder: Path,
-    *,
-    size_hw: tuple[int, int] | None = None,
-    time_unit: Unit | None = None,
+    stated: DatasetFacts = UNSTATED,
 ) -> Survey:
     """What became of the events of a recording, kept beside the facts about it; the first time it is read for that.
+
+    Args:
+        path: of the recording.
+        tensor: the frames.
+        folder: of the cache.
+        stated: about the sensor and the clock, for formats that do not say.
 
     Raises:
         InputError: if it cannot be read.
     """
-    how: Any = {"size_hw": size_hw, "time_unit": time_unit}
-    facts = facts_file(path, tensor, folder, **how)
-    return kept_survey(facts.with_name("read.json"), facts.parent.name, partial(look_through, path, **how))
+    facts = facts_file(path, tensor, folder, stated)
+    return kept_survey(facts.with_name("read.json"), facts.parent.name, partial(look_through, path, stated))
 
 
 class FrameMaker:
@@ -99,11 +106,10 @@ class FrameMaker:
         path: of the recording.
         tensor: the frames.
         folder: for that file.
-        size_hw: of the sensor, for formats that do not say.
-        time_unit: of the times, for formats that do not say.
+        stated: about the sensor and the clock, for formats that do not say.
 
     Raises:
-        InputError: as ``extent`` does, or if most events cannot be read.
+        InputError: as ``windows_of`` does, or if most events cannot be read.
     """
 
     def __init__(
@@ -111,14 +117,13 @@ class FrameMaker:
         path: Path,
         tensor: TensorConfig,
         folder: Path,
-        *,
-        size_hw: tuple[int, int] | None = None,
-        time_unit: Unit | None = None,
+        stated: DatasetFacts = UNSTATED,
     ) -> None:
-        self.path, self.tensor = path, tensor
-        self._how: Any = {"size_hw": size_hw, "time_unit": time_unit}
-        self.facts = facts_file(path, tensor, folder, **self._how)
-        self.survey = kept_survey_of(path, tensor, folder, **self._how)
+        self.path = path
+        self.tensor = tensor
+        self._stated = stated
+        self.facts = facts_file(path, tensor, folder, stated)
+        self.survey = kept_survey_of(path, tensor, folder, stated)
         check(path, self.survey.account)
         self._recording: Recording | None = None
         self._reading: tuple[int, Iterator[Window]] | None = None
@@ -144,7 +149,7 @@ class FrameMaker:
             chunks, shuffles = (1, *self.shape[1:]), self.dtype.itemsize > 1
             data = file.create_dataset("data", shape, self.dtype, chunks=chunks, shuffle=shuffles, **filters)
             windows = self._windows(first)
-            for batch in frames(islice(windows, count), self.description.input):
+            for batch in frames_of(islice(windows, count), self.description.input):
                 data[done : done + len(batch)] = batch
                 done += len(batch)
         if done < count:
@@ -161,7 +166,7 @@ class FrameMaker:
     def _windows(self, first: int) -> Iterator[Window]:
         """The windows from ``first`` on."""
         if self._recording is None:
-            self._recording = open_recording(self.path, **self._how)
+            self._recording = open_recording(self.path, size_hw=self._stated.size_hw, time_unit=self._stated.time_unit)
         reading, self._reading = self._reading, None  # which a failure ends
         if reading is not None and (reading[0] == first or (reading[0] < first and not self._recording.is_indexed)):
             deque(islice(reading[1], first - reading[0]), maxlen=0)
@@ -181,7 +186,7 @@ class FrameMaker:
         self.description = described(self.path, self.tensor, start_us, sensor_hw)
 
     def _look(self) -> None:
-        first, windows, can_seek = extent(self.path, self.tensor, span_us=self.survey.span_us, **self._how)
+        first, windows, can_seek = windows_of(self.path, self.tensor, stated=self._stated, span_us=self.survey.span_us)
         self._describe(windows, first.start_us, first.input.sensor_hw)
         sampled = min(SAMPLED_WINDOWS, windows)
         self.disk_bytes = len(self.packed((windows - sampled) // 2 if can_seek else 0, sampled)) * windows // sampled
@@ -202,8 +207,7 @@ class CachedRecording:
         cache: of this dataset.
         clip_length: frames that are usually read at once, from a multiple of them on: so many, or more if they are
             few, are a file.
-        size_hw: of the sensor, for formats that do not say.
-        time_unit: of the times, for formats that do not say.
+        stated: about the sensor and the clock, for formats that do not say.
 
     Raises:
         InputError: as ``FrameMaker`` does, or if the cache is too small for a file.
@@ -216,14 +220,16 @@ class CachedRecording:
         cache: DiskCache,
         *,
         clip_length: int,
-        size_hw: tuple[int, int] | None = None,
-        time_unit: Unit | None = None,
+        stated: DatasetFacts = UNSTATED,
     ) -> None:
         hdf5plugin.register(force=False)
-        self._maker, self._cache = FrameMaker(path, tensor, cache.folder, size_hw=size_hw, time_unit=time_unit), cache
+        self._maker = FrameMaker(path, tensor, cache.folder, stated)
+        self._cache = cache
         self._windows = clip_length * -(-LEAST_WINDOWS // clip_length)
-        self.path, self.description = path, self._maker.description
-        self.shape, self.dtype = self._maker.shape, self._maker.dtype
+        self.path = path
+        self.description = self._maker.description
+        self.shape = self._maker.shape
+        self.dtype = self._maker.dtype
         least = self._windows * int(np.prod(self.shape[1:])) * self.dtype.itemsize
         if cache.limit < least:
             raise InputError(

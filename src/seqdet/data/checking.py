@@ -13,8 +13,8 @@ from ..files import below
 from .classes import Others, map_classes, read_classes
 from .dataset import SPLIT_FOLDERS, Contents, contents, labels_of
 from .labels import LABEL_SUFFIX, recording_name
-from .layouts import SUFFIXES
-from .rvt import check_tensors
+from .layouts import layout_of
+from .recordings import SUFFIXES
 
 NEEDED = ("train", "val")
 """Splits of which a training makes use."""
@@ -281,8 +281,7 @@ def _check_split(folder: Path, split: str, found: Contents) -> None:
     if not entries:
         raise InputError(f"{folder} must hold recordings ({' '.join(SUFFIXES)}) or tensors, {_instead(folder)}")
     for entry in entries:
-        if entry.is_rvt:
-            check_tensors(entry.path)
+        layout_of(entry.path).check(entry.path)
     if any(entry.labels is not None for entry in entries):
         return
     wanted = recording_name(entries[0].path).removesuffix("_td") + LABEL_SUFFIX

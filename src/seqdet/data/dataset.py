@@ -1,8 +1,4 @@
-"""The folder of a dataset: its splits, and the recordings, tensors and labels in them, in any of the layouts.
-
-These are recordings or tensor files with labels beside, the vendor's among them, and folders of RVT. Here alone is
-known which of them a path is.
-"""
+"""The folder of a dataset: its splits, and the recordings, tensors and labels in them, in any of the layouts."""
 
 from __future__ import annotations
 
@@ -14,15 +10,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ..checks import InputError
+from ..events.dataset_facts import UNSTATED, DatasetFacts
 from ..events.files import Recording, open_recording
-from ..events.time_units import Unit
 from ..files import as_on_disk, below
 from ..npy_files import read_array
-from .labels import EVENT_BBOX, LABEL_SUFFIX, labels_beside, read_labelled_us, read_labels
-from .layouts import recording_files
-from .rvt import REPRESENTATIONS, open_rvt, read_rvt_labels
-from .segments import digest
-from .store import TensorFile, has_frames
+from .frames import file_digest
+from .labels import LABEL_SUFFIX
+from .layouts import LAYOUTS, holds_tensors, label_place, labels_at, layout_of, open_tensors
+from .recordings import recording_files
+from .store import TensorFile
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -32,7 +28,7 @@ SPLIT_FOLDERS = tuple(FOLDERS.values())
 
 
 class Entry(NamedTuple):
-    """A recording of a dataset. path: its file, or its folder in RVT's layout. labels: if it has some."""
+    """A recording of a dataset. path: its file, or its folder. labels: their file, if it has some."""
 
     split: str
     path: Path
@@ -42,11 +38,6 @@ class Entry(NamedTuple):
     def name(self) -> str:
         """With its split, as people read it."""
         return f"{self.split}/{self.path.name}" if self.split else self.path.name
-
-    @property
-    def is_rvt(self) -> bool:
-        """Whether it is a folder of RVT."""
-        return self.path.is_dir()
 
 
 class Contents(NamedTuple):
@@ -71,10 +62,9 @@ def contents(folder: Path) -> Contents:
     for split in splits:
         root = folder / split
         inside = below(root)
-        of_rvt = [path.parent for path in inside if path.name == "labels_v2" and path.is_dir()]
-        files = [path for path in recording_files(root) if not any(each in path.parents for each in of_rvt)]
-        found = [Entry(split, path, labels_beside(path)) for path in files]
-        found += [Entry(split, path, path / "labels_v2" / "labels.npz") for path in of_rvt]
+        folders = [path for layout in LAYOUTS.values() for path in layout.recordings(inside)]
+        files = [path for path in recording_files(root) if not any(each in path.parents for each in folders)]
+        found = [Entry(split, path, layout_of(path).label_file(path)) for path in [*files, *folders]]
         used = {entry.labels for entry in found}
         orphans += [path for path in inside if path.name.endswith(LABEL_SUFFIX) and path not in used]
         entries += found
@@ -82,10 +72,8 @@ def contents(folder: Path) -> Contents:
 
 
 @contextmanager
-def opened(
-    entry: Entry, size_hw: tuple[int, int] | None = None, time_unit: Unit | None = None
-) -> Iterator[TensorFile | Recording]:
-    """The recording or the tensors of an entry; ``size_hw`` and ``time_unit`` are for files that do not say.
+def opened(entry: Entry, stated: DatasetFacts = UNSTATED) -> Iterator[TensorFile | Recording]:
+    """The recording or the tensors of an entry; what is stated is for files that do not say.
 
     Raises:
         InputError: if it cannot be read.
@@ -93,51 +81,16 @@ def opened(
     if holds_tensors(entry.path):
         source: TensorFile | Recording = open_tensors(entry.path)
     else:
-        source = open_recording(entry.path, size_hw=size_hw, time_unit=time_unit)
+        source = open_recording(entry.path, size_hw=stated.size_hw, time_unit=stated.time_unit)
     try:
         yield source
     finally:
         source.close()
 
 
-def tensor_paths(folder: Path) -> list[Path]:
-    """What in a folder is named as tensors are, by name: files, and folders of RVT."""
-    return sorted([*folder.glob("*.h5"), *(path.parent for path in folder.glob(f"*/{REPRESENTATIONS}"))])
-
-
-def holds_tensors(path: Path) -> bool:
-    """Whether it is a tensor file or a folder of RVT, and not a recording."""
-    return path.is_dir() or (path.suffix.lower() == ".h5" and has_frames(path))
-
-
-def open_tensors(path: Path) -> TensorFile:
-    """The frames of a tensor file or a folder of RVT. Raises ``InputError`` as ``TensorFile`` and ``open_rvt``."""
-    return open_rvt(path)[0] if path.is_dir() else TensorFile(path)
-
-
-def label_place(path: Path) -> Path | None:
-    """Where the labels of a recording, or of tensors, are: a file, or the folder of RVT itself; None without labels."""
-    return path if path.is_dir() else labels_beside(path)
-
-
-def labels_at(place: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    """The boxes (N,) ``EVENT_BBOX`` at a ``label_place``, sorted by time, and the labelled times; none without one.
-
-    Raises:
-        InputError: if they are damaged.
-    """
-    if place is None:
-        return np.zeros(0, EVENT_BBOX), np.zeros(0, np.int64)
-    if place.is_dir():
-        boxes = read_rvt_labels(place)
-        return boxes, np.unique(boxes["t"])
-    boxes = read_labels(place)
-    return boxes, read_labelled_us(place, boxes)
-
-
 def labels_of(entry: Entry) -> tuple[np.ndarray, np.ndarray]:
     """The labels of an entry, as ``labels_at``."""
-    return labels_at(entry.path if entry.is_rvt else entry.labels)
+    return labels_at(label_place(entry.path))
 
 
 def content_digest(entry: Entry, source: TensorFile | Recording) -> str:
@@ -145,8 +98,8 @@ def content_digest(entry: Entry, source: TensorFile | Recording) -> str:
     if isinstance(source, TensorFile):
         window = source.description
         part = f" from {window.start_us} to {source.ends_us[-1]}" if len(source) else ""
-        return (window.source_digest + part) if window.source_digest else digest(source.path)
-    return digest(entry.path)
+        return (window.source_digest + part) if window.source_digest else file_digest(source.path)
+    return file_digest(entry.path)
 
 
 def sensor_hw(source: TensorFile | Recording) -> tuple[int, int] | None:

@@ -41,7 +41,7 @@ from .labels import (
     write_labelled_us,
     write_labels,
 )
-from .layouts import SUFFIXES, TEXTS, Found, find_recordings, recording_files
+from .recordings import SUFFIXES, TEXTS, FoundRecording, find_recordings, recording_files
 
 READERS: dict[str, Callable[[Drafts], None]] = {
     "coco": read_coco,
@@ -87,7 +87,7 @@ def import_labels(source: str, labels: Path, recordings: Path, out: Path, option
         return _write(drafts, found, recordings, out, options)
 
 
-def _write(drafts: Drafts, found: list[Found], named: Path, out: Path, options: ImportOptions) -> Imported:
+def _write(drafts: Drafts, found: list[FoundRecording], named: Path, out: Path, options: ImportOptions) -> Imported:
     """Write what was read; ``named`` is the file or folder of the recordings."""
     done = Imported(told=+drafts.told, dropped=+drafts.dropped)
     found = _paired(found, drafts, options.leave_out, done.dropped)
@@ -103,7 +103,7 @@ def _write(drafts: Drafts, found: list[Found], named: Path, out: Path, options: 
     check_facts(out, facts)
     clock = Clock(options.frame_us or (1e6 / options.label_rate if options.label_rate else None), options.start_us)
     fit = Fit()
-    work: list[tuple[Found, Path, np.ndarray, np.ndarray]] = []
+    work: list[tuple[FoundRecording, Path, np.ndarray, np.ndarray]] = []
     for each, target in zip(progress(found, "reading", unit="recording"), targets, strict=True):
         try:
             recording = open_recording(each.path, size_hw=facts.size_hw, time_unit=facts.time_unit)
@@ -179,7 +179,7 @@ class Fit:
             done.told[f"recordings whose labels end early, the first {self.early[0]}"] += len(self.early)
 
 
-def _recordings(path: Path, labels: Path) -> list[Found]:
+def _recordings(path: Path, labels: Path) -> list[FoundRecording]:
     """The recordings of a file or a folder; in the folder of the labels, and beside others, texts are none."""
     if not path.is_dir():
         return find_recordings([path])
@@ -191,7 +191,9 @@ def _recordings(path: Path, labels: Path) -> list[Found]:
     return find_recordings(files)
 
 
-def _paired(found: list[Found], drafts: Drafts, leave_out: bool, dropped: Counter[str]) -> list[Found]:
+def _paired(
+    found: list[FoundRecording], drafts: Drafts, leave_out: bool, dropped: Counter[str]
+) -> list[FoundRecording]:
     """The recordings that have labels.
 
     Raises:
@@ -234,7 +236,7 @@ def _alike(classes: ClassMap, known: tuple[str, ...]) -> list[str]:
     return [f"Warning: classes differ by case or blanks alone: {names}. If they are one, import with --keep {keep}."]
 
 
-def _splits(found: Sequence[Found], named: Path, options: ImportOptions, done: Imported) -> list[str]:
+def _splits(found: Sequence[FoundRecording], named: Path, options: ImportOptions, done: Imported) -> list[str]:
     """The split of every recording; why it is that one is told.
 
     Only the folder that was named, and those in it, are asked: what is above it is the user's own order.

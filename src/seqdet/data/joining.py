@@ -13,8 +13,8 @@ from ..checks import check_at_least, check_choice
 from ..config import DatasetConfig
 from .checking import check_labels
 from .classes import ClassMap
-from .dataset import label_place, labels_at
 from .labels import IGNORED
+from .layouts import label_place, labels_at
 from .store import Frames
 
 log = logging.getLogger(__name__)

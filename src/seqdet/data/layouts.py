@@ -1,123 +1,200 @@
-"""Folders of recordings: which files they hold, and what belongs together."""
+"""How a folder holds the tensors of recordings and their labels: one class for each layout, behind one interface.
+
+Here alone is known which layouts there are. Another one is a class with the methods of ``Layout``, in a file of its
+own, and an entry in ``LAYOUTS``.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, Protocol, get_args
 
-from ..checks import InputError
-from ..events.packed import RECORDINGS, TEXTS, bare_name
-from ..events.text import Kind, text_kind
-from ..files import as_on_disk, below
-from .labels import LABEL_SUFFIX, LABELLED_SUFFIX, labels_beside, recording_name
+import numpy as np
 
-SUFFIXES = RECORDINGS
-"""Endings of recordings in folders; a file that is named itself may have any."""
-
-log = logging.getLogger(__name__)
-_told: set[Path] = set()
-"""Files that somebody was told about."""
-
-
-class Found(NamedTuple):
-    """A recording. path: of its file. place: where its tensors belong in a folder of results, without an ending."""
-
-    path: Path
-    place: Path
+from ..config import TensorConfig
+from .labels import (
+    EVENT_BBOX,
+    LABEL_SUFFIX,
+    labels_beside,
+    read_labelled_us,
+    read_labels,
+    write_labelled_us,
+    write_labels,
+)
+from .rvt import RvtLayout
+from .store import TensorFile, has_frames
 
 
-def find_recordings(paths: Sequence[Path], *, besides: Sequence[Path] = ()) -> list[Found]:
-    """The recordings that are named, and those in the folders that are named, whose tree their places keep.
+class Layout(Protocol):
+    """Where tensors and labels lie. A place is where those of a recording belong, a path without an ending."""
 
-    Args:
-        paths: files and folders.
-        besides: folders in them in which there are none.
+    compression: str
+    """Of tensors, a key of ``store.COMPRESSIONS``, where none is asked for."""
+
+    def owns(self, path: Path) -> bool:
+        """Whether a recording, tensors or labels at that path are of this layout and of no other."""
+        ...
+
+    def recordings(self, inside: Iterable[Path]) -> list[Path]:
+        """Those of some paths below a folder that are recordings of this layout and would not be seen as files."""
+        ...
+
+    def tensors(self, folder: Path) -> list[Path]:
+        """What in a folder, and not below, is named as tensors are."""
+        ...
+
+    def holds_tensors(self, path: Path) -> bool:
+        """Whether there are tensors at that path."""
+        ...
+
+    def check(self, path: Path) -> None:
+        """Raise ``InputError`` if a recording surely lacks its tensors; nothing is opened."""
+        ...
+
+    def open(self, path: Path) -> TensorFile:
+        """The tensors of a recording. Raises ``InputError`` if they are damaged."""
+        ...
+
+    def label_place(self, path: Path) -> Path | None:
+        """Where the labels of a recording, or of tensors, are; None without labels."""
+        ...
+
+    def label_file(self, path: Path) -> Path | None:
+        """The file that holds them."""
+        ...
+
+    def read_labels(self, place: Path) -> tuple[np.ndarray, np.ndarray]:
+        """The boxes (N,) ``EVENT_BBOX`` there, and the labelled times. Raises ``InputError`` if they are damaged."""
+        ...
+
+    def check_tensor(self, tensor: TensorConfig) -> None:
+        """Raise ``InputError`` if such frames have no place in this layout."""
+        ...
+
+    def aligned(self, tensor: TensorConfig) -> tuple[TensorConfig, int]:
+        """The settings with the windows that this layout has, and the time before which its labels do not count."""
+        ...
+
+    def is_written(self, path: Path) -> bool:
+        """Whether a path may be what ``write`` left."""
+        ...
+
+    def written_tensors(self, place: Path) -> list[Path]:
+        """The tensor files at a place."""
+        ...
+
+    def written_labels(self, place: Path) -> Path | None:
+        """The file of labels that ``write`` leaves, which may be somebody's; None if these are never in its way."""
+        ...
+
+    def write(self, place: Path, tensors: Path, labels: tuple[np.ndarray, np.ndarray] | None) -> int:
+        """Move a tensor file to its place and write boxes and labelled times, if there are some, beside.
+
+        Returns:
+            how many labels are not at the end of a window, where the layout has no place for such.
+        """
+        ...
+
+
+class FilesLayout:
+    """Ours, and the vendor's: a tensor file for each recording, with its labels beside it as beside recordings."""
+
+    compression = "lz4"
+
+    def owns(self, path: Path) -> bool:
+        """What no other layout owns."""
+        return not path.is_dir()
+
+    def recordings(self, inside: Iterable[Path]) -> list[Path]:
+        """None but files."""
+        return []
+
+    def tensors(self, folder: Path) -> list[Path]:
+        return list(folder.glob("*.h5"))
+
+    def holds_tensors(self, path: Path) -> bool:
+        return path.suffix.lower() == ".h5" and has_frames(path)
+
+    def check(self, path: Path) -> None:
+        """A file is there, or was not found."""
+
+    def open(self, path: Path) -> TensorFile:
+        return TensorFile(path)
+
+    def label_place(self, path: Path) -> Path | None:
+        return labels_beside(path)
+
+    def label_file(self, path: Path) -> Path | None:
+        return labels_beside(path)
+
+    def read_labels(self, place: Path) -> tuple[np.ndarray, np.ndarray]:
+        boxes = read_labels(place)
+        return boxes, read_labelled_us(place, boxes)
+
+    def check_tensor(self, tensor: TensorConfig) -> None:
+        """All frames have."""
+
+    def aligned(self, tensor: TensorConfig) -> tuple[TensorConfig, int]:
+        return tensor, 0
+
+    def is_written(self, path: Path) -> bool:
+        return path.suffix == ".h5"
+
+    def written_tensors(self, place: Path) -> list[Path]:
+        path = place.with_name(place.name + ".h5")
+        return [path] if path.exists() else []
+
+    def written_labels(self, place: Path) -> Path | None:
+        return place.with_name(place.name + LABEL_SUFFIX)
+
+    def write(self, place: Path, tensors: Path, labels: tuple[np.ndarray, np.ndarray] | None) -> int:
+        if labels is not None:
+            boxes, labelled_us = labels
+            path = place.with_name(place.name + LABEL_SUFFIX)
+            write_labelled_us(path, labelled_us)
+            write_labels(path, boxes)
+        tensors.replace(place.with_name(place.name + ".h5"))
+        return 0
+
+
+LayoutName = Literal["seqdet", "rvt"]
+LAYOUTS: dict[LayoutName, Layout] = {"seqdet": FilesLayout(), "rvt": RvtLayout()}
+"""By the name that ``precompute`` takes."""
+assert set(LAYOUTS) == set(get_args(LayoutName))
+
+
+def layout_of(path: Path) -> Layout:
+    """The layout that a recording, tensors or labels at a path are in."""
+    return next(layout for layout in LAYOUTS.values() if layout.owns(path))
+
+
+def tensor_paths(folder: Path) -> list[Path]:
+    """What in a folder is named as tensors are, in any layout, by name."""
+    return sorted(path for layout in LAYOUTS.values() for path in layout.tensors(folder))
+
+
+def holds_tensors(path: Path) -> bool:
+    """Whether a path is that of tensors, in any layout, and not of a recording."""
+    return layout_of(path).holds_tensors(path)
+
+
+def open_tensors(path: Path) -> TensorFile:
+    """The frames at a path, in any layout. Raises ``InputError`` if there are none, or damaged ones."""
+    return layout_of(path).open(path)
+
+
+def label_place(path: Path) -> Path | None:
+    """Where the labels of a recording, or of tensors, are: a file, or what the layout has; None without labels."""
+    return layout_of(path).label_place(path)
+
+
+def labels_at(place: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes (N,) ``EVENT_BBOX`` at a ``label_place``, sorted by time, and the labelled times; none without one.
 
     Raises:
-        InputError: if there are none, a path does not exist, or two have one place.
+        InputError: if they are damaged.
     """
-    found: list[Found] = []
-    for path in map(as_on_disk, paths):
-        if path.is_dir():
-            places = [Found(each, each.relative_to(path)) for each in outside(recording_files(path), besides)]
-            found += [Found(each, place.with_name(recording_name(each))) for each, place in places]
-        elif path.is_file():
-            found.append(Found(path, Path(recording_name(path))))
-        else:
-            raise InputError(f"{path} must be a recording or a folder of recordings, and does not exist.")
-    if not found:
-        raise InputError(f"{', '.join(map(str, paths))} must hold recordings ({' '.join(SUFFIXES)}), got none.")
-    owners: dict[Path, Path] = {}
-    for path, place in found:
-        if place in owners:
-            raise InputError(
-                f"recordings must have different names, got {owners[place]} and {path}. Name one, or move one away."
-            )
-        owners[place] = path
-    return found
-
-
-def outside(paths: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
-    """Those that lie in none of the folders, however these are written."""
-    resolved = [folder.resolve() for folder in folders]
-    return [path for path in paths if not any(path.resolve().is_relative_to(folder) for folder in resolved)]
-
-
-def is_named_as_recording(path: Path) -> bool:
-    """Whether a file is named as recordings are, packed ones too, such as drive.raw.gz."""
-    return Path(bare_name(path.name)).suffix.lower() in SUFFIXES
-
-
-def recording_files(folder: Path, *, labels: Path | None = None) -> list[Path]:
-    """The files in a folder, and below, that may be recordings; none that is hidden or has labels.
-
-    Texts that are no events are passed over, and so are those beside recordings of other kinds that neither name their
-    columns nor have labels: data sets come with notes, times of images and paths of cameras. What is passed over is
-    said once.
-
-    Args:
-        folder: to look through.
-        labels: a file or a folder of labels, whose texts are none.
-    """
-    root = labels.resolve() if labels else None
-    files = [
-        path
-        for path in below(folder)
-        if is_named_as_recording(path)
-        and path.is_file()
-        and not path.name.endswith((LABEL_SUFFIX, LABELLED_SUFFIX))
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not (root and path.suffix.lower() in TEXTS and root in (path.resolve(), *path.resolve().parents))
-    ]
-    places = {path.parent for path in files if path.suffix.lower() not in TEXTS}
-    kept = [path for path in files if path.suffix.lower() not in TEXTS or _has_events(path, path.parent in places)]
-    if passed := [path for path in files if path not in set(kept) and path not in _told]:
-        _told.update(passed)
-        names = ", ".join(str(path.relative_to(folder)) for path in passed[:5]) + (", ..." if len(passed) > 5 else "")
-        log.info(
-            "Passed over in %s, as they are no recordings: %s. A text of events has a first line t x y p, or is named "
-            "alone.",
-            *(folder, names),
-        )
-    return kept
-
-
-def _has_events(text: Path, is_beside_others: bool) -> bool:
-    """Whether a text in a folder is a recording."""
-    if labels_beside(text):
-        return True
-    try:
-        found = text.stat()
-        kind = _kind(text, found.st_size, found.st_mtime_ns)
-    except OSError:  # it vanished, or is not for us: who opens it says so
-        return True
-    return kind is Kind.EVENTS or (kind is Kind.LIKELY and not is_beside_others)
-
-
-@lru_cache(maxsize=1 << 14)
-def _kind(text: Path, size: int, modified_ns: int) -> Kind:
-    """As ``text_kind``, of a file of that size and time: folders are looked through again and again."""
-    return text_kind(text)
+    if place is None:
+        return np.zeros(0, EVENT_BBOX), np.zeros(0, np.int64)
+    return layout_of(place).read_labels(place)

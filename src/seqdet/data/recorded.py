@@ -21,7 +21,7 @@ from .dataset import FOLDERS, Split
 from .joining import Labelled, join_labels, length_between
 from .labels import is_ignored, recording_name
 from .schedule import BLANK, Cue
-from .sources import FrameSource
+from .sources import dataset_folder, open_source, paths_of
 from .store import Frames, TensorFile
 from .transform import Transform, draw
 
@@ -51,11 +51,11 @@ class RecordedClips(Dataset[Clip]):
     def __init__(self, config: DatasetConfig, split: Split, *, clip_length: int, seed: int = 0) -> None:
         assert config.folder is not None
         self.config, self.split, self.clip_length, self.seed = config, split, clip_length, seed
-        self._source = FrameSource(config, clip_length=clip_length)
-        folder = self._source.folder
+        folder = dataset_folder(config)
+        self._source = open_source(config, clip_length=clip_length)
         self.class_map = map_classes(read_classes(folder), config.classes, others=config.other_classes)
         self._files: dict[tuple[int, int], Frames] = {}
-        paths = self._source.paths(FOLDERS[split])
+        paths = paths_of(self._source, folder / FOLDERS[split])
         found = {f"{FOLDERS[split]}/{path.name}": self._source.account(path) for path in paths}
         self.accounts = {name: account for name, account in found.items() if account is not None}
         tell(log, self.accounts)

@@ -16,13 +16,15 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from ..checks import InputError
-from ..config import InputConfig
+from ..config import InputConfig, TensorConfig
 from ..events import packed
 from ..events.tensors import RVT_NAMES
 from ..files import make_folder, replacing
@@ -34,6 +36,8 @@ REPRESENTATIONS = "event_representations_v2"
 FULL_SIZE, HALF_SIZE = "event_representations.h5", "event_representations_ds2_nearest.h5"
 AGAIN = "Copy or unpack it again."
 UNREADABLE = (*DAMAGE, *packed.DAMAGE, MemoryError)
+LABELS = "labels_v2"
+FIRST_LABEL_US = 100_000
 TOLERANCE_US = 2000
 """A label is that of the window that ends within this time of it; others have no place in such a folder."""
 
@@ -84,7 +88,7 @@ def read_rvt_labels(folder: Path) -> np.ndarray:
     Raises:
         InputError: if they are missing or damaged.
     """
-    path = folder / "labels_v2" / "labels.npz"
+    path = folder / LABELS / "labels.npz"
     try:
         with zipfile.ZipFile(path) as archive, archive.open("labels.npy") as file:
             labels = read_array(file)
@@ -130,18 +134,18 @@ def write_rvt(folder: Path, tensors: Path, labels: np.ndarray) -> int:
     bins = shown.parameters.get("bins", 10)
     inner = folder / REPRESENTATIONS / f"{shown.representation}_dt={shown.window_us / 1000:g}_nbins={bins}"
     make_folder(inner)
-    make_folder(folder / "labels_v2")
+    make_folder(folder / LABELS)
     nearest = np.clip(np.rint((labels["t"] - ends_us[0]) / shown.window_us).astype(np.int64), 0, len(ends_us) - 1)
     kept = np.abs(labels["t"] - ends_us[nearest]) <= TOLERANCE_US
     labels, nearest = labels[kept], nearest[kept]
     frames, starts = np.unique(nearest, return_index=True)
     index = io.BytesIO()
     np.save(index, starts.astype(np.int64), allow_pickle=False)
-    with replacing(folder / "labels_v2" / "labels.npz") as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with replacing(folder / LABELS / "labels.npz") as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr(zipfile.ZipInfo("labels.npy"), npy_content(labels))
         archive.writestr(zipfile.ZipInfo("objframe_idx_2_label_idx.npy"), index.getvalue())
     for path, array in (
-        (folder / "labels_v2" / "timestamps_us.npy", labels["t"][starts]),
+        (folder / LABELS / "timestamps_us.npy", labels["t"][starts]),
         (inner / "objframe_idx_2_repr_idx.npy", frames),
         (inner / "timestamps_us.npy", ends_us),
     ):
@@ -158,3 +162,61 @@ def _window_us(name: str, ends_us: np.ndarray, folder: Path) -> int:
     if len(ends_us) < 2:
         raise InputError(f"{folder} must say in {name} how long its windows are, as in _dt=50.")
     return int(np.median(np.diff(ends_us)))
+
+
+class RvtLayout:
+    """A folder for each recording, see ``layouts.Layout``."""
+
+    compression = "blosc"
+
+    def owns(self, path: Path) -> bool:
+        return path.is_dir()
+
+    def recordings(self, inside: Iterable[Path]) -> list[Path]:
+        return [path.parent for path in inside if path.name == LABELS and path.is_dir()]
+
+    def tensors(self, folder: Path) -> list[Path]:
+        return [path.parent for path in folder.glob(f"*/{REPRESENTATIONS}")]
+
+    def holds_tensors(self, path: Path) -> bool:
+        return True
+
+    def check(self, path: Path) -> None:
+        check_tensors(path)
+
+    def open(self, path: Path) -> TensorFile:
+        return open_rvt(path)[0]
+
+    def label_place(self, path: Path) -> Path | None:
+        return path
+
+    def label_file(self, path: Path) -> Path | None:
+        return path / LABELS / "labels.npz"
+
+    def read_labels(self, place: Path) -> tuple[np.ndarray, np.ndarray]:
+        boxes = read_rvt_labels(place)
+        return boxes, np.unique(boxes["t"])
+
+    def check_tensor(self, tensor: TensorConfig) -> None:
+        if tensor.representation not in RVT_NAMES or tensor.downscale > 2 or tensor.to_hw is not None:
+            raise InputError(
+                f"RVT's layout must have {' or '.join(RVT_NAMES)} at the sensor's size or with a downscale of 2, "
+                f"got {tensor.representation} with {tensor.downscale}."
+            )
+
+    def aligned(self, tensor: TensorConfig) -> tuple[TensorConfig, int]:
+        """Windows end with labels; the first of these have too few events before them."""
+        return replace(tensor, align="labels"), FIRST_LABEL_US
+
+    def is_written(self, path: Path) -> bool:
+        return path.is_dir()
+
+    def written_tensors(self, place: Path) -> list[Path]:
+        return list(place.glob(f"{REPRESENTATIONS}/*/*.h5"))
+
+    def written_labels(self, place: Path) -> Path | None:
+        return None
+
+    def write(self, place: Path, tensors: Path, labels: tuple[np.ndarray, np.ndarray] | None) -> int:
+        assert labels is not None  # with which its windows end
+        return write_rvt(place, tensors, labels[0])

@@ -7,37 +7,116 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from ..checks import InputError
-from ..config import DatasetConfig
+from ..config import DatasetConfig, TensorConfig
 from ..events.accounts import Account, check
+from ..events.dataset_facts import DatasetFacts
 from ..events.tensors import blank_frame, check_frame_type
-from ..events.time_units import Unit
 from ..files import as_on_disk
 from ..progress import Progress
 from .cached import CachedRecording, DiskCache, FrameMaker, facts_file, kept_survey_of
 from .checking import NEEDED, check_folder, instead_of_split
 from .classes import map_classes, read_classes
-from .dataset import SPLIT_FOLDERS, holds_tensors, open_tensors, tensor_paths
-from .jobs import Options
+from .dataset import SPLIT_FOLDERS
+from .frames import settings_of
 from .labels import recording_name
-from .layouts import recording_files
-from .precompute import precompute
+from .layouts import holds_tensors, open_tensors, tensor_paths
+from .precompute import PrecomputeConfig, precompute
 from .processes import Report, each
-from .segments import identity
+from .recordings import recording_files
 from .store import Frames, TensorFile
 from .surveys import account_beside
 
 log = logging.getLogger(__name__)
 
 
-class FrameSource:
-    """The frames of a dataset: in its tensor files, or of its recordings in those that ``prepare`` made, or in a cache.
+class FrameSource(Protocol):
+    """The frames of a dataset. Which recordings there are, and their labels, the folder of the dataset alone says."""
 
-    Which recordings there are, and their labels, the folder of the dataset alone says.
+    kind: str
+    """What lies in that folder, as an error names it."""
+
+    def paths(self, folder: Path) -> list[Path]:
+        """The recordings or tensor files of a part, by name."""
+        ...
+
+    def account(self, path: Path) -> Account | None:
+        """What became of the events of one of them; None if nobody has looked."""
+        ...
+
+    def open(self, path: Path) -> Frames:
+        """The frames of one of them. Raises ``InputError`` if they cannot be read."""
+        ...
+
+
+class TensorFiles:
+    """The frames that a dataset consists of."""
+
+    kind = "tensor files"
+
+    def paths(self, folder: Path) -> list[Path]:
+        return tensor_paths(folder)
+
+    def account(self, path: Path) -> Account | None:
+        return account_beside(path)
+
+    def open(self, path: Path) -> Frames:
+        return open_tensors(path)
+
+
+@dataclass
+class MadeTensors:
+    """The frames of recordings that ``prepare`` made. made: the folder that they are in."""
+
+    made: Path
+    kind: str = "recordings"
+
+    def paths(self, folder: Path) -> list[Path]:
+        return [path for path in recordings(folder) if not is_silent(self.account(path))]
+
+    def account(self, path: Path) -> Account | None:
+        return account_beside(self._tensors(path))
+
+    def open(self, path: Path) -> Frames:
+        return TensorFile(self._tensors(path))
+
+    def _tensors(self, path: Path) -> Path:
+        """Of a recording."""
+        return self.made / path.parent.name / f"{recording_name(path)}.h5"
+
+
+@dataclass
+class CachedTensors:
+    """The frames of recordings that are made as these play. clip_length: frames that are read at once."""
+
+    cache: DiskCache
+    tensor: TensorConfig
+    stated: DatasetFacts
+    clip_length: int
+    kind: str = "recordings"
+
+    def paths(self, folder: Path) -> list[Path]:
+        return [path for path in recordings(folder) if not is_silent(self.account(path))]
+
+    def account(self, path: Path) -> Account | None:
+        return kept_survey_of(path, self.tensor, self.cache.folder, self.stated).account
+
+    def open(self, path: Path) -> Frames:
+        return CachedRecording(path, self.tensor, self.cache, clip_length=self.clip_length, stated=self.stated)
+
+
+def is_silent(account: Account | None) -> bool:
+    """Whether a recording is known to have no events."""
+    return account is not None and account.is_silent
+
+
+def open_source(config: DatasetConfig, *, clip_length: int) -> FrameSource:
+    """Where the frames of a dataset come from.
 
     Args:
         config: the dataset.
@@ -46,53 +125,28 @@ class FrameSource:
     Raises:
         InputError: if there is no such folder.
     """
+    folder = tensor_folder(config)
+    if folder == dataset_folder(config):
+        return TensorFiles()
+    if config.cache_gb is None:
+        return MadeTensors(folder)
+    cache = DiskCache(cache_folder(config), int(config.cache_gb * 1e9))
+    return CachedTensors(cache, config.tensor, stated_facts(config), clip_length)
 
-    def __init__(self, config: DatasetConfig, *, clip_length: int) -> None:
-        self.folder, self._tensor, self._clip_length = dataset_folder(config), config.tensor, clip_length
-        made = tensor_folder(config)
-        self._made = None if made == self.folder else made
-        self._stated: Any = {"size_hw": config.size_hw, "time_unit": stated_unit(config)}
-        is_cached = self._made is not None and config.cache_gb is not None
-        self._cache = DiskCache(cache_folder(config), int((config.cache_gb or 0) * 1e9)) if is_cached else None
 
-    def paths(self, part: str) -> list[Path]:
-        """The recordings or tensor files of a part, by name, without those that are known to have no events.
+def paths_of(source: FrameSource, folder: Path) -> list[Path]:
+    """The recordings or tensor files in the folder of a split, without those that are known to have no events.
 
-        Raises:
-            InputError: if there are none.
-        """
-        folder = self.folder / part
-        found = tensor_paths(folder) if self._made is None else recordings(folder)
-        if paths := [path for path in found if not self._is_silent(path)]:
-            return paths
-        kind = "tensor files" if self._made is None else "recordings"
-        if found:
-            raise InputError(f"{folder} must hold {kind} with events, and none of its {len(found)} has any.")
-        raise InputError(f"{folder} must hold {kind}, and has none. Is the split empty?{instead_of_split(self.folder)}")
-
-    def account(self, path: Path) -> Account | None:
-        """What became of the events of one of them; None if nobody has looked."""
-        if self._cache is not None:
-            return kept_survey_of(path, self._tensor, self._cache.folder, **self._stated).account
-        return account_beside(path if self._made is None else self._tensors(path))
-
-    def _is_silent(self, path: Path) -> bool:
-        account = self.account(path) if self._made is not None else None
-        return account is not None and account.is_silent
-
-    def _tensors(self, path: Path) -> Path:
-        """Of a recording."""
-        assert self._made is not None
-        return self._made / path.parent.name / f"{recording_name(path)}.h5"
-
-    def open(self, path: Path) -> Frames:
-        """The frames of one of them. Raises ``InputError`` as ``open_tensors`` and ``CachedRecording``."""
-        if self._cache is not None:
-            how: Any = {"clip_length": self._clip_length, **self._stated}
-            return CachedRecording(path, self._tensor, self._cache, **how)
-        if self._made is not None:
-            return TensorFile(self._tensors(path))
-        return open_tensors(path)
+    Raises:
+        InputError: if there are none.
+    """
+    if paths := source.paths(folder):
+        return paths
+    if silent := len(recordings(folder)) if source.kind == "recordings" else 0:
+        raise InputError(f"{folder} must hold {source.kind} with events, and none of its {silent} has any.")
+    raise InputError(
+        f"{folder} must hold {source.kind}, and has none. Is the split empty?{instead_of_split(folder.parent)}"
+    )
 
 
 def classes_and_channels(config: DatasetConfig) -> tuple[tuple[str, ...], int]:
@@ -139,15 +193,15 @@ def prepare(
     if target != folder and config.cache_gb is not None:
         _look(folder, config, cache_folder(config), config.cache_gb, workers)
     elif target != folder:
-        options = Options(
+        how = PrecomputeConfig(
             target,
             config.tensor,
             size_hw=config.size_hw,
-            time_unit=stated_unit(config),
+            time_unit=stated_facts(config).time_unit,
             compression=config.compression or "",
             replace_labels=config.tensors is None,
         )
-        outcome = precompute([folder], options, workers=workers)
+        outcome = precompute([folder], how, workers=workers)
         if outcome.failed:
             raise InputError(outcome.failed[0])
 
@@ -155,18 +209,18 @@ def prepare(
 def _look(folder: Path, config: DatasetConfig, cache: Path, cache_gb: float, workers: int) -> None:
     """Look at all recordings, which takes a pass over each the first time."""
     paths = [path for part in SPLIT_FOLDERS for path in recordings(folder / part)]
-    stated: Any = {"size_hw": config.size_hw, "time_unit": stated_unit(config)}
-    how: Any = {"tensor": config.tensor, "folder": cache, **stated}
-    unknown = [path for path in paths if not facts_file(path, **how).is_file()]
+    stated = stated_facts(config)
+    unknown = [path for path in paths if not facts_file(path, config.tensor, cache, stated).is_file()]
     with Progress("looking", unit="recording", total=len(unknown)) as shown:
-        work = partial(_examine, how=how)
+        work = partial(_examine, tensor=config.tensor, cache=cache, stated=stated)
         for _, result in each(work, unknown, workers=max(min(workers, len(unknown)), 1), shown=shown):
             if isinstance(result, InputError):
                 raise result
-    silent = [path for path in paths if kept_survey_of(path, **how).span_us is None]
+    silent = [path for path in paths if kept_survey_of(path, config.tensor, cache, stated).span_us is None]
     for path in silent:
         log.warning("%s has no events: it is left out.", path)
-    total_gb = sum(FrameMaker(path, **how).disk_bytes for path in paths if path not in silent) / 1e9
+    played = [path for path in paths if path not in silent]
+    total_gb = sum(FrameMaker(path, config.tensor, cache, stated).disk_bytes for path in played) / 1e9
     share = "all of them" if total_gb <= cache_gb else f"{cache_gb / total_gb:.0%}; the others are made in every epoch"
     log.info(
         "All tensors of %s take about %.3g GB; %s may keep up to %.3g GB, %s.",
@@ -174,17 +228,17 @@ def _look(folder: Path, config: DatasetConfig, cache: Path, cache_gb: float, wor
     )
 
 
-def _examine(path: Path, report: Report, *, how: Any) -> None:
-    survey = kept_survey_of(path, **how)
+def _examine(path: Path, report: Report, *, tensor: TensorConfig, cache: Path, stated: DatasetFacts) -> None:
+    survey = kept_survey_of(path, tensor, cache, stated)
     check(path, survey.account)
     if survey.span_us is not None:
-        FrameMaker(path, **how)
+        FrameMaker(path, tensor, cache, stated)
     report(1)
 
 
-def stated_unit(config: DatasetConfig) -> Unit | None:
-    """The unit of the times of recordings, if the dataset states one."""
-    return None if config.time_unit == "auto" else config.time_unit
+def stated_facts(config: DatasetConfig) -> DatasetFacts:
+    """What a configuration states about the sensor and the clock of its recordings."""
+    return DatasetFacts(config.size_hw, None if config.time_unit == "auto" else config.time_unit)
 
 
 def cache_folder(config: DatasetConfig) -> Path:
@@ -219,7 +273,7 @@ def tensor_folder(config: DatasetConfig) -> Path:
     parts = [part for part in sorted(folder.iterdir()) if part.is_dir()]
     if any(holds_tensors(path) for part in parts for path in tensor_paths(part)[:1]):
         return folder
-    settings, *made_by = identity(config.tensor)
+    settings, *made_by = settings_of(config.tensor)
     settings = json.dumps(settings, sort_keys=True) + "".join(made_by)
     if config.size_hw is not None:
         settings += json.dumps(config.size_hw)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ..checks import InputError
 from ..events.accounts import Account
+from ..events.dataset_facts import UNSTATED, DatasetFacts
 from ..events.files import open_recording
-from ..events.time_units import Unit
 from ..files import make_folder, read_json, write_text
 from .labels import recording_name
 
@@ -29,20 +29,19 @@ class Survey:
     span_us: tuple[int, int] | None
 
 
-def look_through(path: Path, *, size_hw: tuple[int, int] | None = None, time_unit: Unit | None = None) -> Survey:
+def look_through(path: Path, stated: DatasetFacts = UNSTATED) -> Survey:
     """Read a recording from begin to end.
 
     Args:
         path: of the recording.
-        size_hw: height and width of the sensor, for formats that do not say.
-        time_unit: of the times, for formats that do not say.
+        stated: about its sensor and its clock, for formats that do not say.
 
     Raises:
         InputError: if it cannot be read.
     """
     if has_no_bytes(path):
         return Survey(Account(), None)
-    with open_recording(path, size_hw=size_hw, time_unit=time_unit) as recording:
+    with open_recording(path, size_hw=stated.size_hw, time_unit=stated.time_unit) as recording:
         first_us = last_us = None
         for events in recording.chunks():
             if len(events):

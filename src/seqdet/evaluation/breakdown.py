@@ -12,9 +12,9 @@ from numba import njit
 
 from ..checks import InputError
 from ..data.audit_events import watch_recording
-from ..data.dataset import holds_tensors
 from ..data.labels import labels_beside
-from ..data.layouts import recording_files
+from ..data.layouts import holds_tensors
+from ..data.recordings import recording_files
 from ..events.files import open_recording
 from ..events.time_units import Unit
 from ..progress import progress

@@ -13,8 +13,9 @@ import numpy as np
 from ..checks import InputError
 from ..data.checking import instead_of_split
 from ..data.classes import ClassMap, map_classes, read_classes
-from ..data.dataset import SPLIT_FOLDERS, labels_at
+from ..data.dataset import SPLIT_FOLDERS
 from ..data.labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX, LABELLED_SUFFIX, LEGACY_NAMES, read_labels
+from ..data.layouts import labels_at
 from ..files import below
 from ..npy_files import read_header
 

@@ -41,10 +41,18 @@ class DatasetFacts:
         """The facts, but for those that are given."""
         return size_hw or self.size_hw, time_unit or self.time_unit
 
+    def under(self, given: DatasetFacts) -> DatasetFacts:
+        """The facts, but for those that are given."""
+        return DatasetFacts(*self.or_given(given.size_hw, given.time_unit))
+
     def as_dict(self) -> dict[str, Any]:
         """Those that are known, by their names in the file."""
         size = {} if self.size_hw is None else {"size_hw": list(self.size_hw)}
         return size | ({} if self.time_unit is None else {"time_unit": self.time_unit})
+
+
+UNSTATED = DatasetFacts()
+"""Nothing is known but what the recordings say themselves."""
 
 
 def facts_about(recording: Path) -> DatasetFacts:

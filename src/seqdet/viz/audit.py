@@ -14,6 +14,7 @@ from ..data.audit_events import nearest
 from ..data.audit_findings import SEVERITIES, Case, Finding
 from ..data.dataset import labels_of, opened
 from ..data.store import TensorFile
+from ..events.dataset_facts import DatasetFacts
 from ..events.files import Recording
 from ..files import write_text
 from ..progress import progress
@@ -125,7 +126,7 @@ def case_picture(case: Case, audit: Audit) -> np.ndarray | None:
     if case.entry is None or case.box is None:
         return None
     try:
-        with opened(case.entry, audit.size_hw, audit.time_unit) as source:
+        with opened(case.entry, DatasetFacts(audit.size_hw, audit.time_unit)) as source:
             image, sensor_hw = _ground(source, case, audit.limits.window_us)
         boxes = labels_of(case.entry)[0]
     except InputError:

@@ -14,9 +14,10 @@ import numpy as np
 from ...checks import InputError, proposed
 from ...config import AugmentConfig, DataConfig, RunConfig
 from ...data.classes import read_classes
-from ...data.dataset import FOLDERS, Split, label_place
+from ...data.dataset import FOLDERS, Split
+from ...data.layouts import label_place
 from ...data.recorded import RecordedClips
-from ...data.sources import stated_unit
+from ...data.sources import stated_facts
 from ...evaluation.breakdown import events_in_boxes
 from ...evaluation.files import Truth, name_of, split_folder, truth_of
 from ...loading import open_split, prepare
@@ -86,7 +87,7 @@ class HeldOut:
             return None
         part = split_folder(folder, FOLDERS[self.split])
         dataset = self.config.data.dataset
-        return events_in_boxes(part, truth, size_hw=dataset.size_hw, time_unit=stated_unit(dataset))
+        return events_in_boxes(part, truth, size_hw=dataset.size_hw, time_unit=stated_facts(dataset).time_unit)
 
 
 def place_of_dataset(config: RunConfig, training: Mapping[str, Any], root: Path) -> Path | None:

@@ -1,10 +1,9 @@
-"""Make the tensors of a stretch of a recording, in pieces that are complete or not there."""
+"""The windows of a recording, and the frames that show them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,50 +14,18 @@ from ..allowing import source_digest
 from ..checks import InputError
 from ..config import InputConfig, TensorConfig
 from ..config_files import to_dict
+from ..events.dataset_facts import DatasetFacts
 from ..events.files import Window, open_recording
 from ..events.slicing import check_windows
 from ..events.tensors import blank_frame, make_frames
-from ..events.time_units import Unit
-from ..files import make_folder
 from .labels import labels_beside, read_labelled_us, read_labels
-from .store import Description, TensorFile, write_tensors
+from .store import Description
 
 BATCH = 8  # windows at a time
-SEGMENT_WINDOWS = 256  # so many are lost at most when the work is cut short
 DIGEST_PIECES, DIGEST_BYTES = 64, 1 << 16
 
 
-class Segment(NamedTuple):
-    """Consecutive windows of a recording: those of a file that is written at once. path: of that file."""
-
-    path: Path
-    first: int
-    windows: int
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Consecutive segments of a recording, for one process.
-
-    recording: its file. size_hw: of its sensor, and time_unit: of its times, for formats that do not say. window: what
-    its first frame shows.
-    """
-
-    recording: Path
-    size_hw: tuple[int, int] | None
-    window: Description
-    tensor: TensorConfig
-    compression: str
-    segments: tuple[Segment, ...] = ()
-    time_unit: Unit | None = None
-
-    @property
-    def windows(self) -> int:
-        """How many there are in all segments."""
-        return sum(segment.windows for segment in self.segments)
-
-
-class Extent(NamedTuple):
+class WindowsOfRecording(NamedTuple):
     """The windows of a recording. first: what the first one shows. can_seek: whether reading can begin at any."""
 
     first: Description
@@ -66,15 +33,14 @@ class Extent(NamedTuple):
     can_seek: bool
 
 
-def extent(
+def windows_of(
     path: Path,
     tensor: TensorConfig,
     *,
-    size_hw: tuple[int, int] | None = None,
-    time_unit: Unit | None = None,
+    stated: DatasetFacts,
     span_us: tuple[int, int] | None = None,
     first_label_us: int = 0,
-) -> Extent:
+) -> WindowsOfRecording:
     """The windows from that of the first event to that of the last; cheap where reading can begin anywhere.
 
     They begin at multiples of their length, or, with ``align`` of labels, so that one ends with the first label.
@@ -82,8 +48,7 @@ def extent(
     Args:
         path: of the recording.
         tensor: the windows, and their frames.
-        size_hw: of the sensor, for formats that do not say.
-        time_unit: of the times, for formats that do not say.
+        stated: about its sensor and its clock, for formats that do not say.
         span_us: the times of the first and of the last event, where they are known.
         first_label_us: labels before this do not count.
 
@@ -91,7 +56,7 @@ def extent(
         InputError: if the recording cannot be read, has no events or too many windows, or frames cannot be made of it;
             or if windows shall end with its labels, and it has none.
     """
-    with open_recording(path, size_hw=size_hw, time_unit=time_unit) as recording:
+    with open_recording(path, size_hw=stated.size_hw, time_unit=stated.time_unit) as recording:
         span_us = span_us or recording.span_us()
         if span_us is None:
             raise InputError(f"{path} must have events, and has none.")
@@ -103,7 +68,7 @@ def extent(
         label_us = _first_label_us(path, first_label_us)
         start_us = label_us - -(-max(label_us - first_us, 0) // tensor.window_us) * tensor.window_us
     windows = check_windows(path, start_us, last_us, tensor.window_us)
-    return Extent(described(path, tensor, start_us, sensor_hw), windows, can_seek)
+    return WindowsOfRecording(described(path, tensor, start_us, sensor_hw), windows, can_seek)
 
 
 def _first_label_us(recording: Path, least_us: int) -> int:
@@ -126,41 +91,7 @@ def described(path: Path, tensor: TensorConfig, start_us: int, sensor_hw: tuple[
     )
 
 
-def make(stretch: Stretch, report: Callable[[int], None]) -> None:
-    """Write the segments that are not there yet.
-
-    Args:
-        stretch: what to make.
-        report: called with the number of windows that were finished since the last call.
-    """
-    missing = [segment for segment in stretch.segments if not is_made(segment, stretch)]
-    report(stretch.windows - sum(segment.windows for segment in missing))
-    for run in _runs(missing):
-        options: Any = {"size_hw": stretch.size_hw, "time_unit": stretch.time_unit}
-        with open_recording(stretch.recording, **options) as recording:
-            shown = stretch.window.input
-            start_us = stretch.window.after(run[0].first).start_us
-            end_us = stretch.window.after(run[-1].first + run[-1].windows).start_us
-            windows = recording.windows(duration_us=shown.window_us, start_us=start_us, end_us=end_us)
-            for segment in run:
-                make_folder(segment.path.parent)
-                batches = frames(islice(windows, segment.windows), shown, report)
-                description = stretch.window.after(segment.first)
-                write_tensors(segment.path, batches, description, compression=stretch.compression)
-
-
-def is_made(segment: Segment, stretch: Stretch) -> bool:
-    """Whether the file of a segment is there and holds just that."""
-    if not segment.path.is_file():
-        return False
-    try:
-        with TensorFile(segment.path) as file:
-            return (file.description, len(file)) == (stretch.window.after(segment.first), segment.windows)
-    except InputError:
-        return False
-
-
-def frames(
+def frames_of(
     windows: Iterator[Window], shown: InputConfig, report: Callable[[int], None] = lambda count: None
 ) -> Iterator[np.ndarray]:
     """The frames of some windows, (n, C, H, W), in one buffer that is filled again and again.
@@ -179,7 +110,7 @@ def frames(
         report(len(batch))
 
 
-def identity(tensor: TensorConfig) -> list[Any]:
+def settings_of(tensor: TensorConfig) -> list[Any]:
     """What decides about the tensors of a recording, as plain values.
 
     A setting that came later, and is not used, is not among them: tensors of before are found.
@@ -191,19 +122,7 @@ def identity(tensor: TensorConfig) -> list[Any]:
     return [settings, digest] if digest else [settings]
 
 
-def _runs(segments: list[Segment]) -> Iterator[list[Segment]]:
-    """Segments that follow each other, together: one pass over the recording each."""
-    run: list[Segment] = []
-    for segment in segments:
-        if run and run[-1].first + run[-1].windows != segment.first:
-            yield run
-            run = []
-        run.append(segment)
-    if run:
-        yield run
-
-
-def digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """SHA-256 of the size of a file and of 64 pieces of it, evenly spread: tells files apart, fast at any size."""
     size = path.stat().st_size
     total = hashlib.sha256(str(size).encode())
