@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 
 from seqdet.allowing import recall
+from seqdet.audit import audit
 from seqdet.checks import InputError
 from seqdet.config import TensorConfig
 from seqdet.config_files import read_config
-from seqdet.data.audit import audit
 from seqdet.data.cached import CachedRecording, DiskCache
 from seqdet.data.classes import read_classes
 from seqdet.data.importers import READERS as IMPORTERS

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from seqdet.audit import audit
 from seqdet.config import DatasetConfig, InputConfig
-from seqdet.data.audit import audit
 from seqdet.data.importers import import_labels
 from seqdet.data.importing.options import ImportOptions
 from seqdet.data.labels import EVENT_BBOX, is_ignored, read_labels, write_labels

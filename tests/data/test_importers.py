@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seqdet.audit import audit
 from seqdet.checks import InputError
 from seqdet.cli import main
 from seqdet.config import DatasetConfig, TensorConfig
 from seqdet.data import importers
-from seqdet.data.audit import audit
 from seqdet.data.classes import read_classes
 from seqdet.data.importers import import_labels
 from seqdet.data.importing.options import ImportOptions

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seqdet.audit import audit
 from seqdet.checks import InputError
 from seqdet.cli import main
 from seqdet.config import DatasetConfig, TensorConfig
-from seqdet.data.audit import audit
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.data.precompute import Options, estimate, precompute
 from seqdet.data.recorded import RecordedClips

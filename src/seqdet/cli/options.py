@@ -34,7 +34,7 @@ class Flat(NamedTuple):
 FLAT = {
     "ImportOptions": Flat("data.importing.options"),
     "LatencyConfig": Flat("inference.latency"),
-    "Limits": Flat("data.audit_labels"),
+    "Limits": Flat("audit"),
     "Options": Flat("data.jobs", hidden=("replace_labels",)),
     "TensorConfig": Flat("config", names={"representation": "tensor"}),
     "Unit": Flat("events.time_units"),

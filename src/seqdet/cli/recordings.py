@@ -13,7 +13,7 @@ from ..files import check_output
 from ..progress import log_lines
 
 if TYPE_CHECKING:  # the parser imports them when the command is asked for, see ``parser.FLAT``
-    from ..data.audit_labels import Limits
+    from ..audit import Limits
     from ..data.importing.options import ImportOptions
     from ..data.jobs import Options
     from ..events.time_units import Unit
@@ -229,8 +229,7 @@ def audit_dataset(
         worst: cases of each kind that are shown.
         overwrite: replace a page that is there already; that of an earlier audit in the folder is replaced anyway.
     """
-    from ..data.audit import audit
-    from ..viz.audit import is_audit_page, write_audit_page
+    from ..audit import audit, is_audit_page, write_audit_page
 
     target = page or folder / "audit.html"
     is_next = page is None and is_audit_page(target)

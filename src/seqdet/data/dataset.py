@@ -17,7 +17,6 @@ from ..checks import InputError
 from ..events.files import Recording, open_recording
 from ..events.time_units import Unit
 from ..files import as_on_disk, below
-from ..npy_files import read_array
 from .labels import EVENT_BBOX, LABEL_SUFFIX, labels_beside, read_labelled_us, read_labels
 from .layouts import recording_files
 from .rvt import REPRESENTATIONS, open_rvt, read_rvt_labels
@@ -152,13 +151,3 @@ def content_digest(entry: Entry, source: TensorFile | Recording) -> str:
 def sensor_hw(source: TensorFile | Recording) -> tuple[int, int] | None:
     """Height and width of the sensor, if the file says."""
     return source.description.input.sensor_hw if isinstance(source, TensorFile) else source.stated_size_hw
-
-
-def raw_times(path: Path) -> np.ndarray:
-    """The times of a label file in the order in which it has them; none if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            rows = read_array(file)
-        return rows["t" if "t" in (rows.dtype.names or ()) else "ts"]
-    except (OSError, ValueError, EOFError, IndexError, MemoryError):
-        return np.zeros(0, np.int64)
