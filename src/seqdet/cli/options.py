@@ -32,7 +32,8 @@ class Flat(NamedTuple):
 
 
 FLAT = {
-    "ImportOptions": Flat("data.importing.options"),
+    "ImportOptions": Flat("importing"),
+    "LabelFormat": Flat("importing"),
     "LatencyConfig": Flat("inference.latency"),
     "Limits": Flat("audit"),
     "Options": Flat("data.jobs", hidden=("replace_labels",)),

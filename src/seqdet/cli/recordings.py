@@ -14,9 +14,9 @@ from ..progress import log_lines
 
 if TYPE_CHECKING:  # the parser imports them when the command is asked for, see ``parser.FLAT``
     from ..audit import Limits
-    from ..data.importing.options import ImportOptions
     from ..data.jobs import Options
     from ..events.time_units import Unit
+    from ..importing import ImportOptions, LabelFormat
 
 log = logging.getLogger("seqdet")
 
@@ -175,7 +175,7 @@ def import_dataset(
     recordings: Path,
     options: ImportOptions,
     *,
-    source: Literal["coco", "cvat", "csv", "labelstudio", "mot", "psee-txt", "voc", "yolo"],
+    source: LabelFormat,
     out: Path,
 ) -> None:
     """Bring recordings and labels of another tool into the layout that is trained on.
@@ -195,7 +195,7 @@ def import_dataset(
         time_unit: of the times, for tables and HDF5 columns that do not say; kept there too, and guessed if not given.
         leave_out: import what pairs, where otherwise a recording or labels alone are an error.
     """
-    from ..data.importers import import_labels
+    from ..importing import import_labels
 
     done = import_labels(source, labels, recordings, out, options)
     log_lines(log, done.lines())
