@@ -316,18 +316,18 @@ def _look_at_boxes(
     """
     height, width = size_hw or seen.counts.shape
     edges = corners(boxes)
-    counts = ~is_ignored(boxes)
+    is_counted = ~is_ignored(boxes)
     has_size = (boxes["w"] > 0) & (boxes["h"] > 0)
     over = np.stack([-edges[:, 0], -edges[:, 1], edges[:, 2] - width, edges[:, 3] - height]).max(axis=0, initial=0)
     is_out = has_size & ((edges[:, :2] >= [width, height]) | (edges[:, 2:] <= 0)).any(axis=1)
     findings.add_boxes("no_size", entry, boxes, ~has_size)
     findings.add_boxes("outside_sensor", entry, boxes, is_out, values=over, text="{:.0f} pixels beyond the rim")
-    is_part = counts & has_size & ~is_out & (over > 1)
+    is_part = is_counted & has_size & ~is_out & (over > 1)
     if is_part.sum() > MANY * len(boxes) and ((boxes["w"] > edges[:, 0]) & (boxes["h"] > edges[:, 1])).all():
         findings.add_recording("corners", entry, text=f"{len(boxes):,} boxes")
     else:
         findings.add_boxes("partly_outside", entry, boxes, is_part, values=over, text="{:.1f} pixels beyond the rim")
-    sound = counts & has_size & ~is_out
+    sound = is_counted & has_size & ~is_out
     shared = np.zeros(len(boxes))
     shared[sound] = _duplicates(boxes["t"][sound], edges[sound], OVERLAP)
     findings.add_boxes("duplicate", entry, boxes, shared > 0, values=shared, text="IoU {:.3f}")

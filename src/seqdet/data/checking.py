@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..checks import InputError
+from ..config import OtherClasses
 from ..files import below
-from .classes import Others, map_classes, read_classes
+from .classes import map_classes, read_classes
 from .dataset import SPLIT_FOLDERS, Contents, contents, labels_of
 from .labels import LABEL_SUFFIX, recording_name
 from .layouts import SUFFIXES
@@ -43,7 +44,7 @@ SHARE = 1.5
 
 
 def check_folder(
-    folder: Path, classes: Sequence[str] = (), others: Others = "discard", *, splits: Sequence[str] = NEEDED
+    folder: Path, classes: Sequence[str] = (), others: OtherClasses = "discard", *, splits: Sequence[str] = NEEDED
 ) -> None:
     """Raise unless a folder has what is needed: some splits, labels in each, and names for their classes.
 

@@ -36,7 +36,7 @@ from ..files import replacing
 from ..progress import progress
 from .files import unpacked
 from .options import READERS, ImportOptions, ImportReport
-from .parsed import FrameClock, ParsedLabels, event_boxes
+from .parsed import ParsedLabels, event_boxes
 
 EARLY = 0.9
 """Labels that end before this part of their recording end early."""
@@ -85,18 +85,7 @@ class _Work(NamedTuple):
 
 
 def _write(parsed: ParsedLabels, found: list[Found], named: Path, out: Path, options: ImportOptions) -> ImportReport:
-    """Write what was read.
-
-    Args:
-        parsed: the labels.
-        found: the recordings.
-        named: the file or folder of the recordings.
-        out: the folder of the dataset.
-        options: how labels are understood.
-
-    Raises:
-        InputError: as ``import_labels``.
-    """
+    """Write what was read; ``named`` is the file or folder of the recordings."""
     report = ImportReport(told=+parsed.told, dropped=+parsed.dropped)
     found = _paired(found, parsed, options.leave_out, report.dropped)
     known = read_classes(out) if (out / CLASSES_FILE).is_file() else ()
@@ -109,7 +98,6 @@ def _write(parsed: ParsedLabels, found: list[Found], named: Path, out: Path, opt
             raise InputError(THERE.format(target))
     facts = DatasetFacts(*read_facts(out).or_given(options.size_hw, options.time_unit))
     check_facts(out, facts)
-    clock = FrameClock(options.frame_us or (1e6 / options.label_rate if options.label_rate else None), options.start_us)
     fit = TimeFit()
     work = list[_Work]()
     for each, target in zip(progress(found, "reading", unit="recording"), targets, strict=True):
@@ -122,7 +110,7 @@ def _write(parsed: ParsedLabels, found: list[Found], named: Path, out: Path, opt
         except InputError as error:
             report.failed.append(str(error))
             continue
-        boxes, labelled_us = event_boxes(parsed.recordings[each.place.name], recording, span_us, clock, report)
+        boxes, labelled_us = event_boxes(parsed.recordings[each.place.name], recording, span_us, options, report)
         fit.look(each.path.name, labelled_us, span_us)
         work.append(_Work(each.path, target, boxes, classes.boxes(boxes), labelled_us))
         _check_free(work[-1])

@@ -241,18 +241,7 @@ def _keyframe(value: dict[str, Any], place: str, frame: int = 0) -> Keyframe:
 def _upright(
     labels: ParsedLabels, drawn: Keyframe, region: dict[str, Any], place: str, *, about_corner: bool = True
 ) -> Box:
-    """The upright box around one that may be turned, in percent of the sides of a frame.
-
-    Args:
-        labels: to tell of one that is turned.
-        drawn: the box.
-        region: of it, which knows the size of the frame.
-        place: for messages.
-        about_corner: it was turned about its top left corner, and else about its centre.
-
-    Raises:
-        InputError: if it is turned and the size of the frame is not known.
-    """
+    """The upright box around one that may be turned, in percent of the sides of a frame, which its region knows."""
     if not drawn.angle:
         return drawn.box
     width, height = region.get("original_width"), region.get("original_height")
@@ -335,17 +324,7 @@ def _read_track(
     last: int,
     place: str,
 ) -> None:
-    """Add the boxes of one object.
-
-    Args:
-        labels: to tell of what was understood.
-        found: the labels of the recording.
-        track: of the object.
-        label: its class.
-        number: its identity.
-        last: the number of the video's last frame; 0 if it is not known.
-        place: for messages.
-    """
+    """Add the boxes of one object. ``last`` is the number of the video's last frame; 0 if it is not known."""
     keys: dict[int, tuple[Keyframe, bool]] = {}
     for each in track["value"]["sequence"]:
         frame = frame_number(each["frame"], place)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..checks import InputError
-from ..data.classes import Others
+from ..config import OtherClasses
 from ..events.time_units import Unit
 
 SplitName = Literal["train", "val", "test"]
@@ -48,7 +48,7 @@ class ImportOptions:
     start_us: int = 0
     classes: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
-    others: Others = "discard"
+    others: OtherClasses = "discard"
     split: SplitName | None = None
     ratios: tuple[float, float, float] | None = None
     seed: int = 0

@@ -21,7 +21,7 @@ from ..data.labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX, is_ignored, re
 from ..events.files import Recording
 from ..files import below
 from .files import is_number, is_zip, last_number, read_names, whole
-from .options import ImportReport
+from .options import ImportOptions, ImportReport
 from .shapes import Box, Keyframe, between
 
 When = Literal["us", "frame", "number", "end"]
@@ -390,15 +390,12 @@ def _bare(place: object) -> str:
     return str(place).rstrip(",")
 
 
-class FrameClock(NamedTuple):
-    """From numbers of frames to times: microseconds of a frame, if they are known, and of the first one."""
-
-    frame_us: float | None
-    start_us: int
-
-
 def event_boxes(
-    labels: RecordingLabels, recording: Recording, span_us: tuple[int, int], clock: FrameClock, report: ImportReport
+    labels: RecordingLabels,
+    recording: Recording,
+    span_us: tuple[int, int],
+    options: ImportOptions,
+    report: ImportReport,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (N,) ``EVENT_BBOX``, sorted by time, and the times (M,) int64 at which the recording is labelled.
 
@@ -406,7 +403,7 @@ def event_boxes(
         labels: as a format has them.
         recording: to which they belong, and the size of whose sensor is asked for.
         span_us: times of its first and of its last event.
-        clock: for labels with numbers of frames.
+        options: which say when frames are, for labels with their numbers.
         report: what is left out, or understood in one way of several, is added.
 
     Raises:
@@ -414,7 +411,7 @@ def event_boxes(
     """
     source = labels.source
     at = np.array(sorted(labels.at), np.int64)
-    times = _times(at, labels, clock, span_us[1])
+    times = _times(at, labels, options, span_us[1])
     check_clock(times, span_us, source, ADVICE)
     boxes = np.zeros(len(labels.rows), EVENT_BBOX)
     rows = np.array([row[1:] for row in labels.rows], np.float64).reshape(-1, 7)
@@ -451,17 +448,18 @@ def event_boxes(
     return boxes[np.argsort(boxes["t"], kind="stable")], times
 
 
-def _times(at: np.ndarray, labels: RecordingLabels, clock: FrameClock, last_us: int) -> np.ndarray:
+def _times(at: np.ndarray, labels: RecordingLabels, options: ImportOptions, last_us: int) -> np.ndarray:
     """Microseconds of what ``at`` says."""
     if labels.when == "end":
         return np.full(len(at), last_us)
-    frame_us = clock.frame_us or (1e6 / labels.rate if labels.rate else None)
+    rate = options.label_rate or labels.rate
+    frame_us = options.frame_us or (1e6 / rate if rate else None)
     if labels.when == "us" or (labels.when == "number" and frame_us is None):
-        times = at + clock.start_us
+        times = at + options.start_us
     elif frame_us is None:
         raise InputError(f"{labels.source} numbers frames. Give --label-rate, how many of them a second has.")
     else:
-        times = np.rint((at - labels.first) * frame_us) + clock.start_us
+        times = np.rint((at - labels.first) * frame_us) + options.start_us
     if len(times) and np.abs(times).max() > LATEST_US:
         raise InputError(f"{labels.source} must have times that can be, got {np.abs(times).max():.0f} us.")
     return times.astype(np.int64)

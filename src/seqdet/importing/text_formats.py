@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
 import yaml
 
 from ..checks import InputError
@@ -151,67 +151,52 @@ def _yolo_rows(path: Path, points: int) -> Iterator[tuple[str, list[str]]]:
         yield place, row
 
 
-@dataclass
-class ColumnSpread:
-    """What all rows of one length hold in one column."""
-
-    count: int = 0
-    is_whole: bool = True
-    least: float = inf
-    most: float = -inf
-
-    def add(self, value: float) -> None:
-        """Take note of a value."""
-        self.count += 1
-        self.is_whole &= value == int(value)
-        self.least = min(self.least, value)
-        self.most = max(self.most, value)
-
-
 def _survey_yolo(labels: ParsedLabels, paths: list[Path], points: int) -> tuple[Extra, bool]:
     """What rows of six columns end in, and whether those of seven are boxes with a confidence and an identity.
 
     Where they have key points, which are not counted here, none is a polygon.
     """
     lengths = Counter[int]()
-    sixth = ColumnSpread()
-    seventh = ColumnSpread()
+    last = {BOX_AND_ONE: array("d"), BOX_AND_TWO: array("d")}
     for path in paths:
         for place, row in _yolo_rows(path, points):
             lengths[len(row)] += 1
-            if len(row) == BOX_AND_ONE:
-                sixth.add(real(row[5], place))
-            elif len(row) == BOX_AND_TWO:
-                seventh.add(real(row[6], place))
-    has_longer = any(length > BOX_AND_TWO for length in lengths)
-    is_tracked = seventh.count > 0 and seventh.is_whole and (seventh.most > OUTERMOST[1] or not has_longer)
+            if len(row) in last:
+                last[len(row)].append(real(row[-1], place))
+    sixth = np.array(last[BOX_AND_ONE])
+    seventh = np.array(last[BOX_AND_TWO])
+    has_longer = max(lengths, default=0) > BOX_AND_TWO
+    is_whole = bool((seventh == np.rint(seventh)).all())
+    is_tracked = len(seventh) > 0 and is_whole and (seventh.max() > OUTERMOST[1] or not has_longer)
     if points:
         what = f"rows, whose {points} numbers of key points, as of kpt_shape, are left out where there are any"
         labels.told[what] += lengths.total()
-        is_tracked = seventh.count > 0
+        is_tracked = len(seventh) > 0
     if is_tracked:
         what = "rows of 7 columns, whose last is whole numbers: taken as class, box, confidence, identity"
-        labels.told[what] += seventh.count
-    if not sixth.count:
+        labels.told[what] += len(seventh)
+    if not len(sixth):
         return "confidence", is_tracked
     kind = _sixth_kind(sixth, labels.root)
     why = "whole numbers, not only 0 and 1" if kind == "identity" else "from 0 to 1"
-    labels.told[f"rows of 6 columns, whose last is {why}: taken as class, box, {kind}"] += sixth.count
+    labels.told[f"rows of 6 columns, whose last is {why}: taken as class, box, {kind}"] += len(sixth)
     return kind, is_tracked
 
 
-def _sixth_kind(sixth: ColumnSpread, root: Path) -> Extra:
-    """What a sixth column is.
+def _sixth_kind(sixth: np.ndarray, root: Path) -> Extra:
+    """What a sixth column is, of which these are the numbers.
 
     Raises:
         InputError: if it can be both, or neither.
     """
     told = f"{root} must have identities (whole numbers) or confidences (from 0 to 1) in all sixth columns, and has"
-    if sixth.is_whole and (sixth.most > 1 or sixth.least < 0):
+    least, most = sixth.min(), sixth.max()
+    is_whole = (sixth == np.rint(sixth)).all()
+    if is_whole and (most > 1 or least < 0):
         return "identity"
-    if not 0 <= sixth.least <= sixth.most <= 1:
-        raise InputError(f"{told} numbers from {sixth.least:g} to {sixth.most:g}, which are not all whole.")
-    if sixth.is_whole and sixth.least == 0:
+    if not 0 <= least <= most <= 1:
+        raise InputError(f"{told} numbers from {least:g} to {most:g}, which are not all whole.")
+    if is_whole and least == 0:
         raise InputError(
             f"{told} only 0 and 1, which can be either. Write seven columns: class, box, confidence, identity."
         )

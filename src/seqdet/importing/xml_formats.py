@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import cos, degrees, hypot, radians, sin
 from pathlib import Path, PurePosixPath
+from typing import cast
 from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
 from ..checks import InputError
@@ -317,31 +318,25 @@ def _parts(path: Path, tag: str, what: str) -> Iterator[Element]:
     text = read_text(path)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise InputError(f"{path} must be {what}, without entities of its own.")
-    parser, open_elements = XMLPullParser(("start", "end")), list[Element]()
+    parser = XMLPullParser(("start", "end"))
+    above = list[Element]()
     try:
-        for start in range(0, len(text), STEP):
-            parser.feed(text[start : start + STEP])
-            yield from _complete(parser, open_elements, path, tag, what)
-        parser.close()
-        yield from _complete(parser, open_elements, path, tag, what)
+        for start in range(0, len(text) + STEP, STEP):  # the last time there is nothing left
+            if start < len(text):
+                parser.feed(text[start : start + STEP])
+            else:
+                parser.close()
+            for event, element in cast("Iterator[tuple[str, Element]]", parser.read_events()):
+                if event == "start":
+                    if not above and element.tag != tag:
+                        raise InputError(f"{path} must be {what}, got <{element.tag[:40]}>.")
+                    above.append(element)
+                    continue
+                above.pop()
+                if len(above) == 1:
+                    yield element
+                    above[0].clear()
     except (ParseError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} must be a sound XML file: {error}.") from error
-
-
-def _complete(
-    parser: XMLPullParser, open_elements: list[Element], path: Path, tag: str, what: str
-) -> Iterator[Element]:
-    for found in parser.read_events():
-        event, element = found[0], found[-1]
-        assert isinstance(element, Element)
-        if event == "start":
-            if not open_elements and element.tag != tag:
-                raise InputError(f"{path} must be {what}, got <{element.tag[:40]}>.")
-            open_elements.append(element)
-            continue
-        open_elements.pop()
-        if len(open_elements) == 1:
-            yield element
-            open_elements[0].clear()
