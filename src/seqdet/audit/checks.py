@@ -125,7 +125,7 @@ def _look(
         places = (hot[:5] + 0.5) * [scale[1] / seen.counts.shape[1], scale[0] / seen.counts.shape[0]]
         text = f"{len(hot):,} ({', '.join(f'{int(x)},{int(y)}' for x, y in places)})"
         around = float(places[0, 0]) - HOT_SIDE / 2, float(places[0, 1]) - HOT_SIDE / 2, HOT_SIDE, HOT_SIDE
-        findings.add_recording("hot", entry, box=around, value=len(hot), text=text, count=len(hot))
+        findings.add("hot", [Case(entry, entry.name, None, around, len(hot), text)], count=len(hot))
     if seen.span_us is None:
         findings.add_recording("silent", entry)
     elif entry.labels is not None:
@@ -259,15 +259,10 @@ def _look_at_times(
     if outside := labels_outside(labelled_us, seen.span_us, tolerance_us=reach):
         count = int(outside.is_outside.sum())
         at = int(labelled_us[outside.worst])
-        findings.add_recording(
-            "outside_time",
-            entry,
-            time_us=at,
-            value=float(outside.far_us),
-            text=outside.words,
-            count=count,
-            severity="error" if outside.far_us > FAR_US or 2 * count > len(labelled_us) else None,
-        )
+        far_us = float(outside.far_us)
+        severity = "error" if far_us > FAR_US or 2 * count > len(labelled_us) else None
+        case = Case(entry, entry.name, at, value=far_us, text=outside.words)
+        findings.add("outside_time", [case], count=count, severity=severity)
         within_us = labelled_us[~outside.is_outside]
     if len(within_us):
         if seen.ends_us is None:
@@ -277,9 +272,8 @@ def _look_at_times(
         off = np.abs(within_us - ends_us)
         if count := int((off > limits.tolerance_us).sum()):
             n = int(np.argmax(off))
-            text = f"off by {off[n] / 1e3:.1f} ms"
-            at = int(within_us[n])
-            findings.add_recording("off_grid", entry, time_us=at, value=float(off[n]), text=text, count=count)
+            case = Case(entry, entry.name, int(within_us[n]), value=float(off[n]), text=f"off by {off[n] / 1e3:.1f} ms")
+            findings.add("off_grid", [case], count=count)
         points = np.array([first, *within_us, max(last, int(within_us[-1]))])
         usual = float(np.median(np.diff(within_us))) if len(within_us) > 1 else 0
         steps = np.diff(points)

@@ -216,19 +216,10 @@ class Findings:
         self.add(kind, [Case(None, name, text=text) for name in names])
 
     def add_recording(
-        self,
-        kind: str,
-        entry: Entry,
-        *,
-        time_us: int | None = None,
-        box: tuple[float, float, float, float] | None = None,
-        value: float = 0,
-        text: str = "",
-        count: int | None = None,
-        severity: Severity | None = None,
+        self, kind: str, entry: Entry, *, value: float = 0, text: str = "", count: int | None = None
     ) -> None:
-        """Note what is so of a whole recording, with fields of its ``Case``; the others are as in ``add``."""
-        self.add(kind, [Case(entry, entry.name, time_us, box, value, text)], count=count, severity=severity)
+        """Note what is so of a whole recording: how bad it is, in words, and how often it is so."""
+        self.add(kind, [Case(entry, entry.name, value=value, text=text)], count=count)
 
     def add_boxes(
         self,

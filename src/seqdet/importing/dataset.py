@@ -73,7 +73,7 @@ def import_labels(source: str, labels: Path, recordings: Path, out: Path, option
         return _write(parsed, found, recordings, out, options)
 
 
-class _Work(NamedTuple):
+class _ImportedRecording(NamedTuple):
     """A recording with labels. source: its file. target: where it belongs. boxes: (N,) ``EVENT_BBOX`` with classes of
     the files, kept: those of the dataset. labelled_us: (M,) times at which somebody looked."""
 
@@ -99,7 +99,7 @@ def _write(parsed: ParsedLabels, found: list[Found], named: Path, out: Path, opt
     facts = DatasetFacts(*read_facts(out).or_given(options.size_hw, options.time_unit))
     check_facts(out, facts)
     fit = TimeFit()
-    work = list[_Work]()
+    work = list[_ImportedRecording]()
     for each, target in zip(progress(found, "reading", unit="recording"), targets, strict=True):
         try:
             recording = open_recording(each.path, size_hw=facts.size_hw, time_unit=facts.time_unit)
@@ -112,7 +112,7 @@ def _write(parsed: ParsedLabels, found: list[Found], named: Path, out: Path, opt
             continue
         boxes, labelled_us = event_boxes(parsed.recordings[each.place.name], recording, span_us, options, report)
         fit.look(each.path.name, labelled_us, span_us)
-        work.append(_Work(each.path, target, boxes, classes.boxes(boxes), labelled_us))
+        work.append(_ImportedRecording(each.path, target, boxes, classes.boxes(boxes), labelled_us))
         _check_free(work[-1])
     fit.tell(report, len(work))
     if not work:
@@ -130,7 +130,7 @@ def _write(parsed: ParsedLabels, found: list[Found], named: Path, out: Path, opt
     return report
 
 
-def _write_recording(work: _Work) -> None:
+def _write_recording(work: _ImportedRecording) -> None:
     """Write the labels of a recording, and then what says that they are whole: the recording itself."""
     try:
         work.target.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ def _write_recording(work: _Work) -> None:
         _link(work.source, work.target)
 
 
-def _check_free(work: _Work) -> None:
+def _check_free(work: _ImportedRecording) -> None:
     """Raise ``InputError`` if there are other labels in the place of these."""
     labels = label_path(work.target)
     boxes = work.kept

@@ -70,10 +70,8 @@ def _unpack(path: Path, folder: Path, left: list[int]) -> None:
     try:
         with zipfile.ZipFile(path) as packed:
             for entry in packed.infolist():
-                name = PurePosixPath(entry.filename.replace("\\", "/"))
-                if entry.filename.endswith("/") or name.suffix.lower() not in PACKED_SUFFIXES:
-                    continue
-                if name.name.startswith("."):
+                name = posix_path(entry.filename)
+                if entry.filename.endswith("/") or name.suffix.lower() not in PACKED_SUFFIXES or name.name[:1] == ".":
                     continue
                 if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
                     raise InputError(f"{path} must hold files below itself alone, got {entry.filename[:200]!r}.")
@@ -120,6 +118,11 @@ def read_names(path: Path) -> list[str]:
         return [str(names[n]) for n in range(len(names))]
     except (yaml.YAMLError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise InputError(f"{path} must have names of the classes from 0 on, under 'names'.") from error
+
+
+def posix_path(text: str) -> PurePosixPath:
+    """A path in a file, which any system may have written."""
+    return PurePosixPath(text.replace("\\", "/"))
 
 
 def last_number(name: str) -> int | None:

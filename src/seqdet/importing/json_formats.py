@@ -19,7 +19,7 @@ from ..data.labels import CLASSES_FILE
 from ..events.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from ..events.time_units import SPELT, is_time_name, unit_in_name
 from ..files import read_json
-from .files import frame_number, is_number, read_text, real, times_us, whole
+from .files import frame_number, is_number, posix_path, read_text, real, times_us, whole
 from .parsed import RELATIVE, FrameLabels, Owner, ParsedLabels, RecordingLabels, When, frame_size
 from .shapes import Box, Keyframe, corners, hull, mask_box, turned_box
 
@@ -103,8 +103,8 @@ def _coco_box(labels: ParsedLabels, annotation: dict[str, Any], place: str) -> B
 
 def _coco_owner(labels: ParsedLabels, path: Path, image: dict[str, Any], video: dict[str, Any]) -> Owner | None:
     """The recording of an image, and the number in its name."""
-    name = _posix(str(image.get("file_name", "")))
-    title = _posix(str(video.get("name") or video.get("file_name") or ""))
+    name = posix_path(str(image.get("file_name", "")))
+    title = posix_path(str(video.get("name") or video.get("file_name") or ""))
     before = [title, PurePosixPath(title.name) / "x"] if title.name else []
     return labels.owner_of_frame(name, before=[*before, PurePosixPath(path.stem) / "x"], after=[labels.near(path)])
 
@@ -191,7 +191,7 @@ def _media(task: dict[str, Any], path: Path) -> list[PurePosixPath]:
 def _file(text: str) -> PurePosixPath:
     """The path in an address: of an upload, of a cloud, or of a file on the server (``?d=``)."""
     _, is_local, local = text.partition("?d=")
-    return _posix(unquote(local if is_local else text.partition("?")[0]))
+    return posix_path(unquote(local if is_local else text.partition("?")[0]))
 
 
 def _read_image(
@@ -364,8 +364,3 @@ def _in_shape(told: str) -> Iterator[None]:
         yield
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(f"{told}, and lacks or mistakes {error}.") from error
-
-
-def _posix(text: str) -> PurePosixPath:
-    """A path that any system may have written."""
-    return PurePosixPath(text.replace("\\", "/"))

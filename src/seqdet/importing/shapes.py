@@ -105,6 +105,10 @@ class Keyframe(NamedTuple):
     box: Box
     angle: float = 0
 
+    def upright(self) -> Box:
+        """The upright box around it."""
+        return turned_box(self.box, self.angle)
+
 
 def between(first: Keyframe, second: Keyframe, frames: Sequence[int]) -> list[Keyframe]:
     """The boxes at frames between two keyframes: every side moves evenly, and the angle the shorter way."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import cos, degrees, hypot, radians, sin
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import cast
 from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
 from ..checks import InputError
-from .files import frame_number, read_text, real, whole
+from .files import frame_number, posix_path, read_text, real, whole
 from .parsed import ParsedLabels, RecordingLabels, frame_size
 from .shapes import Box, Keyframe, corners, hull, turned_box
 
@@ -136,7 +136,7 @@ class CvatHead:
 
 def _head(labels: ParsedLabels, meta: Element, path: Path) -> CvatHead:
     """What the head of a file says; the names of the classes are taken note of."""
-    for label in (each for labels in meta.iter("labels") for each in labels.findall("label")):
+    for label in (each for group in meta.iter("labels") for each in group.findall("label")):
         name, parent = ((label.findtext(each) or "").strip() for each in ("name", "parent"))
         if name and not parent:  # those with one are points of skeletons
             labels.class_named(name, path)
@@ -176,7 +176,7 @@ def _note_labelled(labels: ParsedLabels, task: CvatTask, path: Path, head: CvatH
 
 def _of_task(labels: ParsedLabels, task: CvatTask, path: Path, head: CvatHead) -> RecordingLabels | None:
     """The labels of the recording that a task belongs to; a file without one is written down."""
-    titles = [PurePosixPath(title.replace("\\", "/")) for title in task.titles]
+    titles = list(map(posix_path, task.titles))
     is_alone = len(head.tasks) < 2
     owner = labels.first_owner([labels.near(path), *titles] if is_alone else titles, or_only=is_alone)
     if owner is None:
@@ -197,7 +197,7 @@ def _read_track(labels: ParsedLabels, track: Element, path: Path, head: CvatHead
     label = labels.class_named(_required(track, "label", place), path)
 
     def add(drawn: Keyframe, score: float) -> None:
-        found.add(drawn.frame, turned_box(drawn.box, drawn.angle), label, track=number, score=score)
+        found.add(drawn.frame, drawn.upright(), label, track=number, score=score)
 
     before: Keyframe | None = None
     was_key = False
@@ -235,7 +235,7 @@ def _first_track(labels: ParsedLabels, found: RecordingLabels, head: CvatHead) -
 def _read_image(labels: ParsedLabels, image: Element, path: Path) -> None:
     """Add the boxes of an image."""
     place = f"image {image.get('name') or image.get('id')} of {path}"
-    name = PurePosixPath((image.get("name") or "").replace("\\", "/"))
+    name = posix_path(image.get("name") or "")
     owner = labels.owner_of_frame(name, after=[labels.near(path)])
     if owner is None:
         labels.leave_unpaired(f"{path}: {name}")
@@ -248,9 +248,9 @@ def _read_image(labels: ParsedLabels, image: Element, path: Path) -> None:
         if shape.tag not in SHAPES:
             labels.dropped["tags of whole frames"] += shape.tag == "tag"
             continue
-        drawn = _keyframe(labels, shape, frame.at, place)
+        box = _keyframe(labels, shape, frame.at, place).upright()
         label = labels.class_named(_required(shape, "label", place), path)
-        frame.add(turned_box(drawn.box, drawn.angle), label, score=0.0 if _is_ignored(shape) else 1.0)
+        frame.add(box, label, score=0.0 if _is_ignored(shape) else 1.0)
 
 
 def _keyframe(labels: ParsedLabels, shape: Element, frame: int, place: str) -> Keyframe:
