@@ -35,7 +35,8 @@ STEP_S = 2.0  # between labels of a track that stands still
 USUAL_STEPS = 3  # between labels, before it is called a gap
 MANY = 0.1  # share of boxes
 MOST_HOT = 10_000  # pixels
-NEIGHBOURS, ALONE_FACTOR = 2, 20
+NEIGHBOURS = 2
+ALONE_FACTOR = 20
 """A hot pixel sends so many times what the median one of those at most ``NEIGHBOURS`` away does; edges are not
 alone."""
 HOT_SIDE = 12.0

@@ -132,7 +132,8 @@ def map_classes(found: Sequence[str], wanted: Sequence[str] = (), *, others: Oth
         InputError: if a class does not exist, or is wanted twice.
     """
     check_choice(others, ("discard", "ignore"), "others")
-    indices, names = [DISCARDED] * len(found), []
+    indices = [DISCARDED] * len(found)
+    names = []
     for entry in wanted or found:
         new, _, olds = (entry, "", entry) if entry in found else entry.partition("=")
         for old in [olds or new] if olds in found else (olds or new).split("+"):

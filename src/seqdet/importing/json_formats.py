@@ -20,7 +20,7 @@ from ..events.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from ..events.time_units import SPELT, is_time_name, unit_in_name
 from ..files import read_json
 from .files import frame_number, is_number, posix_path, read_text, real, times_us, whole
-from .parsed import RELATIVE, FrameLabels, Owner, ParsedLabels, RecordingLabels, When, frame_size
+from .parsed import RELATIVE, FrameLabels, Owner, ParsedLabels, RecordingLabels, TimeKind, frame_size
 from .shapes import Box, Keyframe, corners, hull, mask_box, turned_box
 
 MICROSECONDS = "t"
@@ -109,7 +109,7 @@ def _coco_owner(labels: ParsedLabels, path: Path, image: dict[str, Any], video: 
     return labels.owner_of_frame(name, before=[*before, PurePosixPath(path.stem) / "x"], after=[labels.near(path)])
 
 
-def _stated_time(labels: ParsedLabels, image: dict[str, Any], path: Path) -> tuple[int, When] | None:
+def _stated_time(labels: ParsedLabels, image: dict[str, Any], path: Path) -> tuple[int, TimeKind] | None:
     """When an image of COCO was, if it says so besides in its name."""
     times = [name for name in image if is_time_name(name) and image[name] is not None]
     if stated := next((name for name in times if unit_in_name(name)), None):

@@ -24,7 +24,7 @@ from .files import is_number, is_zip, last_number, read_names, whole
 from .options import ImportOptions, ImportReport
 from .shapes import Box, Keyframe, between
 
-When = Literal["us", "frame", "number", "end"]
+TimeKind = Literal["us", "frame", "number", "end"]
 """What says when a label was: a time; the number of a frame; a number that is one or the other; nothing, for a
 recording that is one labelled sample, of which it is the end."""
 RELATIVE = (1, 1)
@@ -71,7 +71,7 @@ class RecordingLabels:
 
     name: str
     source: Path
-    when: When
+    when: TimeKind
     frame_hw: tuple[int, int] | None = None
     rows: list[tuple[float, ...]] = field(default_factory=list)
     at: set[int] = field(default_factory=set)
@@ -217,7 +217,7 @@ class ParsedLabels:
             self.unpaired.append(what)
 
     def of_recording(
-        self, name: str, source: Path, when: When, frame_hw: tuple[int, int] | None = None
+        self, name: str, source: Path, when: TimeKind, frame_hw: tuple[int, int] | None = None
     ) -> RecordingLabels:
         """The labels of a recording, to add to.
 
@@ -238,7 +238,7 @@ class ParsedLabels:
             )
         return labels
 
-    def of_file(self, path: Path, when: When, frame_hw: tuple[int, int] | None = None) -> RecordingLabels | None:
+    def of_file(self, path: Path, when: TimeKind, frame_hw: tuple[int, int] | None = None) -> RecordingLabels | None:
         """As ``of_recording`` of the one that a file belongs to; None, written down, if it is not there."""
         owner = self.owner_of_file(path)
         return owner and self.of_recording(owner.recording, path, when, frame_hw)
@@ -250,7 +250,7 @@ class ParsedLabels:
         frame_hw: tuple[int, int] | None,
         refusal: str,
         *,
-        stated: tuple[int, When] | None = None,
+        stated: tuple[int, TimeKind] | None = None,
     ) -> FrameLabels:
         """The labels of a frame, to add to; it is labelled from now on.
 
@@ -438,7 +438,8 @@ def event_boxes(
     if size_hw:
         is_inside &= (sides[:, 0] < size_hw[1]) & (sides[:, 1] < size_hw[0])
     scores = boxes["class_confidence"]
-    is_unstated, is_odd = scores < 0, scores > 1
+    is_unstated = scores < 0
+    is_odd = scores > 1
     scores[is_unstated] = 1
     told = {NOT_STATED: is_unstated, IGNORED_TOLD: is_ignored(boxes), SCORED: (scores > 0) & (scores < 1), ODD: is_odd}
     dropped = {"boxes of no size": ~has_size, "boxes outside the sensor": has_size & ~is_inside}

@@ -28,7 +28,7 @@ LISTS = ("train.txt", "val.txt", "test.txt")
 POLYGONS = "polygons that became their upright boxes (if they are key points, kpt_shape in data.yaml must say so)"
 OUTERMOST = -0.5, 1.5
 """Least and most of a place, as a share of the frame: objects may be partly outside."""
-Extra = Literal["confidence", "identity"]
+LastColumn = Literal["confidence", "identity"]
 ORDER = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
 """Columns of a CSV file without a header."""
 NAMES = {
@@ -151,7 +151,7 @@ def _yolo_rows(path: Path, points: int) -> Iterator[tuple[str, list[str]]]:
         yield place, row
 
 
-def _survey_yolo(labels: ParsedLabels, paths: list[Path], points: int) -> tuple[Extra, bool]:
+def _survey_yolo(labels: ParsedLabels, paths: list[Path], points: int) -> tuple[LastColumn, bool]:
     """What rows of six columns end in, and whether those of seven are boxes with a confidence and an identity.
 
     Where they have key points, which are not counted here, none is a polygon.
@@ -183,7 +183,7 @@ def _survey_yolo(labels: ParsedLabels, paths: list[Path], points: int) -> tuple[
     return kind, is_tracked
 
 
-def _sixth_kind(sixth: np.ndarray, root: Path) -> Extra:
+def _sixth_kind(sixth: np.ndarray, root: Path) -> LastColumn:
     """What a sixth column is, of which these are the numbers.
 
     Raises:
