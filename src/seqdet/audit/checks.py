@@ -98,6 +98,15 @@ def audit(
     return AuditResult(folder, limits, size_hw, classes, splits, findings.sorted(), time_unit)
 
 
+def _classes(folder: Path, findings: Findings) -> tuple[str, ...]:
+    """The names of the classes."""
+    try:
+        return read_classes(folder)
+    except InputError as error:
+        findings.add_names("no_classes", [CLASSES_FILE], text=str(error))
+        return ()
+
+
 def _look(
     entry: Entry, source: TensorFile | Recording, limits: Limits, findings: Findings, split: SplitFacts, classes: int
 ) -> None:
@@ -192,60 +201,6 @@ def _look_at_labels(
     findings.add_boxes("odd_score", entry, boxes, has_odd_score(boxes), values=scores, text="score {:g}")
     is_unknown = boxes["class_id"] >= (classes or np.iinfo(np.uint32).max)
     findings.add_boxes("unknown_class", entry, boxes, is_unknown, values=boxes["class_id"], text="class {:.0f}")
-
-
-def _classes(folder: Path, findings: Findings) -> tuple[str, ...]:
-    """The names of the classes."""
-    try:
-        return read_classes(folder)
-    except InputError as error:
-        findings.add_names("no_classes", [CLASSES_FILE], text=str(error))
-        return ()
-
-
-def _compare(entries: list[Entry], digests: dict[str, list[Entry]], findings: Findings) -> None:
-    """Recordings that are there more than once."""
-    copies = {}
-    for same in digests.values():
-        copies.update(dict.fromkeys(same, same[0]))
-        for kind, is_same_split in (("same_content", False), ("repeated", True)):
-            names = [each.name for each in same[1:] if (each.split == same[0].split) == is_same_split]
-            findings.add_names(kind, names, text=f"as {same[0].name}")
-    first: dict[str, Entry] = {}
-    for entry in entries:
-        name = re.sub(r"(_td)?(_\d+_\d+)?(\.\w+)*$", "", entry.path.name)
-        other = first.setdefault(name, entry)
-        if other.split != entry.split and copies.get(entry, entry) != copies.get(other, other):
-            findings.add_names("same_name", [entry.name], text=f"as {other.name}")
-
-
-def _compare_rates(splits: list[SplitFacts], findings: Findings) -> None:
-    """Recordings whose labels seem to have a wrong rate: an error where they are half of all, as one rate is of all."""
-    cases = [case for split in splits for case in split.misfits]
-    is_error = 2 * len(cases) >= sum(split.timed for split in splits)
-    for case in cases:
-        findings.add("label_rate", [case], severity="error" if is_error else None)
-
-
-def _balance(splits: dict[str, SplitFacts], classes: tuple[str, ...], findings: Findings) -> None:
-    """Classes that one split has and another lacks."""
-    train = splits.get("train")
-    for name, split in splits.items():
-        if train is None or name == "train" or not train.boxes or not split.boxes:
-            continue
-        pairs = (
-            ("untrained_class", (name, split), ("train", train)),
-            ("unscored_class", ("train", train), (name, split)),
-        )
-        for kind, (has, there), (lacks, missing) in pairs:
-            findings.add(
-                kind,
-                [
-                    Case(None, classes[n], value=there.boxes[n], text=f"{there.boxes[n]:,} in {has}, none in {lacks}")
-                    for n in sorted(there.boxes)
-                    if n < len(classes) and not missing.boxes[n]
-                ],
-            )
 
 
 def _look_at_times(
@@ -384,3 +339,48 @@ def _still_s(boxes: np.ndarray, is_quiet: np.ndarray) -> np.ndarray:
     ends = np.append(begins[1:], len(chosen)) - 1
     seconds[chosen[ends]] = (t[ends] - t[begins]) / 1e6
     return seconds
+
+
+def _compare(entries: list[Entry], digests: dict[str, list[Entry]], findings: Findings) -> None:
+    """Recordings that are there more than once."""
+    copies = {}
+    for same in digests.values():
+        copies.update(dict.fromkeys(same, same[0]))
+        for kind, is_same_split in (("same_content", False), ("repeated", True)):
+            names = [each.name for each in same[1:] if (each.split == same[0].split) == is_same_split]
+            findings.add_names(kind, names, text=f"as {same[0].name}")
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        name = re.sub(r"(_td)?(_\d+_\d+)?(\.\w+)*$", "", entry.path.name)
+        other = first.setdefault(name, entry)
+        if other.split != entry.split and copies.get(entry, entry) != copies.get(other, other):
+            findings.add_names("same_name", [entry.name], text=f"as {other.name}")
+
+
+def _compare_rates(splits: list[SplitFacts], findings: Findings) -> None:
+    """Recordings whose labels seem to have a wrong rate: an error where they are half of all, as one rate is of all."""
+    cases = [case for split in splits for case in split.misfits]
+    is_error = 2 * len(cases) >= sum(split.timed for split in splits)
+    for case in cases:
+        findings.add("label_rate", [case], severity="error" if is_error else None)
+
+
+def _balance(splits: dict[str, SplitFacts], classes: tuple[str, ...], findings: Findings) -> None:
+    """Classes that one split has and another lacks."""
+    train = splits.get("train")
+    for name, split in splits.items():
+        if train is None or name == "train" or not train.boxes or not split.boxes:
+            continue
+        pairs = (
+            ("untrained_class", (name, split), ("train", train)),
+            ("unscored_class", ("train", train), (name, split)),
+        )
+        for kind, (has, there), (lacks, missing) in pairs:
+            findings.add(
+                kind,
+                [
+                    Case(None, classes[n], value=there.boxes[n], text=f"{there.boxes[n]:,} in {has}, none in {lacks}")
+                    for n in sorted(there.boxes)
+                    if n < len(classes) and not missing.boxes[n]
+                ],
+            )

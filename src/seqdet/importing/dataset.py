@@ -36,7 +36,7 @@ from ..files import replacing
 from ..progress import progress
 from .files import unpacked
 from .options import READERS, ImportOptions, ImportReport
-from .parsed import ParsedLabels, event_boxes
+from .parsed import ParsedLabels, sensor_boxes
 
 EARLY = 0.9
 """Labels that end before this part of their recording end early."""
@@ -110,7 +110,7 @@ def _write(parsed: ParsedLabels, found: list[Found], named: Path, out: Path, opt
         except InputError as error:
             report.failed.append(str(error))
             continue
-        boxes, labelled_us = event_boxes(parsed.recordings[each.place.name], recording, span_us, options, report)
+        boxes, labelled_us = sensor_boxes(parsed.recordings[each.place.name], recording, span_us, options, report)
         fit.look(each.path.name, labelled_us, span_us)
         work.append(_ImportedRecording(each.path, target, boxes, classes.boxes(boxes), labelled_us))
         _check_free(work[-1])

@@ -1,6 +1,6 @@
 """Labels as the files of a format have them: which recording and frame each is of, its class, and its object.
 
-``ParsedLabels`` is what every reader fills; ``event_boxes`` turns what it holds of a recording into microseconds and
+``ParsedLabels`` is what every reader fills; ``sensor_boxes`` turns what it holds of a recording into microseconds and
 pixels of its sensor.
 """
 
@@ -280,7 +280,7 @@ class ParsedLabels:
     def identity(self, labels: RecordingLabels, cell: object, place: str, *, group: str = "") -> int:
         """The number of an object; 0 where the file says that it has none, as -1 does.
 
-        A name, such as a7, has a number below 0, which ``event_boxes`` replaces by one after all that are numbers.
+        A name, such as a7, has a number below 0, which ``sensor_boxes`` replaces by one after all that are numbers.
 
         Args:
             labels: those of its recording.
@@ -390,7 +390,7 @@ def _bare(place: object) -> str:
     return str(place).rstrip(",")
 
 
-def event_boxes(
+def sensor_boxes(
     labels: RecordingLabels,
     recording: Recording,
     span_us: tuple[int, int],
