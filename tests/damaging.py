@@ -25,15 +25,12 @@ from typing import Any
 import numpy as np
 
 from seqdet.allowing import recall
+from seqdet.audit import audit
 from seqdet.checks import InputError
 from seqdet.config import TensorConfig
 from seqdet.config_files import read_config
-from seqdet.data.audit import audit
 from seqdet.data.cached import CachedRecording, DiskCache
 from seqdet.data.classes import read_classes
-from seqdet.data.importers import READERS as IMPORTERS
-from seqdet.data.importers import import_labels
-from seqdet.data.importing.options import ImportOptions
 from seqdet.data.labels import read_labelled_us, read_labels
 from seqdet.data.recordings import find_recordings
 from seqdet.data.rvt import open_rvt
@@ -47,6 +44,8 @@ from seqdet.events.files import open_recording
 from seqdet.events.frames import read_frames
 from seqdet.events.pipe import EvtPipe
 from seqdet.events.sieve import JITTER_US
+from seqdet.importing import READERS as IMPORTERS
+from seqdet.importing import ImportOptions, import_labels
 from seqdet.runs import training_facts
 
 MOST_BYTES = 1 << 30  # that reading may add

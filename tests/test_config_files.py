@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from seqdet.checks import InputError
 from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TrainConfig
 from seqdet.config_files import check_setting, from_dict, read_config, to_dict, to_yaml, write_config
-from seqdet.data.importing.reading import read_names
+from seqdet.importing.files import read_names
 
 POSITIVE = st.floats(1e-12, 1e12)
 DIGITS = st.builds(

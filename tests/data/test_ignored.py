@@ -5,10 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from seqdet.audit import audit
 from seqdet.config import DatasetConfig, InputConfig
-from seqdet.data.audit import audit
-from seqdet.data.importers import import_labels
-from seqdet.data.importing.options import ImportOptions
 from seqdet.data.labels import EVENT_BBOX, is_ignored, read_labels, write_labels
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import Cue
@@ -17,6 +15,7 @@ from seqdet.evaluation.frames import table
 from seqdet.evaluation.tracks import score_tracks
 from seqdet.events.array import columns
 from seqdet.events.npy import write_npz
+from seqdet.importing import ImportOptions, import_labels
 
 SCORES = {0.0: True, -1.0: False, -0.5: False, 0.01: False, 1.0: False, 90.0: False, np.nan: False}
 """Score of a label, and whether it is ignored."""

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seqdet.audit import audit
 from seqdet.checks import InputError
 from seqdet.cli import main
 from seqdet.config import DatasetConfig, TensorConfig
-from seqdet.data.audit import audit
 from seqdet.data.estimate import estimate
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.data.precompute import PrecomputeConfig, precompute

@@ -32,9 +32,10 @@ class Flat(NamedTuple):
 
 
 FLAT = {
-    "ImportOptions": Flat("data.importing.options"),
+    "ImportOptions": Flat("importing"),
+    "LabelFormat": Flat("importing"),
     "LatencyConfig": Flat("inference.latency"),
-    "Limits": Flat("data.audit_labels"),
+    "Limits": Flat("audit"),
     "PrecomputeConfig": Flat("data.precompute", hidden=("replace_labels",)),
     "TensorConfig": Flat("config", names={"representation": "tensor"}),
     "Unit": Flat("events.time_units"),

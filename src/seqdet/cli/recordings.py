@@ -13,10 +13,10 @@ from ..files import check_output
 from ..progress import log_lines
 
 if TYPE_CHECKING:  # the parser imports them when the command is asked for, see ``parser.FLAT``
-    from ..data.audit_labels import Limits
-    from ..data.importing.options import ImportOptions
+    from ..audit import Limits
     from ..data.precompute import PrecomputeConfig
     from ..events.time_units import Unit
+    from ..importing import ImportOptions, LabelFormat
 
 log = logging.getLogger("seqdet")
 
@@ -176,7 +176,7 @@ def import_dataset(
     recordings: Path,
     options: ImportOptions,
     *,
-    source: Literal["coco", "cvat", "csv", "labelstudio", "mot", "psee-txt", "voc", "yolo"],
+    source: LabelFormat,
     out: Path,
 ) -> None:
     """Bring recordings and labels of another tool into the layout that is trained on.
@@ -196,7 +196,7 @@ def import_dataset(
         time_unit: of the times, for tables and HDF5 columns that do not say; kept there too, and guessed if not given.
         leave_out: import what pairs, where otherwise a recording or labels alone are an error.
     """
-    from ..data.importers import import_labels
+    from ..importing import import_labels
 
     done = import_labels(source, labels, recordings, out, options)
     log_lines(log, done.lines())
@@ -230,8 +230,7 @@ def audit_dataset(
         worst: cases of each kind that are shown.
         overwrite: replace a page that is there already; that of an earlier audit in the folder is replaced anyway.
     """
-    from ..data.audit import audit
-    from ..viz.audit import is_audit_page, write_audit_page
+    from ..audit import audit, is_audit_page, write_audit_page
 
     target = page or folder / "audit.html"
     is_next = page is None and is_audit_page(target)

@@ -1,6 +1,6 @@
 """Settings. Plain frozen dataclasses: no parsing, no torch, no defaults elsewhere."""
 
-from .datasets import AugmentConfig, DatasetConfig, InputConfig, TensorConfig
+from .datasets import AugmentConfig, DatasetConfig, InputConfig, OtherClasses, TensorConfig
 from .digits import MOST_US, DigitsConfig, EventDigitsConfig
 from .run import DECODING, SHOWN_SCORE, DataConfig, DecodingConfig, ModelConfig, RunConfig, TrainConfig
 
@@ -16,6 +16,7 @@ __all__ = [
     "EventDigitsConfig",
     "InputConfig",
     "ModelConfig",
+    "OtherClasses",
     "RunConfig",
     "TensorConfig",
     "TrainConfig",

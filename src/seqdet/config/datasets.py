@@ -9,6 +9,9 @@ from typing import Literal
 from ..checks import InputError, check_range, fit_fields
 from .digits import MOST_US, EventDigitsConfig
 
+OtherClasses = Literal["discard", "ignore"]
+"""What becomes of boxes of classes that are not kept: they are left out, or neither targets nor errors."""
+
 
 @dataclass(frozen=True)
 class TensorConfig:
@@ -135,7 +138,7 @@ class DatasetConfig:
     """Of the times of recordings, for tables and HDF5 columns that do not say; auto goes by what they look like."""
     classes: tuple[str, ...] = ()
     """Classes to find: names, new=old to rename, new=old+old to merge; all of the folder if none."""
-    other_classes: Literal["discard", "ignore"] = "discard"
+    other_classes: OtherClasses = "discard"
     """Boxes of other classes are background, or neither targets nor errors."""
     policy: Literal["nearest", "causal"] = "nearest"
     """A label belongs to the window that ends nearest to it, or to the last that ends before it."""

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..checks import InputError
+from ..config import OtherClasses
 from ..files import below
-from .classes import Others, map_classes, read_classes
+from .classes import map_classes, read_classes
 from .dataset import SPLIT_FOLDERS, Contents, contents, labels_of
 from .labels import LABEL_SUFFIX, recording_name
 from .layouts import layout_of
@@ -22,19 +23,24 @@ OTHER_NAMES = {"training": "train", "valid": "val", "validation": "val", "testin
 """What else people call the splits."""
 SLACK_US = 1_000_000
 """Labels that all lie further outside the recording are of another clock."""
-SHORT, DENSE_US = 0.01, 1000
+SHORT = 0.01
+DENSE_US = 1000
 """Labels in less than this part of a recording, and closer than this, are in another unit than microseconds."""
 SEVERAL = 10
 """Boxes that are all wrong in the same way are no accident."""
 FACTORS = (1 / 2, 2, 1 / 3, 3, 1 / 4, 4)
 """By which rates are mistaken: 60 for 30, 30 for 60, 90 for 30, and so on."""
-NEAR, FARTHEST = 0.03, 0.1
+NEAR = 0.03
+FARTHEST = 0.1
 """How near to such a part the labels must end, and one step more; at most so far."""
 USUAL_RATES = (1, 2, 4, 5, 10, 12, 15, 20, 24, 25, 30, 40, 50, 60, 90, 100, 120, 200, 240)
 """Labels a second."""
 OUTSIDE_US = 50_000
 """Labels that are less far outside the recording are of its rims: its last event may be a little earlier."""
-LEAST_STEPS, EVEN, MOST_EVEN, LATE = 5, 0.1, 0.7, 0.1
+LEAST_STEPS = 5
+EVEN = 0.1
+MOST_EVEN = 0.7
+LATE = 0.1
 """Of labels that tell their rate: how many steps, how even, how many of them so even, and how late the first."""
 LARGEST_GAP = 0.5
 """A step that is a larger part of the time that labels span says nothing about their rate: some time is astray."""
@@ -43,7 +49,7 @@ SHARE = 1.5
 
 
 def check_folder(
-    folder: Path, classes: Sequence[str] = (), others: Others = "discard", *, splits: Sequence[str] = NEEDED
+    folder: Path, classes: Sequence[str] = (), others: OtherClasses = "discard", *, splits: Sequence[str] = NEEDED
 ) -> None:
     """Raise unless a folder has what is needed: some splits, labels in each, and names for their classes.
 
@@ -131,7 +137,7 @@ def check_clock(labelled_us: np.ndarray, span_us: tuple[int, int], labels: Path,
         raise InputError(f"{told} Are they {unit}, to be multiplied by {factor}, or numbers of frames?{advice}")
 
 
-class Reach(NamedTuple):
+class LabelReach(NamedTuple):
     """How far labels at even steps come, that begin with the recording.
 
     reach: up to which part of its time. rate: labels a second. fitting: the rate at which they would come to its end,
@@ -147,32 +153,36 @@ class Reach(NamedTuple):
         return f"{self.rate:.4g} labels a second reach {self.reach:.2f} of its time; {self.fitting:.4g} would fit"
 
 
-def label_reach(labelled_us: np.ndarray, span_us: tuple[int, int]) -> Reach | None:
+def label_reach(labelled_us: np.ndarray, span_us: tuple[int, int]) -> LabelReach | None:
     """How far labels come; None if they are few, not at even steps, or do not begin with the recording.
 
     Args:
         labelled_us: (M,) int64, rising.
         span_us: the first and the last time that the recording shows.
     """
-    duration_us, steps = span_us[1] - span_us[0], np.diff(labelled_us)
+    duration_us = span_us[1] - span_us[0]
+    steps = np.diff(labelled_us)
     if len(steps) < LEAST_STEPS or duration_us <= 0:
         return None
     step_us = float(np.median(steps))
-    last_us, is_even = int(labelled_us[-1]) - span_us[0], np.abs(steps - step_us) <= EVEN * step_us + 1
+    last_us = int(labelled_us[-1]) - span_us[0]
+    is_even = np.abs(steps - step_us) <= EVEN * step_us + 1
     begins_late = abs(int(labelled_us[0]) - span_us[0]) > LATE * last_us + 2 * step_us
     if begins_late or is_even.mean() < MOST_EVEN or steps.max() > LARGEST_GAP * last_us:
         return None
-    reach, rate = last_us / duration_us, 1e6 / step_us
+    reach = last_us / duration_us
+    rate = 1e6 / step_us
     if reach <= 0:
         return None
-    least, most = rate * reach, rate * (reach + step_us / duration_us)  # the next label would be beyond the end
+    least = rate * reach
+    most = rate * (reach + step_us / duration_us)  # the next label would be beyond the end
     usual = [each for each in USUAL_RATES if least * (1 - NEAR) <= each <= most * (1 + NEAR)]
     usual = [each for each in usual if abs(each / rate - 1) > NEAR]
     fitting = min(usual, key=lambda each: abs(each - (least + most) / 2), default=least)
-    return Reach(reach, rate, fitting, bool(usual))
+    return LabelReach(reach, rate, fitting, bool(usual))
 
 
-def rate_misfit(labelled_us: np.ndarray, span_us: tuple[int, int]) -> Reach | None:
+def rate_misfit(labelled_us: np.ndarray, span_us: tuple[int, int]) -> LabelReach | None:
     """How far labels come, if that looks like a wrong rate.
 
     They end at a simple part or multiple of the recording's time; or beyond it, and a usual rate would fit. Arguments
@@ -187,7 +197,7 @@ def rate_misfit(labelled_us: np.ndarray, span_us: tuple[int, int]) -> Reach | No
     return found if is_simple or (is_beyond and found.is_usual) else None
 
 
-class Outside(NamedTuple):
+class LabelsOutside(NamedTuple):
     """Times of labels that the recording does not show.
 
     is_outside: which of them. worst: the one that is farthest outside. far_us: how far. words: all of that.
@@ -201,7 +211,7 @@ class Outside(NamedTuple):
 
 def labels_outside(
     labelled_us: np.ndarray, span_us: tuple[int, int], *, tolerance_us: int = OUTSIDE_US
-) -> Outside | None:
+) -> LabelsOutside | None:
     """Which labels lie outside the time of their recording, and which rate would fit; None if none does.
 
     Args:
@@ -214,14 +224,13 @@ def labels_outside(
     is_outside = far > tolerance_us
     if not is_outside.any():
         return None
-    count, worst = int(is_outside.sum()), int(np.argmax(far))
-    text = (
-        f"{count:,} of {len(far):,} times ({count / len(far):.0%}) are outside {first / 1e6:.2f} to {last / 1e6:.2f} s"
-    )
-    text += f", by up to {far[worst] / 1e6:.2f} s"
+    count = int(is_outside.sum())
+    worst = int(np.argmax(far))
+    text = f"{count:,} of {len(far):,} times ({count / len(far):.0%}) are outside {first / 1e6:.2f} to "
+    text += f"{last / 1e6:.2f} s, by up to {far[worst] / 1e6:.2f} s"
     reach = label_reach(labelled_us, span_us)
     text += f"; {reach}" if reach and reach.reach > 1 else ""
-    return Outside(is_outside, worst, int(far[worst]), text)
+    return LabelsOutside(is_outside, worst, int(far[worst]), text)
 
 
 def check_inside(boxes: np.ndarray, sensor_hw: tuple[int, int], labels: Path) -> None:

@@ -6,16 +6,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from ..checks import InputError, check_choice
+from ..config import OtherClasses
 from ..config_files import suggestion
 from ..files import read_json, write_text
 from .labels import CLASSES_FILE, IGNORED
 
-Others = Literal["discard", "ignore"]
 DISCARDED = -1
 
 
@@ -61,7 +60,7 @@ class ClassMap:
     found: tuple[str, ...]
     names: tuple[str, ...]
     indices: tuple[int, ...]
-    others: Others = "discard"
+    others: OtherClasses = "discard"
 
     def boxes(self, boxes: np.ndarray) -> np.ndarray:
         """The boxes, (N,) ``EVENT_BBOX``, with their new classes; those of others as ``others`` says.
@@ -121,7 +120,7 @@ def _plain(name: str) -> str:
     return " ".join(name.split()).casefold()
 
 
-def map_classes(found: Sequence[str], wanted: Sequence[str] = (), *, others: Others = "discard") -> ClassMap:
+def map_classes(found: Sequence[str], wanted: Sequence[str] = (), *, others: OtherClasses = "discard") -> ClassMap:
     """The map to the classes that are wanted, in their order.
 
     Args:
@@ -133,7 +132,8 @@ def map_classes(found: Sequence[str], wanted: Sequence[str] = (), *, others: Oth
         InputError: if a class does not exist, or is wanted twice.
     """
     check_choice(others, ("discard", "ignore"), "others")
-    indices, names = [DISCARDED] * len(found), []
+    indices = [DISCARDED] * len(found)
+    names = []
     for entry in wanted or found:
         new, _, olds = (entry, "", entry) if entry in found else entry.partition("=")
         for old in [olds or new] if olds in found else (olds or new).split("+"):

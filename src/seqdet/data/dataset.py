@@ -13,7 +13,6 @@ from ..checks import InputError
 from ..events.dataset_facts import UNSTATED, DatasetFacts
 from ..events.files import Recording, open_recording
 from ..files import as_on_disk, below
-from ..npy_files import read_array
 from .frames import file_digest
 from .labels import LABEL_SUFFIX
 from .layouts import LAYOUTS, holds_tensors, label_place, labels_at, layout_of, open_tensors
@@ -105,13 +104,3 @@ def content_digest(entry: Entry, source: TensorFile | Recording) -> str:
 def sensor_hw(source: TensorFile | Recording) -> tuple[int, int] | None:
     """Height and width of the sensor, if the file says."""
     return source.description.input.sensor_hw if isinstance(source, TensorFile) else source.stated_size_hw
-
-
-def raw_times(path: Path) -> np.ndarray:
-    """The times of a label file in the order in which it has them; none if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            rows = read_array(file)
-        return rows["t" if "t" in (rows.dtype.names or ()) else "ts"]
-    except (OSError, ValueError, EOFError, IndexError, MemoryError):
-        return np.zeros(0, np.int64)

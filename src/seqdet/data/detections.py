@@ -144,7 +144,7 @@ def best_of_place(boxes: np.ndarray, most: float) -> np.ndarray:
     return boxes[first_of_close(overlaps(boxes, boxes) > most, order)]
 
 
-def checked_boxes(boxes: np.ndarray) -> np.ndarray:
+def checked_detections(boxes: np.ndarray) -> np.ndarray:
     """``boxes``, which must be detections: rows of ``EVENT_BBOX`` with scores.
 
     Raises:

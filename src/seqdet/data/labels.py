@@ -63,12 +63,25 @@ def read_labels(path: Path) -> np.ndarray:
     Raises:
         InputError: if the file is missing or damaged, a field is missing, or a number is none that a box can have.
     """
+    return checked_boxes(_array(path, "a label file, an npy file of boxes"), path)
+
+
+def times_as_written(path: Path) -> np.ndarray:
+    """The times of a label file in the order in which it has them; none if it cannot be read."""
+    try:
+        rows = _array(path, "a label file")
+        return rows["t" if "t" in (rows.dtype.names or ()) else "ts"]
+    except (InputError, ValueError, IndexError):
+        return np.zeros(0, np.int64)
+
+
+def _array(path: Path, what: str) -> np.ndarray:
+    """What an npy file holds. Raises ``InputError`` if it is missing or damaged, and so not ``what``."""
     try:
         with path.open("rb") as file:
-            found = read_array(file)
+            return read_array(file)
     except (OSError, ValueError, EOFError, MemoryError) as error:
-        raise InputError(f"{path} must be a label file, an npy file of boxes: {error}.") from error
-    return checked_boxes(found, path)
+        raise InputError(f"{path} must be {what}: {error}.") from error
 
 
 def checked_boxes(found: np.ndarray, path: Path) -> np.ndarray:
@@ -119,14 +132,10 @@ def read_labelled_us(path: Path, boxes: np.ndarray) -> np.ndarray:
     Raises:
         InputError: if the file of times is damaged, or a box is at none of them.
     """
-    times = path.with_name(path.name.removesuffix(LABEL_SUFFIX) + LABELLED_SUFFIX)
+    times = labelled_path(path)
     if not times.is_file():
         return np.unique(boxes["t"])
-    try:
-        with times.open("rb") as file:
-            found = read_array(file)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        raise InputError(f"{times} must be an npy file of times: {error}.") from error
+    found = _array(times, "an npy file of times")
     if found.ndim != 1 or found.dtype.kind not in "iu" or not np.isin(boxes["t"], found).all():
         raise InputError(f"{times} must hold whole microseconds, those of all boxes of {path} among them.")
     return np.unique(found.astype(np.int64))
@@ -134,9 +143,18 @@ def read_labelled_us(path: Path, boxes: np.ndarray) -> np.ndarray:
 
 def write_labelled_us(path: Path, times_us: np.ndarray) -> None:
     """Write the times at which the recording of the label file ``path`` is labelled beside it."""
-    target = path.with_name(path.name.removesuffix(LABEL_SUFFIX) + LABELLED_SUFFIX)
-    with replacing(target) as temporary, temporary.open("wb") as file:
+    with replacing(labelled_path(path)) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array(file, times_us.astype(np.int64), allow_pickle=False)
+
+
+def labelled_path(labels: Path) -> Path:
+    """Where the times are at which the recording of a label file is labelled."""
+    return labels.with_name(labels.name.removesuffix(LABEL_SUFFIX) + LABELLED_SUFFIX)
+
+
+def label_path(recording: Path) -> Path:
+    """Where the labels of a recording are written, beside it."""
+    return recording.with_name(recording_name(recording) + LABEL_SUFFIX)
 
 
 def recording_name(path: Path) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from ..checks import InputError
-from ..data.audit_events import watch_recording
+from ..data.box_events import count_in_recording
 from ..data.labels import labels_beside
 from ..data.layouts import holds_tensors
 from ..data.recordings import recording_files
@@ -149,10 +149,10 @@ def events_in_boxes(
 
 def _counted(path: Path, boxes: np.ndarray, size_hw: tuple[int, int] | None, time_unit: Unit | None) -> np.ndarray:
     with open_recording(path, size_hw=size_hw, time_unit=time_unit) as recording:
-        watched = watch_recording(recording, boxes, window_us=1)
+        found = count_in_recording(recording, boxes, window_us=1)
         areas = boxes["w"].astype(np.float64) * boxes["h"]
-        noise = watched.few(areas * watched.reach, recording.stated_size_hw or watched.counts.shape)
-    return np.where(watched.before > noise, watched.before, 0)
+        noise = found.noise(areas * found.reach, recording.stated_size_hw or found.counts.shape)
+    return np.where(found.before > noise, found.before, 0)
 
 
 @dataclass(frozen=True)

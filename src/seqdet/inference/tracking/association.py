@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from ...checks import InputError, check_at_least, check_range, fit_fields
-from ...data.detections import TRACKED_BOX, best_pairs, checked_boxes, first_of_close, overlaps
+from ...data.detections import TRACKED_BOX, best_pairs, checked_detections, first_of_close, overlaps
 from ...data.labels import EVENT_BBOX
 from ...events.array import Events
 
@@ -285,7 +285,7 @@ class DataAssociation:
         """
         if not self._now <= time_us <= MOST_US:
             raise InputError(f"time_us must be at least {self._now}, that of the last call, got {time_us}.")
-        found = np.zeros(0, EVENT_BBOX) if boxes is None else checked_boxes(boxes)
+        found = np.zeros(0, EVENT_BBOX) if boxes is None else checked_detections(boxes)
         if self.config.sim_matrix and (found["class_id"] >= len(self.config.sim_matrix)).any():
             raise InputError(f"boxes must be of the {len(self.config.sim_matrix)} classes of sim_matrix, got others.")
         if self._surface and events is not None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...checks import InputError, check_choice
-from ...data.detections import TRACKED_BOX, checked_boxes
+from ...data.detections import TRACKED_BOX, checked_detections
 from ...events.array import Events
 from .association import MOST_US, AssociationConfig, DataAssociation, as_settings, check_settings
 
@@ -106,7 +106,7 @@ class LibraryTracker:
             raise InputError(f"time_us must be at least {self._now}, that of the last call, got {time_us}.")
         if boxes is not None:
             self._stamp_us = max(time_us, self._stamp_us + 1)  # the library asks for times that rise
-            found = checked_boxes(boxes)
+            found = checked_detections(boxes)
             for label in np.unique(found["class_id"]).tolist():
                 self._of_class.setdefault(label, self._type(**self._options))
             parts = [self._followed(label, found[found["class_id"] == label], time_us) for label in self._of_class]

@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 
 from seqdet.checks import InputError
-from seqdet.data.importers import import_labels
-from seqdet.data.importing import shapes
-from seqdet.data.importing.options import ImportOptions
 from seqdet.data.labels import read_labelled_us, read_labels
+from seqdet.importing import ImportOptions, import_labels, parsed
 
 AT_10_HZ = ImportOptions(label_rate=10)
 
@@ -185,7 +183,7 @@ def test_zips_of_cvat_are_read_by_their_names(folder):
 
 
 def test_tracks_that_would_fill_the_memory_are_refused_before(folder, monkeypatch):
-    monkeypatch.setattr(shapes, "MOST_FILLED", 20)
+    monkeypatch.setattr(parsed, "MOST_FILLED", 20)
     (folder / "drive.xml").write_text(cvat(track(0, shape(0, 10), shape(9, 10)), track(1, shape(0, 1), shape(15, 1))))
     with pytest.raises(InputError, match="tracks of at most 20 boxes together"):
         imported(folder, "cvat", "drive")

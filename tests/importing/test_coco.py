@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from seqdet.checks import InputError
-from seqdet.data.importers import import_labels
-from seqdet.data.importing.options import ImportOptions
-from seqdet.data.importing.shapes import mask_box
 from seqdet.data.labels import read_labels
+from seqdet.importing import ImportOptions, import_labels
+from seqdet.importing.shapes import mask_box
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 import pytest
 
 from seqdet.checks import InputError
-from seqdet.data.importers import import_labels
-from seqdet.data.importing.options import ImportOptions
 from seqdet.data.labels import read_labels
+from seqdet.importing import ImportOptions, import_labels
 
 
 @pytest.fixture

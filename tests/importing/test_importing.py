@@ -9,14 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seqdet.audit import audit
 from seqdet.checks import InputError
 from seqdet.cli import main
 from seqdet.config import DatasetConfig, TensorConfig
-from seqdet.data import importers
-from seqdet.data.audit import audit
 from seqdet.data.classes import read_classes
-from seqdet.data.importers import import_labels
-from seqdet.data.importing.options import ImportOptions
 from seqdet.data.labels import read_labelled_us, read_labels, write_labels
 from seqdet.data.precompute import PrecomputeConfig, precompute
 from seqdet.data.recorded import RecordedClips
@@ -24,6 +21,7 @@ from seqdet.events.array import Events, columns
 from seqdet.events.dataset_facts import read_facts
 from seqdet.events.files import open_recording
 from seqdet.events.npy import write_npz
+from seqdet.importing import READERS, ImportOptions, dataset, import_labels
 from seqdet.loading import prepare
 
 PEDRO = Path(__file__).parents[2].parent / "shared" / "data" / "labelled" / "pedro"
@@ -288,8 +286,8 @@ def test_an_import_that_a_full_disk_cut_short_is_done_when_it_is_started_again(t
         link(source, target)
 
     with monkeypatch.context() as patched:
-        link = importers._link
-        patched.setattr(importers, "_link", full)
+        link = dataset._link
+        patched.setattr(dataset, "_link", full)
         with pytest.raises(InputError, match="No space left"):
             import_labels(*work, tmp_path / "out", AT_10_HZ)
     done = import_labels(*work, tmp_path / "out", AT_10_HZ)
@@ -497,7 +495,7 @@ def test_labels_that_cannot_be_understood_are_refused_in_one_sentence(tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("source", sorted(importers.READERS))
+@pytest.mark.parametrize("source", sorted(READERS))
 def test_random_bytes_are_refused(tmp_path, source):
     record(tmp_path / "in" / "drive.npz")
     suffix = {"coco": "json", "labelstudio": "json", "voc": "xml", "cvat": "xml", "csv": "csv"}.get(source, "txt")

@@ -7,10 +7,8 @@ import pytest
 
 from seqdet.checks import InputError
 from seqdet.data.classes import read_classes
-from seqdet.data.importers import import_labels
-from seqdet.data.importing import archives
-from seqdet.data.importing.options import ImportOptions
 from seqdet.data.labels import read_labelled_us, read_labels
+from seqdet.importing import ImportOptions, files, import_labels
 
 AT_10_HZ = ImportOptions(label_rate=10)
 GT = "2,7,9,19,30,16,1,1,1\n3,8,11,19,30,16,0,2,1\n"
@@ -118,7 +116,7 @@ def test_a_zip_writes_nothing_outside_of_itself(folder, name):
 
 @pytest.mark.parametrize(("limit", "value"), [("MOST_BYTES", 1_000_000), ("MOST_FILES", 1)])
 def test_what_zips_unpack_to_is_bounded(folder, monkeypatch, limit, value):
-    monkeypatch.setattr(archives, limit, value)
+    monkeypatch.setattr(files, limit, value)
     write_zip(folder / "drive.zip", {"a.txt": " " * 600_000, "b.txt": " " * 600_000})
     with pytest.raises(InputError, match=r"drive\.zip must hold at most"):
         import_labels("mot", folder, folder.parent / "drive.npz", folder.parent / "out", AT_10_HZ)

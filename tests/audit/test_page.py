@@ -5,13 +5,13 @@ import re
 import numpy as np
 import pytest
 
+from seqdet.audit import audit
+from seqdet.audit.page import BEYOND, case_picture, render_audit, write_audit_page
 from seqdet.checks import InputError
-from seqdet.data.audit import audit
 from seqdet.data.classes import write_classes
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.events.array import columns
 from seqdet.events.npy import write_npz
-from seqdet.viz.audit import BEYOND, case_picture, render_audit, write_audit_page
 
 NAME = "<b>drive"
 

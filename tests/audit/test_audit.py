@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
+from seqdet.audit import Limits, audit
 from seqdet.checks import InputError
 from seqdet.config import DigitsConfig, EventDigitsConfig, TensorConfig
-from seqdet.data.audit import Limits, audit
 from seqdet.data.checking import label_reach, rate_misfit
 from seqdet.data.labels import CLASSES_FILE, EVENT_BBOX, read_labels, write_labelled_us, write_labels
 from seqdet.data.precompute import PrecomputeConfig, precompute

@@ -9,9 +9,7 @@ import numpy as np
 import torch
 
 from ..checks import InputError
-from ..data.audit import Audit
-from ..data.audit_events import nearest
-from ..data.audit_findings import SEVERITIES, Case, Finding
+from ..data.box_events import nearest_window
 from ..data.dataset import labels_of, opened
 from ..data.store import TensorFile
 from ..events.dataset_facts import DatasetFacts
@@ -19,9 +17,10 @@ from ..events.files import Recording
 from ..files import write_text
 from ..progress import progress
 from ..structures import Boxes
-from .draw import draw_boxes
-from .images import accumulated_image, events_image, tensor_image
-from .pages import Cell, Picture, Table, Tile, pictures, render_page, whole
+from ..viz.draw import draw_boxes
+from ..viz.images import accumulated_image, events_image, tensor_image
+from ..viz.pages import Cell, Picture, Table, Tile, pictures, render_page, whole
+from .findings import SEVERITIES, AuditResult, Case, Finding
 
 MARK = '<meta name="generator" content="seqdet audit">'
 """What tells such a page from another."""
@@ -52,7 +51,7 @@ class Section(NamedTuple):
     cases: list[str]
 
 
-def write_audit_page(path: Path, audit: Audit) -> None:
+def write_audit_page(path: Path, audit: AuditResult) -> None:
     """Write what an audit found as one HTML file that needs no other file and no network.
 
     Raises:
@@ -70,7 +69,7 @@ def is_audit_page(path: Path) -> bool:
         return False
 
 
-def render_audit(audit: Audit) -> str:
+def render_audit(audit: AuditResult) -> str:
     """The page as HTML. Reads the recordings of the worst cases again; one that has gone has no picture."""
     shown = progress(audit.findings, "pictures", unit="finding")
     return render_page(
@@ -83,7 +82,7 @@ def render_audit(audit: Audit) -> str:
     )
 
 
-def _tiles(audit: Audit) -> list[Tile]:
+def _tiles(audit: AuditResult) -> list[Tile]:
     tiles = []
     for severity in SEVERITIES:
         count = sum(each.severity == severity for each in audit.findings)
@@ -98,7 +97,7 @@ def _tiles(audit: Audit) -> list[Tile]:
     ]
 
 
-def _splits(audit: Audit) -> Table:
+def _splits(audit: AuditResult) -> Table:
     """A table of the splits, with the boxes of every class."""
     classes = sorted({n for split in audit.splits.values() for n in split.boxes})[:MOST_CLASSES]
     columns = ["Split", "Recordings", "Seconds", "Frames", "Empty", *map(audit.class_name, classes)]
@@ -109,7 +108,7 @@ def _splits(audit: Audit) -> Table:
     return Table("", columns, rows)
 
 
-def _section(finding: Finding, audit: Audit) -> Section:
+def _section(finding: Finding, audit: AuditResult) -> Section:
     shown = []
     listed = []
     for case in finding.cases:
@@ -121,7 +120,7 @@ def _section(finding: Finding, audit: Audit) -> Section:
     return Section(finding, pictures(shown), listed)
 
 
-def case_picture(case: Case, audit: Audit) -> np.ndarray | None:
+def case_picture(case: Case, audit: AuditResult) -> np.ndarray | None:
     """The window before a label with its boxes, or the accumulated events around a pixel; None if there is neither."""
     if case.entry is None or case.box is None:
         return None
@@ -167,7 +166,7 @@ def _drawn(image: np.ndarray, sides: np.ndarray, names: list[str]) -> np.ndarray
 def _ground(source: TensorFile | Recording, case: Case, window_us: int) -> tuple[np.ndarray, tuple[int, int]]:
     """The picture to draw on, and the size of the sensor that it shows."""
     if isinstance(source, TensorFile):
-        at = 0 if case.time_us is None else int(nearest(source.ends_us, np.array([case.time_us]))[0])
+        at = 0 if case.time_us is None else int(nearest_window(np.array([case.time_us]), source.ends_us)[0])
         frame = source.read(at, at + 1)[0]
         try:
             image = tensor_image(frame, shown=source.description.input)

@@ -1,4 +1,4 @@
-"""Upright boxes of what tools draw besides boxes."""
+"""Upright boxes of what tools draw besides boxes, and boxes between those that were drawn."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from itertools import accumulate
 from math import cos, radians, sin
 from typing import Any, NamedTuple
 
-from ...checks import InputError
-from .drafts import Drafts
-from .reading import real, whole
+from ..checks import InputError
+from .files import real, whole
 
 Box = tuple[float, float, float, float]
 """x, y of the top left corner, width, height; in what the file has them."""
@@ -99,11 +98,6 @@ def turned_box(box: Box, angle: float, *, about_corner: bool = False) -> Box:
     return hull((px + dx * across - dy * down, py + dx * down + dy * across) for dx, dy in sides)
 
 
-FILLED = "boxes interpolated between keyframes"
-MOST_FILLED = 20_000_000
-"""More are no labels of a person."""
-
-
 class Keyframe(NamedTuple):
     """A box of a track as it was drawn. frame: its number. box: before it is turned. angle: in degrees, clockwise."""
 
@@ -111,16 +105,13 @@ class Keyframe(NamedTuple):
     box: Box
     angle: float = 0
 
+    def upright(self) -> Box:
+        """The upright box around it."""
+        return turned_box(self.box, self.angle)
 
-def filled(drafts: Drafts, first: Keyframe, second: Keyframe, frames: Sequence[int]) -> list[Keyframe]:
-    """The boxes at frames between two keyframes: every side moves evenly, and the angle the shorter way.
 
-    Raises:
-        InputError: if so many were asked for that the file must be damaged.
-    """
-    drafts.told[FILLED] += len(frames)
-    if drafts.told[FILLED] > MOST_FILLED:
-        raise InputError(f"{drafts.root} must have tracks of at most {MOST_FILLED:,} boxes together, and has more.")
+def between(first: Keyframe, second: Keyframe, frames: Sequence[int]) -> list[Keyframe]:
+    """The boxes at frames between two keyframes: every side moves evenly, and the angle the shorter way."""
     turn = (second.angle - first.angle + 180) % 360 - 180
     made = []
     for frame in frames:

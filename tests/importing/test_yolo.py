@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from seqdet.checks import InputError
-from seqdet.data.importers import import_labels
-from seqdet.data.importing.options import ImportOptions
-from seqdet.data.importing.shapes import turned_box
 from seqdet.data.labels import read_labels
 from seqdet.events.array import columns
 from seqdet.events.npy import write_npz
+from seqdet.importing import ImportOptions, import_labels
+from seqdet.importing.shapes import turned_box
 
 OPTIONS = ImportOptions(label_rate=10, classes=("car",))
 

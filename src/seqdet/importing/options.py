@@ -1,4 +1,4 @@
-"""How labels of other tools are understood, and what came of it."""
+"""Which formats of labels there are, how they are understood, and what came of it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ...checks import InputError
-from ...events.time_units import Unit
-from ..classes import Others
+from ..checks import InputError
+from ..config import OtherClasses
+from ..events.time_units import Unit
 
 SplitName = Literal["train", "val", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+LabelFormat = Literal["coco", "cvat", "csv", "labelstudio", "mot", "psee-txt", "voc", "yolo"]
+READERS: dict[str, str] = {
+    "coco": "json_formats.read_coco",
+    "mot": "text_formats.read_mot",
+    "yolo": "text_formats.read_yolo",
+    "voc": "xml_formats.read_voc",
+    "csv": "text_formats.read_csv",
+    "cvat": "xml_formats.read_cvat",
+    "labelstudio": "json_formats.read_label_studio",
+    "psee-txt": "text_formats.read_psee_txt",
+}
+"""For each format the module of this package, and the function there, that fills ``ParsedLabels``; it is imported when
+it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class ImportOptions:
     start_us: int = 0
     classes: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
-    others: Others = "discard"
+    others: OtherClasses = "discard"
     split: SplitName | None = None
     ratios: tuple[float, float, float] | None = None
     seed: int = 0
@@ -57,7 +69,7 @@ class ImportOptions:
 
 
 @dataclass
-class Imported:
+class ImportReport:
     """What ``import_labels`` did.
 
     recordings: by split. boxes: by class. labelled, empty: frames, and those of them without a box. dropped: what was

@@ -1,1 +1,0 @@
-"""Labels of other tools, one module for each family of formats."""
