@@ -64,7 +64,7 @@ def test_h5py_alone_reads_what_needs_no_plugin(tmp_path, compression, dtype):
     frames = some_frames(5, dtype)
     parts = [tmp_path / "a.h5", tmp_path / "b.h5"]
     write_tensors(parts[0], [frames[:2]], WINDOW, compression=compression)
-    later = replace(WINDOW, start_us=WINDOW.start_us + 2 * WINDOW.duration_us)
+    later = WINDOW.after(2)
     write_tensors(parts[1], [frames[2:]], later, compression=compression)
     join_tensors(tmp_path / "joined.h5", parts)
     with TensorFile(tmp_path / "joined.h5") as file:
@@ -109,7 +109,7 @@ def test_joined_parts_hold_the_frames_of_all(tmp_path, compression):
     frames, paths = some_frames(7, np.float32), []
     for first, stop in ((0, 3), (3, 5), (5, 7)):
         paths.append(tmp_path / f"{first}.h5")
-        window = replace(WINDOW, start_us=WINDOW.start_us + first * WINDOW.duration_us)
+        window = WINDOW.after(first)
         write_tensors(paths[-1], [frames[first:stop]], window, compression=compression)
     join_tensors(tmp_path / "all.h5", paths)
     with TensorFile(tmp_path / "all.h5") as file:
@@ -164,7 +164,8 @@ def test_the_vendors_names_of_representations_are_known(tmp_path, theirs, ours):
 
 
 def test_ours_has_the_names_of_the_vendor(tmp_path):
-    write_tensors(tmp_path / "a.h5", [some_frames(1)], replace(WINDOW, parameters={"max_incr_per_pixel": 3.0}))
+    shown = replace(WINDOW.input, parameters={"max_incr_per_pixel": 3.0})
+    write_tensors(tmp_path / "a.h5", [some_frames(1)], Description(shown))
     with h5py.File(tmp_path / "a.h5") as file:
         attributes = dict(file["data"].attrs)
     assert attributes["delta_t"] == 50_000
@@ -347,7 +348,7 @@ def test_frames_that_lie_in_other_files_are_refused(tmp_path):
 
 def test_parts_that_are_packed_differently_are_not_joined(tmp_path):
     write_tensors(tmp_path / "a.h5", [some_frames(2)], WINDOW)
-    later = replace(WINDOW, start_us=WINDOW.start_us + 2 * WINDOW.duration_us)
+    later = WINDOW.after(2)
     write_tensors(tmp_path / "b.h5", [some_frames(2)], later, compression="zstd")
     with pytest.raises(InputError, match=r"b\.h5 must be compressed as .*a\.h5 is"):
         join_tensors(tmp_path / "all.h5", [tmp_path / "a.h5", tmp_path / "b.h5"])
