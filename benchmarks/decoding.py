@@ -28,10 +28,10 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from seqdet.events.array import Events, Source, columns
-from seqdet.events.dat import open_dat
-from seqdet.events.evt import open_evt
-from seqdet.events.writers import write_dat, write_evt2, write_evt3
+from seqdet.events.array import Events, columns
+from seqdet.events.dat import open_dat, write_dat
+from seqdet.events.evt import open_evt, write_evt2, write_evt3
+from seqdet.events.reading import Source
 
 
 def sparse(count: int) -> tuple[Events, tuple[int, int]]:

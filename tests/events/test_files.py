@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from seqdet.checks import InputError
 from seqdet.events import words
 from seqdet.events.array import COLUMNS, Events, Triggers, columns
-from seqdet.events.convert import FORMATS, WRITERS
 from seqdet.events.files import Recording, open_recording
-from seqdet.events.gathering import gathered
+from seqdet.events.formats import ENCODINGS, encoding_of
+from seqdet.events.reading import gathered
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 DIGESTS = json.loads((DATA / "digests.json").read_text()) if DATA.is_dir() else {}
@@ -188,7 +188,7 @@ def test_a_size_that_the_user_gives_sifts_as_one_in_the_header_does(tmp_path, mo
         rows = zip(*(getattr(events, column).tolist() for column in "txyp"), strict=True)
         path.write_text("t,x,y,p\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
     else:
-        WRITERS[FORMATS[path.suffix]](path, [events], size_hw=(48, 64))
+        ENCODINGS[encoding_of(path)].write(path, [events], size_hw=(48, 64))
         strip_size(path)
     with open_recording(path) as opened:
         assert opened.stated_size_hw is None

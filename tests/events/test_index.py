@@ -9,10 +9,9 @@ import pytest
 from seqdet.checks import InputError
 from seqdet.events import index, words
 from seqdet.events.array import Events, columns
-from seqdet.events.evt import open_evt
+from seqdet.events.evt import open_evt, write_evt2, write_evt3
 from seqdet.events.files import open_recording
 from seqdet.events.words import WordSource
-from seqdet.events.writers import write_evt2, write_evt3
 
 SIZE_HW = (480, 640)
 

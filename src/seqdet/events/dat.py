@@ -1,8 +1,8 @@
-"""DAT recordings: 64-bit records of contrast events, types 0 and 12."""
+"""DAT recordings: 64-bit records of contrast events, types 0 and 12, read and written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,24 @@ from numba import njit
 
 from ..checks import InputError
 from .array import Events
-from .headers import Header, read_header
 from .index import Mark, Stamp
+from .reading import AS_IT_IS, ReadOptions, end_span_us
 from .sieve import JITTER_US, LEAP_US, NEVER, WITNESSES, Sieve
-from .spans import end_span_us
-from .words import ASTRAY, BACKWARDS, NEWEST, OUTSIDE, SLACK, WordSource
+from .words import (
+    ASTRAY,
+    BACKWARDS,
+    NEWEST,
+    OUTSIDE,
+    SLACK,
+    Coding,
+    Header,
+    WordSource,
+    checked_events,
+    checked_size,
+    events_in_order,
+    read_header,
+    write_words,
+)
 
 COORDINATES = 1 << 14  # fourteen bits
 RECORD_BYTES = 8
@@ -90,15 +103,11 @@ def is_dat(path: Path) -> bool:
     return bool(header.fields) and header.encoding is None and _is_contrast(_kind(path, header))
 
 
-def open_dat(path: Path, *, strict: bool = False, joins_clocks: bool = False) -> DatSource:
+def open_dat(path: Path, options: ReadOptions = AS_IT_IS) -> DatSource:
     """A DAT recording of contrast events (https://docs.prophesee.ai/stable/data/file_formats/dat.html).
 
     Times are 64 bits: the loops of the 32-bit counter, 71.6 minutes each, are counted from the first record on. Events
     outside the sensor and those older than another one before them by more than a jitter are dropped and counted.
-
-    Args:
-        strict: raise, while reading, where something would be dropped.
-        joins_clocks: where the clock begins anew, go on from the time before; see `WordSource`.
 
     Raises:
         InputError: if the file is not such a recording; if strict, also if the header states a size that cannot be.
@@ -121,18 +130,26 @@ def open_dat(path: Path, *, strict: bool = False, joins_clocks: bool = False) ->
         raise InputError(
             f"{path} must be DAT of version 2, got {header.fields['version']!r}. Convert it with the vendor's tools."
         )
-    return DatSource(
-        path,
-        header,
-        format="DAT",
-        largest=COORDINATES,
-        offset=offset,
-        word="<u8",
-        decode=decode_dat,
-        state=np.array([NEVER, 0]),
-        strict=strict,
-        joins_clocks=joins_clocks,
-    )
+    coding = Coding("DAT", "<u8", COORDINATES, decode_dat, np.array([NEVER, 0]))
+    return DatSource(path, header, coding, offset=offset, options=options)
+
+
+def write_dat(path: Path | str, chunks: Iterable[Events], *, size_hw: tuple[int, int]) -> None:
+    """Write a DAT recording, events of type 12: 8 bytes an event. Times loop at 2^32 us, 71.6 minutes.
+
+    Read back, times are the same but for a multiple of that: the loops before the first event. See ``write_evt2``.
+    """
+    height, width = checked_size(size_hw, COORDINATES)
+    header = f"% Data file containing CD events.\n% Version 2\n% Height {height}\n% Width {width}\n% end\n".encode()
+    events = events_in_order(checked_events(chunks, size_hw))
+    write_words(path, header + bytes((12, RECORD_BYTES)), map(_records, events))
+
+
+def _records(events: Events) -> np.ndarray:
+    records = np.empty((len(events), 2), "<u4")
+    records[:, 0] = events.t & 0xFFFFFFFF
+    records[:, 1] = events.x | events.y.astype(np.uint32) << 14 | events.p.astype(np.uint32) << 28
+    return records
 
 
 def _kind(path: Path, header: Header) -> bytes:

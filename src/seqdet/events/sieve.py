@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from ..checks import InputError, proposed
-from .array import Events
+from .array import LARGEST, Events
 from .time_units import LATEST_US
 
 JITTER_US = 1000  # an event that is older than another one before it by more than this is dropped
@@ -23,7 +23,6 @@ MOST_WITNESSES = 1 << 15  # events to ask whether the clock has begun anew: twic
 NEAR_WITNESSES = 1 << 12  # events to ask so where time goes back by less than ``BACK_US``
 LEAST_RUN = 20  # events of one value in a column by which rows may be sorted
 UNORDERED = 0.01  # so many of the steps from one event to the next go back in time in no recording of a camera
-LARGEST = 1 << 16  # rows and columns that uint16 can address
 FINE = 32  # parts of a pixel that some tools write
 MOST_NOTES = 5
 OUTSIDE, BACKWARDS = "events outside the sensor", "events running back in time"
@@ -106,8 +105,7 @@ class Sieve:
             InputError: if the clock begins anew, unless clocks are joined; if it does so as events are in no order of
                 time; if the sieve is strict and events are left out.
         """
-        if self._later_us:
-            events = Events(events.t + self._later_us, events.x, events.y, events.p)
+        events = events.later(self._later_us)
         if len(self._held):
             events, self._held = Events.concatenate([self._held, events]), Events.empty()
         are_usual, newest_us = _are_usual(events.t, events.x, events.y, *self._limits_hw, self._latest_us)

@@ -17,7 +17,7 @@ from ..checks import InputError
 from ..config_files import read_yaml
 from ..data.classes import read_classes
 from ..data.labels import CLASSES_FILE
-from ..events.packed import DAMAGE
+from ..events.tables import ZIP_DAMAGE
 from ..events.time_units import TimeUnit, Unit, find_unit
 from ..files import below
 

@@ -1,0 +1,354 @@
+"""What readers of recordings promise and share: what they are asked, passes over pieces of a file, and stretches."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NamedTuple, Protocol
+
+import numpy as np
+
+from .array import COLUMNS, Events, Triggers
+from .rows import PLAIN, Meaning
+from .sieve import JITTER_US, NEVER, Sieve
+from .time_units import TimeUnit, Unit
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a recording is to be read, whatever its format; what a format does not have is passed over.
+
+    size_hw: height and width of the sensor, where the file does not say. strict: raise, while reading, where something
+    would be left out. time_shift: subtract from the times of EVT3 what the vendor's tools subtract. place: the group,
+    table or array of an HDF5 file that has the events. time_unit: of the times, where the file does not say.
+    joins_clocks: where the clock of the camera begins anew, go on from the time before; it is an error otherwise.
+    keeps_index: whether the index of a large file goes to the cache folder; of a file that soon vanishes it should not.
+    """
+
+    size_hw: tuple[int, int] | None = None
+    strict: bool = False
+    time_shift: bool = False
+    place: str | None = None
+    time_unit: Unit | None = None
+    joins_clocks: bool = False
+    keeps_index: bool = True
+
+
+AS_IT_IS = ReadOptions()
+RECORDS = 1 << 17  # that are read together
+
+
+class Source(Protocol):
+    """One recording, open for reading: what every format module offers.
+
+    format: its name, such as "EVT3".
+    size_hw: height and width of the sensor in pixels; None where neither the file says it nor the user.
+    dropped: how much of what was read so far was left out, by reason in plain words. A strict source raises instead.
+    notes: what its numbers are taken for where they could mean something else, and what the latest pass noticed.
+    time_unit: of its times, and how that is known.
+    is_indexed: whether ``chunks(start_us)`` skips what comes before, whatever its length.
+    """
+
+    @property
+    def size_hw(self) -> tuple[int, int] | None: ...
+
+    @property
+    def format(self) -> str: ...
+
+    @property
+    def dropped(self) -> Counter[str]: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    @property
+    def time_unit(self) -> TimeUnit: ...
+
+    @property
+    def is_indexed(self) -> bool: ...
+
+    def chunks(self, start_us: int | None = None) -> Iterator[Events]:
+        """The events in pieces of bounded size, in the order of the file.
+
+        With ``start_us`` the first piece may begin later, but no event at or after ``start_us`` is missing: formats
+        that can seek skip what comes before, others decode it and leave whole pieces out.
+        """
+        ...
+
+    def read(self, start_us: int, end_us: int) -> Events:
+        """The events of all ``chunks`` with times in ``[start_us, end_us)``."""
+        ...
+
+    def span_us(self) -> tuple[int, int] | None:
+        """The least and the greatest time of an event; None without events. As cheap as the format allows."""
+        ...
+
+    def triggers(self) -> Triggers:
+        """All trigger events of the recording; none where the format has none."""
+        ...
+
+    def close(self) -> None: ...
+
+
+Pieces = Callable[[int, Sieve], Iterator[Events]]
+"""The events of a file from the piece of a number on, before they pass the sieve, which counts what is left out."""
+
+
+class Starts(NamedTuple):
+    """The pieces of a file that a pass can begin at.
+
+    number: how many there are. time_us: of the first row of one; of a row that cannot be read, one after all others.
+    """
+
+    number: int
+    time_us: Callable[[int], float]
+
+
+class PieceSource:
+    """A `Source` of a file that gives pieces of events, which pass a ``Sieve``.
+
+    Args:
+        path: of the file.
+        options: how it is to be read.
+        format: its name.
+        pieces: of the file.
+        size_hw: height and width of the sensor, where the file says it.
+        meaning: of its numbers.
+        starts: pieces to begin at, where they are found without reading those before.
+        missing: how many events the file claims and does not hold, in whole chunks.
+        triggers: all trigger edges, by a pass of their own whose sieve it is given; there are none if None.
+        close: the file, if it stays open between passes.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        options: ReadOptions,
+        *,
+        format: str,
+        pieces: Pieces,
+        size_hw: tuple[int, int] | None = None,
+        meaning: Meaning = PLAIN,
+        starts: Starts | None = None,
+        missing: int = 0,
+        triggers: Callable[[Sieve], Triggers] | None = None,
+        close: Callable[[], None] | None = None,
+    ) -> None:
+        self.format = format
+        self.size_hw = size_hw or options.size_hw
+        self.time_unit = meaning.unit
+        self.is_indexed = starts is not None
+        self._path = path
+        self._options = options
+        self._pieces = pieces
+        self._meaning = meaning
+        self._starts = starts
+        self._missing = missing
+        self._triggers = triggers
+        self._close = close
+        self._sieve = self._new_sieve()
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """What the latest pass over ``chunks`` left out."""
+        return self._sieve.dropped
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its numbers are taken for, and what the latest pass noticed."""
+        return (*self._meaning.notes, *self._sieve.notes)
+
+    def chunks(self, start_us: int | None = None) -> Iterator[Events]:
+        """The events in the order of the file; pieces before ``start_us`` are left out, without being read if it can.
+
+        The events before a piece are younger than its first one by less than the jitter.
+        """
+        self._sieve = sieve = self._new_sieve()
+        first = 0
+        if start_us is not None and self._starts is not None:
+            numbers = range(self._starts.number)
+            first = max(bisect_left(numbers, start_us - JITTER_US, key=self._starts.time_us) - 1, 0)
+        for events in self._passed(first, sieve):
+            if len(events) and (start_us is None or events.t.max() >= start_us):
+                yield events
+
+    def read(self, start_us: int, end_us: int) -> Events:
+        """The events with times in ``[start_us, end_us)``, in the order of the file."""
+        return gathered(self.chunks(start_us), start_us, end_us)
+
+    def span_us(self) -> tuple[int, int] | None:
+        """From both ends of the file where pieces in between can be skipped; otherwise by a whole pass."""
+        return end_span_us(self._passed, self._starts.number if self._starts else 1, self._new_sieve)
+
+    def triggers(self) -> Triggers:
+        """All trigger edges; none where the format has none."""
+        return self._triggers(self._new_sieve()) if self._triggers else Triggers.empty()
+
+    def close(self) -> None:
+        """Close the file, if it is open; no pass goes on after it."""
+        if self._close:
+            self._close()
+
+    def _new_sieve(self) -> Sieve:
+        sieve = Sieve(self._path, self.size_hw, strict=self._options.strict, joins_clocks=self._options.joins_clocks)
+        sieve.drop("events in missing chunks", self._missing)
+        return sieve
+
+    def _passed(self, first: int, sieve: Sieve) -> Iterator[Events]:
+        return sieve.passed(self._pieces(first, sieve))
+
+
+def records_of(file: IO[bytes], record: np.dtype, sieve: Sieve, most: int | None = None) -> Iterator[np.ndarray]:
+    """The records of a file from here on, ``most`` or ``RECORDS`` at a time; a part of one at the end is left out."""
+    while content := file.read((most or RECORDS) * record.itemsize):
+        sieve.drop("bytes of a last record cut off", len(content) % record.itemsize)
+        yield np.frombuffer(content, record, len(content) // record.itemsize)
+
+
+def wider(span_us: tuple[int, int] | None, events: Events) -> tuple[int, int] | None:
+    """A span that has the times of further events in it as well; None while there are none."""
+    if not len(events):
+        return span_us
+    first_us, last_us = int(events.t.min()), int(events.t.max())
+    return (first_us, last_us) if span_us is None else (min(first_us, span_us[0]), max(last_us, span_us[1]))
+
+
+def whole_span_us(chunks: Iterable[Events]) -> tuple[int, int] | None:
+    """The least and the greatest time; None if there is no event."""
+    span_us = None
+    for events in chunks:
+        span_us = wider(span_us, events)
+    return span_us
+
+
+def end_span_us(
+    pieces: Callable[[int, Sieve], Iterator[Events]], count: int, new_sieve: Callable[[], Sieve]
+) -> tuple[int, int] | None:
+    """As ``whole_span_us`` of all pieces, by reading the first and the last of them.
+
+    No event lies more than the jitter behind one before it. So the first is among those until time is past that, and
+    the last among those from a piece on that lasts longer than that. Where the last pieces are damaged, all are read.
+
+    Args:
+        pieces: gives the events that pass a sieve from one of ``count`` pieces on.
+        count: of the pieces that it can begin at.
+        new_sieve: as of a new pass.
+    """
+    if count == 1:
+        return whole_span_us(pieces(0, new_sieve()))
+    first_us = newest_us = None
+    for events in pieces(0, new_sieve()):
+        if len(events):
+            first_us = min(int(events.t.min()), -NEVER if first_us is None else first_us)
+            newest_us = int(events.t.max())
+            if newest_us > first_us + 2 * JITTER_US:
+                break
+    if first_us is None or newest_us is None:
+        return None
+    back = 1
+    while back < count and newest_us > first_us + 2 * JITTER_US:
+        sieve = new_sieve()
+        before = sieve.dropped.total()
+        found = [(int(events.t[0]), int(events.t.max())) for events in pieces(count - back, sieve) if len(events)]
+        if sieve.dropped.total() > before:
+            break
+        if found and max(last for _, last in found) > found[0][0] + 2 * JITTER_US:
+            return first_us, max(last for _, last in found)
+        back *= 2
+    return whole_span_us(pieces(0, new_sieve()))
+
+
+Room = Callable[[float], list[np.ndarray]]
+"""Gives columns t, x, y, p to decode the next piece into; asked with the share of the file, 0 to 1, that was read."""
+
+LATE_US = JITTER_US + 64  # behind another one; EVT2 asks for all events of 64 us at once whether they are too late
+SPARE = 1.05  # how much more room is made than seems to be needed
+LEAST_SHARE = 1 / 1024  # from which so much is foreseen
+
+
+class Piece(NamedTuple):
+    """Columns t, x, y, p, decoded into a ``Room``; no event in them is before ``least_us`` or after ``newest_us``."""
+
+    columns: list[np.ndarray]
+    least_us: int
+    newest_us: int
+
+
+class Decoding(Protocol):
+    """The pieces of a recording, decoded into the room that they ask for; ``close`` ends that early."""
+
+    def __iter__(self) -> Decoding: ...
+
+    def __next__(self) -> Piece: ...
+
+    def close(self) -> None: ...
+
+
+def decoded(decoding: Callable[[Room], Decoding], start_us: int, end_us: int, *, piece: int) -> Events:
+    """The events with times in ``[start_us, end_us)``, decoded where they stay.
+
+    Memory is that of the events, some percent more while they come, and of a piece at either end: how many there will
+    be is foreseen from the share of the file that those so far took, and from their share of the time.
+
+    Args:
+        decoding: decodes the pieces.
+        piece: for how many events there has to be room.
+    """
+    whole, count = new_columns(piece), 0
+    reached_us = start_us
+
+    def room(share: float) -> list[np.ndarray]:
+        if count + piece > len(whole[0]):
+            foreseen = count / max(share, LEAST_SHARE)
+            begin_us = int(whole[0][0]) if count else reached_us
+            if reached_us > begin_us:
+                foreseen = min(foreseen, count * (end_us - begin_us) / (reached_us - begin_us))
+            size = piece + max(int(foreseen * SPARE), count + count // 4)
+            for number, column in enumerate(whole):
+                whole[number] = np.empty(size, column.dtype)
+                whole[number][:count] = column[:count]
+        return [column[count:] for column in whole]
+
+    with closing(decoding(room)) as pieces:
+        for columns, least_us, newest_us in pieces:
+            kept = len(columns[0])
+            if not start_us <= least_us <= newest_us < end_us:
+                inside = (columns[0] >= start_us) & (columns[0] < end_us)
+                kept = int(inside.sum())
+                for column in columns:
+                    column[:kept] = column[inside]
+            count += kept
+            reached_us = newest_us
+            if newest_us >= end_us + LATE_US:
+                break
+    for column in whole:
+        column.resize(count, refcheck=False)  # the rooms were views, which nobody uses any more
+    return Events(*whole)
+
+
+def gathered(pieces: Iterable[Events], start_us: int, end_us: int) -> Events:
+    """The events of the pieces with times in ``[start_us, end_us)``, one after the other."""
+    parts: list[list[np.ndarray]] = [[np.empty(0, dtype)] for dtype in COLUMNS.values()]
+    for events in pieces:
+        if not len(events):
+            continue
+        least_us, newest_us = int(events.t.min()), int(events.t.max())
+        if not start_us <= least_us <= newest_us < end_us:
+            events = events[(events.t >= start_us) & (events.t < end_us)]
+        for column, name in zip(parts, COLUMNS, strict=True):
+            column.append(getattr(events, name))
+        if newest_us >= end_us + LATE_US:
+            break
+    columns = []
+    while parts:  # the pieces of a column go before the next column is made
+        columns.append(np.concatenate(parts.pop(0)))
+    return Events(*columns)
+
+
+def new_columns(length: int) -> list[np.ndarray]:
+    """Columns t, x, y, p with whatever is in their memory."""
+    return [np.empty(length, dtype) for dtype in COLUMNS.values()]
