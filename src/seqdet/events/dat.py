@@ -9,25 +9,12 @@ import numpy as np
 from numba import njit
 
 from ..checks import InputError
+from . import words
 from .array import Events
 from .index import Mark, Stamp
 from .reading import AS_IT_IS, ReadOptions, end_span_us
 from .sieve import JITTER_US, LEAP_US, NEVER, WITNESSES, Sieve
-from .words import (
-    ASTRAY,
-    BACKWARDS,
-    NEWEST,
-    OUTSIDE,
-    SLACK,
-    Coding,
-    Header,
-    WordSource,
-    checked_events,
-    checked_size,
-    events_in_order,
-    read_header,
-    write_words,
-)
+from .words import ASTRAY, BACKWARDS, NEWEST, OUTSIDE, SLACK, Coding, Header, WordSource
 
 COORDINATES = 1 << 14  # fourteen bits
 RECORD_BYTES = 8
@@ -58,10 +45,10 @@ class DatSource(WordSource):
     def span_us(self) -> tuple[int, int] | None:
         """From the records at both ends, as far as times in between do not run back."""
         self._probe()
-        marks, room = list(self._marks), self._passing_room()
+        marks = list(self._marks)
 
         def pieces(number: int, sieve: Sieve) -> Iterator[Events]:
-            return (Events(*piece.columns) for piece, _ in self._pieces(marks[number], sieve, room))
+            return (Events(*piece.columns) for piece, _ in self._pieces(marks[number], sieve))
 
         return end_span_us(pieces, len(marks), self._new_sieve)
 
@@ -99,7 +86,7 @@ def is_dat(path: Path) -> bool:
 
     The oldest recordings have no header: those only ``open_dat`` recognises. Raises InputError if it cannot be read.
     """
-    header = read_header(path)
+    header = words.read_header(path)
     return bool(header.fields) and header.encoding is None and _is_contrast(_kind(path, header))
 
 
@@ -112,7 +99,7 @@ def open_dat(path: Path, options: ReadOptions = AS_IT_IS) -> DatSource:
     Raises:
         InputError: if the file is not such a recording; if strict, also if the header states a size that cannot be.
     """
-    header = read_header(path)
+    header = words.read_header(path)
     offset = header.length
     if header.fields:
         kind = _kind(path, header)
@@ -139,10 +126,10 @@ def write_dat(path: Path | str, chunks: Iterable[Events], *, size_hw: tuple[int,
 
     Read back, times are the same but for a multiple of that: the loops before the first event. See ``write_evt2``.
     """
-    height, width = checked_size(size_hw, COORDINATES)
+    height, width = words.checked_size(size_hw, COORDINATES)
     header = f"% Data file containing CD events.\n% Version 2\n% Height {height}\n% Width {width}\n% end\n".encode()
-    events = events_in_order(checked_events(chunks, size_hw))
-    write_words(path, header + bytes((12, RECORD_BYTES)), map(_records, events))
+    events = words.events_in_order(words.checked_events(chunks, size_hw))
+    words.write_words(path, header + bytes((12, RECORD_BYTES)), map(_records, events))
 
 
 def _records(events: Events) -> np.ndarray:

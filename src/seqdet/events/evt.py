@@ -14,33 +14,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..checks import InputError
+from . import evt_kernels as kernels
 from .accounts import Account
 from .array import COLUMNS, Events, Triggers
-from .evt_kernels import (
-    EPOCH,
-    HIGH,
-    MARGIN_WORDS,
-    OPTION,
-    TRIGGER,
-    UNSET,
-    decode_evt2,
-    decode_evt3,
-    decode_evt21,
-    encode_evt2,
-    encode_evt3,
-    first_encoder_state,
-    first_state,
-    until_leap,
-)
-from .reading import AS_IT_IS, ReadOptions, new_columns
+from .reading import AS_IT_IS, ReadOptions
 from .sieve import NEVER, Sieve
 from .words import (
     AHEAD,
-    CHUNK_EVENTS,
-    FALSE_SIZES,
     LONGEST_HEADER,
     PIECE_EVENTS,
-    SLACK,
     Coding,
     Decoder,
     Header,
@@ -49,6 +31,7 @@ from .words import (
     checked_size,
     events_in_order,
     parse_header,
+    passing_columns,
     read_header,
     write_words,
 )
@@ -63,7 +46,11 @@ FORMATS = {
     "EVT3": "EVT3",
     "3.0": "EVT3",
 }
-WORDS = {"EVT2": ("<u4", decode_evt2), "EVT2.1": ("<u8", decode_evt21), "EVT3": ("<u2", decode_evt3)}
+WORDS = {
+    "EVT2": ("<u4", kernels.decode_evt2),
+    "EVT2.1": ("<u8", kernels.decode_evt21),
+    "EVT3": ("<u2", kernels.decode_evt3),
+}
 HIGH_PARTS = {"EVT2": (28, 64), "EVT2.1": (28, 64), "EVT3": (12, 4096)}
 """Of the time: bits, and microseconds of the lowest of them."""
 TYPES = (0, 1, 8, 10, 14, 15)
@@ -77,11 +64,11 @@ class EvtSource(WordSource):
     """A RAW recording, open for reading; see `Source` and ``open_evt``."""
 
     def _now_us(self, state: np.ndarray, word: int) -> int:
-        high = int(state[HIGH])
-        return NEVER if high == UNSET else int(state[EPOCH]) + high * HIGH_PARTS[self.format][1]
+        high = int(state[kernels.HIGH])
+        return NEVER if high == kernels.UNSET else int(state[kernels.EPOCH]) + high * HIGH_PARTS[self.format][1]
 
     def _go_on(self, state: np.ndarray, step_us: int) -> None:
-        state[EPOCH] += step_us
+        state[kernels.EPOCH] += step_us
 
 
 def is_evt(path: Path) -> bool:
@@ -126,9 +113,10 @@ def find_coding(header: Header, start: bytes, *, name: str, time_shift: bool = F
         raise InputError(f"time_shift must be off for {name}: it is a habit of EVT3, and this is {format}.")
     word, decode = WORDS[format]
     if format != "EVT2.1":
-        return Coding(format, word, COORDINATES, decode, first_state(int(time_shift)))
+        return Coding(format, word, COORDINATES, decode, kernels.first_state(int(time_shift)))
     order, note = _order(name, header, start)
-    return Coding(format, word, COORDINATES, decode, first_state(AS_THEY_ARE if order == "little" else SWAPPED), note)
+    state = kernels.first_state(AS_THEY_ARE if order == "little" else SWAPPED)
+    return Coding(format, word, COORDINATES, decode, state, note)
 
 
 def is_order_open(header: Header, start: bytes) -> bool:
@@ -238,7 +226,7 @@ class EvtPipe:
         self.size_hw = header.size_hw(COORDINATES) or size_hw
         self._passed = 0
         self._sieve = Sieve(Path(name), self.size_hw, strict=False)
-        self._sieve.drop(FALSE_SIZES, header.false_sizes(COORDINATES))
+        header.drop_false_size(COORDINATES, self._sieve)
 
     @property
     def dropped(self) -> Counter[str]:
@@ -253,7 +241,7 @@ class EvtPipe:
     def chunks(self) -> Iterator[Events]:
         """The events in the order in which they come, in pieces of bounded size."""
         word, held = np.dtype(self._coding.word), self._head
-        columns = new_columns(CHUNK_EVENTS + SLACK)
+        columns = passing_columns()
         decoder = Decoder(self._coding, self._coding.state, self.size_hw, self._sieve)
         while True:
             words = np.frombuffer(held, word, len(held) // word.itemsize)
@@ -277,8 +265,8 @@ class EvtPipe:
 
     def _settled(self, words: np.ndarray) -> int:
         """How many words can be decoded, whatever comes."""
-        up = int(self._coding.state[OPTION]) if self.format == "EVT2.1" else 0
-        before_leap = until_leap(words, up, *HIGH_PARTS[self.format], self._coding.state[HIGH])
+        up = int(self._coding.state[kernels.OPTION]) if self.format == "EVT2.1" else 0
+        before_leap = kernels.until_leap(words, up, *HIGH_PARTS[self.format], self._coding.state[kernels.HIGH])
         return max(before_leap, len(words) - AHEAD)
 
     def _read_header(self) -> Header:
@@ -328,8 +316,8 @@ def write_evt2(
             then stays.
     """
     header = _raw_header("2.0", "EVT2", size_hw)
-    pieces = _with_edges(checked_events(chunks, size_hw), _edges_of(triggers, channels=32))
-    write_words(path, header, _encoded(pieces, encode_evt2, np.empty(2 * PIECE_EVENTS + MARGIN_WORDS, np.uint32)))
+    edges = _edges_of(triggers, channels=32)
+    write_words(path, header, _encoded(chunks, edges, size_hw, kernels.encode_evt2, words_per_event=2, word=np.uint32))
 
 
 def write_evt3(
@@ -340,8 +328,8 @@ def write_evt3(
     Read back, times are the same but for a multiple of that: the loops before the first event. See ``write_evt2``.
     """
     header = _raw_header("3.0", "EVT3", size_hw)
-    pieces = _with_edges(checked_events(chunks, size_hw), _edges_of(triggers, channels=16))
-    write_words(path, header, _encoded(pieces, encode_evt3, np.empty(4 * PIECE_EVENTS + MARGIN_WORDS, np.uint16)))
+    edges = _edges_of(triggers, channels=16)
+    write_words(path, header, _encoded(chunks, edges, size_hw, kernels.encode_evt3, words_per_event=4, word=np.uint16))
 
 
 def _raw_header(version: str, name: str, size_hw: tuple[int, int]) -> bytes:
@@ -352,11 +340,18 @@ def _raw_header(version: str, name: str, size_hw: tuple[int, int]) -> bytes:
 
 
 def _encoded(
-    pieces: Iterable[Events], encode: Callable[..., tuple[int, int]], words: np.ndarray
+    chunks: Iterable[Events],
+    edges: Events,
+    size_hw: tuple[int, int],
+    encode: Callable[..., tuple[int, int]],
+    *,
+    words_per_event: int,
+    word: type,
 ) -> Iterator[np.ndarray]:
-    """The words of events and edges, written into room for those of a piece."""
-    state = first_encoder_state()
-    for events in events_in_order(pieces):
+    """The words of events and of edges among them, in room for those of a piece."""
+    state = kernels.first_encoder_state()
+    words = np.empty(words_per_event * PIECE_EVENTS + kernels.MARGIN_WORDS, word)
+    for events in events_in_order(_with_edges(checked_events(chunks, size_hw), edges)):
         done = 0
         while done < len(events):
             taken, count = encode(events.t[done:], events.x[done:], events.y[done:], events.p[done:], state, words)
@@ -379,7 +374,7 @@ def _edges_of(triggers: Triggers | None, *, channels: int) -> Events:
         )
     order = np.argsort(triggers.t, kind="stable")
     values = (triggers.channel.astype(np.uint16) << 8 | triggers.p)[order]
-    p = np.full(len(values), TRIGGER, np.uint8)
+    p = np.full(len(values), kernels.TRIGGER, np.uint8)
     return Events(triggers.t[order].astype(np.int64), values >> np.uint16(11), values & np.uint16(0x7FF), p)
 
 

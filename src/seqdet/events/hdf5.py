@@ -1,7 +1,7 @@
 """Recordings in HDF5: the vendor's layout, that of DSEC and RVT, and those of other tools; the vendor's is written too.
 
 The vendor's: ``/CD/events`` and ``/EXT_TRIGGER/events`` are tables with fields x, y, p, t and p, t, id; the root
-attribute ``geometry`` is "<width>x<height>". The first table may be compressed with ECF (see ``ecf``). DSEC and RVT:
+attribute ``geometry`` is "<width>x<height>". The first table may be compressed with ECF (see ``hdf5_files``). DSEC and RVT:
 columns ``/events/x``, ``y``, ``p``, ``t``, with an optional number ``/t_offset`` to add to t, and optional numbers
 ``/events/height`` and ``/events/width``. Others have columns, a table or an array (N, 4) or (4, N) under other names
 and in other places, see ``find_layout``; names and units of time as in ``rows``.

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol
+from typing import IO, NamedTuple
 
 import numpy as np
 
 from .array import COLUMNS, Events, Triggers
 from .rows import PLAIN, Meaning
 from .sieve import JITTER_US, NEVER, Sieve
-from .time_units import TimeUnit, Unit
+from .time_units import MICROSECONDS, TimeUnit, Unit
 
 
 @dataclass(frozen=True)
@@ -42,34 +42,44 @@ AS_IT_IS = ReadOptions()
 RECORDS = 1 << 17  # that are read together
 
 
-class Source(Protocol):
-    """One recording, open for reading: what every format module offers.
+class Source:
+    """One recording, open for reading: what the readers of all formats derive from.
 
     format: its name, such as "EVT3".
     size_hw: height and width of the sensor in pixels; None where neither the file says it nor the user.
-    dropped: how much of what was read so far was left out, by reason in plain words. A strict source raises instead.
-    notes: what its numbers are taken for where they could mean something else, and what the latest pass noticed.
     time_unit: of its times, and how that is known.
-    is_indexed: whether ``chunks(start_us)`` skips what comes before, whatever its length.
     """
 
-    @property
-    def size_hw(self) -> tuple[int, int] | None: ...
+    def __init__(
+        self,
+        path: Path,
+        options: ReadOptions,
+        *,
+        format: str,
+        size_hw: tuple[int, int] | None = None,
+        time_unit: TimeUnit = MICROSECONDS,
+    ) -> None:
+        self.format = format
+        self.size_hw = size_hw or options.size_hw
+        self.time_unit = time_unit
+        self._path = path
+        self._options = options
+        self._sieve = self._new_sieve()
 
     @property
-    def format(self) -> str: ...
+    def dropped(self) -> Counter[str]:
+        """How much the latest pass over ``chunks`` left out so far, by reason in plain words; a strict one raises."""
+        return self._sieve.dropped
 
     @property
-    def dropped(self) -> Counter[str]: ...
+    def notes(self) -> tuple[str, ...]:
+        """What its numbers are taken for where they could mean something else, and what the latest pass noticed."""
+        return self._sieve.notes
 
     @property
-    def notes(self) -> tuple[str, ...]: ...
-
-    @property
-    def time_unit(self) -> TimeUnit: ...
-
-    @property
-    def is_indexed(self) -> bool: ...
+    def is_indexed(self) -> bool:
+        """Whether ``chunks(start_us)`` skips what comes before, whatever its length."""
+        return False
 
     def chunks(self, start_us: int | None = None) -> Iterator[Events]:
         """The events in pieces of bounded size, in the order of the file.
@@ -77,21 +87,26 @@ class Source(Protocol):
         With ``start_us`` the first piece may begin later, but no event at or after ``start_us`` is missing: formats
         that can seek skip what comes before, others decode it and leave whole pieces out.
         """
-        ...
+        raise NotImplementedError
 
     def read(self, start_us: int, end_us: int) -> Events:
-        """The events of all ``chunks`` with times in ``[start_us, end_us)``."""
-        ...
+        """The events of all ``chunks`` with times in ``[start_us, end_us)``, in the order of the file."""
+        return gathered(self.chunks(start_us), start_us, end_us)
 
     def span_us(self) -> tuple[int, int] | None:
         """The least and the greatest time of an event; None without events. As cheap as the format allows."""
-        ...
+        raise NotImplementedError
 
     def triggers(self) -> Triggers:
         """All trigger events of the recording; none where the format has none."""
-        ...
+        return Triggers.empty()
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the file, if it is open between passes; no pass goes on after it."""
+
+    def _new_sieve(self) -> Sieve:
+        """That of a new pass."""
+        return Sieve(self._path, self.size_hw, strict=self._options.strict, joins_clocks=self._options.joins_clocks)
 
 
 Pieces = Callable[[int, Sieve], Iterator[Events]]
@@ -108,8 +123,8 @@ class Starts(NamedTuple):
     time_us: Callable[[int], float]
 
 
-class PieceSource:
-    """A `Source` of a file that gives pieces of events, which pass a ``Sieve``.
+class PieceSource(Source):
+    """A recording in a file that gives pieces of events, which pass a ``Sieve``.
 
     Args:
         path: of the file.
@@ -138,29 +153,23 @@ class PieceSource:
         triggers: Callable[[Sieve], Triggers] | None = None,
         close: Callable[[], None] | None = None,
     ) -> None:
-        self.format = format
-        self.size_hw = size_hw or options.size_hw
-        self.time_unit = meaning.unit
-        self.is_indexed = starts is not None
-        self._path = path
-        self._options = options
         self._pieces = pieces
         self._meaning = meaning
         self._starts = starts
         self._missing = missing
         self._triggers = triggers
         self._close = close
-        self._sieve = self._new_sieve()
-
-    @property
-    def dropped(self) -> Counter[str]:
-        """What the latest pass over ``chunks`` left out."""
-        return self._sieve.dropped
+        super().__init__(path, options, format=format, size_hw=size_hw, time_unit=meaning.unit)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What its numbers are taken for, and what the latest pass noticed."""
-        return (*self._meaning.notes, *self._sieve.notes)
+        """As of `Source`."""
+        return (*self._meaning.notes, *super().notes)
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether there are pieces to begin at."""
+        return self._starts is not None
 
     def chunks(self, start_us: int | None = None) -> Iterator[Events]:
         """The events in the order of the file; pieces before ``start_us`` are left out, without being read if it can.
@@ -176,25 +185,21 @@ class PieceSource:
             if len(events) and (start_us is None or events.t.max() >= start_us):
                 yield events
 
-    def read(self, start_us: int, end_us: int) -> Events:
-        """The events with times in ``[start_us, end_us)``, in the order of the file."""
-        return gathered(self.chunks(start_us), start_us, end_us)
-
     def span_us(self) -> tuple[int, int] | None:
         """From both ends of the file where pieces in between can be skipped; otherwise by a whole pass."""
         return end_span_us(self._passed, self._starts.number if self._starts else 1, self._new_sieve)
 
     def triggers(self) -> Triggers:
-        """All trigger edges; none where the format has none."""
+        """As of `Source`."""
         return self._triggers(self._new_sieve()) if self._triggers else Triggers.empty()
 
     def close(self) -> None:
-        """Close the file, if it is open; no pass goes on after it."""
+        """As of `Source`."""
         if self._close:
             self._close()
 
     def _new_sieve(self) -> Sieve:
-        sieve = Sieve(self._path, self.size_hw, strict=self._options.strict, joins_clocks=self._options.joins_clocks)
+        sieve = super()._new_sieve()
         sieve.drop("events in missing chunks", self._missing)
         return sieve
 
@@ -278,24 +283,14 @@ class Piece(NamedTuple):
     newest_us: int
 
 
-class Decoding(Protocol):
-    """The pieces of a recording, decoded into the room that they ask for; ``close`` ends that early."""
-
-    def __iter__(self) -> Decoding: ...
-
-    def __next__(self) -> Piece: ...
-
-    def close(self) -> None: ...
-
-
-def decoded(decoding: Callable[[Room], Decoding], start_us: int, end_us: int, *, piece: int) -> Events:
+def decoded(decoding: Callable[[Room], Generator[Piece]], start_us: int, end_us: int, *, piece: int) -> Events:
     """The events with times in ``[start_us, end_us)``, decoded where they stay.
 
     Memory is that of the events, some percent more while they come, and of a piece at either end: how many there will
     be is foreseen from the share of the file that those so far took, and from their share of the time.
 
     Args:
-        decoding: decodes the pieces.
+        decoding: decodes the pieces into the room that it asks for.
         piece: for how many events there has to be room.
     """
     whole, count = new_columns(piece), 0

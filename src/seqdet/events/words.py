@@ -6,7 +6,6 @@ The header is of lines ``% key value``, as RAW and DAT files have them.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,8 @@ from ..checks import InputError
 from ..files import replacing
 from .array import Events, Triggers
 from .index import Index, Mark, Stamp, load_index, save_index, stamp_of
-from .reading import LATE_US, Piece, ReadOptions, Room, decoded, new_columns
+from .reading import LATE_US, Piece, ReadOptions, Room, Source, decoded, new_columns
 from .sieve import BACK_US, JITTER_US, MOST_NOTES, NEVER, Sieve, check_inside
-from .time_units import MICROSECONDS
 
 BLOCK_BYTES = 1 << 20  # of the file at a time
 AHEAD = 1 << 13  # words of the next block that a kernel may look at
@@ -40,7 +38,6 @@ REASONS = (
     "events running back in time",
     "events at times that cannot be",
 )
-FALSE_SIZES = "sensor sizes that cannot be, in the header"
 EARLY, OUTSIDE, BACKWARDS, ASTRAY = range(len(REASONS))
 NEWEST = 0  # the place in a kernel's state of the greatest event time so far
 
@@ -75,9 +72,9 @@ class Header:
             return None
         return size if min(size) >= 1 and max(size) <= largest else None
 
-    def false_sizes(self, largest: int) -> int:
-        """How many sizes of the sensor are stated that cannot be, 0 or 1."""
-        return int(self.states_size and self.size_hw(largest) is None)
+    def drop_false_size(self, largest: int, sieve: Sieve) -> None:
+        """Tell a sieve if a size of the sensor is stated that cannot be."""
+        sieve.drop("sensor sizes that cannot be, in the header", int(self.states_size and not self.size_hw(largest)))
 
 
 def read_header(path: Path) -> Header:
@@ -188,8 +185,13 @@ class Decoder:
         return read, count, backwards
 
 
-class WordSource:
-    """A `Source` of a file that is a header and words.
+def passing_columns() -> list[np.ndarray]:
+    """Room for the events of some words, which nobody keeps."""
+    return new_columns(CHUNK_EVENTS + SLACK)
+
+
+class WordSource(Source):
+    """A recording in a file that is a header and words, which is open during a pass only.
 
     Where the clock begins anew and clocks are to be joined, time goes on from before once a block is over.
 
@@ -201,26 +203,15 @@ class WordSource:
         options: how it is to be read.
     """
 
-    time_unit = MICROSECONDS
-
     def __init__(self, path: Path, header: Header, coding: Coding, *, offset: int, options: ReadOptions) -> None:
-        self.format = coding.format
-        self.size_hw = header.size_hw(coding.largest) or options.size_hw
-        self._path = path
         self._header = header
         self._coding = coding
-        self._options = options
         self._item = np.dtype(coding.word).itemsize
         self._clocks: list[str] = []
         self._marks = [Mark(offset, NEVER, coding.state)]
         self._index: Index | None = None
         self._stamp: Stamp | None = None
-        self._sieve = self._new_sieve()
-
-    @property
-    def dropped(self) -> Counter[str]:
-        """What the latest pass over ``chunks`` left out."""
-        return self._sieve.dropped
+        super().__init__(path, options, format=coding.format, size_hw=header.size_hw(coding.largest))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -242,7 +233,7 @@ class WordSource:
         self._sieve = self._new_sieve()
         self._recall()
         start = NEVER if start_us is None else start_us
-        for piece, _ in self._pieces(self._mark_before(start), self._sieve, self._passing_room()):
+        for piece, _ in self._pieces(self._mark_before(start), self._sieve):
             if piece.newest_us >= start and len(piece.columns[0]):
                 yield Events(*(column.copy() for column in piece.columns))
 
@@ -263,7 +254,7 @@ class WordSource:
         """From the index, or by a whole pass, which leaves one."""
         self._recall()
         if self._index is None:
-            for _ in self._pieces(self._marks[0], self._new_sieve(), self._passing_room()):
+            for _ in self._pieces(self._marks[0], self._new_sieve()):
                 pass
         assert self._index is not None
         return self._index.span_us
@@ -271,11 +262,8 @@ class WordSource:
     def triggers(self) -> Triggers:
         """All edges on the trigger inputs, found by a pass over the file."""
         self._recall()
-        passed = self._pieces(self._marks[0], self._new_sieve(), self._passing_room())
+        passed = self._pieces(self._marks[0], self._new_sieve())
         return Triggers.concatenate([Triggers.concatenate([edges]) for _, edges in passed if len(edges)])
-
-    def close(self) -> None:
-        """Nothing to do: the file is open during a pass only."""
 
     def _now_us(self, state: np.ndarray, word: int) -> int:
         """The time at a word, the last that was decoded; ``NEVER`` where it is not known."""
@@ -286,8 +274,8 @@ class WordSource:
         raise NotImplementedError
 
     def _new_sieve(self) -> Sieve:
-        sieve = Sieve(self._path, self.size_hw, strict=self._options.strict)
-        sieve.drop(FALSE_SIZES, self._header.false_sizes(self._coding.largest))
+        sieve = super()._new_sieve()
+        self._header.drop_false_size(self._coding.largest, sieve)
         return sieve
 
     def _recall(self) -> None:
@@ -309,23 +297,21 @@ class WordSource:
     def _mark_before(self, start_us: int) -> Mark:
         return self._marks[max(bisect_left(self._marks, start_us, key=lambda each: each.latest_us) - 1, 0)]
 
-    def _passing_room(self) -> Room:
-        """Room for what nobody keeps."""
-        columns = new_columns(CHUNK_EVENTS + SLACK)
-        return lambda share: columns
-
-    def _pieces(self, mark: Mark, sieve: Sieve, room: Room, end: int | None = None) -> Iterator[tuple[Piece, Triggers]]:
+    def _pieces(
+        self, mark: Mark, sieve: Sieve, room: Room | None = None, end: int | None = None
+    ) -> Iterator[tuple[Piece, Triggers]]:
         """Events in the room that is asked for before each piece, and trigger edges, valid until the next.
 
         Args:
             mark: where to begin.
             sieve: of this pass.
-            room: to decode into.
+            room: to decode into; if None, columns that nobody keeps.
             end: the byte at which the shares are 1; that of the file if None.
         """
         length = max((end or self._path.stat().st_size) - mark.position, 1)
         item = self._item
         block = np.empty((max(BLOCK_BYTES // item, 1) + AHEAD) * item, np.uint8)
+        passing = [] if room else passing_columns()
         position = mark.position
         state = mark.state.copy()
         decoder = Decoder(self._coding, state, self.size_hw, sieve)
@@ -344,7 +330,7 @@ class WordSource:
                         self._marks.append(Mark(position, int(state[NEWEST]), state.copy()))
                     before_us = int(state[NEWEST])
                     is_early = before_us <= first_us + 2 * JITTER_US  # an older one than the first may follow
-                    events = room((position - mark.position) / length)
+                    events = room((position - mark.position) / length) if room else passing
                     read, count, backwards = decoder.decode(words[done:], stop - done, events)
                     done, position, total, late = done + read, position + read * item, total + count, late + backwards
                     if count and is_early:
