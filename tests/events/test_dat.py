@@ -107,7 +107,7 @@ def test_types_0_and_12_are_read_with_or_without_a_size(tmp_path):
         path = write(tmp_path / "a.dat", [(7, address(16383, 16382, 1))], b"% Version 2\n" + bytes((kind, 8)))
         source = open_dat(path, ReadOptions(strict=True))
         assert is_dat(path)
-        assert (source.format, source.size_hw, len(source.triggers())) == ("DAT", None, 0)
+        assert (source.format, source.stated_size_hw, len(source.triggers())) == ("DAT", None, 0)
         events = read(source)
         assert (events.t[0], events.x[0], events.y[0], events.p[0]) == (7, 16383, 16382, 1)
 

@@ -227,7 +227,7 @@ def test_a_last_word_cut_off_is_counted(tmp_path):
 def test_a_size_that_cannot_be_is_not_believed_and_strictly_refused(tmp_path, options):
     path = write(tmp_path / "a.raw", "EVT3", [HIGH, ROW | 2047, EVENT | 2047], options)
     source = open_evt(path)
-    assert source.size_hw is None
+    assert source.stated_size_hw is None
     assert len(read(source)) == 1
     assert source.dropped.total() == 1
     with pytest.raises(InputError, match="sensor sizes"):
@@ -241,7 +241,7 @@ def test_a_header_ends_by_its_last_line_or_by_what_is_no_text(tmp_path, head):
     path = tmp_path / "a.raw"
     path.write_bytes(head + np.array([HIGH | 1, ROW, EVENT], "<u2").tobytes())
     assert len(read(open_evt(path, ReadOptions(strict=True)))) == 1
-    assert open_evt(path).size_hw == ((7, 9) if b"geometry" in head else None)
+    assert open_evt(path).stated_size_hw == ((7, 9) if b"geometry" in head else None)
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_a_sensor_size_that_cannot_be_is_not_believed(tmp_path, geometry):
     write_hdf5(tmp_path / "a.hdf5", [make_events(3)], size_hw=SIZE_HW)
     with h5py.File(tmp_path / "a.hdf5", "a") as file:
         file.attrs["geometry"] = geometry
-    assert read(tmp_path / "a.hdf5")[1].size_hw is None
+    assert read(tmp_path / "a.hdf5")[1].stated_size_hw is None
 
 
 def change_chunk(path, number, content, *, mask=0):

@@ -15,7 +15,7 @@ from seqdet.checks import InputError
 from seqdet.events import reading, tables, text
 from seqdet.events.array import Events, columns
 from seqdet.events.formats import find_format
-from seqdet.events.reading import ReadOptions, Source
+from seqdet.events.reading import ReadOptions, Recording
 from seqdet.events.tables import open_nmnist, open_npy, open_npz, write_npz
 from seqdet.events.text import open_text
 
@@ -24,7 +24,7 @@ SIZE_HW = (48, 64)
 same_folder = HealthCheck.function_scoped_fixture
 
 
-def open_table(path: Path, **options: Any) -> Source:
+def open_table(path: Path, **options: Any) -> Recording:
     return find_format(path).open(path, ReadOptions(**options))
 
 
@@ -110,7 +110,7 @@ def test_every_form_of_table_gives_the_events_that_were_written(tmp_path, small_
     WRITERS[form](path, events)
     found, source = read(path)
     assert equal(found, events)
-    assert source.size_hw == (SIZE_HW if form == "our npz" else None)
+    assert source.stated_size_hw == (SIZE_HW if form == "our npz" else None)
     later = int(events.t[70])
     part, _ = read(path, start_us=later)
     assert equal(part, events[100 - len(part) :])

@@ -19,7 +19,7 @@ from ..files import read_json
 from . import aedat4_process
 from .aedat4_process import END, EVENT, TRIGGER
 from .array import LARGEST, Events, Triggers, columns
-from .reading import AS_IT_IS, PieceSource, ReadOptions, records_of
+from .reading import AS_IT_IS, PieceRecording, ReadOptions, records_of
 from .sieve import Sieve
 
 START = b"#!AER-DAT"
@@ -43,7 +43,7 @@ def is_aedat(path: Path) -> bool:
         return file.read(len(START)) == START
 
 
-def open_aedat(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
+def open_aedat(path: Path, options: ReadOptions = AS_IT_IS) -> PieceRecording:
     """A recording in AEDAT 2.0, 3.1 or 4.
 
     Raises:
@@ -88,7 +88,7 @@ class _Aedat2Header(NamedTuple):
     length: int
 
 
-def open_aedat2(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
+def open_aedat2(path: Path, options: ReadOptions = AS_IT_IS) -> PieceRecording:
     """A recording in AEDAT 2.0, the format of jAER: pairs of an address and a time, 32 bits each, big endian.
 
     What an address means, the camera decides: of a DVS128 bits 14-8 are y, 7-1 x, 0 the polarity, and bit 15 marks an
@@ -129,7 +129,7 @@ def open_aedat2(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
                 address = records["address"].astype(np.uint32)
                 yield _davis(t, address, height, sieve) if davis else _dvs128(t, address, height, sieve)
 
-    return PieceSource(path, options, format="AEDAT 2.0", pieces=pieces, size_hw=(height, width))
+    return PieceRecording(path, options, format="AEDAT 2.0", pieces=pieces, size_hw=(height, width))
 
 
 def _read_aedat2_header(head: bytes) -> _Aedat2Header:
@@ -206,7 +206,7 @@ class _Packet(NamedTuple):
     events: int
 
 
-def open_aedat3(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
+def open_aedat3(path: Path, options: ReadOptions = AS_IT_IS) -> PieceRecording:
     """The events of the first camera in AEDAT 3.1, the format of cAER: packets of one kind each, little endian.
 
     A packet has a header of 28 bytes: kind, source, size of an event, place of its time, overflows of the time, room
@@ -238,7 +238,7 @@ def open_aedat3(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
                     yield from _packet_events(file, packet, sieve)
 
     size_hw = camera_size(cameras.get(first.source, ""))
-    return PieceSource(path, options, format="AEDAT 3.1", pieces=pieces, size_hw=size_hw)
+    return PieceRecording(path, options, format="AEDAT 3.1", pieces=pieces, size_hw=size_hw)
 
 
 def _read_aedat3_header(path: Path, file: IO[bytes]) -> tuple[dict[int, str], int]:
@@ -292,7 +292,7 @@ AEDAT4_START = b"#!AER-DAT4"
 RISING, FALLING = 1, 2  # edges of the external signal; the other triggers are the camera's own frames
 
 
-def open_aedat4(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
+def open_aedat4(path: Path, options: ReadOptions = AS_IT_IS) -> PieceRecording:
     """A recording in AEDAT4, the format of DV and the DAVIS cameras: the first stream of events of the file.
 
     Times are microseconds since 1970. The package ``aedat`` reads it. It checks little: some damaged files make it end
@@ -333,7 +333,7 @@ def open_aedat4(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
         return Triggers.of(t=edges["t"], channel=np.zeros(len(edges)), p=edges["source"] == RISING)
 
     size_hw = (height, width) if is_size else None
-    return PieceSource(path, options, format="AEDAT4", pieces=pieces, size_hw=size_hw, triggers=triggers)
+    return PieceRecording(path, options, format="AEDAT4", pieces=pieces, size_hw=size_hw, triggers=triggers)
 
 
 def _rows_of(path: Path, kind: str, sieve: Sieve, stream: int | None = None) -> Iterator[np.ndarray]:

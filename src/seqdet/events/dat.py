@@ -14,35 +14,34 @@ from .array import Events
 from .index import Mark, Stamp
 from .reading import AS_IT_IS, ReadOptions, end_span_us
 from .sieve import JITTER_US, LEAP_US, NEVER, WITNESSES, Sieve
-from .words import ASTRAY, BACKWARDS, NEWEST, OUTSIDE, SLACK, Coding, Header, WordSource
+from .words import ASTRAY, BACKWARDS, NEWEST, OUTSIDE, SLACK, Coding, Header, WordRecording
 
 COORDINATES = 1 << 14  # fourteen bits
 RECORD_BYTES = 8
 PROBE_RECORDS = 1 << 16  # between two looks at the time, before the first seek
 
 
-class DatSource(WordSource):
-    """A DAT recording, open for reading; see `Source` and ``open_dat``."""
+class DatRecording(WordRecording):
+    """A DAT recording, open for reading; see ``open_dat``."""
 
     _probed: Stamp | None = None
 
-    @property
-    def is_indexed(self) -> bool:
+    def _can_seek(self) -> bool:
         """True: records can be found by their time."""
         return True
 
-    def chunks(self, start_us: int | None = None) -> Iterator[Events]:
+    def _chunks(self, start_us: int | None) -> Iterator[Events]:
         """The events in pieces; with ``start_us`` from the records shortly before it on, without what comes earlier."""
         if start_us is not None:
             self._probe()
-        return super().chunks(start_us)
+        return super()._chunks(start_us)
 
-    def read(self, start_us: int, end_us: int) -> Events:
+    def _read(self, start_us: int, end_us: int) -> Events:
         """The events with times in ``[start_us, end_us)``, in the order of the file."""
         self._probe()
-        return super().read(start_us, end_us)
+        return super()._read(start_us, end_us)
 
-    def span_us(self) -> tuple[int, int] | None:
+    def _find_span_us(self) -> tuple[int, int] | None:
         """From the records at both ends, as far as times in between do not run back."""
         self._probe()
         marks = list(self._marks)
@@ -69,8 +68,8 @@ class DatSource(WordSource):
         """Places to begin at, by the times of a few records; none where these run back, as only a pass tells why."""
         marks: list[Mark] = []
         newest, epoch = NEVER, 0
-        end = self._path.stat().st_size - RECORD_BYTES + 1
-        with self._path.open("rb") as file:
+        end = self._file.stat().st_size - RECORD_BYTES + 1
+        with self._file.open("rb") as file:
             for position in range(self._marks[0].position, end, PROBE_RECORDS * RECORD_BYTES):
                 file.seek(position)
                 time, epoch = unwrapped(int.from_bytes(file.read(4), "little"), newest, epoch)
@@ -90,7 +89,7 @@ def is_dat(path: Path) -> bool:
     return bool(header.fields) and header.encoding is None and _is_contrast(_kind(path, header))
 
 
-def open_dat(path: Path, options: ReadOptions = AS_IT_IS) -> DatSource:
+def open_dat(path: Path, options: ReadOptions = AS_IT_IS) -> DatRecording:
     """A DAT recording of contrast events (https://docs.prophesee.ai/stable/data/file_formats/dat.html).
 
     Times are 64 bits: the loops of the 32-bit counter, 71.6 minutes each, are counted from the first record on. Events
@@ -118,7 +117,7 @@ def open_dat(path: Path, options: ReadOptions = AS_IT_IS) -> DatSource:
             f"{path} must be DAT of version 2, got {header.fields['version']!r}. Convert it with the vendor's tools."
         )
     coding = Coding("DAT", "<u8", COORDINATES, decode_dat, np.array([NEVER, 0]))
-    return DatSource(path, header, coding, offset=offset, options=options)
+    return DatRecording(path, header, coding, offset=offset, options=options)
 
 
 def write_dat(path: Path | str, chunks: Iterable[Events], *, size_hw: tuple[int, int]) -> None:

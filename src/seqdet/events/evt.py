@@ -26,7 +26,7 @@ from .words import (
     Coding,
     Decoder,
     Header,
-    WordSource,
+    WordRecording,
     checked_events,
     checked_size,
     events_in_order,
@@ -60,8 +60,8 @@ LOOKED_AT = 1 << 20  # bytes in which the order of the halves has to show
 PIECE_BYTES, POLL_S = 1 << 16, 0.2  # of a pipe
 
 
-class EvtSource(WordSource):
-    """A RAW recording, open for reading; see `Source` and ``open_evt``."""
+class EvtRecording(WordRecording):
+    """A RAW recording, open for reading; see ``open_evt``."""
 
     def _now_us(self, state: np.ndarray, word: int) -> int:
         high = int(state[kernels.HIGH])
@@ -76,7 +76,7 @@ def is_evt(path: Path) -> bool:
     return read_header(path).encoding is not None
 
 
-def open_evt(path: Path, options: ReadOptions = AS_IT_IS) -> EvtSource:
+def open_evt(path: Path, options: ReadOptions = AS_IT_IS) -> EvtRecording:
     """A RAW recording in EVT2, EVT2.1 or EVT3.
 
     Times are 64 bits: the loops of the sensor's counter are counted from the first word on. Events outside the sensor,
@@ -92,7 +92,7 @@ def open_evt(path: Path, options: ReadOptions = AS_IT_IS) -> EvtSource:
     with path.open("rb") as file:
         file.seek(header.length)
         coding = find_coding(header, file.read(LOOKED_AT), name=str(path), time_shift=options.time_shift)
-    return EvtSource(path, header, coding, offset=header.length, options=options)
+    return EvtRecording(path, header, coding, offset=header.length, options=options)
 
 
 def find_coding(header: Header, start: bytes, *, name: str, time_shift: bool = False) -> Coding:
@@ -188,7 +188,8 @@ class EvtPipe:
     The events are those of the same bytes in a file, and come as soon as theirs do. Only where time leaps, by 0.1 s or
     more, do the next ``AHEAD`` = 8192 words have to say first whether it is damaged.
 
-    format, size_hw, dropped: as in `Source`. What comes after the pipe was closed in the middle of a word is dropped.
+    format, dropped: as in `Recording`. size_hw: of the sensor, if it is known. What comes after the pipe was closed in
+    the middle of a word is dropped.
 
     Args:
         pipe: the bytes.

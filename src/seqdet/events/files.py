@@ -11,23 +11,18 @@ import gzip
 import shutil
 import tempfile
 import zipfile
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 from typing import IO, NamedTuple
 
-from ..checks import InputError, check_at_least
+from ..checks import InputError
 from ..files import as_on_disk
-from .accounts import Account, account
-from .array import LARGEST, Events, Triggers
+from .array import LARGEST
 from .dataset_facts import facts_about
 from .formats import RECORDINGS, TEXTS, check_foreign, find_format
 from .hdf5 import is_hdf5
-from .reading import ReadOptions, Source, wider
-from .slicing import Window, windows
+from .reading import ReadOptions, Recording, readable
 from .tables import ZIP_DAMAGE
 from .text import LONGEST_LINE, LOOKED_AT, Kind, text_kind
 from .time_units import Unit
@@ -46,143 +41,6 @@ class Unpacked(NamedTuple):
 
     path: Path
     folder: tempfile.TemporaryDirectory[str]
-
-
-class Recording:
-    """A recording, open for reading. Everything streams: memory does not grow with the length of the file.
-
-    stated_size_hw: ``size_hw``, or None if neither the file says it nor the user.
-
-    Args:
-        path: of the file, for messages.
-        source: its reader.
-        unpacked: what the source reads, where the file is packed; deleted when the recording is closed.
-    """
-
-    def __init__(self, path: Path, source: Source, unpacked: Unpacked | None = None) -> None:
-        self.path = path
-        self.stated_size_hw = source.size_hw
-        self._source = source
-        self._unpacked = unpacked
-        self._passed = 0
-        self._span_us: tuple[int, int] | None = None
-
-    def __enter__(self) -> Recording:
-        return self
-
-    def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self.close()
-
-    @property
-    def format(self) -> str:
-        """Name of the file's format."""
-        return self._source.format
-
-    @property
-    def dropped(self) -> Counter[str]:
-        """How much of what was read so far was left out, by reason."""
-        return self._source.dropped
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What its numbers are taken for where they could mean something else, and what was noticed so far."""
-        return self._source.notes
-
-    @property
-    def account(self) -> Account:
-        """What became of the events that the latest pass over ``chunks``, or ``windows``, came by."""
-        return account(self._passed, self.dropped, self.notes, self._source.time_unit, self._span_us)
-
-    @property
-    def size_hw(self) -> tuple[int, int]:
-        """Height and width of the sensor in pixels.
-
-        Raises:
-            InputError: if the file does not say.
-        """
-        if self.stated_size_hw is None:
-            raise InputError(
-                f"{self.path} must state the size of its sensor, and does not. Give size_hw; for a training, "
-                "data.dataset.size_hw."
-            )
-        return self.stated_size_hw
-
-    @property
-    def is_indexed(self) -> bool:
-        """Whether reading from a time on is cheap: it skips what comes before.
-
-        DAT, HDF5 and npy are as they are, RAW after a whole pass; in text, AEDAT4 and the others all before it is read.
-        """
-        with _readable(self.path, self._unpacked):
-            return self._source.is_indexed
-
-    def chunks(self, start_us: int | None = None) -> Iterator[Events]:
-        """The events in pieces of bounded size, in the order of the file; see ``Source.chunks``.
-
-        Raises:
-            InputError: if the file vanished; if strict, where something would be dropped.
-        """
-        self._passed, self._span_us = 0, None
-        with _readable(self.path, self._unpacked):
-            for events in self._source.chunks(start_us):
-                self._span_us = wider(self._span_us, events)
-                self._passed += len(events)
-                yield events
-
-    def span_us(self) -> tuple[int, int] | None:
-        """The time of the first and of the last event; None without events.
-
-        Cheap where ``is_indexed``; otherwise a whole pass, which leaves an index where the format can have one.
-        """
-        with _readable(self.path, self._unpacked):
-            return self._source.span_us()
-
-    def triggers(self) -> Triggers:
-        """All trigger events; none where the format has none."""
-        with _readable(self.path, self._unpacked):
-            return self._source.triggers()
-
-    def read(self, start_us: int, end_us: int) -> Events:
-        """The events with times in ``[start_us, end_us)``, in the order of the file.
-
-        Memory is little more than theirs, 13 bytes each; of HDF5, AEDAT4 and tables 1.6 times that while they are read.
-
-        Raises:
-            InputError: as ``chunks``.
-        """
-        check_at_least(end_us, start_us, "end_us")
-        with _readable(self.path, self._unpacked):
-            return self._source.read(start_us, end_us)
-
-    def windows(
-        self,
-        *,
-        duration_us: int | None = None,
-        count: int | None = None,
-        start_us: int | None = None,
-        end_us: int | None = None,
-    ) -> Iterator[Window]:
-        """Consecutive windows that share no event and lose none.
-
-        With ``duration_us`` alone they lie on a grid from ``start_us``, empty ones included. With ``count`` a window
-        begins at its first event and ends with its ``count``-th; with both, after ``duration_us`` if that comes first.
-
-        Args:
-            duration_us: length of a window.
-            count: most events of a window.
-            start_us: no event before this; the time of the first event if None.
-            end_us: no event from this on; the last event is the last if None.
-
-        Raises:
-            InputError: if neither length is given, or one is below 1.
-        """
-        return windows(self.chunks(start_us), duration_us=duration_us, count=count, start_us=start_us, end_us=end_us)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._source.close()
-        if self._unpacked:
-            self._unpacked.folder.cleanup()
 
 
 def open_recording(
@@ -221,39 +79,26 @@ def open_recording(
         raise InputError(f"size_hw must be from 1 to {LARGEST} each, got {size_hw}.")
     size_hw, time_unit = facts_about(path).or_given(size_hw, time_unit)
     options = ReadOptions(size_hw, strict, time_shift, place, time_unit, joins_clocks)
-    with _readable(path):
+    with readable(path):
         if not path.stat().st_size:
             raise InputError(f"{path} must be a recording, and it is empty.")
         if not is_packed(path):
-            return Recording(path, _open_source(path, options))
+            return _open(path, options)
         unpacked = unpack(path)
-    with _readable(path, unpacked):
+    with readable(path, unpacked.path):
         try:
-            return Recording(path, _open_source(unpacked.path, replace(options, keeps_index=False)), unpacked)
+            return _open(unpacked.path, replace(options, keeps_index=False)).unpacked_from(path, unpacked.folder)
         except BaseException:
             unpacked.folder.cleanup()
             raise
 
 
-def _open_source(path: Path, options: ReadOptions) -> Source:
+def _open(path: Path, options: ReadOptions) -> Recording:
     """The reader of a file that is there and not empty."""
     check_foreign(path)
     if options.place is not None and not is_hdf5(path):
         raise InputError(f"a place in {path}, {options.place}, must be of an HDF5 file, and it is none.")
     return find_format(path).open(path, options)
-
-
-@contextmanager
-def _readable(path: Path, unpacked: Unpacked | None = None) -> Iterator[None]:
-    """Raise InputError where the block cannot read the file; messages name a packed one as the user does."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}. Was it moved or deleted?") from error
-    except InputError as error:
-        if unpacked is None:
-            raise
-        raise InputError(str(error).replace(str(unpacked.path), str(path))) from error
 
 
 def is_packed(path: Path) -> bool:

@@ -14,7 +14,7 @@ from .aedat import is_aedat, open_aedat
 from .dat import is_dat, open_dat, write_dat
 from .evt import is_evt, open_evt, write_evt2, write_evt3
 from .hdf5 import is_hdf5, open_hdf5, write_hdf5
-from .reading import ReadOptions, Source
+from .reading import ReadOptions, Recording
 from .tables import is_nmnist, is_npy, is_npz, open_nmnist, open_npy, open_npz, write_npz
 from .text import open_text
 
@@ -29,7 +29,7 @@ class Format(NamedTuple):
 
     endings: tuple[str, ...]
     is_one: Callable[[Path], bool]
-    open: Callable[[Path, ReadOptions], Source]
+    open: Callable[[Path, ReadOptions], Recording]
     is_signed: bool = False
     has_bare: bool = False
 

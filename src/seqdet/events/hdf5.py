@@ -1,8 +1,8 @@
 """Recordings in HDF5: the vendor's layout, that of DSEC and RVT, and those of other tools; the vendor's is written too.
 
 The vendor's: ``/CD/events`` and ``/EXT_TRIGGER/events`` are tables with fields x, y, p, t and p, t, id; the root
-attribute ``geometry`` is "<width>x<height>". The first table may be compressed with ECF (see ``hdf5_files``). DSEC and RVT:
-columns ``/events/x``, ``y``, ``p``, ``t``, with an optional number ``/t_offset`` to add to t, and optional numbers
+attribute ``geometry`` is "<width>x<height>". The first table may be compressed with ECF, see ``hdf5_files``. DSEC and
+RVT: columns ``/events/x``, ``y``, ``p``, ``t``, with an optional number ``/t_offset`` to add to t, and optional numbers
 ``/events/height`` and ``/events/width``. Others have columns, a table or an array (N, 4) or (4, N) under other names
 and in other places, see ``find_layout``; names and units of time as in ``rows``.
 
@@ -27,7 +27,7 @@ from ..checks import InputError, check_choice, proposed
 from ..files import patient, replacing
 from .array import LARGEST, Events, Triggers
 from .hdf5_files import DAMAGE, Column, Rows, check_filters, find, open_hdf5_file
-from .reading import AS_IT_IS, PieceSource, ReadOptions, Starts
+from .reading import AS_IT_IS, PieceRecording, ReadOptions, Starts
 from .rows import PLAIN, Meaning, column_names, find_meaning, find_order, order_note, sound_events
 from .sieve import NEVER, Sieve, check_inside
 from .time_units import TimeUnit
@@ -42,7 +42,7 @@ def is_hdf5(path: Path) -> bool:
         return file.read(len(SIGNATURE)) == SIGNATURE
 
 
-def open_hdf5(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
+def open_hdf5(path: Path, options: ReadOptions = AS_IT_IS) -> PieceRecording:
     """A recording in the vendor's layout or in one that ``find_layout`` knows, found by content.
 
     Raises:
@@ -54,7 +54,7 @@ def open_hdf5(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
         raise InputError(f"{path} must be a whole HDF5 file; it is cut short or damaged. Copy it again.") from error
     try:
         pieces = _Pieces(file, path, options)
-        return PieceSource(
+        return PieceRecording(
             path,
             options,
             format=pieces.format,
@@ -76,7 +76,7 @@ def open_hdf5(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
 class _Pieces:
     """The events of an open HDF5 file, a few of its chunks at a time.
 
-    format, size_hw, meaning: as of ``PieceSource``. rows: where they are in the file.
+    format, size_hw, meaning: as of ``PieceRecording``. rows: where they are in the file.
     """
 
     def __init__(self, file: h5py.File, path: Path, options: ReadOptions) -> None:

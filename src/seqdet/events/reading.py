@@ -5,16 +5,21 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
 from typing import IO, NamedTuple
 
 import numpy as np
 
+from ..checks import InputError, check_at_least
+from .accounts import Account, account
 from .array import COLUMNS, Events, Triggers
 from .rows import PLAIN, Meaning
 from .sieve import JITTER_US, NEVER, Sieve
+from .slicing import Window, windows
 from .time_units import MICROSECONDS, TimeUnit, Unit
 
 
@@ -42,12 +47,13 @@ AS_IT_IS = ReadOptions()
 RECORDS = 1 << 17  # that are read together
 
 
-class Source:
-    """One recording, open for reading: what the readers of all formats derive from.
+class Recording:
+    """A recording, open for reading. Everything streams: memory does not grow with the length of the file.
 
-    format: its name, such as "EVT3".
-    size_hw: height and width of the sensor in pixels; None where neither the file says it nor the user.
-    time_unit: of its times, and how that is known.
+    The readers of all formats derive from it and say how ``_chunks``, ``_find_span_us`` and the others are made.
+
+    path: of the file, for messages. format: its name, such as "EVT3". time_unit: of its times, and how that is known.
+    stated_size_hw: height and width of the sensor in pixels, or None if neither the file says it nor the user.
     """
 
     def __init__(
@@ -59,12 +65,28 @@ class Source:
         size_hw: tuple[int, int] | None = None,
         time_unit: TimeUnit = MICROSECONDS,
     ) -> None:
+        self.path = path
         self.format = format
-        self.size_hw = size_hw or options.size_hw
         self.time_unit = time_unit
-        self._path = path
+        self.stated_size_hw = size_hw or options.size_hw
+        self._file = path
         self._options = options
+        self._folder: TemporaryDirectory[str] | None = None
+        self._passed = 0
+        self._span_us: tuple[int, int] | None = None
         self._sieve = self._new_sieve()
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def unpacked_from(self, path: Path, folder: TemporaryDirectory[str]) -> Recording:
+        """The same, named in messages by the packed file that it was in; the folder is deleted when it is closed."""
+        self.path = path
+        self._folder = folder
+        return self
 
     @property
     def dropped(self) -> Counter[str]:
@@ -77,36 +99,143 @@ class Source:
         return self._sieve.notes
 
     @property
+    def account(self) -> Account:
+        """What became of the events that the latest pass over ``chunks``, or ``windows``, came by."""
+        return account(self._passed, self.dropped, self.notes, self.time_unit, self._span_us)
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the sensor in pixels.
+
+        Raises:
+            InputError: if the file does not say.
+        """
+        if self.stated_size_hw is None:
+            raise InputError(
+                f"{self.path} must state the size of its sensor, and does not. Give size_hw; for a training, "
+                "data.dataset.size_hw."
+            )
+        return self.stated_size_hw
+
+    @property
     def is_indexed(self) -> bool:
-        """Whether ``chunks(start_us)`` skips what comes before, whatever its length."""
-        return False
+        """Whether reading from a time on is cheap: it skips what comes before.
+
+        DAT, HDF5 and npy are as they are, RAW after a whole pass; in text, AEDAT4 and the others all before it is read.
+        """
+        with self._readable():
+            return self._can_seek()
 
     def chunks(self, start_us: int | None = None) -> Iterator[Events]:
         """The events in pieces of bounded size, in the order of the file.
 
         With ``start_us`` the first piece may begin later, but no event at or after ``start_us`` is missing: formats
         that can seek skip what comes before, others decode it and leave whole pieces out.
-        """
-        raise NotImplementedError
 
-    def read(self, start_us: int, end_us: int) -> Events:
-        """The events of all ``chunks`` with times in ``[start_us, end_us)``, in the order of the file."""
-        return gathered(self.chunks(start_us), start_us, end_us)
+        Raises:
+            InputError: if the file vanished; if strict, where something would be dropped.
+        """
+        self._passed, self._span_us = 0, None
+        with self._readable():
+            for events in self._chunks(start_us):
+                self._span_us = wider(self._span_us, events)
+                self._passed += len(events)
+                yield events
 
     def span_us(self) -> tuple[int, int] | None:
-        """The least and the greatest time of an event; None without events. As cheap as the format allows."""
-        raise NotImplementedError
+        """The least and the greatest time of an event; None without events.
+
+        Cheap where ``is_indexed``; otherwise a whole pass, which leaves an index where the format can have one.
+        """
+        with self._readable():
+            return self._find_span_us()
 
     def triggers(self) -> Triggers:
-        """All trigger events of the recording; none where the format has none."""
-        return Triggers.empty()
+        """All trigger edges; none where the format has none."""
+        with self._readable():
+            return self._find_triggers()
+
+    def read(self, start_us: int, end_us: int) -> Events:
+        """The events with times in ``[start_us, end_us)``, in the order of the file.
+
+        Memory is little more than theirs, 13 bytes each; of HDF5, AEDAT4 and tables 1.6 times that while they are read.
+
+        Raises:
+            InputError: as ``chunks``.
+        """
+        check_at_least(end_us, start_us, "end_us")
+        with self._readable():
+            return self._read(start_us, end_us)
+
+    def windows(
+        self,
+        *,
+        duration_us: int | None = None,
+        count: int | None = None,
+        start_us: int | None = None,
+        end_us: int | None = None,
+    ) -> Iterator[Window]:
+        """Consecutive windows that share no event and lose none.
+
+        With ``duration_us`` alone they lie on a grid from ``start_us``, empty ones included. With ``count`` a window
+        begins at its first event and ends with its ``count``-th; with both, after ``duration_us`` if that comes first.
+
+        Args:
+            duration_us: length of a window.
+            count: most events of a window.
+            start_us: no event before this; the time of the first event if None.
+            end_us: no event from this on; the last event is the last if None.
+
+        Raises:
+            InputError: if neither length is given, or one is below 1.
+        """
+        return windows(self.chunks(start_us), duration_us=duration_us, count=count, start_us=start_us, end_us=end_us)
 
     def close(self) -> None:
-        """Close the file, if it is open between passes; no pass goes on after it."""
+        """Close the file; no pass goes on after it."""
+        if self._folder:
+            self._folder.cleanup()
+
+    def _can_seek(self) -> bool:
+        return False
+
+    def _chunks(self, start_us: int | None) -> Iterator[Events]:
+        raise NotImplementedError
+
+    def _find_span_us(self) -> tuple[int, int] | None:
+        raise NotImplementedError
+
+    def _find_triggers(self) -> Triggers:
+        return Triggers.empty()
+
+    def _read(self, start_us: int, end_us: int) -> Events:
+        return gathered(self._chunks(start_us), start_us, end_us)
 
     def _new_sieve(self) -> Sieve:
         """That of a new pass."""
-        return Sieve(self._path, self.size_hw, strict=self._options.strict, joins_clocks=self._options.joins_clocks)
+        options = self._options
+        return Sieve(self._file, self.stated_size_hw, strict=options.strict, joins_clocks=options.joins_clocks)
+
+    def _readable(self) -> AbstractContextManager[None]:
+        return readable(self.path, self._file)
+
+
+@contextmanager
+def readable(path: Path, file: Path | None = None) -> Iterator[None]:
+    """Raise ``InputError`` where the block cannot read a file; where it was packed, by the name that the user gave.
+
+    Args:
+        path: as the user names it.
+        file: what was in it, if it is packed.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}. Was it moved or deleted?") from error
+    except InputError as error:
+        if file in (None, path):
+            raise
+        raise InputError(str(error).replace(str(file), str(path))) from error
 
 
 Pieces = Callable[[int, Sieve], Iterator[Events]]
@@ -123,7 +252,7 @@ class Starts(NamedTuple):
     time_us: Callable[[int], float]
 
 
-class PieceSource(Source):
+class PieceRecording(Recording):
     """A recording in a file that gives pieces of events, which pass a ``Sieve``.
 
     Args:
@@ -163,16 +292,20 @@ class PieceSource(Source):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """As of `Source`."""
+        """As of `Recording`."""
         return (*self._meaning.notes, *super().notes)
 
-    @property
-    def is_indexed(self) -> bool:
-        """Whether there are pieces to begin at."""
+    def close(self) -> None:
+        """As of `Recording`."""
+        if self._close:
+            self._close()
+        super().close()
+
+    def _can_seek(self) -> bool:
         return self._starts is not None
 
-    def chunks(self, start_us: int | None = None) -> Iterator[Events]:
-        """The events in the order of the file; pieces before ``start_us`` are left out, without being read if it can.
+    def _chunks(self, start_us: int | None) -> Iterator[Events]:
+        """Pieces before ``start_us`` are left out, without being read where a later one can be begun at.
 
         The events before a piece are younger than its first one by less than the jitter.
         """
@@ -181,29 +314,23 @@ class PieceSource(Source):
         if start_us is not None and self._starts is not None:
             numbers = range(self._starts.number)
             first = max(bisect_left(numbers, start_us - JITTER_US, key=self._starts.time_us) - 1, 0)
-        for events in self._passed(first, sieve):
+        for events in self._passed_pieces(first, sieve):
             if len(events) and (start_us is None or events.t.max() >= start_us):
                 yield events
 
-    def span_us(self) -> tuple[int, int] | None:
+    def _find_span_us(self) -> tuple[int, int] | None:
         """From both ends of the file where pieces in between can be skipped; otherwise by a whole pass."""
-        return end_span_us(self._passed, self._starts.number if self._starts else 1, self._new_sieve)
+        return end_span_us(self._passed_pieces, self._starts.number if self._starts else 1, self._new_sieve)
 
-    def triggers(self) -> Triggers:
-        """As of `Source`."""
+    def _find_triggers(self) -> Triggers:
         return self._triggers(self._new_sieve()) if self._triggers else Triggers.empty()
-
-    def close(self) -> None:
-        """As of `Source`."""
-        if self._close:
-            self._close()
 
     def _new_sieve(self) -> Sieve:
         sieve = super()._new_sieve()
         sieve.drop("events in missing chunks", self._missing)
         return sieve
 
-    def _passed(self, first: int, sieve: Sieve) -> Iterator[Events]:
+    def _passed_pieces(self, first: int, sieve: Sieve) -> Iterator[Events]:
         return sieve.passed(self._pieces(first, sieve))
 
 

@@ -27,7 +27,7 @@ from ..checks import InputError
 from ..files import replacing
 from ..npy_files import Header, read_header
 from .array import COLUMNS, LARGEST, Events
-from .reading import AS_IT_IS, PieceSource, ReadOptions, Starts, records_of
+from .reading import AS_IT_IS, PieceRecording, ReadOptions, Starts, records_of
 from .rows import PLAIN, USUAL_ORDER, column_names, find_meaning, find_order, order_note, sound_events
 from .sieve import Sieve, check_inside
 from .time_units import Unit
@@ -79,7 +79,7 @@ def is_npy(path: Path) -> bool:
     return _begins(path, b"\x93NUMPY")
 
 
-def open_npy(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
+def open_npy(path: Path, options: ReadOptions = AS_IT_IS) -> PieceRecording:
     """A recording in an npy file, which is read from any of its rows on.
 
     Raises:
@@ -89,7 +89,7 @@ def open_npy(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
         streams = _streams(path, lambda stack: stack.enter_context(path.open("rb")))
         rows = RowPieces(path, streams, options.time_unit)
     starts = Starts(rows.count, rows.first_time_us)
-    return PieceSource(path, options, format="npy", pieces=rows.read, meaning=rows.meaning, starts=starts)
+    return PieceRecording(path, options, format="npy", pieces=rows.read, meaning=rows.meaning, starts=starts)
 
 
 def is_npz(path: Path) -> bool:
@@ -97,7 +97,7 @@ def is_npz(path: Path) -> bool:
     return _begins(path, b"PK")
 
 
-def open_npz(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
+def open_npz(path: Path, options: ReadOptions = AS_IT_IS) -> PieceRecording:
     """A recording in an npz file, whose rows are found by reading those before.
 
     Raises:
@@ -105,7 +105,7 @@ def open_npz(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
     """
     with readable_table(path):
         rows, size_hw = _npz_pieces(path, options.time_unit)
-    return PieceSource(path, options, format="npz", pieces=rows.read, size_hw=size_hw, meaning=rows.meaning)
+    return PieceRecording(path, options, format="npz", pieces=rows.read, size_hw=size_hw, meaning=rows.meaning)
 
 
 def _npz_pieces(path: Path, time_unit: Unit | None) -> tuple[RowPieces, tuple[int, int] | None]:
@@ -300,7 +300,7 @@ def is_nmnist(path: Path) -> bool:
     return path.suffix.lower() == ".bin"
 
 
-def open_nmnist(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
+def open_nmnist(path: Path, options: ReadOptions = AS_IT_IS) -> PieceRecording:
     """A recording in the 5-byte records of N-MNIST and N-Caltech101.
 
     A record is x, y, and 3 bytes, big endian: p << 23 | microseconds. One with y = 240 is no event: 8192 us are to be
@@ -330,4 +330,4 @@ def open_nmnist(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
                 events = Events(t, x.astype(np.uint16), y.astype(np.uint16), (high >> 7).astype(np.uint8))
                 yield events[~is_overflow]
 
-    return PieceSource(path, options, format="N-MNIST", pieces=pieces)
+    return PieceRecording(path, options, format="N-MNIST", pieces=pieces)

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..checks import InputError
 from .array import LARGEST, Events
-from .reading import AS_IT_IS, Pieces, PieceSource, ReadOptions
+from .reading import AS_IT_IS, PieceRecording, Pieces, ReadOptions
 from .rows import USUAL_ORDER, Meaning, column_names, find_meaning, find_order, order_note, sound_events
 from .sieve import Sieve
 from .tables import readable_table
@@ -88,7 +88,7 @@ class _Form(NamedTuple):
             return []
 
 
-def open_text(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
+def open_text(path: Path, options: ReadOptions = AS_IT_IS) -> PieceRecording:
     """A recording in a text file, which is read a block of lines at a time.
 
     Raises:
@@ -97,7 +97,7 @@ def open_text(path: Path, options: ReadOptions = AS_IT_IS) -> PieceSource:
     """
     with readable_table(path):
         pieces, meaning, size_hw = _text_pieces(path, options.time_unit)
-    return PieceSource(path, options, format="text", pieces=pieces, size_hw=size_hw, meaning=meaning)
+    return PieceRecording(path, options, format="text", pieces=pieces, size_hw=size_hw, meaning=meaning)
 
 
 def _text_pieces(path: Path, time_unit: Unit | None) -> tuple[Pieces, Meaning, tuple[int, int] | None]:

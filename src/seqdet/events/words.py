@@ -17,7 +17,7 @@ from ..checks import InputError
 from ..files import replacing
 from .array import Events, Triggers
 from .index import Index, Mark, Stamp, load_index, save_index, stamp_of
-from .reading import LATE_US, Piece, ReadOptions, Room, Source, decoded, new_columns
+from .reading import LATE_US, Piece, ReadOptions, Recording, Room, decoded, new_columns
 from .sieve import BACK_US, JITTER_US, MOST_NOTES, NEVER, Sieve, check_inside
 
 BLOCK_BYTES = 1 << 20  # of the file at a time
@@ -190,7 +190,7 @@ def passing_columns() -> list[np.ndarray]:
     return new_columns(CHUNK_EVENTS + SLACK)
 
 
-class WordSource(Source):
+class WordRecording(Recording):
     """A recording in a file that is a header and words, which is open during a pass only.
 
     Where the clock begins anew and clocks are to be joined, time goes on from before once a block is over.
@@ -219,14 +219,13 @@ class WordSource(Source):
         found = [self._coding.note] if self._coding.note else []
         return (*found, *list(dict.fromkeys(self._clocks))[:MOST_NOTES])
 
-    @property
-    def is_indexed(self) -> bool:
+    def _can_seek(self) -> bool:
         """Whether a whole pass over the file as it is was made, now or when it was open before."""
         self._recall()
         return self._index is not None
 
-    def chunks(self, start_us: int | None = None) -> Iterator[Events]:
-        """The events in the order of the file, at most ``CHUNK_EVENTS`` at a time; see `Source`.
+    def _chunks(self, start_us: int | None) -> Iterator[Events]:
+        """At most ``CHUNK_EVENTS`` at a time.
 
         What was passed once is indexed: the next pass with ``start_us`` begins shortly before it.
         """
@@ -237,8 +236,7 @@ class WordSource(Source):
             if piece.newest_us >= start and len(piece.columns[0]):
                 yield Events(*(column.copy() for column in piece.columns))
 
-    def read(self, start_us: int, end_us: int) -> Events:
-        """The events with times in ``[start_us, end_us)``, in the order of the file."""
+    def _read(self, start_us: int, end_us: int) -> Events:
         self._sieve = self._new_sieve()
         self._recall()
         beyond = bisect_left(self._marks, end_us + LATE_US, key=lambda each: each.latest_us)
@@ -250,7 +248,7 @@ class WordSource(Source):
 
         return decoded(decoding, start_us, end_us, piece=CHUNK_EVENTS + SLACK)
 
-    def span_us(self) -> tuple[int, int] | None:
+    def _find_span_us(self) -> tuple[int, int] | None:
         """From the index, or by a whole pass, which leaves one."""
         self._recall()
         if self._index is None:
@@ -259,7 +257,7 @@ class WordSource(Source):
         assert self._index is not None
         return self._index.span_us
 
-    def triggers(self) -> Triggers:
+    def _find_triggers(self) -> Triggers:
         """All edges on the trigger inputs, found by a pass over the file."""
         self._recall()
         passed = self._pieces(self._marks[0], self._new_sieve())
@@ -280,19 +278,19 @@ class WordSource(Source):
 
     def _recall(self) -> None:
         """Forget the index of an older state of the file; take the one kept for the present state."""
-        stamp = stamp_of(self._path)
+        stamp = stamp_of(self._file)
         if stamp == self._stamp:
             return
         self._stamp, self._marks = stamp, self._marks[:1]
         self._index = None
         if stamp.size >= SAVED_BYTES:
-            self._index = load_index(self._path, stamp, self._marks[0], self._item, limits_hw=self._limits_hw)
+            self._index = load_index(self._file, stamp, self._marks[0], self._item, limits_hw=self._limits_hw)
         if self._index:
             self._marks = list(self._index.marks)
 
     @property
     def _limits_hw(self) -> tuple[int, int]:
-        return self._coding.limits_hw(self.size_hw)
+        return self._coding.limits_hw(self.stated_size_hw)
 
     def _mark_before(self, start_us: int) -> Mark:
         return self._marks[max(bisect_left(self._marks, start_us, key=lambda each: each.latest_us) - 1, 0)]
@@ -308,17 +306,17 @@ class WordSource(Source):
             room: to decode into; if None, columns that nobody keeps.
             end: the byte at which the shares are 1; that of the file if None.
         """
-        length = max((end or self._path.stat().st_size) - mark.position, 1)
+        length = max((end or self._file.stat().st_size) - mark.position, 1)
         item = self._item
         block = np.empty((max(BLOCK_BYTES // item, 1) + AHEAD) * item, np.uint8)
         passing = [] if room else passing_columns()
         position = mark.position
         state = mark.state.copy()
-        decoder = Decoder(self._coding, state, self.size_hw, sieve)
+        decoder = Decoder(self._coding, state, self.stated_size_hw, sieve)
         held = total = late = 0  # bytes of the block before, events, and those of them in a row that run back
         first_us = -NEVER
         is_last = False
-        with self._path.open("rb") as file:
+        with self._file.open("rb") as file:
             file.seek(position)
             while not is_last:
                 size = held + file.readinto(block.data[held:])
@@ -346,9 +344,9 @@ class WordSource(Source):
         if mark.position == self._marks[0].position and self._index is None:
             last_us = int(state[NEWEST]) if total else 0
             self._index = Index(list(self._marks), total, first_us if total else 0, last_us)
-            is_as_read = not self._clocks and self._stamp == stamp_of(self._path)
+            is_as_read = not self._clocks and self._stamp == stamp_of(self._file)
             if self._options.keeps_index and self._stamp and self._stamp.size >= SAVED_BYTES and is_as_read:
-                save_index(self._path, self._stamp, self._index, limits_hw=self._limits_hw)
+                save_index(self._file, self._stamp, self._index, limits_hw=self._limits_hw)
 
     def _checked_clock(self, state: np.ndarray, word: int, position: int, late: int) -> int:
         """How many events have run back without an end.
@@ -363,7 +361,7 @@ class WordSource(Source):
         told = f"before byte {position:,}: times up to {newest_us:,} us are followed by {now_us:,} us"
         if not self._options.joins_clocks:
             raise InputError(
-                f"{self._path} must have one clock, and it begins anew {told}. seqdet convert writes it with times "
+                f"{self._file} must have one clock, and it begins anew {told}. seqdet convert writes it with times "
                 "that go on, by --join-clocks, or what comes before, by --duration-us."
             )
         self._clocks.append(
