@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from seqdet.checks import InputError
 from seqdet.data.labels import labels_beside, recording_name
 from seqdet.data.recordings import find_recordings
-from seqdet.events import files, index, words
+from seqdet.events import files, words
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 from seqdet.events.formats import ENCODINGS
@@ -183,7 +183,7 @@ def test_a_recording_that_vanishes_leaves_no_index(tmp_path, monkeypatch):
         (tmp_path / "b.raw").write_bytes(file.read())
     with open_recording(tmp_path / "b.raw") as recording:
         assert recording.span_us() is not None
-    assert index._place(tmp_path / "b.raw").is_file()
+    assert words.index_file(tmp_path / "b.raw").is_file()
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

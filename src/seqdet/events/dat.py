@@ -11,10 +11,9 @@ from numba import njit
 from ..checks import InputError
 from . import words
 from .array import Events
-from .index import Mark, Stamp
 from .reading import AS_IT_IS, ReadOptions, end_span_us
 from .sieve import JITTER_US, LEAP_US, NEVER, WITNESSES, Sieve
-from .words import ASTRAY, BACKWARDS, NEWEST, OUTSIDE, SLACK, Coding, Header, WordRecording
+from .words import ASTRAY, BACKWARDS, NEWEST, OUTSIDE, SLACK, Coding, Header, Mark, Stamp, WordRecording
 
 COORDINATES = 1 << 14  # fourteen bits
 RECORD_BYTES = 8

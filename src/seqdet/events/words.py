@@ -1,12 +1,19 @@
 """Recordings made of a text header and words of one size: read in blocks by kernels that keep a state, and written.
 
-The header is of lines ``% key value``, as RAW and DAT files have them.
+The header is of lines ``% key value``, as RAW and DAT files have them. An index of a recording, where decoding can
+begin, is kept in a cache folder from one opening to the next: ``$SEQDET_CACHE``, else ``$XDG_CACHE_HOME/seqdet``, else
+``~/.cache/seqdet``. Nothing depends on it: an index that cannot be written is not kept, and one that is damaged or of
+an older state of the recording is not used.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +23,6 @@ import numpy as np
 from ..checks import InputError
 from ..files import replacing
 from .array import Events, Triggers
-from .index import Index, Mark, Stamp, load_index, save_index, stamp_of
 from .reading import LATE_US, Piece, ReadOptions, Recording, Room, decoded, new_columns
 from .sieve import BACK_US, JITTER_US, MOST_NOTES, NEVER, Sieve, check_inside
 
@@ -28,6 +34,9 @@ CHUNK_TRIGGERS = 1 << 12
 PIECE_EVENTS = 1 << 16  # that are written together
 LONGEST_PAUSE_US = 1 << 31  # half a loop of DAT's counter: beyond it, a reader cannot tell a pause from running back
 LONGEST_HEADER = 1 << 16  # bytes; no camera writes that much
+INDEX_VERSION = 2
+INDEX_ARRAYS = ("facts", "positions", "latest_us", "states")
+MOST_INDEX_BYTES = 1 << 26  # of an index; one of 100 GB of recording has 5 MB
 MARK_BYTES = 1 << 21  # between two entries of the index
 SAVED_BYTES = 1 << 24  # smaller files are passed sooner than an index is worth
 LATE_EVENTS = 1024  # that run back in a row: the clock has begun anew
@@ -183,6 +192,90 @@ class Decoder:
         self._lost[:] = 0
         self.edges = room[:edge_count]
         return read, count, backwards
+
+
+class Mark(NamedTuple):
+    """A place from which decoding can go on: byte, the greatest event time before it, and the state of the kernel."""
+
+    position: int
+    latest_us: int
+    state: np.ndarray
+
+
+class Index(NamedTuple):
+    """What a whole pass finds: marks, of which the first is the begin; how many events, and the time of the first
+    and of the last, 0 where there is none."""
+
+    marks: list[Mark]
+    events: int
+    first_us: int
+    last_us: int
+
+    @property
+    def span_us(self) -> tuple[int, int] | None:
+        """The time of the first and of the last event; None without events."""
+        return (self.first_us, self.last_us) if self.events else None
+
+
+class Stamp(NamedTuple):
+    """What changes when a file is written."""
+
+    size: int
+    modified_ns: int
+
+
+def stamp_of(path: Path) -> Stamp:
+    """The present one. Raises OSError if there is no such file."""
+    found = path.stat()
+    return Stamp(found.st_size, found.st_mtime_ns)
+
+
+def save_index(path: Path, stamp: Stamp, index: Index, *, limits_hw: tuple[int, int]) -> None:
+    """Keep the index of the recording ``path``, as it is without events beyond those limits, if it can be written."""
+    with suppress(InputError, OSError, RuntimeError):  # the last: nobody's home is known
+        place = index_file(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(place) as temporary, temporary.open("wb") as file:
+            columns = [[INDEX_VERSION, *stamp, *limits_hw, *index[1:]], *zip(*index.marks, strict=True)]
+            facts, positions, latest_us, states = (np.array(column, np.int64) for column in columns)
+            np.savez(file, facts=facts, positions=positions, latest_us=latest_us, states=states)
+
+
+def load_index(path: Path, stamp: Stamp, first: Mark, word_bytes: int, *, limits_hw: tuple[int, int]) -> Index | None:
+    """The index kept for ``path``; None if there is none, or it cannot be that of a file with this stamp and limits.
+
+    Args:
+        first: the begin of the words; its state holds the options that matter.
+        word_bytes: marks lie between words of this size.
+    """
+    try:
+        place = index_file(path)
+        if place.stat().st_size > MOST_INDEX_BYTES:
+            return None
+        with np.load(io.BytesIO(place.read_bytes()), allow_pickle=False) as arrays:
+            facts, positions, latest_us, states = (arrays[name] for name in INDEX_ARRAYS)
+        is_current = facts[:5].tolist() == [INDEX_VERSION, *stamp, *limits_hw]
+        if not is_current or states.shape != (len(positions), len(first.state)):
+            return None
+        marks = [Mark(*each) for each in zip(positions.tolist(), latest_us.tolist(), states, strict=True)]
+        events, first_us, last_us = facts[5:].tolist()
+        is_sound = all(array.dtype == np.int64 for array in (facts, positions, latest_us, states))
+        is_sound &= marks[0][:2] == first[:2] and np.array_equal(marks[0].state, first.state)
+        is_sound &= bool((np.diff(positions) > 0).all() and (np.diff(latest_us) >= 0).all())
+        is_sound &= positions[-1] <= stamp.size and not ((positions - first.position) % word_bytes).any()
+    except Exception:  # zip, npy and numpy have many ways to say that a file is damaged
+        return None
+    return Index(marks, events, first_us, last_us) if is_sound else None
+
+
+def index_file(path: Path) -> Path:
+    """Where the index of a recording is kept. Raises RuntimeError if there is no home folder."""
+    if chosen := os.environ.get("SEQDET_CACHE"):
+        folder = Path(chosen)
+    else:
+        caches = os.environ.get("XDG_CACHE_HOME")
+        folder = (Path(caches) if caches else Path.home() / ".cache") / "seqdet"
+    return folder / "indexes" / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]}.npz"
 
 
 def passing_columns() -> list[np.ndarray]:
