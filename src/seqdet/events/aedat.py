@@ -112,7 +112,8 @@ def open_aedat2(path: Path, options: ReadOptions = AS_IT_IS) -> PieceRecording:
             "it to AEDAT4 with DV of iniVation, or write t, x, y, p to an npz."
         )
     if not header.camera and (first["address"] >= AS_DVS128).any():
-        davis, known_hw = True, options.size_hw
+        davis = True
+        known_hw = options.size_hw
         if known_hw is None:
             raise InputError(
                 f"{path} must name its camera, '# AEChip: ...', or its size be given, as y counts from the bottom. "
@@ -134,7 +135,8 @@ def open_aedat2(path: Path, options: ReadOptions = AS_IT_IS) -> PieceRecording:
 
 def _read_aedat2_header(head: bytes) -> _Aedat2Header:
     """Lines that begin with #, up to the one that says that it is the last, or to the first with control characters."""
-    camera, length = "", 0
+    camera = ""
+    length = 0
     while head.startswith(b"#", length) and (end := head.find(b"\n", length)) >= 0:
         line = head[length:end]
         if min(line.rstrip(b"\r").replace(b"\t", b" "), default=ord(" ")) < ord(" "):
@@ -279,7 +281,8 @@ def _packet_events(file: IO[bytes], packet: _Packet, sieve: Sieve) -> Iterator[E
         if not len(rows):
             break
         left -= len(rows)
-        data, t = rows["data"], (packet.overflow << 31) + (rows["t"] & 0x7FFFFFFF).astype(np.int64)
+        data = rows["data"]
+        t = (packet.overflow << 31) + (rows["t"] & 0x7FFFFFFF).astype(np.int64)
         x, y, p = data >> 17 & 0x7FFF, data >> 2 & 0x7FFF, data >> 1 & 1
         events = Events(t, x.astype(np.uint16), y.astype(np.uint16), p.astype(np.uint8))
         is_valid = (data & 1).astype(bool)

@@ -57,7 +57,8 @@ TYPES = (0, 1, 8, 10, 14, 15)
 """Of the words of EVT2.1: darker, brighter, time, trigger, others and continued."""
 SWAPPED, AS_THEY_ARE = 0, 32  # how far the half with the type lies above the other
 LOOKED_AT = 1 << 20  # bytes in which the order of the halves has to show
-PIECE_BYTES, POLL_S = 1 << 16, 0.2  # of a pipe
+PIECE_BYTES = 1 << 16  # of a pipe at a time
+POLL_S = 0.2  # between two looks whether it is to be stopped
 
 
 class EvtRecording(WordRecording):
@@ -241,7 +242,8 @@ class EvtPipe:
 
     def chunks(self) -> Iterator[Events]:
         """The events in the order in which they come, in pieces of bounded size."""
-        word, held = np.dtype(self._coding.word), self._head
+        word = np.dtype(self._coding.word)
+        held = self._head
         columns = passing_columns()
         decoder = Decoder(self._coding, self._coding.state, self.size_hw, self._sieve)
         while True:
@@ -381,7 +383,8 @@ def _edges_of(triggers: Triggers | None, *, channels: int) -> Events:
 
 def _with_edges(pieces: Iterable[Events], edges: Events) -> Iterator[Events]:
     """The pieces with each edge before the first event that is not older."""
-    newest, done = NEVER, 0
+    newest = NEVER
+    done = 0
     for events in pieces:
         latest = np.maximum.accumulate(np.maximum(events.t, newest))
         newest = int(latest[-1])
@@ -389,7 +392,8 @@ def _with_edges(pieces: Iterable[Events], edges: Events) -> Iterator[Events]:
         if until == done:
             yield events
             continue
-        now, done = edges[done:until], until
+        now = edges[done:until]
+        done = until
         places = np.searchsorted(latest, now.t)
         yield Events(*(np.insert(getattr(events, name), places, getattr(now, name)) for name in COLUMNS))
     if done < len(edges):

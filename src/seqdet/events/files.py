@@ -27,9 +27,11 @@ from .tables import ZIP_DAMAGE
 from .text import LONGEST_LINE, LOOKED_AT, Kind, text_kind
 from .time_units import Unit
 
-GZIP, ZIP = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
+GZIP = b"\x1f\x8b"
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 ENDINGS = (".gz", ".zip")
-MOST_TIMES, ALWAYS_BYTES = 200, 1 << 26
+MOST_TIMES = 200
+ALWAYS_BYTES = 1 << 26
 """So many times as large as it is packed, or so large, a recording may be."""
 SPARE_BYTES = 1 << 28  # of the disk, which stay free
 PIECE_BYTES = 1 << 20

@@ -179,7 +179,8 @@ def simulate(
         InputError: while iterating, if frames and times are not as above, or not equally many.
     """
     check_at_least(seed, 0, "seed")
-    camera, intervals = None, 0
+    camera = None
+    intervals = 0
     for frame, time_us in zip_longest(frames, times_us):
         if frame is None or time_us is None:
             raise InputError(f"times_us must be as many as frames, got {'more' if frame is None else 'fewer'}.")
@@ -196,7 +197,10 @@ class _Camera:
     """The pixels between two frames: the light and its logarithm, the level of the last event, and its time."""
 
     def __init__(self, frame: np.ndarray, time_us: int, sensor: Sensor, seed: int) -> None:
-        self._sensor, self._rng, self._time_us, self._shape = sensor, np.random.default_rng(seed), time_us, frame.shape
+        self._sensor = sensor
+        self._rng = np.random.default_rng(seed)
+        self._time_us = time_us
+        self._shape = frame.shape
         self._light = _light(frame)
         if not (np.isfinite(self._light).all() and self._light.min() >= 0):
             raise _bad_light()
@@ -210,12 +214,16 @@ class _Camera:
 
     def until(self, frame: np.ndarray, time_us: int) -> Events:
         """The events up to the next frame."""
-        duration, sensor, pixels = time_us - self._time_us, self._sensor, self._light.size
+        duration = time_us - self._time_us
+        sensor = self._sensor
+        pixels = self._light.size
         if not 0 < duration < 2**62 // pixels:
             raise InputError(f"times_us must rise, by less than ages, got {time_us} after {self._time_us}.")
         if frame.shape != self._shape:
             raise InputError(f"frames must all be of one size, got {frame.shape} after {self._shape}.")
-        light, pixel, count = _light(frame), 0, 0
+        light = _light(frame)
+        pixel = 0
+        count = 0
         while True:
             pixel, count = _crossings(
                 light, self._light, self._level, self._reference, self._on, self._off,
@@ -228,12 +236,14 @@ class _Camera:
             self._keys = np.concatenate([self._keys, np.empty_like(self._keys)])
         keys = np.sort(np.concatenate([self._keys[:count], self._noise(duration)]))
         events = _sent(keys, self._last_us, sensor.refractory_us, self._time_us, self._shape[1])
-        self._time_us, self._light = time_us, light
+        self._time_us = time_us
+        self._light = light
         return Events(*events)
 
     def _noise(self, duration: int) -> np.ndarray:
         """Keys of events without a cause."""
-        sensor, pixels = self._sensor, self._light.size
+        sensor = self._sensor
+        pixels = self._light.size
         rates_hz = np.array([sensor.shot_noise_hz / 2, sensor.shot_noise_hz / 2 + sensor.leak_rate_hz])
         darker, brighter = self._rng.poisson(rates_hz * pixels * duration / 1e6)
         return _key(
@@ -311,7 +321,8 @@ def _sent(keys, last_us, refractory, start_us, width):
     """The columns of the events with these keys, less those of pixels that had one just before."""
     t, x = np.empty(len(keys), np.int64), np.empty(len(keys), np.uint16)
     y, p = np.empty(len(keys), np.uint16), np.empty(len(keys), np.uint8)
-    pixels, count = len(last_us), 0
+    pixels = len(last_us)
+    count = 0
     for key in keys:
         since, pixel = divmod(key >> 1, pixels)
         time = start_us + since

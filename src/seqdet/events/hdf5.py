@@ -105,7 +105,8 @@ class _Pieces:
 
     def first_time_us(self, number: int) -> int:
         """Of an unreadable piece, a time after all others: the pass then begins before it."""
-        start, unit = int(self.rows.starts[number]), self.meaning.unit
+        start = int(self.rows.starts[number])
+        unit = self.meaning.unit
         try:
             t = self.rows.read(start, start + 1)["t"]
         except DAMAGE:
@@ -177,7 +178,10 @@ USUAL = "events"
 """The place of the events in most files: of DSEC and RVT, and of what many tools write."""
 ARRAYS = USUAL, "event_data"
 """Names of arrays of events; boxes are such arrays too."""
-MOST_PLACES, MOST_BESIDE, DEEPEST = 1000, 100, 4  # that are looked at: some files hold a data set for every picture
+# Places that are looked at, in one group and how deep; some files hold a data set for every picture.
+MOST_PLACES = 1000
+MOST_BESIDE = 100
+DEEPEST = 4
 LOOKED_AT = 1 << 12  # rows of an array that say which column is which
 
 
@@ -337,7 +341,9 @@ class _Index:
 
     def __init__(self) -> None:
         self.first_us: int | None = None
-        self._ids, self._times, self._length = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
+        self._ids = [np.zeros(0, np.int64)]
+        self._times = [np.zeros(0, np.int64)]
+        self._length = 0
 
     def add(self, t: np.ndarray, start: int) -> None:
         """Take the times of the events from number ``start`` on."""

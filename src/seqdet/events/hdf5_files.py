@@ -175,7 +175,8 @@ class Rows:
         if step > MOST_ROWS:
             raise InputError(f"{path} must have chunks of at most {MOST_ROWS} rows, got {step}; try h5repack.")
         lengths = [part.shape[axis] for part, axis in zip(parts, axes, strict=True)]
-        length, file_bytes = min(lengths), path.stat().st_size
+        length = min(lengths)
+        file_bytes = path.stat().st_size
         runs = _common([_stored(part, length, file_bytes, axis) for part, axis in zip(parts, axes, strict=True)])
         self.missing = max(lengths) - int((runs[:, 1] - runs[:, 0]).sum())
         size = step if self.is_ecf else max(step, ROWS - ROWS % step)
@@ -254,7 +255,8 @@ def _stored(dataset: h5py.Dataset, length: int, file_bytes: int, axis: int) -> n
         numbers = 0 if offset is None else max(file_bytes - offset, 0) // dataset.dtype.itemsize
         rows = max(numbers - (width - 1) * dataset.shape[1], 0) if axis else numbers // width
         return np.array([[0, min(rows, length)]])
-    chunk, found = dataset.chunks or (1,), []
+    chunk = dataset.chunks or (1,)
+    found = []
     step = chunk[axis]
     beside = -(-width // chunk[1 - axis]) if dataset.ndim == 2 else 1  # so many chunks hold the same rows
     dataset.id.chunk_iter(found.append)
@@ -294,7 +296,8 @@ def decode_ecf(content: bytes) -> Events:
     """
     if len(content) < _HEADER_BYTES:
         raise InputError(f"an ECF chunk must have at least {_HEADER_BYTES} bytes, got {len(content)}; it is damaged.")
-    word, first = int.from_bytes(content[:4], "little"), int.from_bytes(content[4:_HEADER_BYTES], "little", signed=True)
+    word = int.from_bytes(content[:4], "little")
+    first = int.from_bytes(content[4:_HEADER_BYTES], "little", signed=True)
     count = word >> 2
     if count > MOST_ECF_EVENTS or abs(first) > _LATEST:
         raise InputError(

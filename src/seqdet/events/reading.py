@@ -135,7 +135,8 @@ class Recording:
         Raises:
             InputError: if the file vanished; if strict, where something would be dropped.
         """
-        self._passed, self._span_us = 0, None
+        self._passed = 0
+        self._span_us = None
         with self._readable():
             for events in self._chunks(start_us):
                 self._span_us = wider(self._span_us, events)
@@ -420,7 +421,8 @@ def decoded(decoding: Callable[[Room], Generator[Piece]], start_us: int, end_us:
         decoding: decodes the pieces into the room that it asks for.
         piece: for how many events there has to be room.
     """
-    whole, count = new_columns(piece), 0
+    whole = new_columns(piece)
+    count = 0
     reached_us = start_us
 
     def room(share: float) -> list[np.ndarray]:

@@ -115,7 +115,8 @@ def find_polarities(p: np.ndarray, path: Path) -> Polarities:
         return Polarities()
     values, counts = np.unique(p[np.isfinite(p)], return_counts=True)
     seen = {float(value): int(count) for value, count in zip(values, counts, strict=True)}
-    total, damage = sum(seen.values()), max(FEW, RARE * len(p))
+    total = sum(seen.values())
+    damage = max(FEW, RARE * len(p))
     usual = [pair for pair in ((0.0, 1.0), (-1.0, 1.0)) if set(seen) <= set(pair)]
     both = [pair for pair in ((0.0, 1.0), (-1.0, 1.0)) if set(pair) <= set(seen)]
     if usual or not total or any(total - seen[low] - seen[high] <= damage for low, high in both):

@@ -59,8 +59,10 @@ class Sieve:
     ) -> None:
         self.dropped: Counter[str] = Counter()
         self.path = path
-        self._strict, self._joins_clocks = strict, joins_clocks
-        self._limits_hw, self._latest_us = size_hw or (LARGEST, LARGEST), NEVER
+        self._strict = strict
+        self._joins_clocks = joins_clocks
+        self._limits_hw = size_hw or (LARGEST, LARGEST)
+        self._latest_us = NEVER
         self._held = Events.empty()  # which wait for what comes after them
         self._before = Events.empty()  # the latest that were kept
         self._later_us = self._seen = 0
@@ -116,7 +118,9 @@ class Sieve:
             return events
         kept = np.empty(len(events), np.bool_)
         height, width = self._limits_hw
-        stop, verdict, lost = 0, GO_ON, np.zeros(3, np.int64)
+        stop = 0
+        verdict = GO_ON
+        lost = np.zeros(3, np.int64)
         while stop < len(events) and verdict != WAIT:
             t, x, y = events.t, events.x, events.y
             stop, verdict, self._latest_us = _sift(
@@ -148,7 +152,8 @@ class Sieve:
 
     def _on_one_clock(self, events: Events, place: int) -> Events:
         """The same, with those from a place on as much later as they have to be to go on from the ones before."""
-        time_us, number = int(events.t[place]) - self._later_us, self._seen + place
+        time_us = int(events.t[place]) - self._later_us
+        number = self._seen + place
         told = f"after {number:,} events: {self._latest_us:,} us are followed by {time_us:,} us"
         if disorder := self._disorder(events, place):
             raise InputError(f"{self.path} must have its events in order of time, and {disorder}. {SORT_IT}.")

@@ -44,7 +44,9 @@ def windows(
             check_at_least(length, 1, name)
     if duration_us is None and count is None:
         raise InputError("windows must have a duration_us, a count or both, got neither.")
-    start, parts, held = start_us, [], 0  # the events of the window so far, in pieces, and how many they are
+    start = start_us
+    parts = []  # the events of the window so far
+    held = 0  # how many they are
     for events, is_last in _sorted(chunks, start_us, end_us):
         done = 0
         if start is None and len(events):
@@ -64,7 +66,8 @@ def windows(
                 until = done + count - held
             if until > done:
                 parts.append(events[done:until])
-                held, done = held + until - done, until
+                held += until - done
+                done = until
             if not is_full and done == len(events):
                 if not is_last:
                     break
@@ -74,7 +77,9 @@ def windows(
             if is_full or end is None:
                 end = int(whole.t[-1]) + 1
             yield Window(start, end, whole)
-            start, parts, held = end, [], 0
+            start = end
+            parts = []
+            held = 0
 
 
 def check_windows(path: Path, first_us: int, last_us: int, step_us: int) -> int:
@@ -93,7 +98,8 @@ def check_windows(path: Path, first_us: int, last_us: int, step_us: int) -> int:
 
 def _sorted(chunks: Iterable[Events], start_us: int | None, end_us: int | None) -> Iterator[tuple[Events, bool]]:
     """Events that none can precede any more, sorted, and whether they are the last."""
-    waiting, newest = Events.empty(), None
+    waiting = Events.empty()
+    newest = None
     for chunk in chunks:
         if not len(chunk):
             continue
@@ -102,7 +108,8 @@ def _sorted(chunks: Iterable[Events], start_us: int | None, end_us: int | None) 
         events = events[_range(events.t, start_us, end_us)]
         if len(waiting):
             among = int(np.searchsorted(events.t, waiting.t[-1]))
-            waiting, events = Events.concatenate([waiting, events[:among]]).in_order(), events[among:]
+            waiting = Events.concatenate([waiting, events[:among]]).in_order()
+            events = events[among:]
             settled = int(np.searchsorted(waiting.t, newest - JITTER_US))
             yield waiting[:settled], False
             if settled < len(waiting):
@@ -175,7 +182,9 @@ class WindowStream:
     def reset(self) -> None:
         """Forget all events and times: what comes next is another stream. ``dropped`` counts on."""
         self._clock = Clock(*[self._rule.start_us] * 3)
-        self._events, self._parts, self._held = Events.empty(), [], 0  # sorted ones, those as they came, and how many
+        self._events = Events.empty()  # sorted ones
+        self._parts = []  # those as they came
+        self._held = 0  # how many of both
 
     def push(self, events: Events, wanted: np.ndarray | None = None) -> Iterator[Window]:
         """Take the events, which are copied; give the windows that are closed now.
@@ -230,8 +239,10 @@ class WindowStream:
         """
         if list(state.get("rule", ())) != list(self._rule):
             raise InputError(f"state must be of a stream with {self._rule}, got {state.get('rule')}.")
-        self._events, self._parts = Events(*(state[name].copy() for name in COLUMNS)), []
-        self._clock, self._held = Clock(*map(int, state["clock"])), len(self._events)
+        self._events = Events(*(state[name].copy() for name in COLUMNS))
+        self._parts = []
+        self._clock = Clock(*map(int, state["clock"]))
+        self._held = len(self._events)
         self.dropped = Counter(state["dropped"])
 
     def _closed(self) -> Iterator[Window]:
@@ -248,7 +259,8 @@ class WindowStream:
 
     def _remaining(self, *, partial: bool) -> Iterator[Window]:
         """All windows that are left."""
-        clock, settled = self._clock, -NEVER if self._rule.events else self._clock.newest_us
+        clock = self._clock
+        settled = -NEVER if self._rule.events else self._clock.newest_us
         start, horizon = settle(settled, clock.earliest_us, clock.start_us, clock.horizon_us, self._rule)
         self._clock = clock._replace(start_us=start, settled_us=settled)
         yield from self._closed()
@@ -276,10 +288,12 @@ class WindowStream:
 
     def _sort(self) -> None:
         if self._parts:
-            self._events, self._parts = Events.concatenate([self._events, *self._parts]).in_order(), []
+            self._events = Events.concatenate([self._events, *self._parts]).in_order()
+            self._parts = []
 
     def _forget(self, count: int) -> None:
-        self._events, self._held = self._events[count:], self._held - count
+        self._events = self._events[count:]
+        self._held -= count
 
 
 class Rule(NamedTuple):

@@ -40,7 +40,8 @@ ZIP_DAMAGE = (
 DAMAGE = (OSError, *ZIP_DAMAGE)
 """What reading a damaged table raises."""
 RECORD = np.dtype((np.uint8, 5))
-LOOKED_AT, MOST = 1 << 12, 0.9  # records that tell whether they are some, and the share of them that has to
+LOOKED_AT = 1 << 12  # records that tell whether they are some
+MOST = 0.9  # the share of them that has to
 OVERFLOW_Y, OVERFLOW_US = 240, 1 << 13
 ROWS = 1 << 17  # of a piece
 MOST_ROW_BYTES = 256
@@ -144,7 +145,8 @@ def _streams(path: Path, opener: Callable[[ExitStack], IO[bytes]], only: str | N
     """How to read one array; ``only``: it is that column alone."""
     with ExitStack() as stack:
         shape, is_fortran, dtype, begin = _read_header(path, opener(stack))
-    is_number, fields = dtype.kind in "iufb", column_names(dtype.names or ())
+    is_number = dtype.kind in "iufb"
+    fields = column_names(dtype.names or ())
     if only and is_number and len(shape) == 1:
         return [_Stream(opener, begin, np.dtype([(only, dtype)]), {only: only}, shape[0])]
     if not only and is_number and len(shape) == 2 and 4 in shape:
@@ -190,13 +192,16 @@ class RowPieces:
         *,
         time_name: str = "",
     ) -> None:
-        self._streams, self._rows = streams, min(stream.rows for stream in streams)
+        self._streams = streams
+        self._rows = min(stream.rows for stream in streams)
         self.count = max(-(-self._rows // ROWS), 1)
         later = self._fields(0)
-        sample, note = next(later, None), ""
+        sample = next(later, None)
+        note = ""
         if sample is not None and any(stream.is_unnamed for stream in streams):
             order = find_order(np.stack([sample[name] for name in USUAL_ORDER], axis=1), path)
-            ours, note = dict(zip(USUAL_ORDER, order, strict=True)), order_note(order)
+            ours = dict(zip(USUAL_ORDER, order, strict=True))
+            note = order_note(order)
             self._streams = [
                 each._replace(fields={ours[name]: field for name, field in each.fields.items()}) for each in streams
             ]

@@ -30,7 +30,8 @@ from .time_units import Unit
 
 BLOCK_BYTES = 1 << 20
 MOST_UNNAMED = 5  # columns of a text in a folder that nothing names, as the vendor's tools write
-LONGEST_LINE, LOOKED_AT = 1 << 12, 1 << 16  # bytes; the latter tell what a file is
+LONGEST_LINE = 1 << 12  # bytes
+LOOKED_AT = 1 << 16  # bytes that tell what a file is
 COMMENT = ("#", "%")
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 """Encodings, by the mark that a text begins with."""
@@ -219,7 +220,8 @@ def _stated_size(block: str) -> tuple[tuple[int, int] | None, str | None]:
         if found := _GEOMETRY.fullmatch(plain):
             return (int(found[2]), int(found[1])), None
         if not line.startswith(COMMENT):
-            found, following = _SIZE.fullmatch(plain), next(lines, "").translate(_BLANKS).split()
+            found = _SIZE.fullmatch(plain)
+            following = next(lines, "").translate(_BLANKS).split()
             return ((int(found[2]), int(found[1])), line) if found and len(following) >= 4 else (None, None)
     return None, None
 

@@ -334,7 +334,8 @@ class WordRecording(Recording):
         self._recall()
         beyond = bisect_left(self._marks, end_us + LATE_US, key=lambda each: each.latest_us)
         end = self._marks[beyond].position if beyond < len(self._marks) else None
-        mark, sieve = self._mark_before(start_us), self._sieve
+        mark = self._mark_before(start_us)
+        sieve = self._sieve
 
         def decoding(room: Room) -> Generator[Piece]:
             return (piece for piece, _ in self._pieces(mark, sieve, room, end) if piece.newest_us >= start_us)
@@ -374,7 +375,8 @@ class WordRecording(Recording):
         stamp = stamp_of(self._file)
         if stamp == self._stamp:
             return
-        self._stamp, self._marks = stamp, self._marks[:1]
+        self._stamp = stamp
+        self._marks = self._marks[:1]
         self._index = None
         if stamp.size >= SAVED_BYTES:
             self._index = load_index(self._file, stamp, self._marks[0], self._item, limits_hw=self._limits_hw)
@@ -415,7 +417,8 @@ class WordRecording(Recording):
                 size = held + file.readinto(block.data[held:])
                 is_last = size < len(block)
                 words = block[: size - size % item].view(self._coding.word)
-                done, stop = 0, len(words) - (0 if is_last else AHEAD)
+                done = 0
+                stop = len(words) - (0 if is_last else AHEAD)
                 while done < stop:
                     if position >= self._marks[-1].position + MARK_BYTES:
                         self._marks.append(Mark(position, int(state[NEWEST]), state.copy()))
@@ -423,7 +426,10 @@ class WordRecording(Recording):
                     is_early = before_us <= first_us + 2 * JITTER_US  # an older one than the first may follow
                     events = room((position - mark.position) / length) if room else passing
                     read, count, backwards = decoder.decode(words[done:], stop - done, events)
-                    done, position, total, late = done + read, position + read * item, total + count, late + backwards
+                    done += read
+                    position += read * item
+                    total += count
+                    late += backwards
                     if count and is_early:
                         first_us = min(first_us, int(events[0][:count].min()))
                     piece = Piece([column[:count] for column in events], before_us - LATE_US, int(state[NEWEST]))
