@@ -97,10 +97,16 @@ def open_evt(path: Path, options: ReadOptions = AS_IT_IS) -> EvtRecording:
 
 
 def find_coding(header: Header, start: bytes, *, name: str, time_shift: bool = False) -> Coding:
-    """What the header of a RAW recording says, and the bytes after it, at most ``LOOKED_AT``, do not deny.
+    """What the header of a RAW recording says, and the bytes after it do not deny.
+
+    Args:
+        header: of the recording.
+        start: the bytes after it, at most ``LOOKED_AT``.
+        name: of the recording, for messages.
+        time_shift: as of ``ReadOptions``.
 
     Raises:
-        InputError: as ``open_evt``; ``name`` says what it is about.
+        InputError: as ``open_evt``.
     """
     encoding = header.encoding
     if encoding is None:

@@ -336,7 +336,14 @@ class PieceRecording(Recording):
 
 
 def records_of(file: IO[bytes], record: np.dtype, sieve: Sieve, most: int | None = None) -> Iterator[np.ndarray]:
-    """The records of a file from here on, ``most`` or ``RECORDS`` at a time; a part of one at the end is left out."""
+    """The records of a file from here on, in pieces; a part of one at the end is left out.
+
+    Args:
+        file: open, at the first record.
+        record: dtype of one.
+        sieve: counts what is left out.
+        most: records of a piece; ``RECORDS`` if None.
+    """
     while content := file.read((most or RECORDS) * record.itemsize):
         sieve.drop("bytes of a last record cut off", len(content) % record.itemsize)
         yield np.frombuffer(content, record, len(content) // record.itemsize)
@@ -455,7 +462,7 @@ def decoded(decoding: Callable[[Room], Generator[Piece]], start_us: int, end_us:
 
 
 def gathered(pieces: Iterable[Events], start_us: int, end_us: int) -> Events:
-    """The events of the pieces with times in ``[start_us, end_us)``, one after the other."""
+    """The events of pieces, which rise in time up to the jitter, with times in ``[start_us, end_us)``, as columns."""
     parts: list[list[np.ndarray]] = [[np.empty(0, dtype)] for dtype in COLUMNS.values()]
     for events in pieces:
         if not len(events):

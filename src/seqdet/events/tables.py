@@ -261,6 +261,11 @@ def write_npz(path: Path | str, chunks: Iterable[Events], *, size_hw: tuple[int,
 
     Columns wait in temporary files beside ``path``: twice the space is needed for a while.
 
+    Args:
+        path: of the new file.
+        chunks: events on the sensor.
+        size_hw: height and width of the sensor in pixels.
+
     Raises:
         InputError: if an event lies outside the sensor, or as ``replacing`` does.
     """

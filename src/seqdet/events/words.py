@@ -231,7 +231,14 @@ def stamp_of(path: Path) -> Stamp:
 
 
 def save_index(path: Path, stamp: Stamp, index: Index, *, limits_hw: tuple[int, int]) -> None:
-    """Keep the index of the recording ``path``, as it is without events beyond those limits, if it can be written."""
+    """Keep an index, if it can be written.
+
+    Args:
+        path: of the recording.
+        stamp: of the file when it was passed.
+        index: what the pass found.
+        limits_hw: rows and columns beyond which events were left out.
+    """
     with suppress(InputError, OSError, RuntimeError):  # the last: nobody's home is known
         place = index_file(path)
         place.parent.mkdir(parents=True, exist_ok=True)
