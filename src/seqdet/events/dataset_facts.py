@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from ..checks import InputError
 from ..files import read_json, write_text
-from .sieve import LARGEST
+from .array import LARGEST
 from .time_units import Unit
 
 FACTS_FILE = "dataset.json"

@@ -14,8 +14,8 @@ import numpy as np
 from numba import njit
 
 from ..checks import InputError, check_choice, check_range, fit_fields
-from .array import Events
-from .sieve import LARGEST, check_inside
+from .array import LARGEST, Events
+from .sieve import check_inside
 
 MOST_PIXELS = 1 << 26
 """Many more than any sensor has: memory is not taken on the word of a damaged header."""
