@@ -87,7 +87,7 @@ def _unpack(path: Path, folder: Path, left: list[int]) -> None:
                                 "and holds more. Unpack it, and name the folder, if that is right."
                             )
                         file.write(block)
-    except DAMAGE as error:
+    except ZIP_DAMAGE as error:
         raise InputError(f"{path} must be a sound zip without a password: {error}.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be unpacked to {folder.parent}: {error.strerror or error}.") from error
