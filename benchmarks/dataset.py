@@ -36,7 +36,7 @@ from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import schedule
 from seqdet.data.store import COMPRESSIONS, Description, write_tensors
-from seqdet.events.writers import write_evt3
+from seqdet.events.evt import write_evt3
 from seqdet.structures import Clip
 
 CLIP, WINDOWS = 12, 96

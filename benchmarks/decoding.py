@@ -28,10 +28,10 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from seqdet.events.array import Events, Source, columns
-from seqdet.events.dat import open_dat
-from seqdet.events.evt import open_evt
-from seqdet.events.writers import write_dat, write_evt2, write_evt3
+from seqdet.events.array import Events, columns
+from seqdet.events.dat import open_dat, write_dat
+from seqdet.events.evt import open_evt, write_evt2, write_evt3
+from seqdet.events.reading import Recording
 
 
 def sparse(count: int) -> tuple[Events, tuple[int, int]]:
@@ -77,15 +77,15 @@ def million_per_s(work: Callable[[], int]) -> float:
     return work() / 1e6 / (time.process_time() - begin)
 
 
-def decode(source: Source) -> int:
+def decode(source: Recording) -> int:
     return sum(map(len, source.chunks()))
 
 
-def read_whole(source: Source) -> int:
+def read_whole(source: Recording) -> int:
     return len(source.read(0, 1 << 60))
 
 
-def times_memory(source: Source, count: int) -> float:
+def times_memory(source: Recording, count: int) -> float:
     tracemalloc.start()
     read_whole(source)
     peak = tracemalloc.get_traced_memory()[1]

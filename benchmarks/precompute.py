@@ -34,10 +34,11 @@ from seqdet.data.precompute import PrecomputeConfig, precompute
 from seqdet.data.store import COMPRESSIONS
 from seqdet.data.surveys import look_through
 from seqdet.events.array import Events, columns
+from seqdet.events.dat import write_dat
+from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
-from seqdet.events.hdf5_writer import write_hdf5
+from seqdet.events.hdf5 import write_hdf5
 from seqdet.events.tensors import stacked_histogram
-from seqdet.events.writers import write_dat, write_evt3
 
 SIZE, HALF, WINDOW_US = (720, 1280), (360, 640), 50_000
 FILTERS = {

@@ -40,9 +40,9 @@ from seqdet.digits.images import read_originals
 from seqdet.evaluation.files import read_detections
 from seqdet.events import words
 from seqdet.events.dataset_facts import facts_about
+from seqdet.events.evt import EvtPipe
 from seqdet.events.files import open_recording
 from seqdet.events.frames import read_frames
-from seqdet.events.pipe import EvtPipe
 from seqdet.events.sieve import JITTER_US
 from seqdet.importing import READERS as IMPORTERS
 from seqdet.importing import ImportOptions, import_labels

@@ -26,7 +26,7 @@ from seqdet.data.recordings import recording_files
 from seqdet.data.sources import tensor_folder
 from seqdet.data.store import TensorFile
 from seqdet.events.array import columns
-from seqdet.events.writers import write_evt3
+from seqdet.events.evt import write_evt3
 from seqdet.models.weights import save_detector
 
 FOREIGN = "wave:open"

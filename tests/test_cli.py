@@ -15,7 +15,7 @@ from seqdet.config import ModelConfig, RunConfig
 from seqdet.config_files import read_config, recipes, to_dict, to_yaml
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.events.array import columns
-from seqdet.events.npy import write_npz
+from seqdet.events.tables import write_npz
 from seqdet.models.weights import save_detector
 from seqdet.models.zoo import build_detector
 from seqdet.runs import TRAINING_FORMAT

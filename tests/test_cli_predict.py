@@ -12,7 +12,7 @@ import torch
 from seqdet.cli import main
 from seqdet.config import InputConfig, ModelConfig
 from seqdet.events.array import columns
-from seqdet.events.writers import write_evt3
+from seqdet.events.evt import write_evt3
 from seqdet.inference.streaming import least_score
 from seqdet.models.weights import save_detector
 from seqdet.models.zoo import build_detector

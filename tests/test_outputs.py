@@ -18,8 +18,8 @@ from seqdet.data.classes import write_classes
 from seqdet.data.labels import EVENT_BBOX, read_labels, write_labels
 from seqdet.events.array import columns
 from seqdet.events.convert import convert
+from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
-from seqdet.events.writers import write_evt3
 from seqdet.files import below, check_output
 from seqdet.loading import prepare
 from seqdet.models.weights import save_detector

@@ -19,7 +19,7 @@ from seqdet.cli.parser import ALLOW, COMMANDS, RECIPE, functions, spelt
 from seqdet.config import InputConfig
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.events.array import columns
-from seqdet.events.writers import write_evt3
+from seqdet.events.evt import write_evt3
 from seqdet.viz.video import write_video
 
 SOURCES = sorted(Path(seqdet.__file__).parent.rglob("*.py"))

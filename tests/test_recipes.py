@@ -11,7 +11,8 @@ from seqdet.data.labels import EVENT_BBOX
 from seqdet.data.precompute import PrecomputeConfig, precompute
 from seqdet.evaluation.protocols import GEN1_CLASSES, ONE_MEGAPIXEL_CLASSES
 from seqdet.events.array import Events
-from seqdet.events.writers import write_dat, write_evt3
+from seqdet.events.dat import write_dat
+from seqdet.events.evt import write_evt3
 
 LEGACY = np.dtype(
     {

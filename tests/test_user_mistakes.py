@@ -18,8 +18,8 @@ from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import Cue
 from seqdet.data.store import TensorFile
 from seqdet.events.array import Events
+from seqdet.events.dat import write_dat
 from seqdet.events.files import open_recording
-from seqdet.events.writers import write_dat
 from seqdet.loading import prepare
 from seqdet.models.weights import load_detector
 

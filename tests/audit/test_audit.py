@@ -15,9 +15,9 @@ from seqdet.data.labels import CLASSES_FILE, EVENT_BBOX, read_labels, write_labe
 from seqdet.data.precompute import PrecomputeConfig, precompute
 from seqdet.digits.recordings import write_event_digits
 from seqdet.events.array import Events, columns
+from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
 from seqdet.events.sensor import Sensor
-from seqdet.events.writers import write_evt3
 
 SMALL = EventDigitsConfig(
     digits=DigitsConfig(

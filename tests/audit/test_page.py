@@ -11,7 +11,7 @@ from seqdet.checks import InputError
 from seqdet.data.classes import write_classes
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.events.array import columns
-from seqdet.events.npy import write_npz
+from seqdet.events.tables import write_npz
 
 NAME = "<b>drive"
 

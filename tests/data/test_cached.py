@@ -28,8 +28,9 @@ from seqdet.data.schedule import Cue, schedule
 from seqdet.data.sources import cache_folder, tensor_folder
 from seqdet.data.store import TensorFile
 from seqdet.events.array import Events
-from seqdet.events.hdf5_writer import write_hdf5
-from seqdet.events.writers import write_dat, write_evt3
+from seqdet.events.dat import write_dat
+from seqdet.events.evt import write_evt3
+from seqdet.events.hdf5 import write_hdf5
 from seqdet.loading import prepare
 from seqdet.structures import Clip
 from seqdet.training.fit import resume

@@ -14,7 +14,7 @@ from seqdet.data.store import Description, write_tensors
 from seqdet.evaluation.frames import table
 from seqdet.evaluation.tracks import score_tracks
 from seqdet.events.array import columns
-from seqdet.events.npy import write_npz
+from seqdet.events.tables import write_npz
 from seqdet.importing import ImportOptions, import_labels
 
 SCORES = {0.0: True, -1.0: False, -0.5: False, 0.01: False, 1.0: False, 90.0: False, np.nan: False}

@@ -28,10 +28,10 @@ from seqdet.data.precompute import PrecomputeConfig, precompute
 from seqdet.data.rvt import open_rvt
 from seqdet.data.store import TensorFile
 from seqdet.events.array import Events
+from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
-from seqdet.events.hdf5_writer import write_hdf5
+from seqdet.events.hdf5 import write_hdf5
 from seqdet.events.tensors import REPRESENTATIONS, stacked_histogram
-from seqdet.events.writers import write_evt3
 from seqdet.files import below
 from seqdet.loading import prepare
 from seqdet.locks import alone_in

@@ -16,7 +16,7 @@ from seqdet.data.schedule import BLANK, Cue, schedule
 from seqdet.data.sources import tensor_folder
 from seqdet.data.store import Description, write_tensors
 from seqdet.events.array import Events
-from seqdet.events.writers import write_dat
+from seqdet.events.dat import write_dat
 from seqdet.loading import prepare
 
 WINDOW = Description(InputConfig("stacked_histogram", {"bins": 2}, 50_000, (24, 32), (12, 16)))

@@ -15,7 +15,7 @@ from seqdet.data.recordings import find_recordings, recording_files
 from seqdet.data.sources import dataset_folder, tensor_folder
 from seqdet.events.array import columns
 from seqdet.events.files import open_recording
-from seqdet.events.npy import write_npz
+from seqdet.events.tables import write_npz
 
 EVENTS = "\n".join(f"{n * 0.01:.3f} {n % 64} {n % 48} {n % 2}" for n in range(50)) + "\n"
 TEXTS = {

@@ -9,7 +9,7 @@ from seqdet.data.labels import write_labels
 from seqdet.evaluation.breakdown import events_in_boxes
 from seqdet.evaluation.report import evaluate_files
 from seqdet.events.array import columns
-from seqdet.events.npy import write_npz
+from seqdet.events.tables import write_npz
 
 STEP = 100_000
 

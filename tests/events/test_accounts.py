@@ -77,8 +77,8 @@ def test_two_polarities_are_darker_and_brighter_in_their_order(tmp_path, form, l
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_recording_that_begins_with_one_polarity_alone_is_looked_at_further(tmp_path, monkeypatch, form):
-    monkeypatch.setattr("seqdet.events.npy.ROWS", 70)
-    monkeypatch.setattr("seqdet.events.hdf5_rows.ROWS", 100)
+    monkeypatch.setattr("seqdet.events.tables.ROWS", 70)
+    monkeypatch.setattr("seqdet.events.hdf5_files.ROWS", 100)
     monkeypatch.setattr("seqdet.events.text.BLOCK_BYTES", 700)
     columns = table(1000)
     columns["p"][:900] = 0
@@ -116,8 +116,8 @@ def test_a_few_damaged_polarities_are_left_out_and_others_that_come_later_refuse
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("rows", [1 << 17, 70])
 def test_a_clock_that_begins_anew_is_refused_with_the_place_or_joined(tmp_path, monkeypatch, form, rows):
-    monkeypatch.setattr("seqdet.events.npy.ROWS", rows)
-    monkeypatch.setattr("seqdet.events.hdf5_rows.ROWS", rows)
+    monkeypatch.setattr("seqdet.events.tables.ROWS", rows)
+    monkeypatch.setattr("seqdet.events.hdf5_files.ROWS", rows)
     monkeypatch.setattr("seqdet.events.text.BLOCK_BYTES", 10 * rows)
     columns = table()
     first_us, last_us = int(columns["t"][0]), int(columns["t"][-1])
@@ -142,7 +142,7 @@ def test_a_clock_that_begins_anew_is_refused_with_the_place_or_joined(tmp_path, 
 def test_a_clock_that_begins_anew_soon_is_refused_or_joined_as_any_other(
     tmp_path, monkeypatch, rows, clocks, length_us
 ):
-    monkeypatch.setattr("seqdet.events.npy.ROWS", rows)
+    monkeypatch.setattr("seqdet.events.tables.ROWS", rows)
     columns = table()
     t = columns["t"] - columns["t"][0]
     one_us = t * length_us // t[-1]
@@ -169,7 +169,7 @@ def test_a_clock_that_begins_anew_soon_is_refused_or_joined_as_any_other(
     ],
 )
 def test_events_in_another_order_than_that_of_time_are_no_new_clocks(tmp_path, monkeypatch, rows, form, by, told):
-    monkeypatch.setattr("seqdet.events.npy.ROWS", rows)
+    monkeypatch.setattr("seqdet.events.tables.ROWS", rows)
     monkeypatch.setattr("seqdet.events.text.BLOCK_BYTES", 10 * rows)
     columns = table(4000)
     order = np.argsort(by(columns), kind="stable")
@@ -197,7 +197,7 @@ def test_noise_and_late_events_are_neither_new_clocks_nor_disorder(tmp_path):
 @pytest.mark.parametrize("rows", [1 << 17, 70])
 @pytest.mark.parametrize("late", [1, 5, 60])
 def test_events_that_come_late_are_no_new_clock(tmp_path, monkeypatch, rows, late):
-    monkeypatch.setattr("seqdet.events.npy.ROWS", rows)
+    monkeypatch.setattr("seqdet.events.tables.ROWS", rows)
     columns = table()
     columns["t"][200 : 200 + late] -= 300_000
     found, account = read(write(tmp_path, "npz", columns))

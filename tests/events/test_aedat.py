@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.events import aedat2, aedat3
+from seqdet.events import aedat, reading
 from seqdet.events.array import Events
 from seqdet.events.files import open_recording
 
@@ -97,7 +97,7 @@ def test_external_events_and_what_cannot_be_are_left_out_and_counted(path):
 
 
 def test_times_go_on_where_32_bits_end(path, monkeypatch):
-    monkeypatch.setattr(aedat2, "RECORDS", 3)
+    monkeypatch.setattr(reading, "RECORDS", 3)
     times = [(1 << 32) - 60 + 10 * number for number in range(20)]
     content = version2(*((dvs128(1, 1, 1), t) for t in times))
     rows, _ = read(path, content, strict=True)
@@ -115,7 +115,7 @@ def test_a_record_that_begins_like_a_line_is_no_line(path):
 
 
 def test_packets_of_3_1_give_their_polarity_events(path, monkeypatch):
-    monkeypatch.setattr(aedat3, "ROWS", 2)
+    monkeypatch.setattr(aedat, "AEDAT3_ROWS", 2)
     content = (
         V3
         + packet((9, 9, 9, 0, 1), kind=2, size=8)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from seqdet.checks import InputError
-from seqdet.events.aedat4 import open_aedat4
+from seqdet.events.aedat import open_aedat4
 from seqdet.events.array import Events
+from seqdet.events.reading import ReadOptions
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 DAVIS = RECORDINGS / "davis_346x260.aedat4"
@@ -21,7 +22,8 @@ def aedat():
 
 @needs_recording
 def test_the_columns_of_a_real_recording_have_the_known_digests(aedat):
-    known, source = json.loads((RECORDINGS / "digests.json").read_text())[DAVIS.name], open_aedat4(DAVIS, strict=True)
+    known = json.loads((RECORDINGS / "digests.json").read_text())[DAVIS.name]
+    source = open_aedat4(DAVIS, ReadOptions(strict=True))
     events = Events.concatenate(list(source.chunks()))
     digests = {name: hashlib.sha1(getattr(events, name[0]).tobytes()).hexdigest() for name in known["sha1"]}
     assert digests == known["sha1"]
@@ -53,7 +55,7 @@ def test_a_recording_cut_short_is_read_up_to_there_or_refused(aedat, tmp_path):
     assert 0 < len(events) < 78_830
     assert source.dropped == {"packets from a damaged one on": 1}
     with pytest.raises(InputError, match="1 packets from a damaged one on"):
-        list(open_aedat4(path, strict=True).chunks())
+        list(open_aedat4(path, ReadOptions(strict=True)).chunks())
 
 
 @pytest.mark.parametrize("content", [b"", b"#", b"%PDF", bytes(1000)])

@@ -8,7 +8,7 @@ from seqdet.events.array import Events, Triggers, columns
 from seqdet.events.convert import convert
 from seqdet.events.files import open_recording
 from seqdet.events.filters import NoiseFilter, filtered, find_filters
-from seqdet.events.hdf5_writer import write_hdf5
+from seqdet.events.hdf5 import write_hdf5
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 REAL = ["lens_640x480.evt3.raw", "trigger_1280x720.evt3.raw"]

@@ -9,6 +9,7 @@ from seqdet.checks import InputError
 from seqdet.events import dat, words
 from seqdet.events.array import Events
 from seqdet.events.dat import is_dat, open_dat
+from seqdet.events.reading import ReadOptions
 
 HEADER = b"% Data file containing CD events.\n% Version 2\n% Height 480\n% Width 640\n"
 RECORDS = st.lists(st.tuples(st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 32) - 1)), max_size=60)
@@ -52,7 +53,7 @@ def test_from_a_start_on_no_event_is_missing_over_loops_and_jitter(tmp_path_fact
     latest = np.cumsum([1000, *np.maximum(steps, 0)])
     times = latest[:-1] + steps
     path = write(tmp_path_factory.mktemp("dat") / "a.dat", [(int(t) & 0xFFFFFFFF, address(1, 2, 1)) for t in times])
-    full = read(open_dat(path, strict=True))
+    full = read(open_dat(path, ReadOptions(strict=True)))
     assert full.t.tolist() == times.tolist()
     start = int(times.max() * share)
     with pytest.MonkeyPatch.context() as patch:
@@ -104,16 +105,16 @@ def test_a_start_is_found_without_reading_what_comes_before(tmp_path, monkeypatc
 def test_types_0_and_12_are_read_with_or_without_a_size(tmp_path):
     for kind in (0, 12):
         path = write(tmp_path / "a.dat", [(7, address(16383, 16382, 1))], b"% Version 2\n" + bytes((kind, 8)))
-        source = open_dat(path, strict=True)
+        source = open_dat(path, ReadOptions(strict=True))
         assert is_dat(path)
-        assert (source.format, source.size_hw, len(source.triggers())) == ("DAT", None, 0)
+        assert (source.format, source.stated_size_hw, len(source.triggers())) == ("DAT", None, 0)
         events = read(source)
         assert (events.t[0], events.x[0], events.y[0], events.p[0]) == (7, 16383, 16382, 1)
 
 
 def test_plain_records_without_a_header_are_read_if_they_can_be_events(tmp_path):
     path = write(tmp_path / "a.dat", [(k, address(k, 2, 1)) for k in range(50)], b"")
-    assert read(open_dat(path, strict=True)).x.tolist() == list(range(50))
+    assert read(open_dat(path, ReadOptions(strict=True))).x.tolist() == list(range(50))
     assert not is_dat(path)
 
 
@@ -148,7 +149,7 @@ def test_what_cannot_be_is_dropped_and_counted_or_strictly_refused(tmp_path):
     reasons = ("events running back in time", "events outside the sensor", "bytes of a last word cut off")
     assert source.dropped == dict(zip(reasons, (1, 1, 3), strict=True))
     with pytest.raises(InputError, match="Without strict they are left out"):
-        read(open_dat(path, strict=True))
+        read(open_dat(path, ReadOptions(strict=True)))
 
 
 def test_a_clock_that_begins_anew_is_refused_or_goes_on_once_it_is_sure(tmp_path, monkeypatch):
@@ -158,7 +159,7 @@ def test_a_clock_that_begins_anew_is_refused_or_goes_on_once_it_is_sure(tmp_path
     path = write(tmp_path / "a.dat", [(int(t), address(1, 1, 0)) for t in np.concatenate([times, times])])
     with pytest.raises(InputError, match=r"one clock, and it begins anew before byte .*--join-clocks"):
         read(open_dat(path))
-    source = open_dat(path, joins_clocks=True)
+    source = open_dat(path, ReadOptions(joins_clocks=True))
     found = read(source)
     lost = source.dropped["events running back in time"]
     assert len(found) + lost == 10_000

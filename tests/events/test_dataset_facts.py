@@ -9,7 +9,7 @@ from seqdet.checks import InputError
 from seqdet.events.array import columns
 from seqdet.events.dataset_facts import DatasetFacts, check_facts, facts_about, keep_facts, read_facts
 from seqdet.events.files import open_recording
-from seqdet.events.npy import write_npz
+from seqdet.events.tables import write_npz
 
 SIZE_HW = (60, 80)
 ROWS = np.array([(5, 79, 59, 1), (6, 1, 2, 0)], [("t", "<i8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")])

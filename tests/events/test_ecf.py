@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.events import ecf
+from seqdet.events import hdf5_files
 from seqdet.events.array import Events, columns
 
 MODES = {"y, x and p packed": 2, "x and p packed": 1, "runs": 0}
@@ -93,20 +93,20 @@ def recordings(draw):
 @settings(max_examples=60)
 @given(recordings(), st.sampled_from(sorted(MODES.values())))
 def test_what_was_encoded_comes_out(events, mode):
-    assert equal(ecf.decode(encode(events, mode)), events)
+    assert equal(hdf5_files.decode_ecf(encode(events, mode)), events)
 
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 def test_the_longest_chunk_of_one_time_comes_out(mode):
-    count = ecf.MOST_EVENTS
+    count = hdf5_files.MOST_ECF_EVENTS
     events = columns(t=np.full(count, 7), x=np.arange(count) % 1280, y=np.full(count, 9), p=np.ones(count))
-    assert equal(ecf.decode(encode(events, mode)), events)
+    assert equal(hdf5_files.decode_ecf(encode(events, mode)), events)
 
 
 def test_bits_of_a_group_beyond_the_last_event_mean_nothing():
     chunk = encode(columns(t=[5], x=[3], y=[4], p=[1]), 0)
     chunk = chunk[:-3] + struct.pack("<H", 3 << 5 | 0b11111) + chunk[-1:]
-    assert ecf.decode(chunk).x.tolist() == [3]
+    assert hdf5_files.decode_ecf(chunk).x.tolist() == [3]
 
 
 @settings(max_examples=100)
@@ -114,7 +114,7 @@ def test_bits_of_a_group_beyond_the_last_event_mean_nothing():
 def test_a_chunk_cut_short_is_refused(events, mode, data):
     chunk = encode(events, mode)
     with pytest.raises(InputError, match="damaged"):
-        ecf.decode(chunk[: data.draw(st.integers(0, len(chunk) - 1))])
+        hdf5_files.decode_ecf(chunk[: data.draw(st.integers(0, len(chunk) - 1))])
 
 
 @settings(max_examples=300)
@@ -124,7 +124,7 @@ def test_a_chunk_with_changed_bytes_is_refused_or_gives_as_many_events_as_its_he
     for _ in range(data.draw(st.integers(1, 4))):
         chunk[data.draw(st.integers(0, len(chunk) - 1))] = data.draw(st.integers(0, 255))
     try:
-        decoded = ecf.decode(bytes(chunk))
+        decoded = hdf5_files.decode_ecf(bytes(chunk))
     except InputError:
         return
     assert len(decoded) == int.from_bytes(chunk[:4], "little") >> 2
@@ -134,10 +134,10 @@ def test_a_chunk_with_changed_bytes_is_refused_or_gives_as_many_events_as_its_he
 @given(st.binary(max_size=200))
 def test_noise_is_refused_or_decoded(content):
     with suppress(InputError):
-        assert isinstance(ecf.decode(content), Events)
+        assert isinstance(hdf5_files.decode_ecf(content), Events)
 
 
-@pytest.mark.parametrize("count", [ecf.MOST_EVENTS + 1, (1 << 30) - 1])
+@pytest.mark.parametrize("count", [hdf5_files.MOST_ECF_EVENTS + 1, (1 << 30) - 1])
 def test_a_header_that_claims_more_events_than_the_format_allows_is_refused(count):
     with pytest.raises(InputError, match=f"at most 65535 events, got {count}"):
-        ecf.decode(struct.pack("<Iq", count << 2, 0) + bytes(50))
+        hdf5_files.decode_ecf(struct.pack("<Iq", count << 2, 0) + bytes(50))

@@ -11,9 +11,9 @@ from seqdet.checks import InputError
 from seqdet.events import words
 from seqdet.events.array import Events, columns
 from seqdet.events.dat import is_dat, open_dat
-from seqdet.events.evt import is_evt, open_evt
+from seqdet.events.evt import is_evt, open_evt, write_evt2, write_evt3
+from seqdet.events.reading import ReadOptions
 from seqdet.events.sieve import JITTER_US
-from seqdet.events.writers import write_evt2, write_evt3
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 WORDS = {"EVT2": "<u4", "EVT21": "<u8", "EVT21;endianness=little": "<u8", "EVT3": "<u2"}
@@ -48,7 +48,7 @@ def test_every_real_recording_gives_the_digests_that_two_decoders_agree_on(suffi
     for name in names:
         path = real(name)
         assert (is_evt(path), is_dat(path)) == (suffix != "dat", suffix == "dat")
-        source = open_dat(path, strict=True) if suffix == "dat" else open_evt(path, strict=True)
+        source = (open_dat if suffix == "dat" else open_evt)(path, ReadOptions(strict=True))
         events, expected = read(source), digests[name]
         found = {key: hashlib.sha1(getattr(events, key[0]).tobytes()).hexdigest() for key in expected["sha1"]}
         assert found == expected["sha1"]
@@ -111,7 +111,7 @@ def test_whatever_the_words_and_the_chunks_the_same_events_come_out_in_range_and
     assert rows(later[later.t >= start]) == rows(events[events.t >= start])
     if dropped:
         with pytest.raises(InputError, match="read strictly"):
-            read(open_evt(path, strict=True))
+            read(open_evt(path, ReadOptions(strict=True)))
 
 
 def test_a_start_after_a_full_pass_skips_what_comes_before(tmp_path, monkeypatch):
@@ -163,17 +163,17 @@ def test_evt3_time_goes_on_when_the_counter_begins_anew_and_may_go_back_a_little
         HIGH,
         EVENT,
     ]
-    events = read(open_evt(write(tmp_path / "a.raw", "EVT3", [HIGH | 4095, *content]), strict=True))
+    events = read(open_evt(write(tmp_path / "a.raw", "EVT3", [HIGH | 4095, *content]), ReadOptions(strict=True)))
     loop, begin = 1 << 24, 4095 << 12
     assert events.t.tolist() == [begin + 9, begin + 4, loop, loop - 1, loop]
 
 
 def test_evt3_time_shift_subtracts_all_but_one_of_the_first_high_part(tmp_path):
     path = write(tmp_path / "a.raw", "EVT3", [HIGH | 1000, ROW, LOW | 7, EVENT, HIGH | 1001, EVENT])
-    assert read(open_evt(path, time_shift=True)).t.tolist() == [4096 + 7, 2 * 4096]
+    assert read(open_evt(path, ReadOptions(time_shift=True))).t.tolist() == [4096 + 7, 2 * 4096]
     assert read(open_evt(path)).t.tolist() == [(1000 << 12) + 7, 1001 << 12]
     with pytest.raises(InputError, match="habit of EVT3"):
-        open_evt(write(tmp_path / "b.raw", "EVT2", []), time_shift=True)
+        open_evt(write(tmp_path / "b.raw", "EVT2", []), ReadOptions(time_shift=True))
 
 
 @pytest.mark.parametrize("encoding", ["EVT2", "EVT21", "EVT21;endianness=little"])
@@ -214,7 +214,7 @@ def test_events_that_run_back_are_dropped_until_time_has_caught_up(tmp_path):
     assert read(source).t.tolist() == [100 << 12, 101 << 12]
     assert source.dropped == {"events running back in time": 2}
     with pytest.raises(InputError, match="2 events running back"):
-        read(open_evt(tmp_path / "a.raw", strict=True))
+        read(open_evt(tmp_path / "a.raw", ReadOptions(strict=True)))
 
 
 def test_a_last_word_cut_off_is_counted(tmp_path):
@@ -227,11 +227,11 @@ def test_a_last_word_cut_off_is_counted(tmp_path):
 def test_a_size_that_cannot_be_is_not_believed_and_strictly_refused(tmp_path, options):
     path = write(tmp_path / "a.raw", "EVT3", [HIGH, ROW | 2047, EVENT | 2047], options)
     source = open_evt(path)
-    assert source.size_hw is None
+    assert source.stated_size_hw is None
     assert len(read(source)) == 1
     assert source.dropped.total() == 1
     with pytest.raises(InputError, match="sensor sizes"):
-        open_evt(path, strict=True)
+        open_evt(path, ReadOptions(strict=True))
 
 
 @pytest.mark.parametrize(
@@ -240,8 +240,8 @@ def test_a_size_that_cannot_be_is_not_believed_and_strictly_refused(tmp_path, op
 def test_a_header_ends_by_its_last_line_or_by_what_is_no_text(tmp_path, head):
     path = tmp_path / "a.raw"
     path.write_bytes(head + np.array([HIGH | 1, ROW, EVENT], "<u2").tobytes())
-    assert len(read(open_evt(path, strict=True))) == 1
-    assert open_evt(path).size_hw == ((7, 9) if b"geometry" in head else None)
+    assert len(read(open_evt(path, ReadOptions(strict=True)))) == 1
+    assert open_evt(path).stated_size_hw == ((7, 9) if b"geometry" in head else None)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_a_clock_that_begins_anew_is_refused_or_goes_on(tmp_path, monkeypatch, w
     (tmp_path / "a.raw").write_bytes(content + content.partition(b"% end\n")[2])
     with pytest.raises(InputError, match="one clock, and it begins anew before byte"):
         read(open_evt(tmp_path / "a.raw"))
-    source = open_evt(tmp_path / "a.raw", joins_clocks=True)
+    source = open_evt(tmp_path / "a.raw", ReadOptions(joins_clocks=True))
     found = read(source)
     assert 1024 <= source.dropped["events running back in time"] == 10_000 - len(found) < 1600
     assert found.t[:5000].tolist() == t.tolist()

@@ -5,8 +5,8 @@ import pytest
 
 from seqdet.checks import InputError
 from seqdet.events.array import Events
-from seqdet.events.evt import open_evt
-from seqdet.events.pipe import EvtPipe
+from seqdet.events.evt import EvtPipe, open_evt
+from seqdet.events.reading import ReadOptions
 
 MAKER = b"%% camera_integrator_name %s\n"
 
@@ -28,7 +28,7 @@ def recording(content, *, order=None, maker=b"other"):
 
 def read(path, content):
     path.write_bytes(content)
-    source = open_evt(path, strict=True)
+    source = open_evt(path, ReadOptions(strict=True))
     return Events.concatenate(list(source.chunks())), source
 
 

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqdet.events.array import columns
-from seqdet.events.writers import write_evt3
+from seqdet.events.evt import write_evt3
 
 SIZE_HW = (480, 640)
 KEEPS, RESETS, SENSORS_ONLY = "low kept after high", "low reset by high", "time known after high and low alone"

@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,35 +14,25 @@ from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.events import words
-from seqdet.events.array import COLUMNS, Events, Triggers, columns
-from seqdet.events.convert import FORMATS, WRITERS
-from seqdet.events.files import Recording, open_recording
-from seqdet.events.gathering import gathered
+from seqdet.events.array import COLUMNS, Events, columns
+from seqdet.events.files import open_recording
+from seqdet.events.formats import ENCODINGS, encoding_of
+from seqdet.events.reading import AS_IT_IS, Recording
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 DIGESTS = json.loads((DATA / "digests.json").read_text()) if DATA.is_dir() else {}
 
 
-class Pieces:
-    """A source that hands out the given events, cut into pieces."""
-
-    format, size_hw, dropped = "test", None, Counter()
+class Pieces(Recording):
+    """A recording of the given events, cut into pieces."""
 
     def __init__(self, events: Events, size: int) -> None:
+        super().__init__(Path("test"), AS_IT_IS, format="test")
         self.events, self.size = events, size
 
-    def chunks(self, start_us: int | None = None) -> Iterator[Events]:
+    def _chunks(self, start_us: int | None) -> Iterator[Events]:
         for start in range(0, len(self.events), self.size):
             yield self.events[start : start + self.size]
-
-    def read(self, start_us: int, end_us: int) -> Events:
-        return gathered(self.chunks(start_us), start_us, end_us)
-
-    def triggers(self) -> Triggers:
-        return Triggers(*(np.zeros(0, dtype) for dtype in (np.int64, np.uint8, np.uint8)))
-
-    def close(self) -> None:
-        pass
 
 
 def recording(times: list[int], size: int) -> Recording:
@@ -51,7 +40,7 @@ def recording(times: list[int], size: int) -> Recording:
     events = Events(
         np.array(times, np.int64), number.astype(np.uint16), number.astype(np.uint16), number.astype(np.uint8)
     )
-    return Recording(Path("test"), Pieces(events, size))
+    return Pieces(events, size)
 
 
 @st.composite
@@ -188,7 +177,7 @@ def test_a_size_that_the_user_gives_sifts_as_one_in_the_header_does(tmp_path, mo
         rows = zip(*(getattr(events, column).tolist() for column in "txyp"), strict=True)
         path.write_text("t,x,y,p\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
     else:
-        WRITERS[FORMATS[path.suffix]](path, [events], size_hw=(48, 64))
+        ENCODINGS[encoding_of(path)].write(path, [events], size_hw=(48, 64))
         strip_size(path)
     with open_recording(path) as opened:
         assert opened.stated_size_hw is None

@@ -12,8 +12,8 @@ from seqdet.checks import InputError
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 from seqdet.events.filters import FILTERS, FilterConfig, NoiseFilter, filtered, find_filters
+from seqdet.events.frames import simulate
 from seqdet.events.sensor import Sensor
-from seqdet.events.simulate import simulate
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 SIZE_HW = (3, 4)

@@ -9,7 +9,7 @@ import pytest
 
 from seqdet.checks import InputError
 from seqdet.events.files import open_recording
-from seqdet.events.foreign import KINDS
+from seqdet.events.formats import FOREIGN
 from seqdet.events.frames import read_frames
 
 POINTER = (
@@ -71,7 +71,7 @@ def test_bytes_that_are_no_text_are_not_quoted(tmp_path):
 
 
 def test_every_way_out_is_a_sentence():
-    assert all(kind.way_out[0].isupper() and not kind.way_out.endswith(".") for kind in KINDS)
+    assert all(kind.way_out[0].isupper() and not kind.way_out.endswith(".") for kind in FOREIGN)
 
 
 def test_a_bin_of_something_else_is_no_nmnist(tmp_path):

@@ -12,9 +12,8 @@ from PIL import Image
 from seqdet.checks import InputError
 from seqdet.events.array import Events
 from seqdet.events.files import open_recording
-from seqdet.events.frames import read_frames, write_simulated
+from seqdet.events.frames import read_frames, simulate, write_simulated
 from seqdet.events.sensor import Sensor
-from seqdet.events.simulate import simulate
 
 
 def pictures(number: int, *, size_hw=(24, 32)) -> np.ndarray:

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from seqdet.events.array import Events, columns
-from seqdet.events.convert import WRITERS
 from seqdet.events.files import open_recording
-from seqdet.events.hdf5_writer import write_hdf5
-from seqdet.events.npy import write_npz
+from seqdet.events.formats import ENCODINGS
+from seqdet.events.hdf5 import write_hdf5
+from seqdet.events.tables import write_npz
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 DAMAGING = Path(__file__).parents[1] / "damaging.py"
@@ -81,7 +81,7 @@ def seconds(order: str) -> np.ndarray:
 
 
 def write_vendor(encoding: str, path: Path) -> None:
-    WRITERS[encoding](path, [events()], size_hw=SIZE_HW)
+    ENCODINGS[encoding].write(path, [events()], size_hw=SIZE_HW)
 
 
 def write_evt21(path: Path) -> None:

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seqdet.events import gathering, hdf5_rows, npy, words
+from seqdet.events import hdf5_files, reading, tables, words
 from seqdet.events.array import COLUMNS, Events, columns
+from seqdet.events.dat import write_dat
+from seqdet.events.evt import write_evt2, write_evt3
 from seqdet.events.files import open_recording
-from seqdet.events.hdf5_writer import write_hdf5
-from seqdet.events.npy import write_npz
+from seqdet.events.hdf5 import write_hdf5
 from seqdet.events.sieve import JITTER_US
-from seqdet.events.writers import write_dat, write_evt2, write_evt3
+from seqdet.events.tables import write_npz
 
 SIZE_HW = (480, 640)
 
@@ -79,7 +80,7 @@ def test_what_is_read_at_once_is_what_the_pieces_hold_between_the_times(
     WRITERS[name](path, [events], size_hw=SIZE_HW)
     options = {"size_hw": SIZE_HW} if name in ("a.npy", "a.txt") else {}
     with pytest.MonkeyPatch.context() as patch:
-        for module, setting in ((hdf5_rows, "ROWS"), (npy, "ROWS"), (words, "CHUNK_EVENTS")):
+        for module, setting in ((hdf5_files, "ROWS"), (tables, "ROWS"), (words, "CHUNK_EVENTS")):
             patch.setattr(module, setting, piece)
         patch.setattr(words, "BLOCK_BYTES", block)
         patch.setattr(words, "MARK_BYTES", 200)
@@ -118,9 +119,9 @@ def test_columns_grow_to_hold_all_pieces_whatever_was_foreseen(pieces, shares):
             place = [column[: len(times)] for column in room(number / len(pieces) if shares else 0.9)]
             for column in place:
                 column[:] = times
-            yield gathering.Piece(place, 0, 9)
+            yield reading.Piece(place, 0, 9)
 
-    events = gathering.decoded(decoding, 0, 100, piece=6)
+    events = reading.decoded(decoding, 0, 100, piece=6)
     for name in COLUMNS:
         assert getattr(events, name).tolist() == [time for times in pieces for time in times]
 

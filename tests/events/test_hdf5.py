@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.events import hdf5_rows
+from seqdet.events import hdf5_files
 from seqdet.events.array import Events, Triggers, columns
-from seqdet.events.hdf5 import is_hdf5, open_hdf5
-from seqdet.events.hdf5_writer import EVENT, write_hdf5
+from seqdet.events.hdf5 import EVENT, is_hdf5, open_hdf5, write_hdf5
+from seqdet.events.reading import ReadOptions
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 ECF, PLAIN = "lens_640x480.ecf.hdf5", "lens_640x480.plain.hdf5"
@@ -35,7 +35,7 @@ def make_events(count, *, start=0, step=40, seed=0):
 
 
 def read(path, *, strict=True, start_us=None):
-    source = open_hdf5(path, strict=strict)
+    source = open_hdf5(path, ReadOptions(strict=strict))
     events = Events.concatenate(list(source.chunks(start_us)))
     source.close()
     return events, source
@@ -113,7 +113,7 @@ def test_what_was_written_in_pieces_of_any_size_comes_back(tmp_path, count, cuts
 def test_columns_read_the_same_whatever_the_chunks_and_the_start(
     tmp_path, monkeypatch, chunks, rows, start_us, options
 ):
-    monkeypatch.setattr(hdf5_rows, "ROWS", rows)
+    monkeypatch.setattr(hdf5_files, "ROWS", rows)
     events = make_events(2000)
     write_columns(tmp_path / "a.h5", events, chunks=chunks, offset=1000, **(options if chunks else {}))
     found, source = read(tmp_path / "a.h5", start_us=None if start_us is None else start_us + 1000)
@@ -147,7 +147,7 @@ def test_a_sensor_size_that_cannot_be_is_not_believed(tmp_path, geometry):
     write_hdf5(tmp_path / "a.hdf5", [make_events(3)], size_hw=SIZE_HW)
     with h5py.File(tmp_path / "a.hdf5", "a") as file:
         file.attrs["geometry"] = geometry
-    assert read(tmp_path / "a.hdf5")[1].size_hw is None
+    assert read(tmp_path / "a.hdf5")[1].stated_size_hw is None
 
 
 def change_chunk(path, number, content, *, mask=0):
@@ -266,7 +266,7 @@ def test_rows_that_are_claimed_and_not_stored_are_counted_not_allocated(tmp_path
     assert equal(found, events[:900])
     assert source.dropped == {"events in missing chunks": 10**15 - 900}
     with pytest.raises(InputError, match="events in missing chunks"):
-        open_hdf5(tmp_path / "a.h5", strict=True)
+        open_hdf5(tmp_path / "a.h5", ReadOptions(strict=True))
 
 
 def test_a_chunk_in_the_middle_that_was_never_written_is_counted(tmp_path):

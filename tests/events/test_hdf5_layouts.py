@@ -6,7 +6,7 @@ import pytest
 
 from seqdet.checks import InputError
 from seqdet.cli.recordings import convert_recording
-from seqdet.events import hdf5_rows
+from seqdet.events import hdf5_files
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 
@@ -81,7 +81,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("rows", [17, 1 << 17])
 def test_the_layouts_of_others_give_the_events_that_were_written(tmp_path, monkeypatch, layout, rows):
-    monkeypatch.setattr(hdf5_rows, "ROWS", rows)
+    monkeypatch.setattr(hdf5_files, "ROWS", rows)
     events = make_events(start=START_US if "MVSEC" in layout else 0)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         LAYOUTS[layout](file, events)
@@ -163,7 +163,7 @@ def test_an_array_across_that_is_cut_short_gives_the_rows_that_are_whole(tmp_pat
     (tmp_path / "a.h5").write_bytes(content[: whole - 100 * 8])
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file["events"] = matrix(events, "txyp", np.int64).T
-        runs = hdf5_rows._stored(file["events"], len(events), whole - 100 * 8, 1)
+        runs = hdf5_files._stored(file["events"], len(events), whole - 100 * 8, 1)
     assert runs.tolist() == [[0, 200]]
     with pytest.raises(InputError, match="cut short or damaged"):
         open_recording(tmp_path / "a.h5", size_hw=SIZE_HW)

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from seqdet.checks import InputError
-from seqdet.events import index, words
+from seqdet.events import words
 from seqdet.events.array import Events, columns
-from seqdet.events.evt import open_evt
+from seqdet.events.evt import open_evt, write_evt2, write_evt3
 from seqdet.events.files import open_recording
-from seqdet.events.words import WordSource
-from seqdet.events.writers import write_evt2, write_evt3
+from seqdet.events.words import WordRecording
 
 SIZE_HW = (480, 640)
 
@@ -51,9 +50,9 @@ def test_an_index_lasts_from_one_opening_to_the_next(cache, path, monkeypatch):
         assert len(Events.concatenate(list(opened.chunks()))) == 20_000
         assert opened.is_indexed
     decoded = []
-    pieces = WordSource._pieces
+    pieces = WordRecording._pieces
     monkeypatch.setattr(
-        WordSource, "_pieces", lambda self, mark, *rest: decoded.append(mark) or pieces(self, mark, *rest)
+        WordRecording, "_pieces", lambda self, mark, *rest: decoded.append(mark) or pieces(self, mark, *rest)
     )
     with open_recording(path) as again:
         assert again.is_indexed
@@ -113,7 +112,7 @@ def test_an_index_that_lies_about_the_file_is_not_used(cache, path, change):
         changed["more"] = np.zeros(1 << 20)
         index_bytes = kept.stat().st_size
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(index, "LARGEST_BYTES", index_bytes)
+            patch.setattr(words, "MOST_INDEX_BYTES", index_bytes)
             np.savez(kept, **changed)
             with open_recording(path) as opened:
                 assert not opened.is_indexed

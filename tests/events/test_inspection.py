@@ -11,10 +11,11 @@ import pytest
 from seqdet.checks import InputError
 from seqdet.cli import main
 from seqdet.events.array import Events
-from seqdet.events.convert import FORMATS, convert
+from seqdet.events.convert import convert
 from seqdet.events.files import open_recording
+from seqdet.events.formats import ENCODINGS
 from seqdet.events.inspection import inspect
-from seqdet.events.npy import write_npz
+from seqdet.events.tables import write_npz
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 DIGESTS = json.loads((DATA / "digests.json").read_text()) if DATA.is_dir() else {}
@@ -79,7 +80,7 @@ def test_an_empty_recording_has_nothing_to_say(tmp_path):
     assert found.counts.shape == SIZE
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", [ending for each in ENCODINGS.values() for ending in each.endings])
 def test_a_converted_recording_has_the_same_events(path, tmp_path, ending):
     target = tmp_path / f"converted{ending}"
     with open_recording(path) as opened:

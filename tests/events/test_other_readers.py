@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from seqdet.events.array import Events, columns
-from seqdet.events.convert import WRITERS
 from seqdet.events.files import open_recording
+from seqdet.events.formats import ENCODINGS
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "recordings" / "lens_640x480.evt3.raw"
 SCRIPT = Path(__file__).with_name("readers_of_others.py")
@@ -66,7 +66,7 @@ def python(tmp_path_factory) -> Iterator[Path]:
 def test_another_library_reads_just_the_events_that_were_written(python, tmp_path, library, encoding):
     path = tmp_path / ("a.raw" if encoding.startswith("evt") else f"a.{encoding}")
     for events in (made_up(), *([real()] if REAL.is_file() else [])):
-        WRITERS[encoding](path, [events], size_hw=SIZE_HW)
+        ENCODINGS[encoding].write(path, [events], size_hw=SIZE_HW)
         command = [str(python), "-I", str(SCRIPT), library, str(path), str(tmp_path / "found.npz")]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from seqdet.checks import InputError
 from seqdet.data.labels import labels_beside, recording_name
 from seqdet.data.recordings import find_recordings
-from seqdet.events import index, packed, words
+from seqdet.events import files, words
 from seqdet.events.array import Events, columns
-from seqdet.events.convert import WRITERS
 from seqdet.events.files import open_recording
+from seqdet.events.formats import ENCODINGS
 
 SIZE_HW = (48, 64)
 
@@ -38,7 +38,7 @@ def write(path):
     """Events as the ending of the name says."""
     events, kind = make_events(), {"raw": "evt3", "dat": "dat", "hdf5": "hdf5", "npz": "npz"}.get(path.suffix[1:])
     if kind:
-        WRITERS[kind](path, [events], size_hw=SIZE_HW)
+        ENCODINGS[kind].write(path, [events], size_hw=SIZE_HW)
     elif path.suffix == ".npy":
         np.save(path, matrix(events))
     else:
@@ -142,7 +142,7 @@ def test_zips_without_a_recording_are_refused(tmp_path):
 
 @pytest.mark.parametrize("how", ["gz", "zip"])
 def test_what_unpacks_without_end_is_stopped(tmp_path, temporary, monkeypatch, how):
-    monkeypatch.setattr(packed, "ALWAYS_BYTES", 1 << 20)
+    monkeypatch.setattr(files, "ALWAYS_BYTES", 1 << 20)
     (tmp_path / "a.raw").write_bytes(bytes(20 << 20))
     path = pack(tmp_path / "a.raw", how)
     with pytest.raises(InputError, match="must unpack to at most 200 times its size"):
@@ -152,7 +152,7 @@ def test_what_unpacks_without_end_is_stopped(tmp_path, temporary, monkeypatch, h
 
 def test_a_full_disk_is_said_before_it_is_full(tmp_path, temporary, monkeypatch):
     path = pack(write(tmp_path / "a.raw"), "gz")
-    monkeypatch.setattr(packed, "SPARE_BYTES", 1 << 60)
+    monkeypatch.setattr(files, "SPARE_BYTES", 1 << 60)
     with pytest.raises(InputError, match=r"must have room to unpack .*a\.raw\.gz, and is full"):
         open_recording(path)
     assert list(temporary.iterdir()) == []
@@ -183,7 +183,7 @@ def test_a_recording_that_vanishes_leaves_no_index(tmp_path, monkeypatch):
         (tmp_path / "b.raw").write_bytes(file.read())
     with open_recording(tmp_path / "b.raw") as recording:
         assert recording.span_us() is not None
-    assert index._place(tmp_path / "b.raw").is_file()
+    assert words.index_file(tmp_path / "b.raw").is_file()
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

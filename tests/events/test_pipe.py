@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.events.array import Events, columns
+from seqdet.events.evt import EvtPipe, write_evt2, write_evt3
 from seqdet.events.files import open_recording
-from seqdet.events.pipe import EvtPipe
-from seqdet.events.writers import write_evt2, write_evt3
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "recordings"
 

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seqdet.events import dat, hdf5_rows, npy, words
+from seqdet.events import dat, hdf5_files, tables, words
 from seqdet.events.array import Events, columns
+from seqdet.events.dat import write_dat
+from seqdet.events.evt import write_evt2, write_evt3
 from seqdet.events.files import open_recording
-from seqdet.events.hdf5_writer import write_hdf5
-from seqdet.events.npy import write_npz
-from seqdet.events.spans import whole_span_us
-from seqdet.events.writers import write_dat, write_evt2, write_evt3
+from seqdet.events.hdf5 import write_hdf5
+from seqdet.events.reading import whole_span_us
+from seqdet.events.tables import write_npz
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 SIZE_HW = (480, 640)
@@ -55,7 +56,7 @@ def recordings(draw) -> Events:
 @given(events=recordings())
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_span_is_what_a_whole_pass_finds(tmp_path_factory, monkeypatch, name, events):
-    for module, setting in ((hdf5_rows, "ROWS"), (npy, "ROWS"), (dat, "PROBE_RECORDS"), (words, "CHUNK_EVENTS")):
+    for module, setting in ((hdf5_files, "ROWS"), (tables, "ROWS"), (dat, "PROBE_RECORDS"), (words, "CHUNK_EVENTS")):
         monkeypatch.setattr(module, setting, 50)
     path = tmp_path_factory.mktemp("span") / name
     options = {"size_hw": SIZE_HW} if name in ("a.npy", "a.txt") else {}
@@ -77,7 +78,7 @@ def test_a_recording_without_events_has_no_span(tmp_path, name):
 
 
 def test_npy_is_read_from_a_time_on_without_what_comes_before(tmp_path, monkeypatch):
-    monkeypatch.setattr(npy, "ROWS", 64)
+    monkeypatch.setattr(tables, "ROWS", 64)
     events = columns(t=np.arange(10_000) * 1000, x=np.ones(10_000), y=np.ones(10_000), p=np.ones(10_000))
     write_npy(tmp_path / "a.npy", [events], size_hw=SIZE_HW)
     with open_recording(tmp_path / "a.npy") as opened:

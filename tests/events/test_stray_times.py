@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from seqdet.checks import InputError
 from seqdet.events import words
 from seqdet.events.array import Events, columns
+from seqdet.events.dat import write_dat
+from seqdet.events.evt import write_evt2, write_evt3
 from seqdet.events.files import open_recording
-from seqdet.events.hdf5_writer import write_hdf5
+from seqdet.events.hdf5 import write_hdf5
 from seqdet.events.sieve import JITTER_US, LEAP_US, Sieve
-from seqdet.events.writers import write_dat, write_evt2, write_evt3
 
 SIZE_HW = (480, 640)
 COUNT = 20_000

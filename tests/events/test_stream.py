@@ -13,8 +13,7 @@ from seqdet.checks import InputError
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 from seqdet.events.sieve import JITTER_US
-from seqdet.events.slicing import Window, windows
-from seqdet.events.stream import WindowStream
+from seqdet.events.slicing import Window, WindowStream, windows
 from seqdet.events.tensors import histogram
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"

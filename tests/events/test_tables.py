@@ -4,6 +4,7 @@ import zipfile
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +12,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.events import npy, tables, text
+from seqdet.events import reading, tables, text
 from seqdet.events.array import Events, columns
-from seqdet.events.npy import write_npz
-from seqdet.events.tables import open_table
+from seqdet.events.formats import find_format
+from seqdet.events.reading import ReadOptions, Recording
+from seqdet.events.tables import open_nmnist, open_npy, open_npz, write_npz
+from seqdet.events.text import open_text
 
 PEDRO = Path(__file__).parents[2].parent / "shared" / "data" / "labelled" / "pedro"
 SIZE_HW = (48, 64)
 same_folder = HealthCheck.function_scoped_fixture
+
+
+def open_table(path: Path, **options: Any) -> Recording:
+    return find_format(path).open(path, ReadOptions(**options))
 
 
 def make_events(count, *, start=0, seed=0):
@@ -88,8 +95,8 @@ WRITERS = {
 
 @pytest.fixture
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(npy, "ROWS", 17)
-    monkeypatch.setattr(tables, "RECORDS", 17)
+    monkeypatch.setattr(tables, "ROWS", 17)
+    monkeypatch.setattr(reading, "RECORDS", 17)
     monkeypatch.setattr(text, "BLOCK_BYTES", 300)
 
 
@@ -103,7 +110,7 @@ def test_every_form_of_table_gives_the_events_that_were_written(tmp_path, small_
     WRITERS[form](path, events)
     found, source = read(path)
     assert equal(found, events)
-    assert source.size_hw == (SIZE_HW if form == "our npz" else None)
+    assert source.stated_size_hw == (SIZE_HW if form == "our npz" else None)
     later = int(events.t[70])
     part, _ = read(path, start_us=later)
     assert equal(part, events[100 - len(part) :])
@@ -253,9 +260,10 @@ def test_noise_is_refused_in_one_sentence(tmp_path, magic, content):
 
 
 def test_a_file_that_is_not_there_and_a_folder_are_refused(tmp_path):
-    for path in (tmp_path / "a.npy", tmp_path):
-        with pytest.raises(InputError, match="must be a readable table"):
-            open_table(path)
+    for open_one in (open_npy, open_npz, open_nmnist, open_text):
+        for path in (tmp_path / "a.npy", tmp_path):
+            with pytest.raises(InputError, match="must be a readable table"):
+                open_one(path)
 
 
 def test_events_outside_the_sensor_are_not_written(tmp_path):

@@ -4,11 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.events import writers
+from seqdet.events import words
 from seqdet.events.array import Events, Triggers, columns
-from seqdet.events.dat import open_dat
-from seqdet.events.evt import open_evt
-from seqdet.events.writers import write_dat, write_evt2, write_evt3
+from seqdet.events.dat import open_dat, write_dat
+from seqdet.events.evt import open_evt, write_evt2, write_evt3
+from seqdet.events.reading import ReadOptions
 
 FORMATS = {
     "EVT2": (write_evt2, open_evt, 1 << 34),
@@ -23,7 +23,7 @@ def recordings(draw) -> Events:
     """Events that jitter, pause for long and fill stretches of rows."""
     latest = time = draw(st.integers(0, 1 << 36))
     t, x, y, p = [], [], [], []
-    step = st.one_of(st.just(0), st.integers(-900, 5000), st.integers(0, writers.LONGEST_PAUSE_US - 1))
+    step = st.one_of(st.just(0), st.integers(-900, 5000), st.integers(0, words.LONGEST_PAUSE_US - 1))
     for _ in range(draw(st.integers(0, 12))):
         time = max(latest + draw(step), 0) if t else latest
         latest = max(latest, time)
@@ -41,9 +41,9 @@ def test_what_is_written_reads_back_the_same_whatever_the_pieces(tmp_path_factor
     write, open_file, loop_us = FORMATS[name]
     path = tmp_path_factory.mktemp("written") / "a"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writers, "PIECE_EVENTS", piece)
+        patch.setattr(words, "PIECE_EVENTS", piece)
         write(path, iter([events[:7], events[7:7], events[7:]]), size_hw=SIZE_HW)
-    source = open_file(path, strict=True)
+    source = open_file(path, ReadOptions(strict=True))
     again = Events.concatenate(list(source.chunks()))
     before = int(events.t[0]) // loop_us * loop_us if len(events) else 0
     assert again.t.tolist() == (events.t - before).tolist()
@@ -66,7 +66,7 @@ def test_dense_rows_take_less_room_in_evt3(tmp_path):
         ({"y": [720, 1]}, "y up to 720"),
         ({"t": [-5, 1]}, "negative"),
         ({"t": [5000, 3999]}, "Sort the events"),
-        ({"t": [0, writers.LONGEST_PAUSE_US]}, "Split the recording"),
+        ({"t": [0, words.LONGEST_PAUSE_US]}, "Split the recording"),
     ],
 )
 def test_events_that_would_not_read_back_are_refused_and_the_old_file_stays(tmp_path, write, change, message):
@@ -113,7 +113,7 @@ def test_edges_among_events_read_back_sorted_and_leave_the_events_as_they_are(
         t, random.integers(16, size=count).astype(np.uint8), random.integers(2, size=count).astype("u1")
     )
     write(path, [events], size_hw=SIZE_HW, triggers=triggers)
-    source = open_file(path, strict=True)
+    source = open_file(path, ReadOptions(strict=True))
     again, found = Events.concatenate(list(source.chunks())), source.triggers()
     order = np.argsort(t, kind="stable")
     begin = min([*events.t[:1].tolist(), *t.tolist()], default=0) // loop_us * loop_us

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqdet.events.array import columns
-from seqdet.events.npy import write_npz
+from seqdet.events.tables import write_npz
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from seqdet.data.recorded import RecordedClips
 from seqdet.events.array import Events, columns
 from seqdet.events.dataset_facts import read_facts
 from seqdet.events.files import open_recording
-from seqdet.events.npy import write_npz
+from seqdet.events.tables import write_npz
 from seqdet.importing import READERS, ImportOptions, dataset, import_labels
 from seqdet.loading import prepare
 

@@ -8,7 +8,7 @@ import pytest
 from seqdet.checks import InputError
 from seqdet.data.labels import read_labels
 from seqdet.events.array import columns
-from seqdet.events.npy import write_npz
+from seqdet.events.tables import write_npz
 from seqdet.importing import ImportOptions, import_labels
 from seqdet.importing.shapes import turned_box
 

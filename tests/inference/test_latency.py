@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from seqdet.checks import InputError
 from seqdet.cli import main
 from seqdet.events.array import columns
+from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
-from seqdet.events.writers import write_evt3
 from seqdet.inference import backends
 from seqdet.inference.backends import Backend
 from seqdet.inference.latency import STAGES, LatencyConfig, benchmark, figures, play, shared, table

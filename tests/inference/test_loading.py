@@ -11,7 +11,7 @@ from seqdet.checks import InputError
 from seqdet.config import ModelConfig, RunConfig
 from seqdet.config_files import to_yaml
 from seqdet.events.array import Events, columns
-from seqdet.events.writers import write_evt3
+from seqdet.events.evt import write_evt3
 from seqdet.inference.loading import load_runner
 from seqdet.inference.runners import OnnxRunner
 from seqdet.inference.streaming import StreamConfig, StreamingDetector

@@ -25,8 +25,9 @@ from seqdet.data.detections import TRACKED_BOX, Detections
 from seqdet.data.labels import EVENT_BBOX, read_labels
 from seqdet.evaluation.files import read_boxes
 from seqdet.events.array import Events, columns
+from seqdet.events.dat import write_dat
+from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
-from seqdet.events.writers import write_dat, write_evt3
 from seqdet.inference.prediction import inputs, recordings
 from seqdet.inference.prediction.inputs import PredictConfig
 from seqdet.inference.prediction.recordings import GrowingNpy, ResultFiles, predict_recordings

@@ -8,7 +8,7 @@ import pytest
 from seqdet import DataConfig, DigitsConfig, InputError
 from seqdet.config import DatasetConfig, InputConfig, ModelConfig, RunConfig, TrainConfig
 from seqdet.events.array import Events
-from seqdet.events.npy import write_npz
+from seqdet.events.tables import write_npz
 from seqdet.events.tensors import REPRESENTATIONS, event_cube
 from seqdet.inference.exporting.eight_bits import frames_of_recording, frames_of_run, made_up_frames, tiled
 from seqdet.inference.runners import frame_type

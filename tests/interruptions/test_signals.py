@@ -37,9 +37,9 @@ from seqdet.data.labels import read_labels, write_labels
 from seqdet.data.store import TensorFile
 from seqdet.digits.recordings import write_event_digits
 from seqdet.events.array import columns
+from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
 from seqdet.events.frames import read_frames
-from seqdet.events.writers import write_evt3
 from seqdet.files import TEMPORARY
 from seqdet.inference.runners import OnnxRunner
 from seqdet.models.weights import load_detector

@@ -8,7 +8,7 @@ from seqdet.checks import InputError
 from seqdet.events.array import Events, Triggers, columns
 from seqdet.events.files import open_recording
 from seqdet.events.inspection import inspect
-from seqdet.events.npy import write_npz
+from seqdet.events.tables import write_npz
 from seqdet.viz.draw import BACKGROUND, short_number
 from seqdet.viz.inspection import (
     BRIGHTER,

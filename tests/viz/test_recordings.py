@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from seqdet.checks import InputError
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
-from seqdet.events.npy import write_npz
+from seqdet.events.tables import write_npz
 from seqdet.viz import video
 from seqdet.viz.draw import readable_scale
 from seqdet.viz.images import PALETTES, events_image

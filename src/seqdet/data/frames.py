@@ -15,8 +15,8 @@ from ..checks import InputError
 from ..config import InputConfig, TensorConfig
 from ..config_files import to_dict
 from ..events.dataset_facts import DatasetFacts
-from ..events.files import Window, open_recording
-from ..events.slicing import check_windows
+from ..events.files import open_recording
+from ..events.slicing import Window, check_windows
 from ..events.tensors import blank_frame, make_frames
 from .labels import labels_beside, read_labelled_us, read_labels
 from .store import Description

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import InputError
-from ..events.packed import bare_name
+from ..events.files import bare_name
 from ..files import as_on_disk, replacing, write_bytes
 from ..npy_files import read_array
 

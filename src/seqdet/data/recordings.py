@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..checks import InputError
-from ..events.packed import RECORDINGS, TEXTS, bare_name
+from ..events.files import bare_name
+from ..events.formats import RECORDINGS, TEXTS
 from ..events.text import Kind, text_kind
 from ..files import as_on_disk, below
 from .labels import LABEL_SUFFIX, LABELLED_SUFFIX, labels_beside, recording_name

@@ -25,7 +25,7 @@ import numpy as np
 
 from ..checks import InputError
 from ..config import InputConfig, TensorConfig
-from ..events import packed
+from ..events.tables import ZIP_DAMAGE
 from ..events.tensors import RVT_NAMES
 from ..files import make_folder, replacing
 from ..npy_files import read_array
@@ -35,7 +35,7 @@ from .store import DAMAGE, Description, TensorFile
 REPRESENTATIONS = "event_representations_v2"
 FULL_SIZE, HALF_SIZE = "event_representations.h5", "event_representations_ds2_nearest.h5"
 AGAIN = "Copy or unpack it again."
-UNREADABLE = (*DAMAGE, *packed.DAMAGE, MemoryError)
+UNREADABLE = (*DAMAGE, *ZIP_DAMAGE, MemoryError)
 LABELS = "labels_v2"
 FIRST_LABEL_US = 100_000
 TOLERANCE_US = 2000

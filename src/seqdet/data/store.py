@@ -25,8 +25,8 @@ import numpy as np
 
 from ..checks import InputError, check_at_least, check_choice, check_shape
 from ..config import MOST_US, InputConfig
+from ..events.array import LARGEST
 from ..events.hdf5_files import DAMAGE, check_filters, filters, find, open_hdf5_file
-from ..events.sieve import LARGEST
 from ..events.slicing import MOST_WINDOWS
 from ..events.tensors import VENDOR_NAMES
 from ..files import patient, read_json, replacing

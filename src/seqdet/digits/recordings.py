@@ -23,9 +23,9 @@ from ..data.dataset import FOLDERS, SPLITS, Split
 from ..data.labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX, write_labelled_us, write_labels
 from ..data.processes import Report, each
 from ..events.array import Events
+from ..events.evt import write_evt3
+from ..events.frames import LUMINANCE, simulate
 from ..events.sensor import USUAL, Sensor
-from ..events.simulate import LUMINANCE, simulate
-from ..events.writers import write_evt3
 from ..files import is_free, read_json, write_text
 from ..progress import Progress
 from .rendering import render_light

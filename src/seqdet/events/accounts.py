@@ -87,7 +87,15 @@ class Account:
 def account(
     events: int, dropped: Mapping[str, int], notes: Iterable[str], unit: TimeUnit, span_us: tuple[int, int] | None
 ) -> Account:
-    """That of a recording that was passed, from its first to its last event; with a word where its unit is doubtful."""
+    """That of a recording that was passed, from its first to its last event; with a word where its unit is doubtful.
+
+    Args:
+        events: how many were kept.
+        dropped: how much was left out, by reason.
+        notes: what was noticed.
+        unit: of its times.
+        span_us: its least and its greatest time, if it has events.
+    """
     doubtful = "" if unit.is_stated or unit.note or span_us is None else doubt(events, span_us, unit.unit)
     return Account(events, +Counter(dropped), (*notes, *([doubtful] if doubtful else ())))
 

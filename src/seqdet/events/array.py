@@ -1,18 +1,18 @@
-"""Events as columns, and what a reader of a recording promises."""
+"""Events and trigger edges as columns."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, overload
+from typing import Any, overload
 
 import numpy as np
 
 from ..checks import InputError, check_choice
-from .time_units import TimeUnit
 
 COLUMNS = {"t": np.dtype(np.int64), "x": np.dtype(np.uint16), "y": np.dtype(np.uint16), "p": np.dtype(np.uint8)}
+LARGEST = 1 << 16
+"""Rows and columns of pixels that x and y can address."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,16 @@ class Events:
             return getattr(self, index)
         return Events(self.t[index], self.x[index], self.y[index], self.p[index])
 
+    def in_order(self) -> Events:
+        """The events sorted by time, those of equal times in their order; the same ones where they are so already."""
+        if (self.t[1:] >= self.t[:-1]).all():
+            return self
+        return self[np.argsort(self.t, kind="stable")]
+
+    def later(self, step_us: int) -> Events:
+        """The events with so much added to their times."""
+        return Events(self.t + step_us, self.x, self.y, self.p) if step_us else self
+
     @classmethod
     def of(cls, rows: Any) -> Events:
         """Events from an array (N,) with the fields t, x, y and p of any number types, such as the vendor's EventCD.
@@ -100,57 +110,25 @@ class Triggers:
     def __len__(self) -> int:
         return len(self.t)
 
+    def __getitem__(self, index: slice | np.ndarray) -> Triggers:
+        """The edges that a slice, a mask or indices choose."""
+        return Triggers(self.t[index], self.channel[index], self.p[index])
 
-class Source(Protocol):
-    """One recording, open for reading: what every format module offers.
+    @classmethod
+    def of(cls, *, t: np.ndarray, channel: np.ndarray, p: np.ndarray) -> Triggers:
+        """Edges from columns (N,) of any integers."""
+        return cls(t.astype(np.int64), channel.astype(np.uint8), p.astype(np.uint8))
 
-    format: its name, such as "EVT3".
-    size_hw: height and width of the sensor in pixels; None where the file does not say. It may be set then, before
-        anything is read: events outside are left out.
-    dropped: how much of what was read so far was left out, by reason in plain words. A strict source raises instead.
-    notes: what its numbers are taken for where they could mean something else, and what the latest pass noticed.
-    time_unit: of its times, and how that is known.
-    is_indexed: whether ``chunks(start_us)`` skips what comes before, whatever its length.
-    """
+    @classmethod
+    def empty(cls, length: int = 0) -> Triggers:
+        """No edges; or room for so many, with whatever is in its memory."""
+        return cls(np.empty(length, np.int64), np.empty(length, np.uint8), np.empty(length, np.uint8))
 
-    size_hw: tuple[int, int] | None
-
-    @property
-    def format(self) -> str: ...
-
-    @property
-    def dropped(self) -> Counter[str]: ...
-
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-
-    @property
-    def time_unit(self) -> TimeUnit: ...
-
-    @property
-    def is_indexed(self) -> bool: ...
-
-    def chunks(self, start_us: int | None = None) -> Iterator[Events]:
-        """The events in pieces of bounded size, in the order of the file.
-
-        With ``start_us`` the first piece may begin later, but no event at or after ``start_us`` is missing: formats
-        that can seek skip what comes before, others decode it and leave whole pieces out.
-        """
-        ...
-
-    def read(self, start_us: int, end_us: int) -> Events:
-        """The events of all ``chunks`` with times in ``[start_us, end_us)``."""
-        ...
-
-    def span_us(self) -> tuple[int, int] | None:
-        """The least and the greatest time of an event; None without events. As cheap as the format allows."""
-        ...
-
-    def triggers(self) -> Triggers:
-        """All trigger events of the recording; none where the format has none."""
-        ...
-
-    def close(self) -> None: ...
+    @classmethod
+    def concatenate(cls, parts: Sequence[Triggers]) -> Triggers:
+        """All edges of ``parts``, one after the other."""
+        parts = [cls.empty(), *parts]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("t", "channel", "p")))
 
 
 def columns(*, t: Any, x: Any, y: Any, p: Any) -> Events:
@@ -165,9 +143,4 @@ def columns(*, t: Any, x: Any, y: Any, p: Any) -> Events:
         limits = np.iinfo(COLUMNS[name])
         if array.size and not (limits.min <= array.min() and array.max() <= limits.max):
             raise InputError(f"{name} must lie in {limits.min} to {limits.max}, got {array.min()} to {array.max()}.")
-    return Events(
-        **{
-            name: np.ascontiguousarray(array, dtype)
-            for (name, dtype), array in zip(COLUMNS.items(), arrays.values(), strict=True)
-        }
-    )
+    return Events(**{name: np.ascontiguousarray(array, COLUMNS[name]) for name, array in arrays.items()})

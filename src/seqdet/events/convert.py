@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,27 +13,11 @@ from ..checks import InputError, check_at_least, check_choice
 from ..files import check_output
 from ..progress import progress
 from .accounts import Account, check
-from .array import Events, Triggers
+from .array import Events
 from .files import Recording
 from .filters import FilterConfig, NoiseFilter, filtered
-from .hdf5_writer import write_hdf5
-from .npy import write_npz
+from .formats import ENCODINGS, encoding_of
 from .sieve import JITTER_US
-from .writers import write_dat, write_evt2, write_evt3
-
-WRITERS: dict[str, Callable[..., None]] = {
-    "evt2": write_evt2,
-    "evt3": write_evt3,
-    "dat": write_dat,
-    "hdf5": write_hdf5,
-    "npz": write_npz,
-}
-FORMATS = {".raw": "evt3", ".dat": "dat", ".hdf5": "hdf5", ".h5": "hdf5", ".npz": "npz"}
-"""The format that a name ends in if none is given."""
-LOOPS_US = {"evt2": 1 << 34, "evt3": 1 << 24, "dat": 1 << 32}
-"""Where the counters of formats begin again; a reader cannot know how often they did before the first event."""
-WITH_TRIGGERS = ("evt2", "evt3", "hdf5")
-"""The formats that hold trigger edges."""
 
 
 class Converted(NamedTuple):
@@ -76,7 +60,7 @@ def convert(
     Args:
         recording: what to write; times stay as they are, where the format can count so far.
         target: the file.
-        encoding: a key of ``WRITERS``; by the ending of the name, see ``FORMATS``, if None.
+        encoding: a key of ``ENCODINGS``; by the ending of the name if None.
         start_us: no event before this; the first event if None.
         duration_us: so much from ``start_us`` on, or from the first event; to the end if None.
         filters: which events of the part are left out, one after the other; they know nothing of what came before it.
@@ -89,10 +73,9 @@ def convert(
             part, most of them cannot be read, or the file is there already or cannot be written.
     """
     check_output(Path(target), inputs=[recording.path], overwrite=overwrite)
-    if encoding is None:
-        check_choice(Path(target).suffix, FORMATS, "the ending of the file's name")
-        encoding = FORMATS[Path(target).suffix]
-    check_choice(encoding, WRITERS, "encoding")
+    encoding = encoding_of(Path(target)) if encoding is None else encoding
+    check_choice(encoding, ENCODINGS, "encoding")
+    written = ENCODINGS[encoding]
     if duration_us is not None:
         check_at_least(duration_us, 1, "duration_us")
     if roi is not None and not (0 <= roi[0] < roi[2] and 0 <= roi[1] < roi[3]):
@@ -101,27 +84,26 @@ def convert(
         start_us = next((int(chunk.t[0]) for chunk in recording.chunks() if len(chunk)), 0)
     end_us = None if start_us is None or duration_us is None else start_us + duration_us
     found = recording.triggers()
-    kept = _between(found.t, start_us, end_us)
-    triggers = Triggers(found.t[kept], found.channel[kept], found.p[kept])
+    triggers = found[_between(found.t, start_us, end_us)]
     count = Counter({"events": 0, "first_us": 0})
-    has_room = encoding in WITH_TRIGGERS and len(triggers) > 0
+    has_room = written.holds_triggers and len(triggers) > 0
     options: dict[str, Any] = {"triggers": triggers} if has_room else {}
     if compression is not None:
-        check_choice(encoding, ("hdf5",), "the format, to be compressed,")
+        able = [name for name, each in ENCODINGS.items() if each.is_compressible]
+        check_choice(encoding, able, "the format, to be compressed,")
         options["compression"] = compression
     chain = [NoiseFilter(each, recording.size_hw) for each in filters]
     part = _checked(_inside(filtered(_part(recording, start_us, end_us), chain), roi, count), recording)
     if not has_room and (start_us, end_us, roi) != (None, None, None):
         part = _not_empty(part, recording.path)
-    WRITERS[encoding](target, part, size_hw=recording.size_hw, **options)
+    written.write(target, part, size_hw=recording.size_hw, **options)
     lost: Counter[str] = Counter()
     for each in chain:
         if each.removed:
             lost[f"events that did not pass {each.config.name}"] += each.removed
     if not has_room and len(triggers):
         lost[f"trigger edges, for which {encoding} has no room"] = len(triggers)
-    loop_us = LOOPS_US.get(encoding, 1 << 63)
-    earlier_us = count["first_us"] // loop_us * loop_us
+    earlier_us = count["first_us"] // written.loop_us * written.loop_us
     return Converted(count["events"], len(triggers) * has_room, lost, recording.account, earlier_us)
 
 

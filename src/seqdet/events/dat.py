@@ -1,54 +1,52 @@
-"""DAT recordings: 64-bit records of contrast events, types 0 and 12."""
+"""DAT recordings: 64-bit records of contrast events, types 0 and 12, read and written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numba import njit
 
 from ..checks import InputError
+from . import words
 from .array import Events
-from .headers import Header, read_header
-from .index import Mark, Stamp
+from .reading import AS_IT_IS, ReadOptions, end_span_us
 from .sieve import JITTER_US, LEAP_US, NEVER, WITNESSES, Sieve
-from .spans import end_span_us
-from .words import ASTRAY, BACKWARDS, NEWEST, OUTSIDE, SLACK, WordSource
+from .words import ASTRAY, BACKWARDS, NEWEST, OUTSIDE, SLACK, Coding, Header, Mark, Stamp, WordRecording
 
 COORDINATES = 1 << 14  # fourteen bits
 RECORD_BYTES = 8
 PROBE_RECORDS = 1 << 16  # between two looks at the time, before the first seek
 
 
-class DatSource(WordSource):
-    """A DAT recording, open for reading; see `Source` and ``open_dat``."""
+class DatRecording(WordRecording):
+    """A DAT recording, open for reading; see ``open_dat``."""
 
     _probed: Stamp | None = None
 
-    @property
-    def is_indexed(self) -> bool:
+    def _can_seek(self) -> bool:
         """True: records can be found by their time."""
         return True
 
-    def chunks(self, start_us: int | None = None) -> Iterator[Events]:
+    def _chunks(self, start_us: int | None) -> Iterator[Events]:
         """The events in pieces; with ``start_us`` from the records shortly before it on, without what comes earlier."""
         if start_us is not None:
             self._probe()
-        return super().chunks(start_us)
+        return super()._chunks(start_us)
 
-    def read(self, start_us: int, end_us: int) -> Events:
+    def _read(self, start_us: int, end_us: int) -> Events:
         """The events with times in ``[start_us, end_us)``, in the order of the file."""
         self._probe()
-        return super().read(start_us, end_us)
+        return super()._read(start_us, end_us)
 
-    def span_us(self) -> tuple[int, int] | None:
+    def _find_span_us(self) -> tuple[int, int] | None:
         """From the records at both ends, as far as times in between do not run back."""
         self._probe()
-        marks, room = list(self._marks), self._passing_room()
+        marks = list(self._marks)
 
         def pieces(number: int, sieve: Sieve) -> Iterator[Events]:
-            return (Events(*piece.columns) for piece, _ in self._pieces(marks[number], sieve, room))
+            return (Events(*piece.columns) for piece, _ in self._pieces(marks[number], sieve))
 
         return end_span_us(pieces, len(marks), self._new_sieve)
 
@@ -69,8 +67,8 @@ class DatSource(WordSource):
         """Places to begin at, by the times of a few records; none where these run back, as only a pass tells why."""
         marks: list[Mark] = []
         newest, epoch = NEVER, 0
-        end = self._path.stat().st_size - RECORD_BYTES + 1
-        with self._path.open("rb") as file:
+        end = self._file.stat().st_size - RECORD_BYTES + 1
+        with self._file.open("rb") as file:
             for position in range(self._marks[0].position, end, PROBE_RECORDS * RECORD_BYTES):
                 file.seek(position)
                 time, epoch = unwrapped(int.from_bytes(file.read(4), "little"), newest, epoch)
@@ -86,24 +84,20 @@ def is_dat(path: Path) -> bool:
 
     The oldest recordings have no header: those only ``open_dat`` recognises. Raises InputError if it cannot be read.
     """
-    header = read_header(path)
+    header = words.read_header(path)
     return bool(header.fields) and header.encoding is None and _is_contrast(_kind(path, header))
 
 
-def open_dat(path: Path, *, strict: bool = False, joins_clocks: bool = False) -> DatSource:
+def open_dat(path: Path, options: ReadOptions = AS_IT_IS) -> DatRecording:
     """A DAT recording of contrast events (https://docs.prophesee.ai/stable/data/file_formats/dat.html).
 
     Times are 64 bits: the loops of the 32-bit counter, 71.6 minutes each, are counted from the first record on. Events
     outside the sensor and those older than another one before them by more than a jitter are dropped and counted.
 
-    Args:
-        strict: raise, while reading, where something would be dropped.
-        joins_clocks: where the clock begins anew, go on from the time before; see `WordSource`.
-
     Raises:
         InputError: if the file is not such a recording; if strict, also if the header states a size that cannot be.
     """
-    header = read_header(path)
+    header = words.read_header(path)
     offset = header.length
     if header.fields:
         kind = _kind(path, header)
@@ -121,18 +115,26 @@ def open_dat(path: Path, *, strict: bool = False, joins_clocks: bool = False) ->
         raise InputError(
             f"{path} must be DAT of version 2, got {header.fields['version']!r}. Convert it with the vendor's tools."
         )
-    return DatSource(
-        path,
-        header,
-        format="DAT",
-        largest=COORDINATES,
-        offset=offset,
-        word="<u8",
-        decode=decode_dat,
-        state=np.array([NEVER, 0]),
-        strict=strict,
-        joins_clocks=joins_clocks,
-    )
+    coding = Coding("DAT", "<u8", COORDINATES, decode_dat, np.array([NEVER, 0]))
+    return DatRecording(path, header, coding, offset=offset, options=options)
+
+
+def write_dat(path: Path | str, chunks: Iterable[Events], *, size_hw: tuple[int, int]) -> None:
+    """Write a DAT recording, events of type 12: 8 bytes an event. Times loop at 2^32 us, 71.6 minutes.
+
+    Read back, times are the same but for a multiple of that: the loops before the first event. See ``write_evt2``.
+    """
+    height, width = words.checked_size(size_hw, COORDINATES)
+    header = f"% Data file containing CD events.\n% Version 2\n% Height {height}\n% Width {width}\n% end\n".encode()
+    events = words.events_in_order(words.checked_events(chunks, size_hw))
+    words.write_words(path, header + bytes((12, RECORD_BYTES)), map(_records, events))
+
+
+def _records(events: Events) -> np.ndarray:
+    records = np.empty((len(events), 2), "<u4")
+    records[:, 0] = events.t & 0xFFFFFFFF
+    records[:, 1] = events.x | events.y.astype(np.uint32) << 14 | events.p.astype(np.uint32) << 28
+    return records
 
 
 def _kind(path: Path, header: Header) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from ..checks import InputError
 from ..files import read_json, write_text
-from .sieve import LARGEST
+from .array import LARGEST
 from .time_units import Unit
 
 FACTS_FILE = "dataset.json"
@@ -73,12 +73,14 @@ def read_facts(folder: Path) -> DatasetFacts:
     Raises:
         InputError: if it is damaged, or of a later version.
     """
-    path, content = folder / FACTS_FILE, _content(folder)
+    path = folder / FACTS_FILE
+    content = _content(folder)
     if content is None:
         return DatasetFacts()
     if content["format"] != f"{FORMAT} {VERSION}":
         raise InputError(f"{path} must be of format {FORMAT} {VERSION}, got {content['format'][:80]!r}.")
-    size, unit = content.get("size_hw"), content.get("time_unit")
+    size = content.get("size_hw")
+    unit = content.get("time_unit")
     is_pair = isinstance(size, list) and len(size) == 2 and all(type(each) is int for each in size)
     if size is not None and not (is_pair and 1 <= min(size) <= max(size) <= LARGEST):
         raise InputError(f"{path} must have a height and a width from 1 to {LARGEST} as size_hw, got {str(size)[:80]}.")
@@ -89,7 +91,8 @@ def read_facts(folder: Path) -> DatasetFacts:
 
 def check_facts(folder: Path, facts: DatasetFacts) -> None:
     """Raise ``InputError`` if the file of a folder says otherwise, or is of another tool, and facts are to be kept."""
-    path, known = folder / FACTS_FILE, read_facts(folder).as_dict()
+    path = folder / FACTS_FILE
+    known = read_facts(folder).as_dict()
     for name, fact in facts.as_dict().items():
         if path.exists() and _content(folder) is None:
             raise InputError(f"{path} must be ours to keep {name} in, and is of another tool. Move it away.")

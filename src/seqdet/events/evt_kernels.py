@@ -1,9 +1,10 @@
-"""Decoders of the words of EVT2 and EVT2.1, after https://docs.prophesee.ai/stable/data/encoding_formats/index.html.
+"""Kernels that decode the words of EVT2, EVT2.1 and EVT3, and that encode EVT2 and EVT3.
 
-What the page leaves open is as real files need it: the counter of time has looped when its high part falls by half of
-its range or more; words of other types are passed over. A high part that leaps by more than ``LEAP_US``, or back, is
-damaged if two more of the next three go on from the one before it: it is passed over with the events below it. If not,
-time did leap; events behind the greatest time so far then stay dropped, as times rise.
+They are after https://docs.prophesee.ai/stable/data/encoding_formats/index.html. What the page leaves open is as real
+files need it: the counter of time has looped when its high part falls by half of its range or more; words of other
+types are passed over. A high part that leaps by more than ``LEAP_US``, or back, is damaged if two more of the next
+three go on from the one before it: it is passed over with the events below it. If not, time did leap; events behind the
+greatest time so far then stay dropped, as times rise.
 
 Indices in the loops are unsigned, since numba asks of others whether they count from the end.
 """
@@ -14,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from .sieve import JITTER_US, LEAP_US, NEVER
-from .words import ASTRAY, BACKWARDS, EARLY, NEWEST, OUTSIDE, SLACK
+from .words import ASTRAY, BACKWARDS, EARLY, LONGEST_PAUSE_US, NEWEST, OUTSIDE, SLACK
 
 # The places in the state; NEWEST is 0 for all.
 EPOCH, HIGH, OPTION, STRAY, LOW, ROW, COLUMN, POLARITY = range(1, 9)  # from LOW on for EVT3
@@ -36,6 +37,11 @@ def first_state(option: int = 0) -> np.ndarray:
     state = np.zeros(POLARITY + 1, np.int64)
     state[NEWEST], state[HIGH], state[ROW], state[OPTION] = NEVER, UNSET, UNSET, option
     return state
+
+
+def first_encoder_state() -> np.ndarray:
+    """The state of an encoder before the first event."""
+    return np.full(POLARITY + 1, UNSET)
 
 
 @njit(nogil=True, cache=True)
@@ -312,3 +318,88 @@ def decode_evt3(words, stop, ahead, state, lost, height, width, t, x, y, p, edge
     state[NEWEST], state[EPOCH], state[HIGH], state[LOW] = newest, epoch, high, low
     state[ROW], state[COLUMN], state[POLARITY], state[STRAY] = row, column, polarity, stray
     return i, count, edges
+
+
+TRIGGER = 10  # the type of the words of trigger edges, and in what is encoded a polarity
+EVT3_STRIDE_US = 1 << 16  # between two words of time in a pause, lest a loop go unnoticed or seem damage
+MARGIN_WORDS = 2 * LONGEST_PAUSE_US // EVT3_STRIDE_US + 8  # what one event can take at most
+
+
+@njit(nogil=True, cache=True)
+def encode_evt2(t, x, y, p, state, words):
+    """Writes words while there is room; returns how many events those are, and how many words."""
+    room = len(words) - MARGIN_WORDS
+    high = state[HIGH]
+    i = count = 0
+    while i < len(t) and count < room:
+        now = t[i] >> 6
+        if now != high:
+            high = now
+            words[count] = 8 << 28 | (high & 0xFFFFFFF)
+            count += 1
+        words[count] = np.int64(p[i]) << 28 | (t[i] & 63) << 22 | np.int64(x[i]) << 11 | np.int64(y[i])
+        count += 1
+        i += 1
+    state[HIGH] = high
+    return i, count
+
+
+@njit(nogil=True, cache=True)
+def encode_evt3(t, x, y, p, state, words):
+    """As `encode_evt2`; five events or more in 32 columns of a row, in order, become masks of 12, 12 and 8.
+
+    A low part of the time follows every high one, as from sensors: other readers keep the one before, where ours sets
+    it to zero.
+    """
+    n, room = len(t), len(words) - MARGIN_WORDS
+    high, low, row = state[HIGH], state[LOW], state[ROW]
+    i = count = 0
+    while i < n and count < room:
+        now = t[i] >> 12
+        if now != high:
+            while high >= 0 and now - high > EVT3_STRIDE_US >> 12:
+                high += EVT3_STRIDE_US >> 12
+                words[count] = 8 << 12 | (high & 0xFFF)
+                words[count + 1] = 6 << 12
+                count += 2
+            high, low = now, -1
+            words[count] = 8 << 12 | (high & 0xFFF)
+            count += 1
+        if t[i] & 0xFFF != low:
+            low = t[i] & 0xFFF
+            words[count] = 6 << 12 | low
+            count += 1
+        if p[i] == TRIGGER:
+            words[count] = TRIGGER << 12 | np.int64(x[i]) << 11 | np.int64(y[i])
+            count += 1
+            i += 1
+            continue
+        if y[i] != row:
+            row = np.int64(y[i])
+            words[count] = row
+            count += 1
+        column, polarity = np.int64(x[i]), np.int64(p[i])
+        mask, end = 1, i + 1
+        while (
+            end < n
+            and t[end] == t[i]
+            and y[end] == row
+            and p[end] == p[i]
+            and x[end - 1] < x[end]
+            and x[end] < column + 32
+        ):
+            mask |= 1 << (np.int64(x[end]) - column)
+            end += 1
+        if end - i >= 5:
+            words[count] = 3 << 12 | polarity << 11 | column
+            words[count + 1] = 4 << 12 | (mask & 0xFFF)
+            words[count + 2] = 4 << 12 | ((mask >> 12) & 0xFFF)
+            words[count + 3] = 5 << 12 | (mask >> 24)
+            count += 4
+            i = end
+        else:
+            words[count] = 2 << 12 | polarity << 11 | column
+            count += 1
+            i += 1
+    state[HIGH], state[LOW], state[ROW] = high, low, row
+    return i, count

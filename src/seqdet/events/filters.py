@@ -14,8 +14,8 @@ import numpy as np
 from numba import njit
 
 from ..checks import InputError, check_choice, check_range, fit_fields
-from .array import Events
-from .sieve import LARGEST, check_inside
+from .array import LARGEST, Events
+from .sieve import check_inside
 
 MOST_PIXELS = 1 << 26
 """Many more than any sensor has: memory is not taken on the word of a damaged header."""
@@ -164,7 +164,8 @@ class NoiseFilter:
     """
 
     def __init__(self, config: FilterConfig, size_hw: tuple[int, int]) -> None:
-        self.config, self.size_hw = config, (int(size_hw[0]), int(size_hw[1]))
+        self.config = config
+        self.size_hw = (int(size_hw[0]), int(size_hw[1]))
         height, width = self.size_hw
         if not 1 <= min(self.size_hw) <= max(self.size_hw) <= LARGEST or height * width > MOST_PIXELS:
             raise InputError(
@@ -174,7 +175,8 @@ class NoiseFilter:
 
     def reset(self) -> None:
         """Forget everything: the next event is the first."""
-        (height, width), is_activity = self.size_hw, self.config.name == "activity"
+        height, width = self.size_hw
+        is_activity = self.config.name == "activity"
         cells, never = ((height + 2) * (width + 2), 1) if is_activity else (height * width, 4)
         self._last = np.full(cells, never * NEVER)
         self.seen = self.removed = 0
@@ -193,7 +195,8 @@ class NoiseFilter:
         columns = [np.ascontiguousarray(column) for column in (events.t, events.x, events.y, events.p)]
         kept = np.empty(len(events), np.uint8)
         FILTERS[self.config.name](*columns, self._last, self.size_hw[1], self.config.threshold_us, kept)
-        self.seen, self.removed = self.seen + len(kept), self.removed + len(kept) - int(np.count_nonzero(kept))
+        self.seen += len(kept)
+        self.removed += len(kept) - int(np.count_nonzero(kept))
         return kept.view(np.bool_)
 
     def state_dict(self) -> dict[str, Any]:
@@ -210,7 +213,9 @@ class NoiseFilter:
         if (state.get("name"), list(state.get("size_hw", ()))) != (self.config.name, list(self.size_hw)):
             wanted = f"{self.config.name} for a sensor of {self.size_hw}"
             raise InputError(f"state must be of a filter {wanted}, got {state.get('name')} for {state.get('size_hw')}.")
-        self._last, self.seen, self.removed = state["last"].copy(), int(state["seen"]), int(state["removed"])
+        self._last = state["last"].copy()
+        self.seen = int(state["seen"])
+        self.removed = int(state["removed"])
 
 
 def chosen_events(events: Events, mask: np.ndarray) -> Events:

@@ -1,8 +1,8 @@
-"""Read recordings in HDF5: the vendor's layout, that of DSEC and RVT, and those of other tools.
+"""Recordings in HDF5: the vendor's layout, that of DSEC and RVT, and those of other tools; the vendor's is written too.
 
 The vendor's: ``/CD/events`` and ``/EXT_TRIGGER/events`` are tables with fields x, y, p, t and p, t, id; the root
-attribute ``geometry`` is "<width>x<height>". The first table may be compressed with ECF (see ``ecf``). DSEC and RVT:
-columns ``/events/x``, ``y``, ``p``, ``t``, with an optional number ``/t_offset`` to add to t, and optional numbers
+attribute ``geometry`` is "<width>x<height>". The first table may be compressed with ECF, see ``hdf5_files``. DSEC and
+RVT: columns ``/events/x``, ``y``, ``p``, ``t``, with an optional number ``/t_offset`` to add to t, and optional numbers
 ``/events/height`` and ``/events/width``. Others have columns, a table or an array (N, 4) or (4, N) under other names
 and in other places, see ``find_layout``; names and units of time as in ``rows``.
 
@@ -13,26 +13,24 @@ https://github.com/uzh-rpg/RVT.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections import Counter, deque
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
+import hdf5plugin
 import numpy as np
 
-from ..checks import InputError, proposed
-from .array import Events, Triggers
-from .column_order import find_order, order_note
-from .gathering import gathered
-from .hdf5_files import DAMAGE, check_filters, find, open_hdf5_file
-from .hdf5_rows import Column, Rows
-from .rows import Meaning, column_names, find_meaning, sound_events
-from .sieve import JITTER_US, LARGEST, NEVER, Sieve
-from .spans import end_span_us
-from .time_units import TimeUnit, Unit
+from ..checks import InputError, check_choice, proposed
+from ..files import patient, replacing
+from .array import LARGEST, Events, Triggers
+from .hdf5_files import DAMAGE, Column, Rows, check_filters, find, open_hdf5_file
+from .reading import AS_IT_IS, PieceRecording, ReadOptions, Starts
+from .rows import PLAIN, Meaning, column_names, find_meaning, find_order, order_note, sound_events
+from .sieve import NEVER, Sieve, check_inside
+from .time_units import TimeUnit
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 VENDORS = "CD/events"
@@ -44,21 +42,8 @@ def is_hdf5(path: Path) -> bool:
         return file.read(len(SIGNATURE)) == SIGNATURE
 
 
-def open_hdf5(
-    path: Path,
-    *,
-    place: str | None = None,
-    strict: bool = False,
-    joins_clocks: bool = False,
-    time_unit: Unit | None = None,
-) -> Hdf5Source:
+def open_hdf5(path: Path, options: ReadOptions = AS_IT_IS) -> PieceRecording:
     """A recording in the vendor's layout or in one that ``find_layout`` knows, found by content.
-
-    Args:
-        path: of the file.
-        strict: raise where something would be left out.
-        joins_clocks: go on in time where the clock of the camera begins anew, see ``Sieve``.
-        time_unit: of the times of columns, where the file does not say.
 
     Raises:
         InputError: if ``path`` is no HDF5 file, is cut short, or holds no events in a layout that we know.
@@ -68,7 +53,19 @@ def open_hdf5(
     except OSError as error:
         raise InputError(f"{path} must be a whole HDF5 file; it is cut short or damaged. Copy it again.") from error
     try:
-        return Hdf5Source(file, path, place, strict=strict, joins_clocks=joins_clocks, time_unit=time_unit)
+        pieces = _Pieces(file, path, options)
+        return PieceRecording(
+            path,
+            options,
+            format=pieces.format,
+            pieces=pieces.read,
+            size_hw=pieces.size_hw,
+            meaning=pieces.meaning,
+            starts=Starts(len(pieces.rows.starts), pieces.first_time_us),
+            missing=pieces.rows.missing,
+            triggers=pieces.triggers,
+            close=file.close,
+        )
     except DAMAGE as error:
         file.close()
         if isinstance(error, InputError):
@@ -76,132 +73,78 @@ def open_hdf5(
         raise InputError(f"{path} must be a sound HDF5 file: {error}. Copy it again.") from error
 
 
-class Hdf5Source:
-    """A ``Source`` of an open HDF5 file; ``open_hdf5`` makes it."""
+class _Pieces:
+    """The events of an open HDF5 file, a few of its chunks at a time.
 
-    is_indexed = True
+    format, size_hw, meaning: as of ``PieceRecording``. rows: where they are in the file.
+    """
 
-    def __init__(
-        self,
-        file: h5py.File,
-        path: Path,
-        place: str | None,
-        *,
-        strict: bool,
-        joins_clocks: bool = False,
-        time_unit: Unit | None = None,
-    ) -> None:
-        self._file, self._path, self._strict, self._joins_clocks = file, path, strict, joins_clocks
-        is_vendor = place in (None, VENDORS) and find(file, VENDORS) is not None
-        layout = None if is_vendor else find_layout(file, path, place)
-        if layout:
-            self._rows = Rows(path, file, layout.columns, kinds="iubf")
+    def __init__(self, file: h5py.File, path: Path, options: ReadOptions) -> None:
+        self._file = file
+        self._path = path
+        is_vendor = options.place in (None, VENDORS) and find(file, VENDORS) is not None
+        if is_vendor:
+            layout = Layout(VENDORS, {name: Column(VENDORS, name) for name in "txyp"})
+            self.rows = Rows(path, file, layout.columns)
+            self.size_hw = _geometry(file)
         else:
-            self._rows = Rows(path, file, {name: Column(VENDORS, name) for name in "txyp"})
-        self.format = "HDF5 ECF" if self._rows.is_ecf else "HDF5" if is_vendor else "HDF5 columns"
-        self.size_hw: tuple[int, int] | None = (
-            _geometry(file) if is_vendor else _pair(_number(file, "events/height"), _number(file, "events/width"))
-        )
-        self._meaning = self._find_meaning(layout, time_unit) if layout else Meaning()
-        self._offset_us = 0 if is_vendor else _offset_us(file, self._meaning.unit)
-        self._sieve = self._new_sieve()
+            layout = find_layout(file, path, options.place)
+            self.rows = Rows(path, file, layout.columns, kinds="iubf")
+            self.size_hw = _pair(_number(file, "events/height"), _number(file, "events/width"))
+        self.format = "HDF5 ECF" if self.rows.is_ecf else "HDF5" if is_vendor else "HDF5 columns"
+        self.meaning = PLAIN if is_vendor else self._find_meaning(layout, options)
+        self._offset_us = 0 if is_vendor else _offset_us(file, self.meaning.unit)
 
-    @property
-    def dropped(self) -> Counter[str]:
-        """What the latest pass over ``chunks`` left out."""
-        return self._sieve.dropped
+    def read(self, first: int, sieve: Sieve) -> Iterator[Events]:
+        """The events from piece number ``first`` on."""
+        for fields, count in self._read_pieces(first):
+            if fields is None:
+                sieve.drop("events in damaged chunks", count)
+            else:
+                yield sound_events(fields, self.meaning, sieve).later(self._offset_us)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What its numbers are taken for, and what the latest pass noticed."""
-        return (*self._meaning.notes, *self._sieve.notes)
+    def first_time_us(self, number: int) -> int:
+        """Of an unreadable piece, a time after all others: the pass then begins before it."""
+        start = int(self.rows.starts[number])
+        unit = self.meaning.unit
+        try:
+            t = self.rows.read(start, start + 1)["t"]
+        except DAMAGE:
+            return -NEVER
+        return int(unit.to_us(t)[0]) + self._offset_us if -unit.limit <= t[0] <= unit.limit else -NEVER
 
-    @property
-    def time_unit(self) -> TimeUnit:
-        """Of its times, and how that is known."""
-        return self._meaning.unit
-
-    def chunks(self, start_us: int | None = None) -> Iterator[Events]:
-        """The events in the order of the file, a few chunks of it at a time; see ``Source``."""
-        self._sieve = sieve = self._new_sieve()
-        first = 0
-        if start_us is not None:  # the events before a piece are younger than its first one by less than the jitter
-            pieces = range(len(self._rows.starts))
-            first = max(bisect_left(pieces, start_us - JITTER_US, key=self._first_time) - 1, 0)
-        yield from self._pieces(first, sieve)
-
-    def read(self, start_us: int, end_us: int) -> Events:
-        """The events with times in ``[start_us, end_us)``, in the order of the file."""
-        return gathered(self.chunks(start_us), start_us, end_us)
-
-    def span_us(self) -> tuple[int, int] | None:
-        """From the first and the last chunks of the file."""
-        return end_span_us(self._pieces, len(self._rows.starts), self._new_sieve)
-
-    def triggers(self) -> Triggers:
+    def triggers(self, _: Sieve) -> Triggers:
         """All edges on the trigger inputs; only the vendor's layout has them.
 
         Raises:
             InputError: if they cannot be read.
         """
-        parts = {"t": [np.zeros(0, np.int64)], "id": [np.zeros(0, np.uint8)], "p": [np.zeros(0, np.uint8)]}
+        columns = {name: Column("EXT_TRIGGER/events", name) for name in ("t", "id", "p")}
         try:
-            if find(self._file, "EXT_TRIGGER/events") is not None:
-                columns = {name: Column("EXT_TRIGGER/events", name) for name in ("t", "id", "p")}
-                rows = Rows(self._path, self._file, columns)
-                for start, stop in rows.pieces():
-                    for name, column in rows.read(start, stop).items():
-                        parts[name].append(column.astype(parts[name][0].dtype))
+            if find(self._file, "EXT_TRIGGER/events") is None:
+                return Triggers.empty()
+            rows = Rows(self._path, self._file, columns)
+            read = [rows.read(start, stop) for start, stop in rows.pieces()]
         except DAMAGE as error:
             raise InputError(f"{self._path} must have sound triggers: {error}. Copy it again.") from error
-        return Triggers(*(np.concatenate(each) for each in parts.values()))
-
-    def close(self) -> None:
-        """Close the file; no pass goes on after it."""
-        self._file.close()
-
-    def _pieces(self, first: int, sieve: Sieve) -> Iterator[Events]:
-        return sieve.passed(self._sound_pieces(first, sieve))
-
-    def _sound_pieces(self, first: int, sieve: Sieve) -> Iterator[Events]:
-        for fields, count in self._read_pieces(first):
-            if fields is None:
-                sieve.drop("events in damaged chunks", count)
-            else:
-                yield self._later(sound_events(fields, self._meaning, sieve))
+        return Triggers.concatenate([Triggers.of(t=part["t"], channel=part["id"], p=part["p"]) for part in read])
 
     def _read_pieces(self, first: int) -> Iterator[tuple[dict[str, np.ndarray] | None, int]]:
         """The columns of each piece from one on, None if it is damaged, and how many rows it has."""
-        for start, stop in self._rows.pieces(first):
+        for start, stop in self.rows.pieces(first):
             try:
-                yield self._rows.read(start, stop), stop - start
+                yield self.rows.read(start, stop), stop - start
             except DAMAGE:
                 yield None, stop - start
 
-    def _find_meaning(self, layout: Layout, time_unit: Unit | None) -> Meaning:
+    def _find_meaning(self, layout: Layout, options: ReadOptions) -> Meaning:
         """By the first piece that can be read."""
-        known: Any = {"time_name": layout.time_name, "time_unit": time_unit, "note": layout.note}
         pieces = (fields for fields, _ in self._read_pieces(0) if fields is not None)
         first = next(pieces, None)
-        return Meaning() if first is None else find_meaning(first, self._path, later=pieces, **known)
-
-    def _new_sieve(self) -> Sieve:
-        sieve = Sieve(self._path, self.size_hw, strict=self._strict, joins_clocks=self._joins_clocks)
-        sieve.drop("events in missing chunks", self._rows.missing)
-        return sieve
-
-    def _later(self, events: Events) -> Events:
-        """The events with the offset of the file added to their times."""
-        return Events(events.t + self._offset_us, events.x, events.y, events.p) if self._offset_us else events
-
-    def _first_time(self, piece: int) -> int:
-        """Of an unreadable piece, a time after all others: the pass then begins before it."""
-        start, unit = int(self._rows.starts[piece]), self._meaning.unit
-        try:
-            t = self._rows.read(start, start + 1)["t"]
-        except DAMAGE:
-            return -NEVER
-        return int(unit.to_us(t)[0]) + self._offset_us if -unit.limit <= t[0] <= unit.limit else -NEVER
+        if first is None:
+            return PLAIN
+        told = {"time_name": layout.time_name, "note": layout.note}
+        return find_meaning(first, self._path, later=pieces, time_unit=options.time_unit, **told)
 
 
 def _offset_us(file: h5py.File, unit: TimeUnit) -> int:
@@ -235,7 +178,10 @@ USUAL = "events"
 """The place of the events in most files: of DSEC and RVT, and of what many tools write."""
 ARRAYS = USUAL, "event_data"
 """Names of arrays of events; boxes are such arrays too."""
-MOST_PLACES, MOST_BESIDE, DEEPEST = 1000, 100, 4  # that are looked at: some files hold a data set for every picture
+# Places that are looked at, in one group and how deep; some files hold a data set for every picture.
+MOST_PLACES = 1000
+MOST_BESIDE = 100
+DEEPEST = 4
 LOOKED_AT = 1 << 12  # rows of an array that say which column is which
 
 
@@ -333,3 +279,88 @@ def _side_by_side(file: h5py.File, group: h5py.Group, place: str) -> Layout | No
     parts = [find(file, column.dataset) for column in columns.values()]
     are_columns = all(isinstance(part, h5py.Dataset) and part.ndim == 1 and part.dtype.kind in "iufb" for part in parts)
     return Layout(place, columns, names["t"]) if columns and are_columns else None
+
+
+EVENT = np.dtype({"names": ["x", "y", "p", "t"], "formats": ["<u2", "<u2", "<i2", "<i8"], "offsets": [0, 2, 4, 8]})
+TRIGGER = np.dtype({"names": ["p", "t", "id"], "formats": ["<i2", "<i8", "<i2"], "offsets": [0, 8, 16], "itemsize": 24})
+COMPRESSIONS = {"none": {}, "blosc": hdf5plugin.Blosc(cname="zstd", clevel=1)}
+CHUNK_ROWS = 16384  # the vendor's
+INDEX_US = 2000
+LONGEST_LEAP = 1 << 24  # rows of the index
+
+
+def write_hdf5(
+    path: Path | str,
+    chunks: Iterable[Events],
+    *,
+    size_hw: tuple[int, int],
+    triggers: Triggers | None = None,
+    compression: str | None = None,
+) -> None:
+    """Write events as they come in the vendor's layout, with the index, a row every 2 ms, by which its tools seek.
+
+    Args:
+        path: of the new file, usually .hdf5.
+        chunks: events on the sensor, rising in time.
+        size_hw: height and width of the sensor in pixels.
+        triggers: edges on the trigger inputs.
+        compression: None, or "blosc", whose filter a reader needs: the package hdf5plugin, not the vendor's tools.
+
+    Raises:
+        InputError: if an event lies outside the sensor, times leap by more than nine hours, or the compression is
+            unknown; and as ``replacing`` does.
+    """
+    check_choice(compression or "none", COMPRESSIONS, "compression")
+    storage = {"maxshape": (None,), "chunks": (CHUNK_ROWS,)}
+    with replacing(path) as temporary, patient(temporary) as target, h5py.File(target, "w") as file:
+        file.attrs.update({"format": "HDF5", "version": "1.0", "geometry": f"{size_hw[1]}x{size_hw[0]}"})
+        table = file.create_dataset("CD/events", (0,), EVENT, **storage, **COMPRESSIONS[compression or "none"])
+        index = _Index()
+        for events in chunks:
+            check_inside(events, size_hw)
+            start, stop = len(table), len(table) + len(events)
+            index.add(events.t, start)
+            table.resize((stop,))
+            table[start:] = _table(EVENT, x=events.x, y=events.y, p=events.p, t=events.t)
+        rows = file.create_dataset("CD/indexes", data=index.table(len(table)), **storage)
+        rows.attrs["offset"] = str(-(index.first_us or 0))
+        if triggers is not None:
+            edges = _table(TRIGGER, p=triggers.p, t=triggers.t, id=triggers.channel)
+            file.create_dataset("EXT_TRIGGER/events", data=edges, **storage)
+
+
+def _table(dtype: np.dtype, **fields: np.ndarray) -> np.ndarray:
+    rows = np.zeros(len(next(iter(fields.values()))), dtype)
+    for name, column in fields.items():
+        rows[name] = column
+    return rows
+
+
+class _Index:
+    """For every 2 ms from the first event on: number and time of the first event that is not older."""
+
+    def __init__(self) -> None:
+        self.first_us: int | None = None
+        self._ids = [np.zeros(0, np.int64)]
+        self._times = [np.zeros(0, np.int64)]
+        self._length = 0
+
+    def add(self, t: np.ndarray, start: int) -> None:
+        """Take the times of the events from number ``start`` on."""
+        if not len(t):
+            return
+        self.first_us = int(t[0]) if self.first_us is None else self.first_us
+        latest = np.maximum.accumulate(t - self.first_us) // INDEX_US
+        if latest[-1] - self._length > LONGEST_LEAP:
+            raise InputError(
+                f"events must rise in time without long gaps, got a leap to {t.max()} µs; is a time damaged?"
+            )
+        found = np.searchsorted(latest, np.arange(self._length, latest[-1] + 1))
+        self._length += len(found)
+        self._ids.append(found + start)
+        self._times.append(t[found])
+
+    def table(self, count: int) -> np.ndarray:
+        """All rows, and a last one that ends them."""
+        ids, times = np.concatenate([*self._ids, [count]]), np.concatenate([*self._times, [-1]])
+        return _table(np.dtype([("id", "<u8"), ("ts", "<i8")]), id=ids, ts=times)

@@ -107,7 +107,9 @@ def inspect(recording: Recording) -> Inspection:
         t, x, y, p = window.events.t, window.events.x, window.events.y, window.events.p
         steps = np.diff(t, prepend=last if events else t[0])
         gaps.extend((int(t[i] - steps[i]), int(t[i])) for i in np.flatnonzero(steps >= LONG_GAP_US))
-        first, last, longest = first if events else int(t[0]), int(t[-1]), max(longest, int(steps.max()))
+        first = first if events else int(t[0])
+        last = int(t[-1])
+        longest = max(longest, int(steps.max()))
         bins = (t - first) // RATE_BIN_US
         starts = np.flatnonzero(np.diff(bins, prepend=-1))
         numbers = bins[starts].tolist()

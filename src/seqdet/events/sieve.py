@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from ..checks import InputError, proposed
-from .array import Events
+from .array import LARGEST, Events
 from .time_units import LATEST_US
 
 JITTER_US = 1000  # an event that is older than another one before it by more than this is dropped
@@ -23,7 +23,6 @@ MOST_WITNESSES = 1 << 15  # events to ask whether the clock has begun anew: twic
 NEAR_WITNESSES = 1 << 12  # events to ask so where time goes back by less than ``BACK_US``
 LEAST_RUN = 20  # events of one value in a column by which rows may be sorted
 UNORDERED = 0.01  # so many of the steps from one event to the next go back in time in no recording of a camera
-LARGEST = 1 << 16  # rows and columns that uint16 can address
 FINE = 32  # parts of a pixel that some tools write
 MOST_NOTES = 5
 OUTSIDE, BACKWARDS = "events outside the sensor", "events running back in time"
@@ -60,8 +59,10 @@ class Sieve:
     ) -> None:
         self.dropped: Counter[str] = Counter()
         self.path = path
-        self._strict, self._joins_clocks = strict, joins_clocks
-        self._limits_hw, self._latest_us = size_hw or (LARGEST, LARGEST), NEVER
+        self._strict = strict
+        self._joins_clocks = joins_clocks
+        self._limits_hw = size_hw or (LARGEST, LARGEST)
+        self._latest_us = NEVER
         self._held = Events.empty()  # which wait for what comes after them
         self._before = Events.empty()  # the latest that were kept
         self._later_us = self._seen = 0
@@ -106,8 +107,7 @@ class Sieve:
             InputError: if the clock begins anew, unless clocks are joined; if it does so as events are in no order of
                 time; if the sieve is strict and events are left out.
         """
-        if self._later_us:
-            events = Events(events.t + self._later_us, events.x, events.y, events.p)
+        events = events.later(self._later_us)
         if len(self._held):
             events, self._held = Events.concatenate([self._held, events]), Events.empty()
         are_usual, newest_us = _are_usual(events.t, events.x, events.y, *self._limits_hw, self._latest_us)
@@ -118,7 +118,9 @@ class Sieve:
             return events
         kept = np.empty(len(events), np.bool_)
         height, width = self._limits_hw
-        stop, verdict, lost = 0, GO_ON, np.zeros(3, np.int64)
+        stop = 0
+        verdict = GO_ON
+        lost = np.zeros(3, np.int64)
         while stop < len(events) and verdict != WAIT:
             t, x, y = events.t, events.x, events.y
             stop, verdict, self._latest_us = _sift(
@@ -150,7 +152,8 @@ class Sieve:
 
     def _on_one_clock(self, events: Events, place: int) -> Events:
         """The same, with those from a place on as much later as they have to be to go on from the ones before."""
-        time_us, number = int(events.t[place]) - self._later_us, self._seen + place
+        time_us = int(events.t[place]) - self._later_us
+        number = self._seen + place
         told = f"after {number:,} events: {self._latest_us:,} us are followed by {time_us:,} us"
         if disorder := self._disorder(events, place):
             raise InputError(f"{self.path} must have its events in order of time, and {disorder}. {SORT_IT}.")

@@ -1,7 +1,7 @@
 """Events in text: one line each, numbers between spaces, tabs, commas or semicolons.
 
 A first line of names (with or without # or % before it) says which column is which; without it they are t, x, y, p,
-or another order that alone makes sense, see ``column_order``. Other columns are ignored, as are lines that begin with #
+or another order that alone makes sense, see ``rows``. Other columns are ignored, as are lines that begin with #
 or %. Times with a fraction are seconds, unless the name or the user says otherwise, see ``time_units``. Polarities may
 be words, such as True and OFF; between semicolons, a comma is that of a decimal. The size of the sensor may stand
 before the events: as a line ``%geometry:640,480`` of the vendor's tools, or as a first line of two numbers, as E2VID
@@ -16,20 +16,22 @@ from collections.abc import Iterator
 from enum import Enum
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..checks import InputError
-from .array import Events
-from .column_order import USUAL, find_order, order_note
-from .rows import Meaning, Pieces, column_names, find_meaning, sound_events
-from .sieve import LARGEST, Sieve
+from .array import LARGEST, Events
+from .reading import AS_IT_IS, PieceRecording, Pieces, ReadOptions
+from .rows import USUAL_ORDER, Meaning, column_names, find_meaning, find_order, order_note, sound_events
+from .sieve import Sieve
+from .tables import readable_table
 from .time_units import Unit
 
 BLOCK_BYTES = 1 << 20
 MOST_UNNAMED = 5  # columns of a text in a folder that nothing names, as the vendor's tools write
-LONGEST_LINE, LOOKED_AT = 1 << 12, 1 << 16  # bytes; the latter tell what a file is
+LONGEST_LINE = 1 << 12  # bytes
+LOOKED_AT = 1 << 16  # bytes that tell what a file is
 COMMENT = ("#", "%")
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 """Encodings, by the mark that a text begins with."""
@@ -87,16 +89,20 @@ class _Form(NamedTuple):
             return []
 
 
-def text_pieces(path: Path, time_unit: Unit | None = None) -> tuple[Pieces, Meaning, tuple[int, int] | None]:
-    """Reads a text file, a block of lines at a time; what its numbers mean; and height and width, if it says them.
-
-    Args:
-        path: of the file.
-        time_unit: as the user states it.
+def open_text(path: Path, options: ReadOptions = AS_IT_IS) -> PieceRecording:
+    """A recording in a text file, which is read a block of lines at a time.
 
     Raises:
-        InputError: if the first lines hold no events, or the meaning of the columns cannot be told.
+        InputError: if ``path`` cannot be read, its first lines hold no events, or the meaning of its columns cannot be
+            told.
     """
+    with readable_table(path):
+        pieces, meaning, size_hw = _text_pieces(path, options.time_unit)
+    return PieceRecording(path, options, format="text", pieces=pieces, size_hw=size_hw, meaning=meaning)
+
+
+def _text_pieces(path: Path, time_unit: Unit | None) -> tuple[Pieces, Meaning, tuple[int, int] | None]:
+    """The events of a text file; what their numbers mean; and height and width of the sensor, if it says them."""
     encoding = _encoding(path)
     block = next(_blocks(path, encoding), "")
     form = _find_form(block, encoding)
@@ -107,8 +113,8 @@ def text_pieces(path: Path, time_unit: Unit | None = None) -> tuple[Pieces, Mean
 
     sample = _columns(form.numbers(lines))
     later = (_columns(form.numbers(form.events_in(block))) for block in islice(_blocks(path, encoding), 1, None))
-    options: Any = {"time_name": form.names.get("t", ""), "time_unit": time_unit, "note": form.note}
-    meaning = find_meaning(sample, path, later=later, **options)
+    time_name = form.names.get("t", "")
+    meaning = find_meaning(sample, path, later=later, time_name=time_name, time_unit=time_unit, note=form.note)
     has_events = len(sound_events(sample, meaning, Sieve(path, None, strict=False))) > 0
     if form.names and lines and not has_events:
         raise InputError(
@@ -124,7 +130,7 @@ def text_pieces(path: Path, time_unit: Unit | None = None) -> tuple[Pieces, Mean
     stated_hw = form.stated_hw
     size_hw = stated_hw if stated_hw and 1 <= min(stated_hw) <= max(stated_hw) <= LARGEST else None
 
-    def pieces(sieve: Sieve) -> Iterator[Events]:
+    def pieces(_: int, sieve: Sieve) -> Iterator[Events]:
         sieve.drop("sensor sizes that cannot be, in the header", int(stated_hw != size_hw))
         for block in _blocks(path, encoding):
             lines = form.events_in(block)
@@ -146,7 +152,7 @@ class Kind(Enum):
 def text_kind(path: Path) -> Kind:
     """What the first lines of a text file tell of it, whatever its name.
 
-    ``text_pieces`` takes more: also further columns that nothing names, unless it is one of a single value, and lines
+    ``open_text`` takes more: also further columns that nothing names, unless it is one of a single value, and lines
     among which few are events.
 
     Raises:
@@ -178,7 +184,7 @@ def _find_form(block: str, encoding: str) -> _Form:
     words = _words(first)
     names = column_names(words)
     stated_hw, size_line = _stated_size(block)
-    places = [words.index(names[name]) for name in USUAL] if names else [0, 1, 2, 3]
+    places = [words.index(names[name]) for name in USUAL_ORDER] if names else [0, 1, 2, 3]
     note = "a column without a name is left out" if names and "" in words else ""
     form = _Form(encoding, first if names else size_line, None, False, names, places, stated_hw, note)
     looked_at = form.events_in(block)[:9]
@@ -191,11 +197,11 @@ def _in_order(form: _Form, rows: np.ndarray, path: Path) -> _Form:
     if form.names:
         return form
     order = find_order(rows, path)
-    return form._replace(places=[order.index(name) for name in USUAL], note=order_note(order))
+    return form._replace(places=[order.index(name) for name in USUAL_ORDER], note=order_note(order))
 
 
 def _columns(rows: np.ndarray) -> dict[str, np.ndarray]:
-    return dict(zip(USUAL, rows.T, strict=True))
+    return dict(zip(USUAL_ORDER, rows.T, strict=True))
 
 
 def _words(line: str) -> list[str]:
@@ -214,7 +220,8 @@ def _stated_size(block: str) -> tuple[tuple[int, int] | None, str | None]:
         if found := _GEOMETRY.fullmatch(plain):
             return (int(found[2]), int(found[1])), None
         if not line.startswith(COMMENT):
-            found, following = _SIZE.fullmatch(plain), next(lines, "").translate(_BLANKS).split()
+            found = _SIZE.fullmatch(plain)
+            following = next(lines, "").translate(_BLANKS).split()
             return ((int(found[2]), int(found[1])), line) if found and len(following) >= 4 else (None, None)
     return None, None
 

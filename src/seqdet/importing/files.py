@@ -17,7 +17,7 @@ from ..checks import InputError
 from ..config_files import read_yaml
 from ..data.classes import read_classes
 from ..data.labels import CLASSES_FILE
-from ..events.packed import DAMAGE
+from ..events.tables import ZIP_DAMAGE
 from ..events.time_units import TimeUnit, Unit, find_unit
 from ..files import below
 
@@ -87,7 +87,7 @@ def _unpack(path: Path, folder: Path, left: list[int]) -> None:
                                 "and holds more. Unpack it, and name the folder, if that is right."
                             )
                         file.write(block)
-    except DAMAGE as error:
+    except ZIP_DAMAGE as error:
         raise InputError(f"{path} must be a sound zip without a password: {error}.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be unpacked to {folder.parent}: {error.strerror or error}.") from error

@@ -17,8 +17,7 @@ from ..data.detections import Detections
 from ..events.array import Events
 from ..events.filters import FilterConfig, NoiseFilter, chosen_events
 from ..events.sieve import JITTER_US, check_inside
-from ..events.slicing import Window
-from ..events.stream import WindowStream
+from ..events.slicing import Window, WindowStream
 from ..events.tensors import blank_frame, find_representation
 from ..events.time_units import LATEST_US
 from .runners import Runner

@@ -20,9 +20,9 @@ from ...checks import InputError, check_choice, check_range, fit_fields, propose
 from ...data.recordings import find_recordings, is_named_as_recording, outside
 from ...events.accounts import Account, tell
 from ...events.array import Events
+from ...events.evt import EvtPipe, Pipe
 from ...events.files import open_recording
 from ...events.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, TimedFrame, read_frames
-from ...events.pipe import EvtPipe, Pipe
 from ...events.sieve import NEVER
 from ...events.slicing import check_windows
 from ...events.time_units import IN_US, Unit
