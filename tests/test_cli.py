@@ -16,8 +16,8 @@ from seqdet.config_files import read_config, recipes, to_dict, to_yaml
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.events.array import columns
 from seqdet.events.npy import write_npz
+from seqdet.models.detector import build_detector
 from seqdet.models.weights import save_detector
-from seqdet.models.zoo import build_detector
 from seqdet.runs import TRAINING_FORMAT
 
 RECIPES = sorted(recipes().values())
@@ -200,7 +200,10 @@ def test_the_version_is_printed(capsys):
 
 def test_a_finished_run_is_said_to_be_finished_and_how_to_go_on(tmp_path, caplog):
     (tmp_path / "config.yaml").write_text(to_yaml(RunConfig()))
-    save_detector(build_detector(ModelConfig(base=1, channels=8)), tmp_path / "detector.safetensors")
+    save_detector(
+        build_detector(ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8)),
+        tmp_path / "detector.safetensors",
+    )
     facts = dict.fromkeys(("precision", "frames", "seconds", "frames_per_second", "parameters"))
     (tmp_path / "training.json").write_text(json.dumps({"format": TRAINING_FORMAT, **facts}))
     main(["train", "--resume", str(tmp_path)])

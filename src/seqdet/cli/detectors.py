@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -32,8 +31,6 @@ def train(
 ) -> None:
     """Train a detector; weights, configuration and TensorBoard logs go to one folder.
 
-    Of recordings, its classes and channels are those of the data if not given.
-
     Args:
         data: the clips.
         model: the detector.
@@ -56,13 +53,12 @@ def train(
     if resume is None:
         folder.check_free()  # at once, and not when torch is loaded
     try:
-        from ..models.zoo import build_detector
         from ..training import fit
 
         if resume:
             fit.resume(resume, max_steps=longer)
         else:
-            fit.fit(build_detector(_fitted(model, data), seed=train.seed), data, train, folder.root)
+            fit.fit(model, data, train, folder.root)
     except KeyboardInterrupt as error:  # before the run asks whether to stop
         has_begun = folder.config.is_file()
         onward = f"Go on with: {proposed('train', '--resume', folder.root)}" if has_begun else "Nothing was begun."
@@ -79,25 +75,6 @@ def _other_split(folder: RunFolder) -> list[str]:
     dataset = read_config(folder.config).data.dataset.folder
     splits = [] if dataset is None else scored_splits(dataset)
     return ["--split", splits[0]] if splits and splits[0] != "test" else []
-
-
-def _fitted(model: ModelConfig, data: DataConfig) -> ModelConfig:
-    """The configuration with the classes and channels of a dataset, where it leaves them as they usually are."""
-    from ..loading import classes_and_channels
-
-    if data.dataset.folder is None:
-        return model
-    with suppress(InputError):  # which the training says, after what is wrong with the folder as a whole
-        classes, channels = classes_and_channels(data.dataset)
-        usual = ModelConfig()
-        given = model
-        if given.classes == usual.classes:
-            model = replace(model, classes=classes)
-        if given.in_channels == usual.in_channels:
-            model = replace(model, in_channels=channels)
-        if model != given:
-            log.info("From the data: %d channels, and the classes %s.", model.in_channels, ", ".join(model.classes))
-    return model
 
 
 def evaluate_results(

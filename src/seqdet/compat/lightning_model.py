@@ -20,7 +20,7 @@ from ..config import ModelConfig
 from ..config_files import from_dict
 from ..data.dataset import Split
 from ..evaluation.coco import CocoEvaluator
-from ..models.zoo import build_detector
+from ..models.detector import build_detector
 from ..structures import Boxes, Clip
 from ..viz.tiles import play
 from ..viz.video import write_video

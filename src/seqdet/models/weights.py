@@ -15,8 +15,7 @@ from ..config import InputConfig, ModelConfig
 from ..config_files import from_dict, to_dict
 from ..devices import find_device
 from ..files import read_json, write_bytes
-from .detector import Detector
-from .zoo import build_detector, check_built
+from .detector import Detector, build_detector, check_built
 
 FORMAT, OLD_FORMAT = "seqdet detector 2", "seqdet detector 1"
 """In the old one the checksum covers the weights alone."""
@@ -61,8 +60,12 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
     except (KeyError, ValueError) as error:
         raise InputError(f"{path} must have the detector's configuration in its header; it is damaged.") from error
     shown = None if shown is None else from_dict(InputConfig, shown, name=f"{path}: input")
-    with torch.device("meta"):  # no memory before the shapes are known to fit
-        detector = build_detector(from_dict(ModelConfig, values, name=f"{path}: model"))
+    config = from_dict(ModelConfig, values, name=f"{path}: model")
+    try:
+        with torch.device("meta"):  # no memory before the shapes are known to fit
+            detector = build_detector(config)
+    except InputError as error:
+        raise InputError(f"{path} must have the configuration of a detector in its header; {error}") from error
     wanted = {name: _kind(tensor) for name, tensor in detector.state_dict().items()}
     found = {name: _kind(tensor) for name, tensor in tensors.items()}
     for name in sorted(wanted.keys() | found.keys()):
