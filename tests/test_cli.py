@@ -65,6 +65,8 @@ def refusal(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["train", "--resume", "{tmp}"], "must be the folder of a run"),
         (["train", "--resume", "{tmp}", "--train.lr", "1"], "--resume must be the only option"),
         (["train", "--resume", "{tmp}", "--out", "{tmp}/run"], "--resume must be the only option"),
+        (["train", "--resume", "{tmp}", "--train.lr", "2e-3"], "--resume must be the only option"),  # the usual value
+        (["train", "--resume", "{tmp}", "--recipe", "demo"], "--resume must be the only option"),
         (["train", "--resume", "{tmp}", "more"], "unknown argument more."),
         (["train", "--print_config=all"], 'Invalid option "all" for --print_config'),
         (["evaluate", "{tmp}"], "must be the folder of a run"),

@@ -96,6 +96,17 @@ def test_a_finished_run_that_is_made_longer_learns_what_a_longer_one_learns(tmp_
     assert caplog.messages[-1] == f"{run} is finished. To train for longer: {longer}"
 
 
+@pytest.mark.parametrize(
+    ("words", "max_steps"), [([], None), (["--train.max_steps", str(TrainConfig().max_steps)], TrainConfig().max_steps)]
+)
+def test_a_typed_number_of_steps_counts_also_where_it_is_the_usual_one(tmp_path, monkeypatch, words, max_steps):
+    asked = []
+    (tmp_path / "training.json").write_text("{}")
+    monkeypatch.setattr("seqdet.training.fit.resume", lambda folder, max_steps: asked.append((folder, max_steps)))
+    main(["train", "--resume", str(tmp_path), *words])
+    assert asked == [(tmp_path, max_steps)]
+
+
 def test_until_a_longer_run_is_done_its_detector_is_that_of_before(tmp_path, monkeypatch):
     run = fit(build_detector(MODEL), DATA, TRAIN, tmp_path / "run")
     before = RunFolder(run).detector.read_bytes()

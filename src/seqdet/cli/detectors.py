@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..checks import InputError, Stopped, check_at_least, proposed
-from ..config import DECODING, DataConfig, ModelConfig, RunConfig, TrainConfig
+from ..config import DECODING, SHOWN_SCORE, DataConfig, Device, ModelConfig, TrainConfig
 from ..config_files import read_config
 from ..files import check_output, check_output_folder
 from ..progress import log_lines
 from ..runs import RunFolder
+from .options import Typed
 
-if TYPE_CHECKING:  # the parser imports them when the command is asked for, see ``parser.FLAT``
+if TYPE_CHECKING:  # imported when the command is asked for, see ``options.flat``
     from ..events.time_units import Unit
     from ..inference.latency import LatencyConfig
     from ..inference.streaming import ViewConfig
@@ -28,6 +28,8 @@ def train(
     train: TrainConfig = TrainConfig(),
     out: Path | None = None,
     resume: Path | None = None,
+    *,
+    typed: Typed,
 ) -> None:
     """Train a detector; weights, configuration and TensorBoard logs go to one folder.
 
@@ -38,12 +40,9 @@ def train(
         out: new folder of the run; runs/last if not given.
         resume: folder of a run to go on with, as it is configured there; of other options only --train.max_steps may be
             given, to train for longer.
+        typed: which of these options a user gave.
     """
-    usual = TrainConfig()
-    longer = train.max_steps if resume is not None and train.max_steps != usual.max_steps else None
-    if resume is not None and (
-        out is not None or RunConfig(data, model, replace(train, max_steps=usual.max_steps)) != RunConfig()
-    ):
+    if resume is not None and typed - {"--resume", "--train.max_steps"}:
         raise InputError(
             "--resume must be the only option but for --train.max_steps: a run goes on with the configuration in its "
             "folder."
@@ -56,7 +55,7 @@ def train(
         from ..training import fit
 
         if resume:
-            fit.resume(resume, max_steps=longer)
+            fit.resume(resume, max_steps=train.max_steps if "--train.max_steps" in typed else None)
         else:
             fit.fit(model, data, train, folder.root)
     except KeyboardInterrupt as error:  # before the run asks whether to stop
@@ -175,7 +174,7 @@ def predict_recording(
     out: Path,
     track: bool = False,
     video: bool = False,
-    score: float = 0.3,
+    score: float = SHOWN_SCORE,
     classes: str = "",
     filter: str = "",
     step_us: int | None = None,
@@ -188,7 +187,7 @@ def predict_recording(
     any_size: bool = False,
     fps: float | None = None,
     frame_hw: tuple[int, int] | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     overwrite: bool = False,
 ) -> None:
     """Find objects in recordings, also as they come by a pipe: detections, tracks and videos.
@@ -307,7 +306,7 @@ def benchmark_model(
     config: LatencyConfig,
     *,
     backends: str = "",
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     json: Path | None = None,
     overwrite: bool = False,
 ) -> None:

@@ -10,6 +10,8 @@ from .datasets import DatasetConfig
 from .digits import DigitsConfig
 
 MOST_STEPS, LARGEST_SEED = 10**9, 2**63
+Device = Literal["auto", "cpu", "cuda"]
+"""Where to compute."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ class TrainConfig:
     """Of the layers; weights are float32. ``auto``: bfloat16 where the hardware computes with it."""
     channels_last: bool = True
     """Memory layout of the feature maps; the faster one on most hardware."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """``auto``: a GPU if there is one."""
     processes: int = 1
     """Processes that share the lanes: one for each GPU, or side by side on the CPU."""
