@@ -128,7 +128,11 @@ class TrainingOrder(Sampler[list[Cue]]):
     def __init__(
         self, config: DataConfig, weights: list[np.ndarray], *, steps: int, rank: int = 0, ranks: int = 1
     ) -> None:
-        self.config, self.weights, self.steps, self.rank, self.ranks = config, weights, steps, rank, ranks
+        self.config = config
+        self.weights = weights
+        self.steps = steps
+        self.rank = rank
+        self.ranks = ranks
         self.done = 0
         self._of_epoch = lru_cache(maxsize=1)(self._schedule)
 
@@ -141,14 +145,18 @@ class TrainingOrder(Sampler[list[Cue]]):
 
     def __iter__(self) -> Iterator[list[Cue]]:
         """The cues from batch number ``done`` on."""
-        position, epoch = 0, 0
+        position = 0
+        epoch = 0
         while position < self.steps:
             plan = self._of_epoch(epoch)
             yield from plan[max(0, self.done - position) : self.steps - position]
-            position, epoch = position + len(plan), epoch + 1
+            position = position + len(plan)
+            epoch = epoch + 1
 
     def _schedule(self, epoch: int) -> list[list[Cue]]:
-        seed, lanes, counts = self.config.seed, self.config.lanes, [len(each) for each in self.weights]
+        seed = self.config.seed
+        lanes = self.config.lanes
+        counts = [len(each) for each in self.weights]
         alone = round(self.config.random_share * lanes)
         if alone == lanes:
             plan = drawn(self.weights, lanes, -(-sum(counts) // lanes), seed=seed, epoch=epoch)
@@ -171,7 +179,8 @@ class TrainingLoader:
     """
 
     def __init__(self, dataset: ClipSource, order: TrainingOrder, *, workers: int) -> None:
-        self.order, self.handed_out = order, order.done
+        self.order = order
+        self.handed_out = order.done
         self._loader = DataLoader(dataset, batch_sampler=order, num_workers=workers, collate_fn=Clip.collate)
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ from seqdet.config import DataConfig, DigitsConfig, ModelConfig, TrainConfig
 from seqdet.models.detector import build_detector
 from seqdet.training.fit import fit
 from seqdet.training.module import TrainingModule
-from seqdet.training.progress import PATIENCE_S, SURE_S, SURE_STEPS, WARM_UP_STEPS, Pace
+from seqdet.training.monitoring import PATIENCE_S, SURE_S, SURE_STEPS, WARM_UP_STEPS, Pace
 
 DIGITS = DigitsConfig(
     frames_per_video=6, held_out_frames_per_video=6, frames_per_epoch=36, validation_frames=12, test_frames=12
@@ -83,7 +83,7 @@ def clock(monkeypatch, caplog):
 
         return slow
 
-    for module in ("seqdet.progress", "seqdet.training.progress"):
+    for module in ("seqdet.progress", "seqdet.training.monitoring"):
         monkeypatch.setattr(f"{module}.monotonic", lambda: Clock.now_s)
     for name, seconds in (("training_step", 10.0), ("on_validation_epoch_start", 100.0)):
         monkeypatch.setattr(TrainingModule, name, taking(getattr(TrainingModule, name), seconds))

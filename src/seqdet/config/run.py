@@ -9,7 +9,8 @@ from ..checks import InputError, check_at_least, check_range, fit_fields
 from .datasets import DatasetConfig
 from .digits import DigitsConfig
 
-MOST_STEPS, LARGEST_SEED = 10**9, 2**63
+MOST_STEPS = 10**9
+LARGEST_SEED = 2**63
 Device = Literal["auto", "cpu", "cuda"]
 """Where to compute."""
 

@@ -147,7 +147,8 @@ def _draw(ink, colour, to_source, canvas, transmittance, whole, visible):
     """Add one image behind those drawn already; write its two boxes and return the share of its ink that shows."""
     height, width = transmittance.shape
     x_start, y_start, x_stop, y_stop = _reach(ink, to_source, height, width)
-    ink_sum, visible_sum = 0.0, 0.0
+    ink_sum = 0.0
+    visible_sum = 0.0
     one = np.float32(1)
     for y in range(y_start, y_stop):
         for x in range(x_start, x_stop):
@@ -155,8 +156,10 @@ def _draw(ink, colour, to_source, canvas, transmittance, whole, visible):
             source_y = to_source[1, 0] * x + to_source[1, 1] * y + to_source[1, 2] + one
             if not (0 <= source_x < ink.shape[1] - 1 and 0 <= source_y < ink.shape[0] - 1):
                 continue
-            left, top = int(source_x), int(source_y)
-            right_weight, bottom_weight = source_x - np.float32(left), source_y - np.float32(top)
+            left = int(source_x)
+            top = int(source_y)
+            right_weight = source_x - np.float32(left)
+            bottom_weight = source_y - np.float32(top)
             upper = ink[top, left] + right_weight * (ink[top, left + 1] - ink[top, left])
             lower = ink[top + 1, left] + right_weight * (ink[top + 1, left + 1] - ink[top + 1, left])
             alpha = upper + bottom_weight * (lower - upper)
@@ -178,9 +181,15 @@ def _draw(ink, colour, to_source, canvas, transmittance, whole, visible):
 @njit(nogil=True, cache=True)
 def _extend(box, x, y):
     if box[2] == 0:
-        box[0], box[1], box[2], box[3] = x, y, x + 1, y + 1
+        box[0] = x
+        box[1] = y
+        box[2] = x + 1
+        box[3] = y + 1
     else:
-        box[0], box[1], box[2], box[3] = min(box[0], x), min(box[1], y), max(box[2], x + 1), max(box[3], y + 1)
+        box[0] = min(box[0], x)
+        box[1] = min(box[1], y)
+        box[2] = max(box[2], x + 1)
+        box[3] = max(box[3], y + 1)
 
 
 @njit(nogil=True, cache=True)
@@ -189,12 +198,19 @@ def _reach(ink, to_source, height, width):
     rows, columns = np.nonzero(ink)
     if len(rows) == 0:
         return 0, 0, 0, 0
-    (a, b, offset_x), (c, d, offset_y) = to_source[0], to_source[1]
+    (a, b, offset_x) = to_source[0]
+    (c, d, offset_y) = to_source[1]
     determinant = a * d - b * c
-    x_low, y_low, x_high, y_high = np.inf, np.inf, -np.inf, -np.inf
+    x_low = np.inf
+    y_low = np.inf
+    x_high = -np.inf
+    y_high = -np.inf
     for source_x in (columns.min() - 2.0 - offset_x, columns.max() - offset_x):  # less the border, give or take one
         for source_y in (rows.min() - 2.0 - offset_y, rows.max() - offset_y):
             x = (d * source_x - b * source_y) / determinant
             y = (a * source_y - c * source_x) / determinant
-            x_low, x_high, y_low, y_high = min(x_low, x), max(x_high, x), min(y_low, y), max(y_high, y)
+            x_low = min(x_low, x)
+            x_high = max(x_high, x)
+            y_low = min(y_low, y)
+            y_high = max(y_high, y)
     return max(int(x_low), 0), max(int(y_low), 0), min(int(x_high) + 1, width), min(int(y_high) + 1, height)

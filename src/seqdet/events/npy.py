@@ -20,8 +20,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from ..checks import InputError
-from ..files import replacing
-from ..npy_files import Header, read_header
+from ..files import NpyHeader, read_npy_header, replacing
 from .array import COLUMNS, Events
 from .column_order import USUAL, find_order, order_note
 from .packed import DAMAGE
@@ -84,9 +83,9 @@ def _read_size(archive: zipfile.ZipFile) -> tuple[int, int] | None:
     return (int(size[0]), int(size[1])) if len(size) == 2 and size.min() > 0 and size.max() <= LARGEST else None
 
 
-def _read_header(path: Path, file: IO[bytes]) -> Header:
+def _read_header(path: Path, file: IO[bytes]) -> NpyHeader:
     try:
-        return read_header(file)
+        return read_npy_header(file)
     except ValueError as error:
         raise InputError(f"{path} must be a sound npy file: {error}.") from error
 

@@ -51,7 +51,8 @@ class Vanilla(nn.Module):
         super().__init__()
         check_choice(cell, CELLS, "cell")
         self.strides = tuple(8 << level for level in range(levels))
-        self.channels, self.state_tensors = channels, STATE_TENSORS[cell]
+        self.channels = channels
+        self.state_tensors = STATE_TENSORS[cell]
         self.stem = nn.Sequential(
             ConvNormAct(in_channels, 2 * base, 7, stride=2),
             SqueezeExciteBlock(2 * base, 4 * base, stride=2),
@@ -68,7 +69,8 @@ class Vanilla(nn.Module):
         if state is not None:
             self._check_state(state, frames)
         x = over_time(self.stem, frames)
-        maps, after = [], []
+        maps = []
+        after = []
         for i, level in enumerate(self.levels):
             own = slice(i * self.state_tensors, (i + 1) * self.state_tensors)
             x, level_state = level(x, None if state is None else state[own])

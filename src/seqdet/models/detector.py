@@ -52,7 +52,10 @@ class Detector(nn.Module):
         config: ModelConfig,
     ) -> None:
         super().__init__()
-        self.backbone, self.head, self.anchors, self.criterion = backbone, head, anchors, criterion
+        self.backbone = backbone
+        self.head = head
+        self.anchors = anchors
+        self.criterion = criterion
         self.config = config
         self.input: InputConfig | None = None
 
@@ -207,9 +210,11 @@ def check_built(detector: Detector) -> None:
         usual = build_detector(detector.config)
     wanted, found = (dict(each.named_modules()) for each in (usual, detector))
     for name in [*sorted(wanted.keys() | found.keys()), "criterion"]:
-        one, other = wanted.get(name), found.get(name)
+        one = wanted.get(name)
+        other = found.get(name)
         if name == "criterion":  # which is no module
-            one, other = usual.criterion, detector.criterion
+            one = usual.criterion
+            other = detector.criterion
         if _settings(one) != _settings(other):
             kinds = [type(each).__name__ if each is not None else "nothing" for each in (one, other)]
             what = f"a {kinds[1]} in place of a {kinds[0]}" if kinds[0] != kinds[1] else "of other settings"

@@ -53,7 +53,8 @@ class Anchors:
     """
 
     def __init__(self, preset: AnchorPreset, strides: Sequence[int]) -> None:
-        self.preset, self.strides = preset, tuple(strides)
+        self.preset = preset
+        self.strides = tuple(strides)
 
     @property
     def per_cell(self) -> int:
@@ -129,7 +130,8 @@ class BoxHead(nn.Module):
     @property
     def predictors(self) -> tuple[nn.Conv2d, nn.Conv2d]:
         """The last layer of each branch."""
-        boxes, classes = self.boxes[-1], self.classes[-1]
+        boxes = self.boxes[-1]
+        classes = self.classes[-1]
         assert isinstance(boxes, nn.Conv2d)
         assert isinstance(classes, nn.Conv2d)
         return boxes, classes
@@ -186,8 +188,12 @@ class Criterion:
     ) -> None:
         check_choice(activation, CLASS_LOSSES, "activation")
         check_choice(box_loss, BOX_LOSSES, "box_loss")
-        self.activation, self.box_loss, self.box_weight = activation, box_loss, box_weight
-        self.foreground, self.background, self.variances = foreground, background, variances
+        self.activation = activation
+        self.box_loss = box_loss
+        self.box_weight = box_weight
+        self.foreground = foreground
+        self.background = background
+        self.variances = variances
 
     @one_thread()
     def __call__(self, outputs: Outputs, frames: Sequence[Boxes]) -> dict[str, Tensor]:
@@ -213,7 +219,9 @@ class Criterion:
         labels[frame, anchor] = targets.labels[frame, box]
         positives = max(1.0, _per_process(len(frame), outputs.logits.device))
         class_loss = CLASS_LOSSES[self.activation](outputs.logits[counted], labels[counted])
-        deltas, anchors, wanted = outputs.deltas[frame, anchor], outputs.anchors[anchor], targets.xyxy[frame, box]
+        deltas = outputs.deltas[frame, anchor]
+        anchors = outputs.anchors[anchor]
+        wanted = targets.xyxy[frame, box]
         if self.box_loss == "giou":
             box_loss = giou(decode_boxes(deltas, anchors, variances=self.variances), wanted)
         else:

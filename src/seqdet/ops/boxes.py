@@ -99,7 +99,8 @@ def detections(
     frames, _, classes = scores.shape
     best, pair = scores.flatten(1).topk(min(candidates, scores[0].numel() if frames else 0), dim=1)
     most_chosen = int((~(best < score)).sum(dim=1).max()) if frames else 0  # NaN comes first, and is never chosen
-    best, pair = best[:, :most_chosen], pair[:, :most_chosen]
+    best = best[:, :most_chosen]
+    pair = pair[:, :most_chosen]
     found = candidate_boxes(
         deltas, best, pair, anchors, classes=classes, size_hw=size_hw, variances=variances, score=score
     )

@@ -16,7 +16,8 @@ from .boxes import box_iou
 
 BACKGROUND = -1
 IGNORED = -2
-ALPHA, GAMMA = 0.25, 2.0
+ALPHA = 0.25
+GAMMA = 2.0
 """Weight of the positives and focusing exponent of the focal losses (Lin et al., arXiv 1708.02002)."""
 
 

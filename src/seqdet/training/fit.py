@@ -30,9 +30,8 @@ from ..runs import TRAINING_FORMAT, RunFolder, training_facts, versions
 from ..stopping import stop_on_signals
 from .checkpoints import Checkpoints, WholeFiles, read_checkpoint
 from .module import ClipDataModule, TrainingModule, freeze, frozen_parts, learning_rate_factor
+from .monitoring import Curves, DemoClips, TrainingProgress, quiet_writer
 from .processes import beside, check_first, rank
-from .progress import TrainingProgress
-from .tensorboard import Curves, DemoClips, quiet_writer
 
 log = logging.getLogger(__name__)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -188,7 +187,7 @@ def _mended(folder: RunFolder) -> Path:
     return folder.root
 
 
-def join(out: Path, precision: str) -> None:
+def take_part(out: Path, precision: str) -> None:
     """Take part in the run in ``out``, in the precision of its first process; see ``processes``."""
     folder = RunFolder(out)
     config = read_config(folder.config)
