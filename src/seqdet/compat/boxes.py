@@ -21,11 +21,9 @@ from ..structures import Boxes
 
 LABEL_OFFSET = 1
 """Class ids in labels: 0 is background."""
-PRESETS = {
-    "PSEE_ANCHORS": heads.PRESETS["psee"],
-    "COCO_ANCHORS": heads.PRESETS["coco"],
-    "MNIST_ANCHORS": heads.PRESETS["digits"],
-}
+ANCHORS = {"PSEE_ANCHORS": "psee", "COCO_ANCHORS": "coco", "MNIST_ANCHORS": "digits"}
+"""Anchor lists by their name in a ``ModelConfig``."""
+PRESETS = {theirs: heads.PRESETS[ours] for theirs, ours in ANCHORS.items()}
 NO_VOTE = 2.0
 """An overlap that no two boxes have: detections stay where they are."""
 FIELDS = {"labels": "class_id", "scores": "class_confidence", "track_ids": "track_id"}

@@ -36,8 +36,8 @@ def render(images: np.ndarray, colours: np.ndarray, to_source: np.ndarray, *, si
             whole numbers are centres of pixels.
         size_hw: height and width of the frames.
     """
-    arrays = _render(images, colours.astype(np.float32), to_source.astype(np.float32), *size_hw)
-    return Rendering(*arrays)
+    frames, *others = _render(images, colours.astype(np.float32), to_source.astype(np.float32), *size_hw)
+    return Rendering((frames + np.float32(0.5)).astype(np.uint8), *others)
 
 
 def render_light(
@@ -51,9 +51,9 @@ def render_light(
         to_source: (T, D, 2, 3).
         size_hw: height and width of the frames.
     """
-    return Rendering(
-        *_render_light(images, brightness.astype(np.float32)[:, None], to_source.astype(np.float32), *size_hw)
-    )
+    colours = brightness.astype(np.float32)[:, None]
+    frames, *others = _render(images, colours, to_source.astype(np.float32), *size_hw)
+    return Rendering(frames[:, 0], *others)
 
 
 def ink_boxes(images: np.ndarray) -> np.ndarray:
@@ -94,44 +94,21 @@ def _first_crossing(image, threshold):
 
 @njit(nogil=True, cache=True)
 def _render(images, colours, to_source, height, width):
+    """Frames (T, C, H, W) float32 for colours (D, C), and what ``Rendering`` says of their images."""
     time, count = to_source.shape[:2]
     ink = _bordered(images)
-    frames = np.empty((time, 3, height, width), np.uint8)
+    frames = np.zeros((time, colours.shape[1], height, width), np.float32)
     whole = np.zeros((time, count, 4), np.float32)
     visible = np.zeros((time, count, 4), np.float32)
     visible_share = np.zeros((time, count), np.float32)
-    canvas = np.empty((3, height, width), np.float32)
     transmittance = np.empty((height, width), np.float32)
     for t in range(time):
-        canvas[:] = 0
         transmittance[:] = 1
         for d in range(count):
             visible_share[t, d] = _draw(
-                ink[d], colours[d], to_source[t, d], canvas, transmittance, whole[t, d], visible[t, d]
+                ink[d], colours[d], to_source[t, d], frames[t], transmittance, whole[t, d], visible[t, d]
             )
-        for channel in range(3):
-            for y in range(height):
-                for x in range(width):
-                    frames[t, channel, y, x] = np.uint8(canvas[channel, y, x] + np.float32(0.5))
     return frames, whole, visible, visible_share
-
-
-@njit(nogil=True, cache=True)
-def _render_light(images, brightness, to_source, height, width):
-    time, count = to_source.shape[:2]
-    ink = _bordered(images)
-    frames = np.zeros((time, 1, height, width), np.float32)
-    whole = np.zeros((time, count, 4), np.float32)
-    visible = np.zeros((time, count, 4), np.float32)
-    visible_share = np.zeros((time, count), np.float32)
-    transmittance = np.empty((height, width), np.float32)
-    for t in range(time):
-        transmittance[:] = 1
-        for d in range(count):
-            visible_share[t, d] = _draw(
-                ink[d], brightness[d], to_source[t, d], frames[t], transmittance, whole[t, d], visible[t, d]
-            )
-    return frames[:, 0], whole, visible, visible_share
 
 
 @njit(nogil=True, cache=True)

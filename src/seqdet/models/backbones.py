@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..checks import InputError, check_choice
 from ..config import ModelConfig
 from ..structures import State
-from .layers import CELLS, STATE_TENSORS, ConvNormAct, SqueezeExciteBlock, over_time
+from .layers import CELLS, ConvNormAct, SqueezeExciteBlock, over_time
 
 
 class FeatureExtractor(Protocol):
@@ -52,7 +52,7 @@ class Vanilla(nn.Module):
         check_choice(cell, CELLS, "cell")
         self.strides = tuple(8 << level for level in range(levels))
         self.channels = channels
-        self.state_tensors = STATE_TENSORS[cell]
+        self.state_tensors = CELLS[cell].state_tensors
         self.stem = nn.Sequential(
             ConvNormAct(in_channels, 2 * base, 7, stride=2),
             SqueezeExciteBlock(2 * base, 4 * base, stride=2),

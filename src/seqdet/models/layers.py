@@ -126,6 +126,8 @@ class ConvLSTM(nn.Module):
         output (T, B, channels, h, w) and the state after the last frame.
     """
 
+    state_tensors = 2
+
     def __init__(
         self, in_channels: int, channels: int, kernel_size: int = 3, *, stride: int = 1, norm: bool = False
     ) -> None:
@@ -137,7 +139,7 @@ class ConvLSTM(nn.Module):
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         gates_from_input = over_time(self.from_input, x)  # does not wait for the hidden state
-        hidden, cell = start(state, gates_from_input, self.from_hidden.in_channels, tensors=2)
+        hidden, cell = start(state, gates_from_input, self.from_hidden.in_channels, tensors=self.state_tensors)
         outputs = []
         for gates in gates_from_input.unbind(0):
             keep, write, emit, value = (gates + self.from_hidden(hidden)).chunk(4, dim=1)
@@ -153,6 +155,8 @@ class ConvGRU(nn.Module):
     Arguments and shapes as for ``ConvLSTM``, with one state tensor.
     """
 
+    state_tensors = 1
+
     def __init__(
         self, in_channels: int, channels: int, kernel_size: int = 3, *, stride: int = 1, norm: bool = False
     ) -> None:
@@ -167,7 +171,7 @@ class ConvGRU(nn.Module):
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         from_input = over_time(self.from_input, x)
         channels = self.value_from_hidden.in_channels
-        (hidden,) = start(state, from_input, channels, tensors=1)
+        (hidden,) = start(state, from_input, channels, tensors=self.state_tensors)
         outputs = []
         for gates_and_value in from_input.unbind(0):
             gates, value = gates_and_value.split([2 * channels, channels], dim=1)
@@ -198,5 +202,4 @@ def start(state: State | None, like: Tensor, channels: int, *, tensors: int) -> 
     return (like.new_zeros(batch, channels, height, width),) * tensors
 
 
-CELLS = {"lstm": ConvLSTM, "gru": ConvGRU}
-STATE_TENSORS = {"lstm": 2, "gru": 1}
+CELLS: dict[str, type[ConvLSTM | ConvGRU]] = {"lstm": ConvLSTM, "gru": ConvGRU}
