@@ -94,11 +94,11 @@ def reset_lanes(state: State | None, is_first: Tensor) -> State | None:
     """Forget the lanes on which a new recording starts.
 
     Args:
-        state: tensors of shape (B, ...), or None before the first clip.
+        state: tensors of shape (B, ...), none of a detector without memory; or None before the first clip.
         is_first: (B,) bool, True where the next clip begins a recording.
     """
-    if state is None:
-        return None
+    if not state:
+        return state
     check_shape(is_first, "B", "is_first", B=len(state[0]))
     return tuple(s.masked_fill(is_first.view(-1, *[1] * (s.ndim - 1)), 0) for s in state)
 
