@@ -54,6 +54,11 @@ def model_of_data(model: ModelConfig, config: DataConfig) -> ModelConfig:
 def fitted_model(model: ModelConfig, classes: tuple[str, ...], channels: int) -> ModelConfig:
     """The configuration of a detector for frames of so many channels that show these classes.
 
+    Args:
+        model: as it was configured; what it leaves open is filled in.
+        classes: of the data, in the order of their labels.
+        channels: of a frame of the data.
+
     Raises:
         InputError: if it states others.
     """

@@ -225,6 +225,11 @@ def quoting(message: str, args: Sequence[str], options: Mapping[str, Any]) -> st
 
     The library speaks of its arguments and of values as they were converted, ``size_hw ... got (0, 640)``; who typed
     ``--size-hw 0,640`` reads that. Names that were not typed become options where a command has them.
+
+    Args:
+        message: of an error.
+        args: the command line.
+        options: of the command, as ``options_of`` gives them.
     """
     typed = typed_options(args, options)
     subject = SUBJECT.match(message)

@@ -220,7 +220,7 @@ class MovingDigits(Dataset[Clip]):
         )
 
     def video(self, index: int, start: int, stop: int, *, epoch: int = 0) -> tuple[np.ndarray, list[Boxes]]:
-        """Frames ``[start, stop)`` of a video, (T, 3, height, width) uint8, and their boxes.
+        """Frames ``[start, stop)`` of video number ``index``, (T, 3, height, width) uint8, and their boxes.
 
         A box is tight around the ink that shows. A digit with less than a quarter of its ink showing is marked as
         ignored, with the box that it would have if nothing covered it. Track ids number the digits of the video.

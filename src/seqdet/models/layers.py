@@ -132,14 +132,14 @@ class ConvLSTM(nn.Module):
         self, in_channels: int, channels: int, kernel_size: int = 3, *, stride: int = 1, norm: bool = False
     ) -> None:
         super().__init__()
-        self.from_input, bias = drive(in_channels, 4 * channels, kernel_size, stride=stride, norm=norm)
+        self.from_input, bias = input_convolution(in_channels, 4 * channels, kernel_size, stride=stride, norm=norm)
         self.from_hidden = nn.Conv2d(channels, 4 * channels, kernel_size, padding=kernel_size // 2, bias=False)
         with torch.no_grad():
             bias[:channels] = 1
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         gates_from_input = over_time(self.from_input, x)  # does not wait for the hidden state
-        hidden, cell = start(state, gates_from_input, self.from_hidden.in_channels, tensors=self.state_tensors)
+        hidden, cell = initial_state(state, gates_from_input, self.from_hidden.in_channels, tensors=self.state_tensors)
         outputs = []
         for gates in gates_from_input.unbind(0):
             keep, write, emit, value = (gates + self.from_hidden(hidden)).chunk(4, dim=1)
@@ -162,7 +162,7 @@ class ConvGRU(nn.Module):
     ) -> None:
         super().__init__()
         same = kernel_size // 2
-        self.from_input, bias = drive(in_channels, 3 * channels, kernel_size, stride=stride, norm=norm)
+        self.from_input, bias = input_convolution(in_channels, 3 * channels, kernel_size, stride=stride, norm=norm)
         self.gates_from_hidden = nn.Conv2d(channels, 2 * channels, kernel_size, padding=same, bias=False)
         self.value_from_hidden = nn.Conv2d(channels, channels, kernel_size, padding=same, bias=False)
         with torch.no_grad():
@@ -171,7 +171,7 @@ class ConvGRU(nn.Module):
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         from_input = over_time(self.from_input, x)
         channels = self.value_from_hidden.in_channels
-        (hidden,) = start(state, from_input, channels, tensors=self.state_tensors)
+        (hidden,) = initial_state(state, from_input, channels, tensors=self.state_tensors)
         outputs = []
         for gates_and_value in from_input.unbind(0):
             gates, value = gates_and_value.split([2 * channels, channels], dim=1)
@@ -182,10 +182,13 @@ class ConvGRU(nn.Module):
         return torch.cat(outputs).unflatten(0, x.shape[:2]), (hidden,)
 
 
-def drive(
+def input_convolution(
     in_channels: int, out_channels: int, kernel_size: int, *, stride: int, norm: bool
 ) -> tuple[nn.Module, Tensor]:
-    """What a cell makes of its input alone, a strided convolution with or without batch norm, and its bias."""
+    """What a cell makes of its input alone, a strided convolution with or without batch norm, and its bias.
+
+    Arguments as for ``ConvLSTM``; ``out_channels`` are those of all gates.
+    """
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=not norm)
     if norm:
         batch_norm = nn.BatchNorm2d(out_channels)
@@ -194,7 +197,7 @@ def drive(
     return conv, conv.bias
 
 
-def start(state: State | None, like: Tensor, channels: int, *, tensors: int) -> State:
+def initial_state(state: State | None, like: Tensor, channels: int, *, tensors: int) -> State:
     """The state in the precision of ``like`` (T, B, C, h, w), or silence, ``tensors`` x (B, channels, h, w)."""
     if state is not None:
         return tuple(tensor.to(like.dtype) for tensor in state)

@@ -134,7 +134,7 @@ def gathered(state: State | None) -> State | None:
 
 
 def own_lanes(state: State, place: int, processes: int) -> State:
-    """The part of the state of all lanes that process number ``place`` goes on with."""
+    """The part of the state of all lanes, (B, ...), that process number ``place`` of ``processes`` goes on with."""
     return tuple(tensor.chunk(processes)[place] for tensor in state)
 
 
