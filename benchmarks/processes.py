@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from seqdet import build_detector, fit
+from seqdet import fit
 from seqdet.config_files import read_config
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "moving_digits.yaml"
@@ -30,7 +30,7 @@ def seconds(processes: int, steps: int) -> float:
     train = replace(config.train, max_steps=steps, processes=processes, validate_epochs=10**6, demo_epochs=0)
     data = replace(config.data, digits=replace(config.data.digits, validation_frames=240))
     with tempfile.TemporaryDirectory() as folder:
-        out = fit(build_detector(config.model), data, train, Path(folder) / "run")
+        out = fit(config.model, data, train, Path(folder) / "run")
         return json.loads((out / "training.json").read_text())["seconds"]
 
 

@@ -42,9 +42,9 @@ def write_model(path: Path) -> None:
     import torch
 
     from seqdet.inference.exporting.export import export
-    from seqdet.models.zoo import build_detector
+    from seqdet.models.detector import build_detector
 
-    detector = build_detector(ModelConfig(in_channels=10, base=1, channels=8))
+    detector = build_detector(ModelConfig(classes=tuple("0123456789"), in_channels=10, base=1, channels=8))
     detector.input = InputConfig("stacked_histogram", {"bins": 5}, WINDOW_US, (SIDE, SIDE), (SIDE, SIDE))
     bias: Any = detector.head.classes[-1].bias
     torch.nn.init.zeros_(bias)

@@ -29,9 +29,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from seqdet.config import RunConfig
 from seqdet.config_files import read_config
 from seqdet.devices import choose_precision
-from seqdet.loading import TrainingLoader, TrainingOrder, open_split
-from seqdet.models.recurrent import detach
-from seqdet.models.zoo import build_detector
+from seqdet.loading import TrainingLoader, TrainingOrder, model_of_data, open_split
+from seqdet.models.detector import build_detector
+from seqdet.models.layers import detach
 from seqdet.structures import Clip
 from seqdet.training.optimizers import OPTIMIZERS
 
@@ -50,7 +50,7 @@ class Step:
 
     def __init__(self, config: RunConfig, clip: Clip, *, precision: str, is_channels_last: bool) -> None:
         self.clip, self.is_bfloat16 = clip, precision == "bfloat16"
-        self.detector = build_detector(config.model)
+        self.detector = build_detector(model_of_data(config.model, config.data))
         if is_channels_last:
             self.detector.to(memory_format=torch.channels_last)
         self.optimizer = OPTIMIZERS[config.train.optimizer](self.detector, lr=1e-4, weight_decay=0.05)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seqdet.digits.images import FORMAT_VERSION, PACKAGED, Digits, read_originals
+from seqdet.digits.videos import FORMAT_VERSION, PACKAGED, Digits, read_originals
 
 SEED = 20_240_601
 

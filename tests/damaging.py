@@ -36,7 +36,7 @@ from seqdet.data.recordings import find_recordings
 from seqdet.data.rvt import open_rvt
 from seqdet.data.store import TensorFile
 from seqdet.data.surveys import account_beside, kept_survey, look_through
-from seqdet.digits.images import read_originals
+from seqdet.digits.videos import read_originals
 from seqdet.evaluation.files import read_detections
 from seqdet.events import words
 from seqdet.events.dataset_facts import facts_about
@@ -214,7 +214,7 @@ def read_exported(path: Path) -> None:
 
 def read_checkpoint(path: Path) -> None:
     """As resuming does, up to the first step."""
-    from seqdet.models.zoo import build_detector
+    from seqdet.models.detector import build_detector
     from seqdet.training.checkpoints import read_checkpoint
     from seqdet.training.module import TrainingModule
 

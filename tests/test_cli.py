@@ -16,8 +16,8 @@ from seqdet.config_files import read_config, recipes, to_dict, to_yaml
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.events.array import columns
 from seqdet.events.tables import write_npz
+from seqdet.models.detector import build_detector
 from seqdet.models.weights import save_detector
-from seqdet.models.zoo import build_detector
 from seqdet.runs import TRAINING_FORMAT
 
 RECIPES = sorted(recipes().values())
@@ -65,6 +65,8 @@ def refusal(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["train", "--resume", "{tmp}"], "must be the folder of a run"),
         (["train", "--resume", "{tmp}", "--train.lr", "1"], "--resume must be the only option"),
         (["train", "--resume", "{tmp}", "--out", "{tmp}/run"], "--resume must be the only option"),
+        (["train", "--resume", "{tmp}", "--train.lr", "2e-3"], "--resume must be the only option"),  # the usual value
+        (["train", "--resume", "{tmp}", "--recipe", "demo"], "--resume must be the only option"),
         (["train", "--resume", "{tmp}", "more"], "unknown argument more."),
         (["train", "--print_config=all"], 'Invalid option "all" for --print_config'),
         (["evaluate", "{tmp}"], "must be the folder of a run"),
@@ -200,7 +202,10 @@ def test_the_version_is_printed(capsys):
 
 def test_a_finished_run_is_said_to_be_finished_and_how_to_go_on(tmp_path, caplog):
     (tmp_path / "config.yaml").write_text(to_yaml(RunConfig()))
-    save_detector(build_detector(ModelConfig(base=1, channels=8)), tmp_path / "detector.safetensors")
+    save_detector(
+        build_detector(ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8)),
+        tmp_path / "detector.safetensors",
+    )
     facts = dict.fromkeys(("precision", "frames", "seconds", "frames_per_second", "parameters"))
     (tmp_path / "training.json").write_text(json.dumps({"format": TRAINING_FORMAT, **facts}))
     main(["train", "--resume", str(tmp_path)])

@@ -14,8 +14,8 @@ from seqdet.config import InputConfig, ModelConfig
 from seqdet.events.array import columns
 from seqdet.events.evt import write_evt3
 from seqdet.inference.streaming import least_score
+from seqdet.models.detector import build_detector
 from seqdet.models.weights import save_detector
-from seqdet.models.zoo import build_detector
 
 SIZE_HW = 64, 64
 

@@ -20,7 +20,7 @@ IMPOSSIBLE = [
     (DataConfig, {"clip_length": 5}),
     *((ModelConfig, {name: 0}) for name in ("in_channels", "base", "channels")),
     *((ModelConfig, {name: -1}) for name in ("head_layers", "box_weight")),
-    *((ModelConfig, {"classes": classes}) for classes in ((), ("a", "b", "a"))),
+    *((ModelConfig, {"classes": classes}) for classes in (("a", "a"), ("a", "b", "a"))),
     *((ModelConfig, {name: "other"}) for name in ("cell", "anchors", "activation", "box_loss")),
     *((ModelConfig, {"foreground": value}) for value in (0.0, 0.1, 1.0, NAN)),
     *((ModelConfig, {"background": value}) for value in (0.0, -0.1, 0.9, NAN)),

@@ -122,7 +122,7 @@ def test_every_way_to_write_a_number_is_taken_for_it(tmp_path, number, value):
         ("model: {name: 1}", "recipe.yaml.model.name must be text, got 1."),
         ("model: {classes: car}", "recipe.yaml.model.classes must be a list, got 'car'."),
         ("model: {classes: [0, 1]}", "recipe.yaml.model.classes must be text, got 0."),
-        ("model: {classes: []}", "recipe.yaml.model.classes must be one or more different names, got ()."),
+        ("model: {classes: [a, a]}", "recipe.yaml.model.classes must be different names, got ('a', 'a')."),
         ("data: {digits: {digit_heights: 24}}", "data.digits.digit_heights must be a list of 2 values, got 24."),
         ("data: {digits: {digit_heights: [1, 2, 3]}}", "digit_heights must be a list of 2 values, got [1, 2, 3]."),
         ("data: {digits: {digit_heights: [a, b]}}", "data.digits.digit_heights must be a number, got 'a'."),

@@ -33,8 +33,8 @@ from seqdet.events.files import open_recording
 from seqdet.events.tables import write_npz
 from seqdet.inference.exporting.export import export
 from seqdet.inference.prediction.recordings import ResultFiles, results
+from seqdet.models.detector import build_detector
 from seqdet.models.weights import save_detector
-from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit
 from seqdet.viz.video import write_video
 
@@ -44,7 +44,7 @@ SAMPLED, MANY, FILES = 8, 4000, 63
 NEVER_REFUSED = ("dataset", "survey", "cached", "index", "allowed")
 """An audit tells what it finds, and what is kept of something else is made again."""
 SIZE_HW = (60, 80)
-MODEL = ModelConfig(base=1, channels=8, head_layers=0)
+MODEL = ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)
 WINDOW = Description(InputConfig("histogram", {"max_incr_per_pixel": 5.0}, 50_000, (24, 32), (24, 32)), source="a.raw")
 COCO = {
     "images": [{"id": n, "file_name": f"drive/{n:06}.png", "width": 80, "height": 60} for n in (2, 3)],

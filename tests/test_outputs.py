@@ -22,8 +22,8 @@ from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
 from seqdet.files import below, check_output
 from seqdet.loading import prepare
+from seqdet.models.detector import build_detector
 from seqdet.models.weights import save_detector
-from seqdet.models.zoo import build_detector
 
 SIZE_HW = 32, 32
 COMMANDS = {

@@ -383,6 +383,8 @@ def test_classes_and_channels_come_from_the_data_and_are_refused_before_any_tens
     words = ["train", "--data.dataset.folder", str(folder), *small.split(), "--data.dataset.tensor.to_hw", "[24, 32]"]
     for option, value, told_ in (
         ("in_channels", "7", "must be the 20 of the data"),
+        ("in_channels", "3", "must be the 20 of the data, got 3"),  # the channels of the toy
+        ("classes", ",".join("0123456789"), "must be those of the data, car, pedestrian; got 0, 1"),
         ("classes", "[a]", "must be those"),
     ):
         with pytest.raises(SystemExit, match=told_):

@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from .inference.evaluating.evaluate import evaluate
     from .inference.loading import load_runner
     from .inference.streaming import StreamConfig, StreamingDetector
-    from .models.detector import Detector
+    from .models.detector import Detector, build_detector
     from .models.weights import load_detector, save_detector
-    from .models.zoo import build_detector
     from .structures import Boxes, Clip
     from .training.fit import fit, resume
 
@@ -82,7 +81,7 @@ _HOMES = {
     "TensorConfig": "config",
     "TrainConfig": "config",
     "allow": "allowing",
-    "build_detector": "models.zoo",
+    "build_detector": "models.detector",
     "evaluate": "inference.evaluating.evaluate",
     "fit": "training.fit",
     "load_detector": "models.weights",

@@ -50,6 +50,12 @@ def check_shape(array: Any, pattern: str, name: str, **sizes: int) -> None:
         check_shape(boxes, "N 4", "boxes")
         check_shape(frames, "T B C H W", "frames", C=3)
 
+    Args:
+        array: anything with a ``shape``.
+        pattern: a letter or a number for each axis, between spaces.
+        name: of the argument, for the message.
+        sizes: of the axes of these letters.
+
     Raises:
         InputError: naming the argument, the shape wanted and the shape received.
     """
@@ -76,6 +82,11 @@ def check_at_least(value: float, least: float, name: str) -> None:
 
 def fitted(hint: Any, value: Any, name: str) -> Any:
     """``value`` as the type ``hint`` of a setting asks for: lists become tuples, text paths, whole numbers floats.
+
+    Args:
+        hint: a type as it stands at a field of a configuration.
+        value: as YAML, JSON or Python have it.
+        name: of the setting, for the message.
 
     Raises:
         InputError: if it is of another kind, one that the type does not list, or no finite number.

@@ -84,7 +84,8 @@ def _is_bfloat16_faster() -> bool:
 
     It is measured once in a process, which takes a few hundredths of a second; the best of some turns counts.
     """
-    frames, weight = torch.zeros(4, 64, 32, 32), torch.zeros(64, 64, 3, 3)
+    frames = torch.zeros(4, 64, 32, 32)
+    weight = torch.zeros(64, 64, 3, 3)
     operands = [tuple(x.to(kind, memory_format=torch.channels_last) for x in (frames, weight)) for kind in KINDS]
     seconds = [math.inf, math.inf]
     for _ in range(TURNS):

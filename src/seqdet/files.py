@@ -1,4 +1,4 @@
-"""Write files so that a reader never meets half of one; and JSON that somebody else wrote."""
+"""Files: written so that a reader never meets half of one, and read as JSON and npy that somebody else wrote."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import os
 import platform
 import re
 import time
+import tokenize
 import unicodedata
+import warnings
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from .checks import InputError
+
+if TYPE_CHECKING:  # a command line that only checks its files does not wait for it
+    import numpy as np
 
 TEMPORARY = re.compile(r"\.([0-9a-f]{8})-(\d+)\..+")
 """Name of a file that is being written: by which machine and process, and what it will be called."""
@@ -24,6 +29,8 @@ PROCESSES = Path("/proc/self/ns/pid")
 MACHINE = f"{zlib.crc32(f'{platform.node()} {PROCESSES.stat().st_ino if PROCESSES.exists() else 0}'.encode()):08x}"
 ABANDONED_S = 86_400
 """Nobody writes for so long without a change that is seen from outside."""
+LONGEST_HEADER = 1 << 16
+"""Bytes of the header of an npy file."""
 _swept: set[Path] = set()
 
 
@@ -307,3 +314,50 @@ def read_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+class NpyHeader(NamedTuple):
+    """What an npy file says of its array; ``bytes`` of it come before the numbers."""
+
+    shape: tuple[int, ...]
+    is_fortran: bool
+    dtype: np.dtype
+    bytes: int
+
+
+def read_npy_header(file: IO[bytes]) -> NpyHeader:
+    """The header of an npy file, from its begin on; more than the header may be read. Raises ValueError if damaged.
+
+    numpy's own reader raises errors of a dozen classes for damaged headers, and takes the memory that they claim.
+    """
+    import numpy as np
+
+    file = io.BytesIO(file.read(LONGEST_HEADER))
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        with warnings.catch_warnings(action="ignore"):  # about files of Python 2
+            shape, is_fortran, dtype = read(file)
+    except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError) as error:
+        raise ValueError(f"its header is damaged: {(str(error) or repr(error)).splitlines()[0]}") from error
+    if min(shape, default=0) < 0:
+        raise ValueError(f"its header is damaged: it says the shape {shape}")
+    return NpyHeader(shape, is_fortran, dtype, file.tell())
+
+
+def read_npy(file: IO[bytes]) -> np.ndarray:
+    """The array in an npy file that can be sought in. Raises ValueError if it is damaged or holds Python objects."""
+    import numpy as np
+
+    header = read_npy_header(file)
+    if header.dtype.hasobject:
+        raise ValueError("it holds Python objects, which are not read")
+    count = 1
+    for size in header.shape:
+        count *= size  # in Python's numbers, which do not wrap
+    file.seek(0, io.SEEK_END)
+    if file.tell() - header.bytes < count * header.dtype.itemsize:
+        raise ValueError(f"it ends before the {count} entries that its header tells of")
+    file.seek(header.bytes)
+    numbers = np.frombuffer(file.read(count * header.dtype.itemsize), header.dtype, count)
+    return numbers.reshape(header.shape, order="F" if header.is_fortran else "C")

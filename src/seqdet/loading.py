@@ -6,16 +6,18 @@ Here alone both are known; the digits are imported where they are asked for.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
-from .config import DataConfig, DatasetConfig
+from .checks import InputError
+from .config import DataConfig, DatasetConfig, ModelConfig
 from .data import sources
-from .data.checking import NEEDED
+from .data.checking import NEEDED, check_folder
 from .data.classes import map_classes
 from .data.dataset import Split
 from .data.labels import CLASSES_FILE
@@ -31,30 +33,69 @@ ClipSource: TypeAlias = "MovingDigits | RecordedClips"
 """A dataset of clips: classes and channels, the number of clips of every recording and how often each is drawn."""
 
 
-def classes_and_channels(config: DatasetConfig) -> tuple[tuple[str, ...], int]:
-    """As ``sources.classes_and_channels``, also of digits that have yet to be simulated."""
-    assert config.folder is not None
-    if not config.simulate or (config.folder / CLASSES_FILE).is_file():
-        return sources.classes_and_channels(config)
+def model_of_data(model: ModelConfig, config: DataConfig) -> ModelConfig:
+    """The configuration of a detector with the classes and channels of the data, where it does not state its own.
+
+    No frame is made: of recordings it is known beforehand.
+
+    Raises:
+        InputError: if it states others than the data have, or these cannot be known; what is wrong with the folder of
+            a dataset as a whole goes before both.
+    """
+    dataset = config.dataset
+    try:
+        return fitted_model(model, *classes_and_channels(config))
+    except InputError:
+        if dataset.folder is not None and not dataset.simulate:
+            check_folder(sources.dataset_folder(dataset), dataset.classes, dataset.other_classes)
+        raise
+
+
+def fitted_model(model: ModelConfig, classes: tuple[str, ...], channels: int) -> ModelConfig:
+    """The configuration of a detector for frames of so many channels that show these classes.
+
+    Args:
+        model: as it was configured; what it leaves open is filled in.
+        classes: of the data, in the order of their labels.
+        channels: of a frame of the data.
+
+    Raises:
+        InputError: if it states others.
+    """
+    if model.in_channels not in (None, channels):
+        raise InputError(f"model.in_channels must be the {channels} of the data, got {model.in_channels}.")
+    if model.classes not in ((), classes):
+        raise InputError(
+            f"model.classes must be those of the data, {', '.join(classes)}; got {', '.join(model.classes)}."
+        )
+    return replace(model, classes=classes, in_channels=channels)
+
+
+def classes_and_channels(config: DataConfig) -> tuple[tuple[str, ...], int]:
+    """The names of the classes and the channels of the frames, also of digits that have yet to be simulated."""
+    dataset = config.dataset
+    if dataset.folder is not None and not (dataset.simulate and not (dataset.folder / CLASSES_FILE).is_file()):
+        return sources.classes_and_channels(dataset)
     from .digits.videos import MovingDigits
 
-    names = map_classes(MovingDigits.classes, config.classes, others=config.other_classes).names
-    return names, len(blank_frame(config.tensor.of_smallest()))
+    if dataset.folder is None:
+        return MovingDigits.classes, MovingDigits.channels
+    names = map_classes(MovingDigits.classes, dataset.classes, others=dataset.other_classes).names
+    return names, len(blank_frame(dataset.tensor.of_smallest()))
 
 
-def prepare(
-    config: DatasetConfig,
-    *,
-    check: Callable[[tuple[str, ...], int], None] = lambda *_: None,
-    splits: Sequence[str] = NEEDED,
-) -> None:
-    """Simulate what is to be simulated, and make recordings into tensors, as ``sources.prepare``."""
+def prepare(config: DatasetConfig, *, splits: Sequence[str] = NEEDED) -> None:
+    """Simulate what is to be simulated, and make recordings into tensors, as ``sources.prepare``.
+
+    Args:
+        config: a dataset that has a folder.
+        splits: that have to hold recordings with labels; those of a training if not given.
+    """
     if config.simulate:
         from .digits.recordings import write_event_digits
 
-        check(*classes_and_channels(config))
         write_event_digits(sources.dataset_folder(config), config.scene, workers=os.cpu_count() or 1)
-    sources.prepare(config, check=check, splits=splits)
+    sources.prepare(config, splits=splits)
 
 
 def open_split(config: DataConfig, split: Split) -> ClipSource:
@@ -92,7 +133,11 @@ class TrainingOrder(Sampler[list[Cue]]):
     def __init__(
         self, config: DataConfig, weights: list[np.ndarray], *, steps: int, rank: int = 0, ranks: int = 1
     ) -> None:
-        self.config, self.weights, self.steps, self.rank, self.ranks = config, weights, steps, rank, ranks
+        self.config = config
+        self.weights = weights
+        self.steps = steps
+        self.rank = rank
+        self.ranks = ranks
         self.done = 0
         self._of_epoch = lru_cache(maxsize=1)(self._schedule)
 
@@ -105,14 +150,18 @@ class TrainingOrder(Sampler[list[Cue]]):
 
     def __iter__(self) -> Iterator[list[Cue]]:
         """The cues from batch number ``done`` on."""
-        position, epoch = 0, 0
+        position = 0
+        epoch = 0
         while position < self.steps:
             plan = self._of_epoch(epoch)
             yield from plan[max(0, self.done - position) : self.steps - position]
-            position, epoch = position + len(plan), epoch + 1
+            position = position + len(plan)
+            epoch = epoch + 1
 
     def _schedule(self, epoch: int) -> list[list[Cue]]:
-        seed, lanes, counts = self.config.seed, self.config.lanes, [len(each) for each in self.weights]
+        seed = self.config.seed
+        lanes = self.config.lanes
+        counts = [len(each) for each in self.weights]
         alone = round(self.config.random_share * lanes)
         if alone == lanes:
             plan = drawn(self.weights, lanes, -(-sum(counts) // lanes), seed=seed, epoch=epoch)
@@ -135,7 +184,8 @@ class TrainingLoader:
     """
 
     def __init__(self, dataset: ClipSource, order: TrainingOrder, *, workers: int) -> None:
-        self.order, self.handed_out = order, order.done
+        self.order = order
+        self.handed_out = order.done
         self._loader = DataLoader(dataset, batch_sampler=order, num_workers=workers, collate_fn=Clip.collate)
 
     def __len__(self) -> int:

@@ -19,7 +19,14 @@ State = tuple[Tensor, ...]
 def check_tensor(value: Any, pattern: str, name: str, *, kind: str | None = None, **sizes: int) -> None:
     """Raise unless ``value`` is a tensor with the axes spelt in ``pattern``, as for ``check_shape``.
 
-    A ``kind``, "floating point", "integer" or "boolean", is asked of its type; any width will do.
+    Args:
+        value: perhaps a tensor.
+        pattern, sizes: the axes, as for ``check_shape``.
+        name: of the argument, for the message.
+        kind: "floating point", "integer" or "boolean", asked of its type; any width will do.
+
+    Raises:
+        InputError: saying what is wanted and what was received.
     """
     if not isinstance(value, Tensor):
         raise InputError(f"{name} must be a torch tensor, got {type(value).__name__}.")

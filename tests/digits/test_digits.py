@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from seqdet.checks import InputError
-from seqdet.digits import images
-from seqdet.digits.images import PACKAGED, SPLITS, load_digits, read_originals
+from seqdet.digits import videos
+from seqdet.digits.videos import PACKAGED, SPLITS, load_digits, read_originals
 
 REPOSITORY = Path(__file__).parents[2]
 ORIGINALS = REPOSITORY.parent / "shared" / "data" / "mnist"
@@ -133,7 +133,7 @@ def test_a_damaged_packaged_file_is_named(tmp_path, monkeypatch, damage):
     broken = tmp_path / "mnist_subset.npz"
     if (content := damage(PACKAGED.read_bytes())) is not None:
         broken.write_bytes(content)
-    monkeypatch.setattr(images, "PACKAGED", broken)
+    monkeypatch.setattr(videos, "PACKAGED", broken)
     with pytest.raises(InputError, match=r"mnist_subset\.npz must hold the packaged digits; .* install seqdet again"):
         load_digits.__wrapped__("train")
 

@@ -12,7 +12,7 @@ from seqdet.checks import InputError, Stopped
 from seqdet.config import DigitsConfig, EventDigitsConfig
 from seqdet.data.labels import labels_beside, read_labels
 from seqdet.digits import recordings
-from seqdet.digits.recordings import EventDigits, Window, write_event_digits
+from seqdet.digits.recordings import EventDigits, SimulatedWindow, write_event_digits
 from seqdet.digits.videos import MovingDigits
 from seqdet.events.array import Events
 from seqdet.events.files import open_recording
@@ -32,11 +32,13 @@ RECORDINGS = 8
 
 
 @cache
-def windows(index: int, *, sensor: Sensor = QUIET, config: EventDigitsConfig = SMALL, seed: int = 0) -> list[Window]:
+def windows(
+    index: int, *, sensor: Sensor = QUIET, config: EventDigitsConfig = SMALL, seed: int = 0
+) -> list[SimulatedWindow]:
     return list(EventDigits(config, "train", sensor=sensor, seed=seed).windows(index))
 
 
-def assert_same(left: list[Window], right: list[Window]) -> None:
+def assert_same(left: list[SimulatedWindow], right: list[SimulatedWindow]) -> None:
     assert len(left) == len(right)
     for a, b in zip(left, right, strict=True):
         assert a.end_us == b.end_us

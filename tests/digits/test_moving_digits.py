@@ -13,9 +13,8 @@ from torch.utils.data import DataLoader
 from seqdet.checks import InputError
 from seqdet.config import DigitsConfig
 from seqdet.data.schedule import BLANK, Cue, schedule, shuffled
-from seqdet.digits.images import load_digits
 from seqdet.digits.rendering import ink_boxes
-from seqdet.digits.videos import MovingDigits
+from seqdet.digits.videos import MovingDigits, load_digits
 from seqdet.structures import Boxes, Clip
 
 SMALL = DigitsConfig(

@@ -9,7 +9,7 @@ from seqdet.checks import InputError
 from seqdet.config import DataConfig, DigitsConfig, ModelConfig, TrainConfig
 from seqdet.inference.evaluating.evaluate import evaluate
 from seqdet.inference.evaluating.report import read_curves, summary
-from seqdet.models.zoo import build_detector
+from seqdet.models.detector import build_detector
 from seqdet.training.fit import fit
 
 DIGITS = DigitsConfig(
@@ -22,7 +22,12 @@ TRAIN = TrainConfig(max_steps=8, warmup_steps=2, log_steps=2, device="cpu")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluate") / "run"
-    fit(build_detector(ModelConfig(base=1, channels=8, head_layers=0)), DATA, TRAIN, out)
+    fit(
+        build_detector(ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)),
+        DATA,
+        TRAIN,
+        out,
+    )
     evaluate(out)
     return out
 

@@ -33,7 +33,7 @@ def trained(folder, downscale):
         augment=AugmentConfig(flip=1),
     )
     data = DataConfig(clip_length=4, lanes=2, dataset=dataset)
-    model = ModelConfig(in_channels=2, base=2, channels=16)
+    model = ModelConfig(classes=tuple("0123456789"), in_channels=2, base=2, channels=16)
     return fit(build_detector(model), data, TrainConfig(max_steps=1), folder / f"run{downscale}")
 
 

@@ -274,7 +274,10 @@ def test_options_that_cannot_be_are_one_sentence(detector, exported, tmp_path, m
 
 
 def test_a_detector_of_pictures_needs_a_size(tmp_path):
-    save_detector(build_detector(ModelConfig(base=1, channels=8)), tmp_path / "detector.safetensors")
+    save_detector(
+        build_detector(ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8)),
+        tmp_path / "detector.safetensors",
+    )
     with pytest.raises(SystemExit, match="--size-hw must be given"):
         main(["export", str(tmp_path / "detector.safetensors"), "-o", str(tmp_path / "x.onnx")])
 

@@ -16,8 +16,8 @@ from seqdet.inference.loading import load_runner
 from seqdet.inference.runners import OnnxRunner
 from seqdet.inference.streaming import StreamConfig, StreamingDetector
 from seqdet.inference.torch_runner import TorchRunner
+from seqdet.models.detector import build_detector
 from seqdet.models.weights import save_detector
-from seqdet.models.zoo import build_detector
 
 from .conftest import SHOWN as WIDE
 from .fakes import SHOWN

@@ -29,8 +29,7 @@ from seqdet.events.files import open_recording
 from seqdet.events.filters import FilterConfig, NoiseFilter, filtered
 from seqdet.inference.streaming import StreamConfig, StreamingDetector, View, ViewConfig, WindowDetections
 from seqdet.inference.torch_runner import TorchRunner, predict
-from seqdet.models.detector import Detector
-from seqdet.models.zoo import build_detector
+from seqdet.models.detector import Detector, build_detector
 
 from .fakes import SENSOR_HW, SHOWN, WINDOW_US, HullRunner
 

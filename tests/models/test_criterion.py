@@ -6,13 +6,10 @@ from torchvision.ops import box_convert
 
 from seqdet.checks import InputError
 from seqdet.config import ModelConfig
-from seqdet.models.anchors import PRESETS, Anchors
-from seqdet.models.criterion import BOX_LOSSES, CLASS_LOSSES, Criterion
-from seqdet.models.heads import Outputs
-from seqdet.models.zoo import build_detector
+from seqdet.models.detector import build_detector
+from seqdet.models.heads import BOX_LOSSES, CLASS_LOSSES, PRESETS, Anchors, Criterion, Outputs
 from seqdet.ops.boxes import encode_boxes
-from seqdet.ops.losses import smooth_l1, softmax_focal
-from seqdet.ops.matching import match_anchors, pad_targets
+from seqdet.ops.losses import match_anchors, pad_targets, smooth_l1, softmax_focal
 from seqdet.structures import Boxes, Clip
 
 CLASSES = 3
@@ -122,7 +119,7 @@ def test_what_is_predicted_around_an_ignored_box_changes_nothing(losses):
 def test_the_gradient_reaches_every_parameter(losses, cell):
     activation, box_loss = losses
     config = ModelConfig(
-        base=2, channels=8, cell=cell, classes=("a", "b", "c"), activation=activation, box_loss=box_loss
+        in_channels=3, base=2, channels=8, cell=cell, classes=("a", "b", "c"), activation=activation, box_loss=box_loss
     )
     detector = build_detector(config)
     clip = Clip(

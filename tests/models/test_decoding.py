@@ -8,16 +8,15 @@ from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
 
 from seqdet.checks import InputError
 from seqdet.config import ModelConfig
-from seqdet.models.detector import Detector
+from seqdet.models.detector import Detector, build_detector
 from seqdet.models.heads import Outputs
-from seqdet.models.zoo import build_detector
 from seqdet.ops.boxes import decode_boxes
 from seqdet.structures import Boxes
 
 CLASSES = ("a", "b", "c")
 VARIANCES = (0.1, 0.2)
 DETECTORS = {
-    activation: build_detector(ModelConfig(base=1, channels=8, classes=CLASSES, activation=activation))
+    activation: build_detector(ModelConfig(in_channels=3, base=1, channels=8, classes=CLASSES, activation=activation))
     for activation in ("softmax", "sigmoid")
 }
 

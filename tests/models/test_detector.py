@@ -7,10 +7,9 @@ from torch.nn.functional import pad
 
 from seqdet.checks import InputError
 from seqdet.config import ModelConfig
-from seqdet.models.detector import Detector
+from seqdet.models.detector import Detector, build_detector
 from seqdet.models.heads import Outputs
-from seqdet.models.recurrent import CELLS, reset_lanes
-from seqdet.models.zoo import build_detector
+from seqdet.models.layers import CELLS, reset_lanes
 from seqdet.structures import Boxes, Clip
 
 CLASSES = ("a", "b", "c")
@@ -18,7 +17,7 @@ CLASSES = ("a", "b", "c")
 
 def make_detector(cell: str = "lstm") -> Detector:
     """With a head that is as loud as a trained one."""
-    config = ModelConfig(base=1, channels=8, classes=CLASSES, cell=cell)
+    config = ModelConfig(in_channels=3, base=1, channels=8, classes=CLASSES, cell=cell)
     detector = build_detector(config).eval()
     for parameter in detector.head.parameters():
         torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))

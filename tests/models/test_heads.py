@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from seqdet.checks import InputError
-from seqdet.models.anchors import PRESETS, Anchors
-from seqdet.models.heads import PRIOR, BoxHead
+from seqdet.models.heads import PRESETS, PRIOR, Anchors, BoxHead
 
 EVERY_ACTIVATION = pytest.mark.parametrize(("activation", "logits"), [("softmax", 6), ("sigmoid", 5)])
 

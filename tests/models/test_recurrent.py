@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import conv2d
 
 from seqdet.checks import InputError
-from seqdet.models.recurrent import CELLS, STATE_TENSORS, ConvGRU, ConvLSTM, detach, reset_lanes
+from seqdet.models.layers import CELLS, ConvGRU, ConvLSTM, detach, reset_lanes
 
 EVERY_CELL = pytest.mark.parametrize("cell", CELLS)
 WITH_AND_WITHOUT_NORM = pytest.mark.parametrize("norm", [False, True])
@@ -49,14 +49,14 @@ def test_a_clip_cut_anywhere_gives_the_same_output_and_state(cell, cuts, lanes, 
 def test_output_and_state_have_their_shapes(cell, stride):
     y, state = make_cell(cell, stride=stride)(torch.randn(5, 2, 2, 8, 6))
     assert y.shape == (5, 2, 3, 8 // stride, 6 // stride)
-    assert [tensor.shape for tensor in state] == [y.shape[1:]] * STATE_TENSORS[cell]
+    assert [tensor.shape for tensor in state] == [y.shape[1:]] * CELLS[cell].state_tensors
     assert torch.equal(state[0], y[-1])
 
 
 @EVERY_CELL
 def test_no_state_is_a_state_of_zeros(cell):
     module, x = make_cell(cell), torch.randn(3, 2, 2, 5, 7)
-    silence = (torch.zeros(2, 3, 5, 7),) * STATE_TENSORS[cell]
+    silence = (torch.zeros(2, 3, 5, 7),) * CELLS[cell].state_tensors
     torch.testing.assert_close(module(x, silence), module(x))
 
 
@@ -181,7 +181,7 @@ def test_an_untrained_cell_holds_on_to_its_memory(cell, norm):
         if "from_input" not in name or parameter.ndim == 4:
             torch.nn.init.zeros_(parameter)
     memory = torch.ones(1, 3, 2, 2)
-    _, state = module(torch.zeros(1, 1, 2, 2, 2), (memory,) * STATE_TENSORS[cell])
+    _, state = module(torch.zeros(1, 1, 2, 2, 2), (memory,) * CELLS[cell].state_tensors)
     assert state[-1].mean().item() == pytest.approx(1 / (1 + math.exp(-1)), abs=1e-6 if norm else 0.1)
 
 
@@ -195,3 +195,7 @@ def test_a_state_of_either_precision_is_carried_on_in_bfloat16(cell, norm):
         for start in (state, tuple(tensor.bfloat16() for tensor in state)):
             torch.testing.assert_close(module(x, start)[0].float(), wanted, atol=0.05, rtol=0.05)
     assert not torch.allclose(exact, wanted, atol=0.05, rtol=0.05)
+
+
+def test_a_detector_without_memory_has_nothing_to_forget():
+    assert reset_lanes((), torch.tensor([True, False])) == ()

@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from seqdet.checks import InputError
 from seqdet.config import InputConfig, ModelConfig
 from seqdet.config_files import to_dict
+from seqdet.models.detector import build_detector
 from seqdet.models.weights import load_detector, save_detector
-from seqdet.models.zoo import build_detector
 
-CONFIG = ModelConfig(base=1, channels=4, classes=("a", "b"), cell="gru", activation="sigmoid")
+CONFIG = ModelConfig(in_channels=3, base=1, channels=4, classes=("a", "b"), cell="gru", activation="sigmoid")
 HEADER = {"format": "seqdet detector 2", "model": json.dumps(to_dict(CONFIG))}
 
 
@@ -104,7 +104,18 @@ DAMAGE = {
         damaged(lambda tensors: {name: tensor.double() for name, tensor in tensors.items()}, HEADER),
         r"got backbone\S+ of shape \(.*\) float64 in place of \(.*\) float32",
     ),
-    "huge": (damaged(same, {**HEADER, "model": '{"channels": 4000}'}), r"in place of \(16000, "),
+    "huge": (
+        damaged(same, {**HEADER, "model": '{"channels": 4000, "classes": ["a"], "in_channels": 3}'}),
+        r"in place of \(16000, ",
+    ),
+    "no classes": (
+        damaged(same, {**HEADER, "model": '{"in_channels": 3}'}),
+        "of a detector in its header; model.classes must be",
+    ),
+    "no channels": (
+        damaged(same, {**HEADER, "model": '{"classes": ["a"]}'}),
+        "of a detector in its header; model.in_channels must be",
+    ),
     "endless number": (
         damaged(same, {**HEADER, "model": '{"base":' + "9" * 5000 + "}"}),
         "configuration in its header",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seqdet.ops.decoding import detections
+from seqdet.ops.boxes import detections
 
 SIZE_HW = 100, 600
 APART = torch.tensor([[50.0 + 100 * n, 50, 40, 40] for n in range(5)])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.ops.matching import BACKGROUND, IGNORED, Targets, match_anchors, pad_targets
+from seqdet.ops.losses import BACKGROUND, IGNORED, Targets, match_anchors, pad_targets
 from seqdet.structures import Boxes
 
 ANCHORS = torch.tensor([[x, y, x + size, y + size] for size in (4, 8) for x in (0, 4, 8) for y in (0, 4)]).float()

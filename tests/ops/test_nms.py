@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import batched_nms, box_iou
 
-from seqdet.ops.decoding import grouped_nms, vote_boxes
+from seqdet.ops.boxes import grouped_nms, vote_boxes
 
 CROWD = 1200
 """So many boxes that torchvision goes another way."""

@@ -13,9 +13,8 @@ from seqdet.checks import InputError, Stopped
 from seqdet.cli import main
 from seqdet.config import DataConfig, DigitsConfig, ModelConfig, TrainConfig
 from seqdet.config_files import read_config
-from seqdet.models.detector import Detector
+from seqdet.models.detector import Detector, build_detector
 from seqdet.models.weights import load_detector, save_detector
-from seqdet.models.zoo import build_detector
 from seqdet.runs import RunFolder
 from seqdet.training.fit import fit, resume
 from seqdet.training.module import freeze, frozen_parts
@@ -24,7 +23,7 @@ DIGITS = DigitsConfig(
     frames_per_video=6, held_out_frames_per_video=6, frames_per_epoch=36, validation_frames=12, test_frames=12
 )
 DATA = DataConfig(clip_length=3, lanes=2, digits=DIGITS)
-MODEL = ModelConfig(base=1, channels=8, head_layers=0, levels=1)
+MODEL = ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0, levels=1)
 TRAIN = TrainConfig(
     max_steps=4, checkpoint_steps=2, warmup_steps=2, validate_epochs=1, demo_epochs=0, schedule="constant", device="cpu"
 )
@@ -95,6 +94,17 @@ def test_a_finished_run_that_is_made_longer_learns_what_a_longer_one_learns(tmp_
         main(["train", "--resume", str(run)])
     longer = f"seqdet train --resume {run} --train.max_steps 20"
     assert caplog.messages[-1] == f"{run} is finished. To train for longer: {longer}"
+
+
+@pytest.mark.parametrize(
+    ("words", "max_steps"), [([], None), (["--train.max_steps", str(TrainConfig().max_steps)], TrainConfig().max_steps)]
+)
+def test_a_typed_number_of_steps_counts_also_where_it_is_the_usual_one(tmp_path, monkeypatch, words, max_steps):
+    asked = []
+    (tmp_path / "training.json").write_text("{}")
+    monkeypatch.setattr("seqdet.training.fit.resume", lambda folder, max_steps: asked.append((folder, max_steps)))
+    main(["train", "--resume", str(tmp_path), *words])
+    assert asked == [(tmp_path, max_steps)]
 
 
 def test_until_a_longer_run_is_done_its_detector_is_that_of_before(tmp_path, monkeypatch):

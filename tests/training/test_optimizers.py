@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from seqdet.config import ModelConfig
-from seqdet.models.zoo import build_detector
+from seqdet.models.detector import build_detector
 from seqdet.training.optimizers import COEFFICIENTS, OPTIMIZERS, STEPS, Muon, muon, orthogonal
 
-MODEL = ModelConfig(base=4, channels=8)
+MODEL = ModelConfig(classes=tuple("0123456789"), in_channels=3, base=4, channels=8)
 FORMATS = pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 EVERY_OPTIMIZER = pytest.mark.parametrize("name", OPTIMIZERS)
 

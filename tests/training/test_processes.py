@@ -20,9 +20,9 @@ from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, Trai
 from seqdet.config_files import write_config
 from seqdet.evaluation.coco import CocoEvaluator
 from seqdet.loading import TrainingOrder, evaluation_loader, open_split
-from seqdet.models.recurrent import reset_lanes
+from seqdet.models.detector import build_detector
+from seqdet.models.layers import reset_lanes
 from seqdet.models.weights import load_detector
-from seqdet.models.zoo import build_detector
 from seqdet.training import processes
 from seqdet.training.fit import fit, resume
 from seqdet.training.module import TrainingModule
@@ -32,7 +32,7 @@ DIGITS = DigitsConfig(
 )
 """Five videos to train on and three to validate with: neither is a multiple of the lanes."""
 DATA = DataConfig(clip_length=3, lanes=4, digits=DIGITS)
-MODEL = ModelConfig(base=1, channels=8, head_layers=0)
+MODEL = ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)
 TRAIN = TrainConfig(
     max_steps=6, checkpoint_steps=2, warmup_steps=2, validate_epochs=1, log_steps=1, device="cpu", processes=2
 )

@@ -7,7 +7,6 @@ import pytest
 
 from seqdet.config_files import read_config, recipes
 from seqdet.inference.evaluating.evaluate import evaluate
-from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit
 from seqdet.training.module import TrainingModule
 
@@ -27,7 +26,7 @@ def test_the_recipe_learns_to_find_digits_in_flat_and_little_memory(tmp_path, mo
         return step(self, clip, batch_index)
 
     monkeypatch.setattr(TrainingModule, "training_step", step_and_weigh)
-    out = fit(build_detector(config.model, seed=train.seed), config.data, train, tmp_path / "run")
+    out = fit(config.model, config.data, train, tmp_path / "run")
     quarter = len(resident) // 4
     assert max(resident) < 2048 * MEBIBYTE
     assert max(resident[-quarter:]) - max(resident[quarter : 2 * quarter]) < 64 * MEBIBYTE

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..checks import InputError, Stopped, check_at_least, proposed
-from ..config import DECODING, DataConfig, ModelConfig, RunConfig, TrainConfig
+from ..config import DECODING, SHOWN_SCORE, DataConfig, Device, ModelConfig, TrainConfig
 from ..config_files import read_config
 from ..files import check_output, check_output_folder
 from ..progress import log_lines
 from ..runs import RunFolder
+from .options import Typed
 
-if TYPE_CHECKING:  # the parser imports them when the command is asked for, see ``parser.FLAT``
+if TYPE_CHECKING:  # imported when the command is asked for, see ``options.flat``
     from ..events.time_units import Unit
     from ..inference.latency import LatencyConfig
     from ..inference.streaming import ViewConfig
@@ -29,10 +28,10 @@ def train(
     train: TrainConfig = TrainConfig(),
     out: Path | None = None,
     resume: Path | None = None,
+    *,
+    typed: Typed,
 ) -> None:
     """Train a detector; weights, configuration and TensorBoard logs go to one folder.
-
-    Of recordings, its classes and channels are those of the data if not given.
 
     Args:
         data: the clips.
@@ -41,12 +40,9 @@ def train(
         out: new folder of the run; runs/last if not given.
         resume: folder of a run to go on with, as it is configured there; of other options only --train.max_steps may be
             given, to train for longer.
+        typed: which of these options a user gave.
     """
-    usual = TrainConfig()
-    longer = train.max_steps if resume is not None and train.max_steps != usual.max_steps else None
-    if resume is not None and (
-        out is not None or RunConfig(data, model, replace(train, max_steps=usual.max_steps)) != RunConfig()
-    ):
+    if resume is not None and typed - {"--resume", "--train.max_steps"}:
         raise InputError(
             "--resume must be the only option but for --train.max_steps: a run goes on with the configuration in its "
             "folder."
@@ -56,13 +52,12 @@ def train(
     if resume is None:
         folder.check_free()  # at once, and not when torch is loaded
     try:
-        from ..models.zoo import build_detector
         from ..training import fit
 
         if resume:
-            fit.resume(resume, max_steps=longer)
+            fit.resume(resume, max_steps=train.max_steps if "--train.max_steps" in typed else None)
         else:
-            fit.fit(build_detector(_fitted(model, data), seed=train.seed), data, train, folder.root)
+            fit.fit(model, data, train, folder.root)
     except KeyboardInterrupt as error:  # before the run asks whether to stop
         has_begun = folder.config.is_file()
         onward = f"Go on with: {proposed('train', '--resume', folder.root)}" if has_begun else "Nothing was begun."
@@ -79,25 +74,6 @@ def _other_split(folder: RunFolder) -> list[str]:
     dataset = read_config(folder.config).data.dataset.folder
     splits = [] if dataset is None else scored_splits(dataset)
     return ["--split", splits[0]] if splits and splits[0] != "test" else []
-
-
-def _fitted(model: ModelConfig, data: DataConfig) -> ModelConfig:
-    """The configuration with the classes and channels of a dataset, where it leaves them as they usually are."""
-    from ..loading import classes_and_channels
-
-    if data.dataset.folder is None:
-        return model
-    with suppress(InputError):  # which the training says, after what is wrong with the folder as a whole
-        classes, channels = classes_and_channels(data.dataset)
-        usual = ModelConfig()
-        given = model
-        if given.classes == usual.classes:
-            model = replace(model, classes=classes)
-        if given.in_channels == usual.in_channels:
-            model = replace(model, in_channels=channels)
-        if model != given:
-            log.info("From the data: %d channels, and the classes %s.", model.in_channels, ", ".join(model.classes))
-    return model
 
 
 def evaluate_results(
@@ -198,7 +174,7 @@ def predict_recording(
     out: Path,
     track: bool = False,
     video: bool = False,
-    score: float = 0.3,
+    score: float = SHOWN_SCORE,
     classes: str = "",
     filter: str = "",
     step_us: int | None = None,
@@ -211,7 +187,7 @@ def predict_recording(
     any_size: bool = False,
     fps: float | None = None,
     frame_hw: tuple[int, int] | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     overwrite: bool = False,
 ) -> None:
     """Find objects in recordings, also as they come by a pipe: detections, tracks and videos.
@@ -330,7 +306,7 @@ def benchmark_model(
     config: LatencyConfig,
     *,
     backends: str = "",
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Device = "auto",
     json: Path | None = None,
     overwrite: bool = False,
 ) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import resolve_name
 from itertools import pairwise
-from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse, parse_from_object
 
@@ -19,37 +22,27 @@ from ..checks import InputError, fitted
 from ..config_files import read_value
 
 
-class Flat(NamedTuple):
-    """A type whose name stands in the signatures of commands, and that is imported when one is asked for.
-
-    home: its module. names: options that are spelt otherwise than the field of a dataclass. hidden: fields that are no
-    options.
-    """
-
-    home: str
-    names: Mapping[str, str] = {}
-    hidden: Collection[str] = ()
+class Typed(frozenset[str]):
+    """The options that a user typed, as the parser names them, whatever their values; for a command that asks."""
 
 
-FLAT = {
-    "ImportOptions": Flat("importing"),
-    "LabelFormat": Flat("importing"),
-    "LatencyConfig": Flat("inference.latency"),
-    "Limits": Flat("audit"),
-    "PrecomputeConfig": Flat("data.precompute", hidden=("replace_labels",)),
-    "TensorConfig": Flat("config", names={"representation": "tensor"}),
-    "Unit": Flat("events.time_units"),
-    "ViewConfig": Flat("inference.streaming"),
-}
-"""Dataclasses of the library whose fields are options of a command, without a name in front."""
+SPELT = {"representation": "tensor"}
+"""Options that are spelt otherwise than the field of a dataclass that they are."""
+HIDDEN = ("replace_labels",)
+"""Fields that are no options."""
 COMMON = {
+    "place": "the group or table of an HDF5 file that has the events, where there are several.",
+    "strict": "stop at the first fault instead of leaving it out and counting it.",
     "size_hw": "height and width of the sensor, for recordings that do not say.",
     "time_unit": "of the times, for tables and HDF5 columns that do not say; guessed if not given.",
 }
 """What an option means of which a command says nothing of its own."""
 REQUIRED = inspect.Parameter.empty
 SHORT = {"-o": "--out", "--from": "--source"}
-EVERYWHERE = ("--config", "--print_config", "--help", "--help-all", "--version")
+RECIPE = "--recipe"
+FILES = ("--config", RECIPE)
+"""Options that stand for many others."""
+EVERYWHERE = (*FILES, "--print_config", "--help", "--help-all", "--version")
 NAME = re.compile(r"(?<![\w./\\'\"-])(?:--)?[a-z]\w*(?:\.\w+)*(?!\w|\.\w|[-/\\'\"])")
 """What may be the name of an option in a message; not a part of a path, and not a quoted value."""
 
@@ -58,28 +51,47 @@ SUBJECT = re.compile(r"[\w.]+(?:(?:, | and )[\w.]+)*(?= must )")
 
 
 class _Late(dict[str, Any]):
-    """The types of ``FLAT``, by name."""
+    """What a module imports for the type checker alone, by name: imported when a command that names it is asked for."""
+
+    def __init__(self, module: str) -> None:
+        super().__init__()
+        self.package = module.rpartition(".")[0]
+        self.homes: dict[str, str] = {}
+        with suppress(OSError, TypeError):  # Python has no file of it
+            blocks = [
+                each for each in ast.parse(inspect.getsource(sys.modules[module])).body if isinstance(each, ast.If)
+            ]
+            imports = [each for block in blocks for each in block.body if isinstance(each, ast.ImportFrom)]
+            self.homes = {name.name: f"{'.' * each.level}{each.module}" for each in imports for name in each.names}
 
     def __missing__(self, name: str) -> Any:
-        return getattr(import_module(f"..{FLAT[name].home}", __package__), name)
+        return getattr(import_module(resolve_name(self.homes[name], self.package)), name)
 
 
 @cache
-def flat(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command as the parser takes it: the fields of the dataclasses in ``FLAT`` are arguments of its own.
+def flat(command: Callable[..., Any], words: tuple[str, ...] = ()) -> Callable[..., Any]:
+    """A command as the parser takes it: the fields of the dataclasses that it needs are arguments of its own.
 
     Their defaults and descriptions are those of the dataclass; what the docstring of the command says of an option goes
-    before that.
+    before that. A dataclass with a default is an option with its own name in front of those of its fields.
+
+    Args:
+        command: a function.
+        words: the command line, if it is known, for an argument of the type ``Typed``.
     """
-    hints = get_type_hints(command, localns=_Late())
-    kinds = {name: kind for name, kind in hints.items() if getattr(kind, "__name__", "") in FLAT and is_dataclass(kind)}
+    hints = get_type_hints(command, localns=_Late(command.__module__))
+    parameters = inspect.signature(command).parameters
+    kinds = {
+        name: hints[name] for name, each in parameters.items() if is_dataclass(hints[name]) and each.default is REQUIRED
+    }
+    asks = [name for name in parameters if hints[name] is Typed]
     arguments = []
     described = dict(COMMON)
-    for name, argument in inspect.signature(command).parameters.items():
+    for name, argument in parameters.items():
         if name in kinds:
             arguments += _arguments(kinds[name])
             described |= _descriptions(kinds[name])
-        else:
+        elif name not in asks:
             arguments.append(argument.replace(annotation=hints[name]))
     arguments.sort(key=lambda argument: (argument.kind, argument.default is not REQUIRED))
     says = parse(command.__doc__ or "")
@@ -88,7 +100,8 @@ def flat(command: Callable[..., Any]) -> Callable[..., Any]:
     def called(**given: Any) -> Any:
         """The command, with its dataclasses built."""
         built = {name: _built(kind, given) for name, kind in kinds.items()}
-        return command(**built, **given)
+        typed = Typed(typed_options(words, options_of([called])))
+        return command(**built, **given, **dict.fromkeys(asks, typed))
 
     lines = [f"    {each.name}: {' '.join(described.get(each.name, '').split())}" for each in arguments]
     called.__doc__ = "\n".join([says.description or "", "", "Args:", *lines]) if lines else command.__doc__
@@ -102,10 +115,9 @@ def flat(command: Callable[..., Any]) -> Callable[..., Any]:
 def _shown(kind: Any) -> Iterator[tuple[Field[Any], str, Any]]:
     """The fields of a dataclass that are options, or dataclasses of options: with the option's name, and the type."""
     hints = get_type_hints(kind)
-    _, names, hidden = FLAT[kind.__name__]
     for each in fields(kind):
-        if each.name not in hidden:
-            yield each, names.get(each.name, each.name), hints[each.name]
+        if each.name not in HIDDEN:
+            yield each, SPELT.get(each.name, each.name), hints[each.name]
 
 
 def _arguments(kind: Any) -> list[inspect.Parameter]:
@@ -203,7 +215,7 @@ def typed_options(args: Sequence[str], options: Mapping[str, Any]) -> dict[str, 
     for word, after in pairwise([*args, ""]):
         option, equals, value = word.partition("=")
         name = parsers_name(option, options)
-        if name in options:
+        if name in options or name in FILES:
             typed[name] = (option if option.startswith("--") else name, value if equals else after)
     return typed
 
@@ -213,6 +225,11 @@ def quoting(message: str, args: Sequence[str], options: Mapping[str, Any]) -> st
 
     The library speaks of its arguments and of values as they were converted, ``size_hw ... got (0, 640)``; who typed
     ``--size-hw 0,640`` reads that. Names that were not typed become options where a command has them.
+
+    Args:
+        message: of an error.
+        args: the command line.
+        options: of the command, as ``options_of`` gives them.
     """
     typed = typed_options(args, options)
     subject = SUBJECT.match(message)

@@ -7,6 +7,7 @@ import re
 import sys
 from argparse import SUPPRESS, Action
 from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
@@ -15,12 +16,11 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from ..allowing import allow
 from ..checks import InputError, check_choice, fitted
-from ..config import EventDigitsConfig, RunConfig
+from ..config import RunConfig
 from ..config_files import check_setting, from_dict, read_config, read_value, recipes, suggestion
-from ..events.sensor import Sensor
 from . import UsageError
 from .detectors import benchmark_model, evaluate_results, export_model, predict_recording, train
-from .options import SHORT, as_list, flat, list_entries, missing_sentence, options_of, parsers_name, users_name
+from .options import RECIPE, SHORT, as_list, flat, list_entries, missing_sentence, options_of, parsers_name, users_name
 from .recordings import (
     audit_dataset,
     convert_recording,
@@ -32,8 +32,6 @@ from .recordings import (
 )
 
 PARTS = get_type_hints(RunConfig)
-GROUPS = {**PARTS, "scene": EventDigitsConfig, "sensor": Sensor}
-"""Options that are dataclasses."""
 REPRESENTATIONS = ("--tensor", "--data.dataset.tensor.representation")
 """Options that name what makes the frames. Whoever types a function of their own here allows it."""
 LIST_TYPE = re.compile(r"(?:Optional\[)?tuple\[([^\]]*)\]\]?(?: \| null)?")
@@ -45,7 +43,6 @@ functions of your own:
                         module:function, or path/to/file.py:function. It is taken from
                         the command line alone. (type: str)
 """
-RECIPE = "--recipe"
 RECIPE_HELP = """
 recipes:
   --recipe NAME         Begin with the settings of a recipe that comes with seqdet, which
@@ -87,14 +84,15 @@ def wanted(words: Sequence[str]) -> dict[str, Any]:
     if words[:1] == ["--help"] or words[:1] == ["-h"] or words[:1] == ["--version"]:
         return {name: _named(command) for name, command in COMMANDS.items()}
     return {
-        name: _flat(command) if not alone or name in alone else _named(command) for name, command in COMMANDS.items()
+        name: _flat(command, tuple(words)) if not alone or name in alone else _named(command)
+        for name, command in COMMANDS.items()
     }
 
 
-def _flat(command: Any) -> Any:
+def _flat(command: Any, words: tuple[str, ...]) -> Any:
     if isinstance(command, dict):
-        return {name: flat(each) if callable(each) else each for name, each in command.items()}
-    return flat(command)
+        return {name: flat(each, words) if callable(each) else each for name, each in command.items()}
+    return flat(command, words)
 
 
 def _named(command: Any) -> Any:
@@ -171,8 +169,11 @@ class Parser(ArgumentParser):
 
     def instantiate(self, namespace: Namespace, *args: Any, **kwargs: Any) -> Namespace:
         namespace = namespace.clone()
-        for name, kind in GROUPS.items():
-            if name in namespace and "subcommand" not in namespace:  # which may have that name as well
+        for option, kind in options_of(functions(self.prog.split()[-1])).items():
+            name = option.removeprefix("--")
+            is_group = name in namespace and "." not in name
+            is_group &= "subcommand" not in namespace  # which may have that name as well
+            if is_group and isinstance(kind, type) and is_dataclass(kind):
                 namespace[name] = from_dict(kind, namespace.as_dict()[name], name=name)
         return super().instantiate(namespace, instantiate_groups=False)
 
@@ -212,7 +213,7 @@ class Parser(ArgumentParser):
 
 def functions(command: str) -> list[Callable[..., Any]]:
     """The functions behind a command: several where one more word tells which."""
-    found = COMMANDS.get(command) or COMMANDS["simulate"].get(command)
+    found = COMMANDS.get(command) or COMMANDS.get("simulate", {}).get(command)
     return [flat(each) for each in ([found] if callable(found) else (found or {}).values()) if callable(each)]
 
 

@@ -12,7 +12,7 @@ from ..events.sensor import USUAL, Sensor
 from ..files import check_output
 from ..progress import log_lines
 
-if TYPE_CHECKING:  # the parser imports them when the command is asked for, see ``parser.FLAT``
+if TYPE_CHECKING:  # imported when the command is asked for, see ``options.flat``
     from ..audit import Limits
     from ..data.precompute import PrecomputeConfig
     from ..events.time_units import Unit
@@ -39,13 +39,11 @@ def inspect_recording(
 
     Args:
         recording: RAW, DAT, HDF5, AEDAT4, npy, npz, text or bin file.
-        strict: stop at the first fault instead of leaving it out and counting it.
         plot: PNG file with the rate over time, the events of every pixel and the facts.
         video: MP4 file of the events.
         palette: colours of the video.
         speed: of the video; 1 plays in real time, 0.1 ten times slower.
         window_us: how far a picture of the video looks back; to the one before if not given.
-        place: the group or table of an HDF5 file that has the events, where there are several.
         overwrite: replace a plot or a video that is there already.
     """
     for each, suffix in ((plot, ".png"), (video, ".mp4")):
@@ -112,8 +110,6 @@ def convert_recording(
         roi: x1,y1,x2,y2; leave out the events outside.
         compression: of HDF5; blosc needs the package hdf5plugin to be read.
         join_clocks: where the clock of the camera begins anew, go on from the time before.
-        strict: stop at the first fault instead of leaving it out and counting it.
-        place: the group or table of an HDF5 file that has the events, where there are several.
         overwrite: replace a file that is there already.
     """
     from ..events.accounts import tell

@@ -13,20 +13,17 @@ from torchvision.ops import box_convert
 
 from ..checks import InputError, check_choice, check_shape
 from ..data.labels import EVENT_BBOX as EventBbox
-from ..models import anchors as cells
+from ..models import heads
 from ..ops.boxes import box_iou as box_iou
-from ..ops.boxes import decode_boxes, encode_boxes
-from ..ops.decoding import detections
-from ..ops.matching import match_anchors, pad_targets
+from ..ops.boxes import decode_boxes, detections, encode_boxes
+from ..ops.losses import match_anchors, pad_targets
 from ..structures import Boxes
 
 LABEL_OFFSET = 1
 """Class ids in labels: 0 is background."""
-PRESETS = {
-    "PSEE_ANCHORS": cells.PRESETS["psee"],
-    "COCO_ANCHORS": cells.PRESETS["coco"],
-    "MNIST_ANCHORS": cells.PRESETS["digits"],
-}
+ANCHORS = {"PSEE_ANCHORS": "psee", "COCO_ANCHORS": "coco", "MNIST_ANCHORS": "digits"}
+"""Anchor lists by their name in a ``ModelConfig``."""
+PRESETS = {theirs: heads.PRESETS[ours] for theirs, ours in ANCHORS.items()}
 NO_VOTE = 2.0
 """An overlap that no two boxes have: detections stay where they are."""
 FIELDS = {"labels": "class_id", "scores": "class_confidence", "track_ids": "track_id"}
@@ -112,7 +109,7 @@ class Anchors(nn.Module):
     Args:
         num_levels: maps, finest first.
         anchor_list: a key of ``PRESETS``, or a (ratio, scale) for each anchor of a cell, ratio being height over width;
-            a scale of 1 is 4 cells.
+            a scale of 1 is 4 heads.
         variances: divisors of the coded offsets and log sizes.
         fg_iou_threshold: an anchor that overlaps a box by this is responsible for it; every box has its best.
         bg_iou_threshold: an anchor that overlaps no box by this is background; those between are ignored.
@@ -131,7 +128,7 @@ class Anchors(nn.Module):
             check_choice(anchor_list, PRESETS, "anchor_list")
             self.preset = PRESETS[anchor_list]
         else:
-            self.preset = cells.AnchorPreset(4.0, tuple((ratio, scale) for ratio, scale in anchor_list))
+            self.preset = heads.AnchorPreset(4.0, tuple((ratio, scale) for ratio, scale in anchor_list))
         offset, size = variances
         self.num_levels = num_levels
         self.variances = (offset, size)
@@ -152,7 +149,7 @@ class Anchors(nn.Module):
             raise InputError(f"features must be {self.num_levels} maps, got {len(features)}.")
         strides = [2 ** round(math.log2(x.shape[-2] / feature.shape[-2])) for feature in features]
         sizes = [(feature.shape[-2], feature.shape[-1]) for feature in features]
-        return cells.Anchors(self.preset, strides)(sizes, features[0].device)
+        return heads.Anchors(self.preset, strides)(sizes, features[0].device)
 
     def encode(
         self, features: Sequence[Tensor], x: Tensor, targets: Sequence[Tensor | np.ndarray]

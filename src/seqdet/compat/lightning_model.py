@@ -16,23 +16,21 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import ExponentialLR
 
 from ..checks import InputError, check_choice
-from ..config import ModelConfig
+from ..config import SHOWN_SCORE, ModelConfig
 from ..config_files import from_dict
 from ..data.dataset import Split
 from ..evaluation.coco import CocoEvaluator
-from ..models.zoo import build_detector
+from ..models.detector import build_detector
 from ..structures import Boxes, Clip
 from ..viz.tiles import play
 from ..viz.video import write_video
-from .boxes import LABEL_OFFSET
+from .boxes import ANCHORS, LABEL_OFFSET
 from .moving_mnist import MovingMNISTLoader, open_moving_mnist
 from .networks import StatefulDetector
 
 lightning: Any = sys.modules.get("pytorch_lightning") or import_module("lightning.pytorch")
 """Lightning goes by two names, and a Trainer of one refuses modules of the other: the one imported already counts."""
 
-ANCHORS = {"PSEE_ANCHORS": "psee", "COCO_ANCHORS": "coco", "MNIST_ANCHORS": "digits"}
-"""Anchor lists by their name in a ``ModelConfig``."""
 DEFAULTS: dict[str, Any] = {
     "in_channels": 3,
     "feature_extractor": "Vanilla",
@@ -64,7 +62,6 @@ DEFAULTS: dict[str, Any] = {
 KPIS = {"": "AP", "50": "AP50", "75": "AP75", "_small": "AP_small", "_medium": "AP_medium", "_big": "AP_large"}
 DEMO_FRAMES = 72
 DEMO_FPS = 10
-DEMO_SCORE = 0.3
 COUNTED_SCORE = 0.05
 
 
@@ -125,7 +122,7 @@ class LightningDetectionModel(lightning.LightningModule):
         )
         self.evaluator.add(clip.labelled(clip.boxes), clip.labelled(found))
         if sum(len(shown.frames) for shown, _ in self.shown) < DEMO_FRAMES:
-            self.shown.append((clip, [boxes.above(DEMO_SCORE) for boxes in found]))
+            self.shown.append((clip, [boxes.above(SHOWN_SCORE) for boxes in found]))
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         self.validation_step(batch, batch_idx)

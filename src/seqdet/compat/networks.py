@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from ..checks import InputError, check_choice, check_shape
 from ..models import backbones, heads
 from ..models.detector import Detector
-from ..models.layers import pad_to_multiple
-from ..models.recurrent import detach, reset_lanes
+from ..models.layers import detach, pad_to_multiple, reset_lanes
 from ..ops.losses import sigmoid_focal, smooth_l1, softmax_focal
 from ..structures import Boxes, Clip, State
 from .boxes import NO_VOTE, nested

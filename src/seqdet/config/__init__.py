@@ -2,7 +2,7 @@
 
 from .datasets import AugmentConfig, DatasetConfig, InputConfig, OtherClasses, TensorConfig
 from .digits import MOST_US, DigitsConfig, EventDigitsConfig
-from .run import DECODING, SHOWN_SCORE, DataConfig, DecodingConfig, ModelConfig, RunConfig, TrainConfig
+from .run import DECODING, SHOWN_SCORE, DataConfig, DecodingConfig, Device, ModelConfig, RunConfig, TrainConfig
 
 __all__ = [
     "DECODING",
@@ -12,6 +12,7 @@ __all__ = [
     "DataConfig",
     "DatasetConfig",
     "DecodingConfig",
+    "Device",
     "DigitsConfig",
     "EventDigitsConfig",
     "InputConfig",

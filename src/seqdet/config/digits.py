@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..checks import InputError, check_range, fit_fields
 
-MOST_FRAMES, MOST_US = 10**6, 10**9
+MOST_FRAMES = 10**6
+MOST_US = 10**9
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,10 @@ from ..checks import InputError, check_at_least, check_range, fit_fields
 from .datasets import DatasetConfig
 from .digits import DigitsConfig
 
-MOST_STEPS, LARGEST_SEED = 10**9, 2**63
+MOST_STEPS = 10**9
+LARGEST_SEED = 2**63
+Device = Literal["auto", "cpu", "cuda"]
+"""Where to compute."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,11 @@ class ModelConfig:
     """The detector."""
 
     name: str = "vanilla"
-    """A builder listed in ``seqdet.models.zoo.BUILDERS``."""
-    classes: tuple[str, ...] = tuple("0123456789")
-    """Names of the classes, in the order of their labels."""
-    in_channels: int = 3
-    """Channels of a frame."""
+    """A backbone listed in ``seqdet.models.backbones.BACKBONES``."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes, in the order of their labels; those of the data if none."""
+    in_channels: int | None = None
+    """Channels of a frame; those of the data if not given."""
     base: int = 8
     """Width of the stem."""
     channels: int = 128
@@ -104,13 +107,13 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         fit_fields(self)
-        check_range(self, 1, 1024, "in_channels", "base")
+        check_range(self, 1, 1024, *(["base"] if self.in_channels is None else ["in_channels", "base"]))
         check_range(self, 1, 4096, "channels")
         check_range(self, 1, 5, "levels")
         check_range(self, 0, 64, "head_layers")
         check_at_least(self.box_weight, 0, "box_weight")
-        if len(set(self.classes)) != len(self.classes) or not self.classes:
-            raise InputError(f"classes must be one or more different names, got {self.classes}.")
+        if len(set(self.classes)) != len(self.classes):
+            raise InputError(f"classes must be different names, got {self.classes}.")
         if not 0 < self.background <= self.foreground < 1:
             raise InputError(
                 f"background and foreground must be rising IoU thresholds between 0 and 1, "
@@ -146,7 +149,7 @@ class TrainConfig:
     """Of the layers; weights are float32. ``auto``: bfloat16 where the hardware computes with it."""
     channels_last: bool = True
     """Memory layout of the feature maps; the faster one on most hardware."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """``auto``: a GPU if there is one."""
     processes: int = 1
     """Processes that share the lanes: one for each GPU, or side by side on the CPU."""

@@ -9,8 +9,7 @@ import numpy as np
 
 from ..checks import InputError
 from ..events.files import bare_name
-from ..files import as_on_disk, replacing, write_bytes
-from ..npy_files import read_array
+from ..files import as_on_disk, read_npy, replacing, write_bytes
 
 EVENT_BBOX = np.dtype(
     [
@@ -79,7 +78,7 @@ def _array(path: Path, what: str) -> np.ndarray:
     """What an npy file holds. Raises ``InputError`` if it is missing or damaged, and so not ``what``."""
     try:
         with path.open("rb") as file:
-            return read_array(file)
+            return read_npy(file)
     except (OSError, ValueError, EOFError, MemoryError) as error:
         raise InputError(f"{path} must be {what}: {error}.") from error
 

@@ -27,8 +27,7 @@ from ..checks import InputError
 from ..config import InputConfig, TensorConfig
 from ..events.tables import ZIP_DAMAGE
 from ..events.tensors import RVT_NAMES
-from ..files import make_folder, replacing
-from ..npy_files import read_array
+from ..files import make_folder, read_npy, replacing
 from .labels import checked_boxes, npy_content
 from .store import DAMAGE, Description, TensorFile
 
@@ -62,7 +61,7 @@ def open_rvt(folder: Path, name: str | None = None) -> tuple[TensorFile, np.ndar
     labels = read_rvt_labels(folder)
     try:
         with (inner / "timestamps_us.npy").open("rb") as file:
-            ends_us = read_array(file).astype(np.int64)
+            ends_us = read_npy(file).astype(np.int64)
     except UNREADABLE as error:
         raise InputError(f"{inner / 'timestamps_us.npy'} must be there and whole: {error}. {AGAIN}") from error
     window_us = _window_us(chosen[0], ends_us, folder)
@@ -91,7 +90,7 @@ def read_rvt_labels(folder: Path) -> np.ndarray:
     path = folder / LABELS / "labels.npz"
     try:
         with zipfile.ZipFile(path) as archive, archive.open("labels.npy") as file:
-            labels = read_array(file)
+            labels = read_npy(file)
     except UNREADABLE as error:
         raise InputError(f"{path} must be there and whole, with an array 'labels': {error}. {AGAIN}") from error
     return checked_boxes(labels, path)

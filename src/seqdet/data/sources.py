@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from ..events.tensors import blank_frame, check_frame_type
 from ..files import as_on_disk
 from ..progress import Progress
 from .cached import CachedRecording, DiskCache, FrameMaker, facts_file, kept_survey_of
-from .checking import NEEDED, check_folder, instead_of_split
+from .checking import check_folder, instead_of_split
 from .classes import map_classes, read_classes
 from .dataset import SPLIT_FOLDERS
 from .frames import settings_of
@@ -164,21 +164,14 @@ def classes_and_channels(config: DatasetConfig) -> tuple[tuple[str, ...], int]:
     return names, len(blank_frame(config.tensor.of_smallest()))
 
 
-def prepare(
-    config: DatasetConfig,
-    *,
-    check: Callable[[tuple[str, ...], int], None] = lambda *_: None,
-    splits: Sequence[str] = NEEDED,
-) -> None:
+def prepare(config: DatasetConfig, *, splits: Sequence[str]) -> None:
     """Make recordings into tensors; what is there stays.
 
     With ``cache_gb`` recordings are only looked at, and the log says how large their tensors would be.
 
     Args:
         config: the dataset.
-        check: called with ``classes_and_channels`` before tensors are made, which may take hours; raises ``InputError``
-            if these are not wanted.
-        splits: that have to hold recordings with labels; those of a training if not given.
+        splits: that have to hold recordings with labels.
 
     Raises:
         InputError: if a recording cannot be read, or the folder holds something else.
@@ -186,7 +179,6 @@ def prepare(
     folder = dataset_folder(config)
     workers = os.cpu_count() or 1
     check_folder(folder, config.classes, config.other_classes, splits=splits)
-    check(*classes_and_channels(config))
     target = tensor_folder(config)
     if target != folder:
         check_frame_type(blank_frame(config.tensor.of_smallest()).dtype, config.tensor.representation)

@@ -37,15 +37,16 @@ the straight lines of the simulator follow the light."""
 REACH = 0.7  # from the centre of a digit to its farthest ink, in heights
 PATH_POINTS = 8  # of a window, to measure how far a digit goes
 BLOCK_WINDOWS = 12  # rendered at once
-PAUSES, SENSOR = 1, 2  # set the random numbers of the two apart from each other and from those of the scene
+PAUSES = 1  # sets the random numbers of the pauses apart from those of the scene
+SENSOR = 2  # and this those of the sensor
 FORMAT = "seqdet event digits 1"
 SETTINGS_FILE = "event_digits.json"
 
-Moments = Callable[[np.ndarray], np.ndarray]
+FrameNumbers = Callable[[np.ndarray], np.ndarray]
 """From times in windows, (T,), to the frame numbers of the videos that the digits then show, (T, D)."""
 
 
-class Window(NamedTuple):
+class SimulatedWindow(NamedTuple):
     """The events with times in ``[end_us - delta_t_us, end_us)``, and the boxes, (N,) ``EVENT_BBOX``, at its end."""
 
     end_us: int
@@ -53,7 +54,7 @@ class Window(NamedTuple):
     boxes: np.ndarray
 
 
-class _Step(NamedTuple):
+class _RenderedFrame(NamedTuple):
     """A rendered frame, (H, W) of light, and the boxes if a window ends with it."""
 
     time_us: int
@@ -75,13 +76,15 @@ class EventDigits:
     """
 
     def __init__(self, config: EventDigitsConfig, split: Split, *, sensor: Sensor = USUAL, seed: int = 0) -> None:
-        self.config, self.sensor, self.seed = config, sensor, seed
+        self.config = config
+        self.sensor = sensor
+        self.seed = seed
         self._videos = MovingDigits(config.digits, split, clip_length=1, seed=seed)
 
     def __len__(self) -> int:
         return len(self._videos.clip_counts)
 
-    def windows(self, index: int) -> Iterator[Window]:
+    def windows(self, index: int) -> Iterator[SimulatedWindow]:
         """The windows of a recording, one after the other.
 
         A box is tight around the ink that shows, as in the videos. A digit that has not moved yet has none; one with
@@ -98,35 +101,38 @@ class EventDigits:
         for step, events in zip(islice(ends, 1, None), intervals, strict=True):
             parts.append(events)
             if step.boxes is not None:
-                yield Window(step.time_us, Events.concatenate(parts), step.boxes)
+                yield SimulatedWindow(step.time_us, Events.concatenate(parts), step.boxes)
                 parts = []
 
     def _rng(self, index: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, SPLITS.index(self._videos.split), 0, index, purpose])
 
-    def _steps(self, index: int) -> Iterator[_Step]:
+    def _steps(self, index: int) -> Iterator[_RenderedFrame]:
         """The frames from which the events come: one at the start, and then more of them the faster digits move."""
-        digits, scene = self.config.digits, self._videos.scene(index)
-        moments = self._moments(index, len(scene.digits))
+        digits = self.config.digits
+        scene = self._videos.scene(index)
+        frame_numbers = self._frame_numbers(index, len(scene.digits))
         for first in range(0, windows := self._videos.frames_per_video, BLOCK_WINDOWS):
             ends = np.arange(first, min(first + BLOCK_WINDOWS, windows) + 1)
-            last_steps = np.cumsum([0, *_step_counts(scene, moments, ends)])
+            last_steps = np.cumsum([0, *_step_counts(scene, frame_numbers, ends)])
             times = np.interp(np.arange(1 if first else 0, last_steps[-1] + 1), last_steps, ends)
-            images, labels, to_source = self._videos.placed(scene, moments(times))
+            images, labels, to_source = self._videos.placed(scene, frame_numbers(times))
             rendering = render_light(
                 images, scene.colours @ LUMINANCE / 255, to_source, size_hw=(digits.height, digits.width)
             )
             exists, xyxy, is_ignored = shown_boxes(rendering)
-            exists &= moments(times) > 0
+            exists &= frame_numbers(times) > 0
             for t, time in enumerate(times):
-                time_us, boxes = round(time * digits.delta_t_us), None
+                time_us = round(time * digits.delta_t_us)
+                boxes = None
                 if time in ends:
                     boxes = _rows(time_us, xyxy[t], labels, is_ignored[t])[exists[t]]
-                yield _Step(time_us, rendering.frames[t], boxes)
+                yield _RenderedFrame(time_us, rendering.frames[t], boxes)
 
-    def _moments(self, index: int, count: int) -> Moments:
+    def _frame_numbers(self, index: int, count: int) -> FrameNumbers:
         """The schedules of a recording's digits."""
-        rng, window_s = self._rng(index, PAUSES), self.config.digits.delta_t_us / 1e6
+        rng = self._rng(index, PAUSES)
+        window_s = self.config.digits.delta_t_us / 1e6
         shortest, longest = np.transpose([self.config.moving_s, self.config.still_s]) / window_s
         spells = int(self._videos.frames_per_video / shortest.sum()) + 2
         lengths = rng.uniform(shortest, longest, (count, spells, 2))
@@ -134,26 +140,31 @@ class EventDigits:
         ends = np.cumsum(lengths.reshape(count, -1), axis=1)
         moved = np.cumsum((lengths * [1, 0]).reshape(count, -1), axis=1)
 
-        def moments(times: np.ndarray) -> np.ndarray:
+        def frame_numbers(times: np.ndarray) -> np.ndarray:
             return np.stack(
                 [np.interp(times, [0, *end], [0, *done]) for end, done in zip(ends, moved, strict=True)], axis=1
             )
 
-        return moments
+        return frame_numbers
 
 
-def _step_counts(scene: Scene, moments: Moments, ends: np.ndarray) -> np.ndarray:
+def _step_counts(scene: Scene, frame_numbers: FrameNumbers, ends: np.ndarray) -> np.ndarray:
     """Into how many steps to cut every window between the given ends, so that no digit goes far in one."""
-    heights, angles, centres = scene.at(moments(np.linspace(ends[0], ends[-1], (len(ends) - 1) * PATH_POINTS + 1)))
+    heights, angles, centres = scene.at(
+        frame_numbers(np.linspace(ends[0], ends[-1], (len(ends) - 1) * PATH_POINTS + 1))
+    )
     straight = np.linalg.norm(np.diff(centres, axis=0), axis=-1)
-    turned, zoomed = np.abs(np.diff(angles, axis=0)) * heights[1:], np.abs(np.diff(heights, axis=0))
+    turned = np.abs(np.diff(angles, axis=0)) * heights[1:]
+    zoomed = np.abs(np.diff(heights, axis=0))
     paths = (straight + REACH * (turned + zoomed)).reshape(len(ends) - 1, PATH_POINTS, -1).sum(axis=1).max(axis=1)
     return np.maximum(np.ceil(paths / STEP_PIXELS), 1).astype(np.int64)
 
 
 def _rows(time_us: int, xyxy: np.ndarray, labels: np.ndarray, is_ignored: np.ndarray) -> np.ndarray:
     rows = np.zeros(len(labels), EVENT_BBOX)
-    rows["t"], rows["class_id"], rows["track_id"] = time_us, labels, np.arange(len(labels))
+    rows["t"] = time_us
+    rows["class_id"] = labels
+    rows["track_id"] = np.arange(len(labels))
     rows["x"], rows["y"], rows["w"], rows["h"] = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1).T
     rows["class_confidence"] = ~is_ignored
     return rows
@@ -230,7 +241,8 @@ def _write_recording(
     path = _path(folder, split, index)
 
     def events() -> Iterator[Events]:
-        boxes, ends_us = [], []
+        boxes = []
+        ends_us = []
         for window in _digits(config, split, sensor, seed).windows(index):
             boxes.append(window.boxes)
             ends_us.append(window.end_us)

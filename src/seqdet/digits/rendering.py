@@ -36,8 +36,8 @@ def render(images: np.ndarray, colours: np.ndarray, to_source: np.ndarray, *, si
             whole numbers are centres of pixels.
         size_hw: height and width of the frames.
     """
-    arrays = _render(images, colours.astype(np.float32), to_source.astype(np.float32), *size_hw)
-    return Rendering(*arrays)
+    frames, *others = _render(images, colours.astype(np.float32), to_source.astype(np.float32), *size_hw)
+    return Rendering((frames + np.float32(0.5)).astype(np.uint8), *others)
 
 
 def render_light(
@@ -51,9 +51,9 @@ def render_light(
         to_source: (T, D, 2, 3).
         size_hw: height and width of the frames.
     """
-    return Rendering(
-        *_render_light(images, brightness.astype(np.float32)[:, None], to_source.astype(np.float32), *size_hw)
-    )
+    colours = brightness.astype(np.float32)[:, None]
+    frames, *others = _render(images, colours, to_source.astype(np.float32), *size_hw)
+    return Rendering(frames[:, 0], *others)
 
 
 def ink_boxes(images: np.ndarray) -> np.ndarray:
@@ -94,44 +94,21 @@ def _first_crossing(image, threshold):
 
 @njit(nogil=True, cache=True)
 def _render(images, colours, to_source, height, width):
+    """Frames (T, C, H, W) float32 for colours (D, C), and what ``Rendering`` says of their images."""
     time, count = to_source.shape[:2]
     ink = _bordered(images)
-    frames = np.empty((time, 3, height, width), np.uint8)
+    frames = np.zeros((time, colours.shape[1], height, width), np.float32)
     whole = np.zeros((time, count, 4), np.float32)
     visible = np.zeros((time, count, 4), np.float32)
     visible_share = np.zeros((time, count), np.float32)
-    canvas = np.empty((3, height, width), np.float32)
     transmittance = np.empty((height, width), np.float32)
     for t in range(time):
-        canvas[:] = 0
         transmittance[:] = 1
         for d in range(count):
             visible_share[t, d] = _draw(
-                ink[d], colours[d], to_source[t, d], canvas, transmittance, whole[t, d], visible[t, d]
+                ink[d], colours[d], to_source[t, d], frames[t], transmittance, whole[t, d], visible[t, d]
             )
-        for channel in range(3):
-            for y in range(height):
-                for x in range(width):
-                    frames[t, channel, y, x] = np.uint8(canvas[channel, y, x] + np.float32(0.5))
     return frames, whole, visible, visible_share
-
-
-@njit(nogil=True, cache=True)
-def _render_light(images, brightness, to_source, height, width):
-    time, count = to_source.shape[:2]
-    ink = _bordered(images)
-    frames = np.zeros((time, 1, height, width), np.float32)
-    whole = np.zeros((time, count, 4), np.float32)
-    visible = np.zeros((time, count, 4), np.float32)
-    visible_share = np.zeros((time, count), np.float32)
-    transmittance = np.empty((height, width), np.float32)
-    for t in range(time):
-        transmittance[:] = 1
-        for d in range(count):
-            visible_share[t, d] = _draw(
-                ink[d], brightness[d], to_source[t, d], frames[t], transmittance, whole[t, d], visible[t, d]
-            )
-    return frames[:, 0], whole, visible, visible_share
 
 
 @njit(nogil=True, cache=True)
@@ -147,7 +124,8 @@ def _draw(ink, colour, to_source, canvas, transmittance, whole, visible):
     """Add one image behind those drawn already; write its two boxes and return the share of its ink that shows."""
     height, width = transmittance.shape
     x_start, y_start, x_stop, y_stop = _reach(ink, to_source, height, width)
-    ink_sum, visible_sum = 0.0, 0.0
+    ink_sum = 0.0
+    visible_sum = 0.0
     one = np.float32(1)
     for y in range(y_start, y_stop):
         for x in range(x_start, x_stop):
@@ -155,8 +133,10 @@ def _draw(ink, colour, to_source, canvas, transmittance, whole, visible):
             source_y = to_source[1, 0] * x + to_source[1, 1] * y + to_source[1, 2] + one
             if not (0 <= source_x < ink.shape[1] - 1 and 0 <= source_y < ink.shape[0] - 1):
                 continue
-            left, top = int(source_x), int(source_y)
-            right_weight, bottom_weight = source_x - np.float32(left), source_y - np.float32(top)
+            left = int(source_x)
+            top = int(source_y)
+            right_weight = source_x - np.float32(left)
+            bottom_weight = source_y - np.float32(top)
             upper = ink[top, left] + right_weight * (ink[top, left + 1] - ink[top, left])
             lower = ink[top + 1, left] + right_weight * (ink[top + 1, left + 1] - ink[top + 1, left])
             alpha = upper + bottom_weight * (lower - upper)
@@ -178,9 +158,15 @@ def _draw(ink, colour, to_source, canvas, transmittance, whole, visible):
 @njit(nogil=True, cache=True)
 def _extend(box, x, y):
     if box[2] == 0:
-        box[0], box[1], box[2], box[3] = x, y, x + 1, y + 1
+        box[0] = x
+        box[1] = y
+        box[2] = x + 1
+        box[3] = y + 1
     else:
-        box[0], box[1], box[2], box[3] = min(box[0], x), min(box[1], y), max(box[2], x + 1), max(box[3], y + 1)
+        box[0] = min(box[0], x)
+        box[1] = min(box[1], y)
+        box[2] = max(box[2], x + 1)
+        box[3] = max(box[3], y + 1)
 
 
 @njit(nogil=True, cache=True)
@@ -189,12 +175,19 @@ def _reach(ink, to_source, height, width):
     rows, columns = np.nonzero(ink)
     if len(rows) == 0:
         return 0, 0, 0, 0
-    (a, b, offset_x), (c, d, offset_y) = to_source[0], to_source[1]
+    (a, b, offset_x) = to_source[0]
+    (c, d, offset_y) = to_source[1]
     determinant = a * d - b * c
-    x_low, y_low, x_high, y_high = np.inf, np.inf, -np.inf, -np.inf
+    x_low = np.inf
+    y_low = np.inf
+    x_high = -np.inf
+    y_high = -np.inf
     for source_x in (columns.min() - 2.0 - offset_x, columns.max() - offset_x):  # less the border, give or take one
         for source_y in (rows.min() - 2.0 - offset_y, rows.max() - offset_y):
             x = (d * source_x - b * source_y) / determinant
             y = (a * source_y - c * source_x) / determinant
-            x_low, x_high, y_low, y_high = min(x_low, x), max(x_high, x), min(y_low, y), max(y_high, y)
+            x_low = min(x_low, x)
+            x_high = max(x_high, x)
+            y_low = min(y_low, y)
+            y_high = max(y_high, y)
     return max(int(x_low), 0), max(int(y_low), 0), min(int(x_high) + 1, width), min(int(y_high) + 1, height)

@@ -1,25 +1,113 @@
-"""Videos of moving digits: every frame is a pure function of the seed, the split, the epoch, the video and the time."""
+"""Moving digits: handwritten ones, of MNIST, in videos whose every frame is a pure function of the seed, the split, the
+epoch, the video and the time.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import gzip
+import zipfile
+import zlib
+from functools import cache
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..checks import InputError, check_at_least
+from ..checks import InputError, check_at_least, check_choice
 from ..config import DigitsConfig
 from ..data.dataset import SPLITS, Split
 from ..data.schedule import Cue
 from ..structures import Boxes, Clip
-from .images import load_digits
 from .rendering import Rendering, ink_boxes, render
 
+PACKAGED = Path(__file__).parent / "packaged" / "mnist_subset.npz"
+FORMAT_VERSION = 1
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile)
 TARGET_SHARE = 0.25
 """A digit with less of its ink visible than this is no target, and predicting it is no error."""
-_ZOOM_PERIODS, _TURN_PERIODS = (12.0, 24.0), (40.0, 160.0)  # shortest and longest cycle in frames
+_ZOOM_PERIODS = (12.0, 24.0)  # shortest and longest cycle in frames
+_TURN_PERIODS = (40.0, 160.0)
 _USUAL_ASPECT = 1.3  # width over height up to which digits must fit at every height; wider ones are kept smaller
+
+
+class Digits(NamedTuple):
+    """Images (N, 28, 28) uint8, 0 for paper and 255 for ink, and labels (N,) uint8 from 0 to 9. Both are read-only."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@cache
+def load_digits(split: Split, folder: Path | None = None) -> Digits:
+    """The digits of one split; no digit is in two splits.
+
+    Validation digits come from the original training set, so choosing a checkpoint with them tells nothing about the
+    test digits.
+
+    Args:
+        split: of the packaged subset 9,000, 1,000 and 2,000 digits, equally many of each class; with ``folder`` the
+            first 55,000 and the last 5,000 of the original training set, and the 10,000 of the original test set.
+        folder: holds the four files of the original distribution, compressed or not; the packaged subset if None.
+
+    Raises:
+        InputError: if a file is missing or damaged.
+    """
+    check_choice(split, SPLITS, "split")
+    original: Literal["train", "t10k"] = "t10k" if split == "test" else "train"
+    digits = _read_packaged(original) if folder is None else read_originals(folder, original)
+    held_back = len(digits.labels) - (1_000 if folder is None else 5_000)
+    part = {"train": slice(held_back), "validation": slice(held_back, None), "test": slice(None)}[split]
+    digits = Digits(*(array[part] for array in digits))
+    for array in digits:
+        array.flags.writeable = False
+    return digits
+
+
+def read_originals(folder: Path, original: Literal["train", "t10k"]) -> Digits:
+    """The original training or test set, in its own order, from files such as ``train-images-idx3-ubyte.gz``.
+
+    Raises:
+        InputError: if a file is missing or damaged.
+    """
+    images = _read_idx(folder / f"{original}-images-idx3-ubyte", dimensions=3)
+    labels = _read_idx(folder / f"{original}-labels-idx1-ubyte", dimensions=1)
+    count = 60_000 if original == "train" else 10_000
+    if images.shape != (count, 28, 28) or labels.shape != (count,) or labels.max() > 9:
+        raise InputError(
+            f"{folder} must hold MNIST's {count} digits of 28 x 28 pixels as {original}-*-ubyte, got others."
+        )
+    return Digits(images, labels)
+
+
+def _read_idx(path: Path, *, dimensions: int) -> np.ndarray:
+    """The uint8 array of an IDX file, ``path`` itself or ``path`` with ``.gz`` added.
+
+    Source: the format note at http://yann.lecun.com/exdb/mnist.
+    """
+    compressed = path.with_name(f"{path.name}.gz")
+    found = next((candidate for candidate in (compressed, path) if candidate.is_file()), None)
+    if found is None:
+        raise InputError(f"{compressed} must be one of the four original MNIST files; it does not exist.")
+    try:
+        content = gzip.decompress(found.read_bytes()) if found == compressed else found.read_bytes()
+        shape = np.frombuffer(content, ">i4", dimensions, offset=4)
+        if content[:4] != bytes([0, 0, 8, dimensions]):
+            raise ValueError("wrong magic number")
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    except _DAMAGE as error:
+        raise InputError(f"{found} must be an IDX file of bytes in {dimensions} dimensions; it is damaged.") from error
+
+
+def _read_packaged(original: Literal["train", "t10k"]) -> Digits:
+    try:
+        with PACKAGED.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            if arrays["format_version"] != FORMAT_VERSION:
+                raise ValueError("another format version")
+            return Digits(arrays[f"{original}_images"], arrays[f"{original}_labels"])
+    except _DAMAGE as error:
+        raise InputError(f"{PACKAGED} must hold the packaged digits; it is damaged, install seqdet again.") from error
 
 
 class Scene(NamedTuple):
@@ -84,7 +172,10 @@ class MovingDigits(Dataset[Clip]):
         frames = {"train": config.frames_per_epoch, "validation": config.validation_frames, "test": config.test_frames}
         self._frames = frames[split]
         _check_fit(config)
-        self.config, self.split, self.clip_length, self.seed = config, split, clip_length, seed
+        self.config = config
+        self.split = split
+        self.clip_length = clip_length
+        self.seed = seed
         self._images = load_digits(split, config.folder)
         self._ink_xyxy = ink_boxes(self._images.images)
         width, height = (self._ink_xyxy[:, 2:] - self._ink_xyxy[:, :2]).T
@@ -110,7 +201,8 @@ class MovingDigits(Dataset[Clip]):
         return [np.ones(count) for count in self.clip_counts]
 
     def __getitem__(self, cue: Cue) -> Clip:
-        config, length = self.config, self.clip_length
+        config = self.config
+        length = self.clip_length
         start = max(cue.clip, 0) * length
         if cue.is_blank:
             frames = np.zeros((length, 3, config.height, config.width), np.uint8)
@@ -128,7 +220,7 @@ class MovingDigits(Dataset[Clip]):
         )
 
     def video(self, index: int, start: int, stop: int, *, epoch: int = 0) -> tuple[np.ndarray, list[Boxes]]:
-        """Frames ``[start, stop)`` of a video, (T, 3, height, width) uint8, and their boxes.
+        """Frames ``[start, stop)`` of video number ``index``, (T, 3, height, width) uint8, and their boxes.
 
         A box is tight around the ink that shows. A digit with less than a quarter of its ink showing is marked as
         ignored, with the box that it would have if nothing covered it. Track ids number the digits of the video.
@@ -157,7 +249,8 @@ class MovingDigits(Dataset[Clip]):
         heights, angles, centres = scene.at(moments)
         ink = self._ink_xyxy[scene.digits]
         scale = (ink[:, 3] - ink[:, 1]) / heights
-        cosine, sine = scale * np.cos(angles), scale * np.sin(angles)
+        cosine = scale * np.cos(angles)
+        sine = scale * np.sin(angles)
         matrix = np.stack([cosine, sine, -sine, cosine], axis=-1).reshape(*scale.shape, 2, 2)
         first_pixel = matrix @ (0.5 - centres)[..., None]  # from the digit's centre to the centre of pixel (0, 0)
         offset = (ink[:, :2] + ink[:, 2:])[..., None] / 2 + first_pixel
@@ -169,7 +262,8 @@ class MovingDigits(Dataset[Clip]):
         config = self.config
         epoch = epoch if self.split == "train" else 0
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), epoch, index])
-        least, most = 1, config.max_digits
+        least = 1
+        most = config.max_digits
         if self.split == "train" and config.training_digits is not None:
             least, most = config.training_digits
         count = int(rng.integers(least, most + 1))
@@ -212,7 +306,8 @@ def _bright_colours(count: int, rng: np.random.Generator) -> np.ndarray:
 def _extents_xy(aspects: np.ndarray, max_rotation: float) -> np.ndarray:
     """Width and height (N, 2) that a digit of height 1 may need, turned by up to ``max_rotation`` degrees."""
     limit = np.radians(max_rotation)
-    widest, tallest = np.minimum(limit, np.arctan2(1, aspects)), np.minimum(limit, np.arctan2(aspects, 1))
+    widest = np.minimum(limit, np.arctan2(1, aspects))
+    tallest = np.minimum(limit, np.arctan2(aspects, 1))
     return np.stack([aspects * np.cos(widest) + np.sin(widest), np.cos(tallest) + aspects * np.sin(tallest)], axis=-1)
 
 

@@ -16,8 +16,7 @@ from ..data.classes import ClassMap, map_classes, read_classes
 from ..data.dataset import SPLIT_FOLDERS
 from ..data.labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX, LABELLED_SUFFIX, LEGACY_NAMES, read_labels
 from ..data.layouts import labels_at
-from ..files import below
-from ..npy_files import read_header
+from ..files import below, read_npy_header
 
 SUFFIXES = (".npy", ".csv", ".txt")
 COLUMNS: tuple[str, ...] = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
@@ -139,7 +138,7 @@ def read_boxes(path: Path) -> np.ndarray:
     boxes = read_labels(path) if path.suffix == ".npy" else _read_text(path)
     if path.suffix == ".npy":
         with path.open("rb") as file:
-            names = read_header(file).dtype.names or ()
+            names = read_npy_header(file).dtype.names or ()
         if not {"class_confidence", "confidence"} & set(names):
             raise InputError(f"{path} must have scores as class_confidence, got {', '.join(names)}.")
     if not np.isfinite(boxes["class_confidence"]).all():

@@ -24,8 +24,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from ..checks import InputError
-from ..files import replacing
-from ..npy_files import Header, read_header
+from ..files import NpyHeader, read_npy_header, replacing
 from .array import COLUMNS, LARGEST, Events
 from .reading import AS_IT_IS, PieceRecording, ReadOptions, Starts, records_of
 from .rows import PLAIN, USUAL_ORDER, column_names, find_meaning, find_order, order_note, sound_events
@@ -134,9 +133,9 @@ def _read_size(archive: zipfile.ZipFile) -> tuple[int, int] | None:
     return (int(size[0]), int(size[1])) if len(size) == 2 and size.min() > 0 and size.max() <= LARGEST else None
 
 
-def _read_header(path: Path, file: IO[bytes]) -> Header:
+def _read_header(path: Path, file: IO[bytes]) -> NpyHeader:
     try:
-        return read_header(file)
+        return read_npy_header(file)
     except ValueError as error:
         raise InputError(f"{path} must be a sound npy file: {error}.") from error
 

@@ -13,7 +13,7 @@ from ..checks import check_choice
 from ..config import DECODING
 from ..data.detections import Detections
 from ..models.detector import Detector
-from ..models.recurrent import reset_lanes
+from ..models.layers import reset_lanes
 from ..structures import Boxes, Clip
 from .runners import RunnerState, check_frames, frame_type
 
@@ -37,7 +37,7 @@ class TorchRunner:
         self.precision = precision
         self.classes = detector.config.classes
         self.input = detector.input
-        self.channels = detector.config.in_channels
+        self.channels = detector.channels
         self.dtype = frame_type(detector.input)
         self.size_hw = None
         self._forward = _compiled(detector) if compiled else detector

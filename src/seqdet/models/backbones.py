@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor, nn
 
 from ..checks import InputError, check_choice
+from ..config import ModelConfig
 from ..structures import State
-from .layers import ConvNormAct, SqueezeExciteBlock, over_time
-from .recurrent import CELLS, STATE_TENSORS
+from .layers import CELLS, ConvNormAct, SqueezeExciteBlock, over_time
 
 
 class FeatureExtractor(Protocol):
     """What a detector needs of its backbone."""
+
+    @property
+    def channels(self) -> int:
+        """Of every map."""
+        ...
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -34,7 +40,7 @@ class Vanilla(nn.Module):
         base: width of the stem; it grows from ``2 * base`` to ``8 * base``.
         channels: of every level.
         levels: how many there are; the last of five has the stride 128.
-        cell: a key of ``recurrent.CELLS``.
+        cell: a key of ``layers.CELLS``.
 
     Shapes:
         frames (T, B, in_channels, H, W), floating point, H and W multiples of the last stride;
@@ -45,7 +51,8 @@ class Vanilla(nn.Module):
         super().__init__()
         check_choice(cell, CELLS, "cell")
         self.strides = tuple(8 << level for level in range(levels))
-        self.channels, self.state_tensors = channels, STATE_TENSORS[cell]
+        self.channels = channels
+        self.state_tensors = CELLS[cell].state_tensors
         self.stem = nn.Sequential(
             ConvNormAct(in_channels, 2 * base, 7, stride=2),
             SqueezeExciteBlock(2 * base, 4 * base, stride=2),
@@ -62,7 +69,8 @@ class Vanilla(nn.Module):
         if state is not None:
             self._check_state(state, frames)
         x = over_time(self.stem, frames)
-        maps, after = [], []
+        maps = []
+        after = []
         for i, level in enumerate(self.levels):
             own = slice(i * self.state_tensors, (i + 1) * self.state_tensors)
             x, level_state = level(x, None if state is None else state[own])
@@ -78,3 +86,12 @@ class Vanilla(nn.Module):
                 f"state must be what the last call returned for {lanes} lanes of {width}x{height} pixels, "
                 f"got {len(state)} tensors of other shapes: {', '.join(str(tuple(tensor.shape)) for tensor in state)}."
             )
+
+
+def vanilla(config: ModelConfig, in_channels: int) -> Vanilla:
+    """The backbone of the reference architecture, for frames of so many channels."""
+    return Vanilla(in_channels, base=config.base, channels=config.channels, levels=config.levels, cell=config.cell)
+
+
+BACKBONES: dict[str, Callable[[ModelConfig, int], FeatureExtractor]] = {"vanilla": vanilla}
+"""What ``ModelConfig.name`` can be. A new one is an entry here, and the fields of its own in ``ModelConfig``."""

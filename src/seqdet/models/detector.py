@@ -1,4 +1,4 @@
-"""A recurrent single-shot detector, put together from its parts."""
+"""A recurrent single-shot detector: its parts at work, and how it is put together from a configuration."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checks import InputError
+from ..checks import InputError, check_choice
 from ..config import DECODING, InputConfig, ModelConfig
 from ..devices import one_thread
-from ..ops.decoding import detections
+from ..ops.boxes import detections
 from ..structures import Boxes, Clip, State, check_tensor
-from .anchors import Anchors
-from .backbones import FeatureExtractor
-from .criterion import Criterion
-from .heads import BoxHead, Outputs
-from .layers import pad_to_multiple
-from .recurrent import reset_lanes
+from .backbones import BACKBONES, FeatureExtractor
+from .heads import PRESETS, Anchors, BoxHead, Criterion, Outputs
+from .layers import pad_to_multiple, reset_lanes
 
+VARIANCES = (0.1, 0.2)
+"""Of the coding of boxes (Liu et al., arXiv 1512.02325)."""
+PLAIN = (bool, int, float, str, tuple)
+"""Types of the settings of a part."""
 FULL_SCALE = {torch.uint8: 255, torch.int8: 127}
 """The number that stands for 1 in frames of whole numbers."""
 
@@ -51,9 +52,18 @@ class Detector(nn.Module):
         config: ModelConfig,
     ) -> None:
         super().__init__()
-        self.backbone, self.head, self.anchors, self.criterion = backbone, head, anchors, criterion
+        self.backbone = backbone
+        self.head = head
+        self.anchors = anchors
+        self.criterion = criterion
         self.config = config
         self.input: InputConfig | None = None
+
+    @property
+    def channels(self) -> int:
+        """Of the frames."""
+        assert self.config.in_channels is not None  # nothing is built without
+        return self.config.in_channels
 
     def forward(
         self, frames: Tensor, state: State | None = None, *, keep: Tensor | None = None
@@ -68,7 +78,7 @@ class Detector(nn.Module):
             state: what the last call returned, or None at the start.
             keep: (T, B) bool, the frames whose outputs are wanted; all if None. The memory sees every frame.
         """
-        check_tensor(frames, "T B C H W", "frames", C=self.config.in_channels)
+        check_tensor(frames, "T B C H W", "frames", C=self.channels)
         time, lanes, _, height, width = frames.shape
         if not frames.numel():
             raise InputError(f"frames must not be empty, got shape {tuple(frames.shape)}.")
@@ -148,3 +158,76 @@ def _check_state(state: Any) -> None:
         f"state must be the tuple of tensors that the last call returned, got {type(state).__name__}. "
         "Write outputs, state = detector(frames, state)."
     )
+
+
+def build_detector(config: ModelConfig, *, seed: int = 0) -> Detector:
+    """An untrained detector; its weights are drawn from ``seed`` and torch's own random state stays as it is.
+
+    Raises:
+        InputError: if the configuration names something unknown, or no classes or channels.
+    """
+    check_choice(config.name, BACKBONES, "model.name")
+    if not config.classes or config.in_channels is None:
+        missing = "in_channels" if config.classes else "classes"
+        raise InputError(
+            f"model.{missing} must be given, as build_detector sees no data; seqdet.fit takes a ModelConfig in place "
+            "of a detector, and what it leaves open from the data."
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs as well
+        return _built(config, config.in_channels)
+
+
+def _built(config: ModelConfig, in_channels: int) -> Detector:
+    """The parts, one after the other: their weights are drawn in this order."""
+    backbone = BACKBONES[config.name](config, in_channels)
+    anchors = Anchors(PRESETS[config.anchors], backbone.strides)
+    head = BoxHead(
+        backbone.channels,
+        anchors.per_cell,
+        len(config.classes),
+        hidden=config.head_layers,
+        activation=config.activation,
+    )
+    criterion = Criterion(
+        activation=config.activation,
+        box_loss=config.box_loss,
+        box_weight=config.box_weight,
+        foreground=config.foreground,
+        background=config.background,
+        variances=VARIANCES,
+    )
+    return Detector(backbone, head, anchors=anchors, criterion=criterion, config=config)
+
+
+def check_built(detector: Detector) -> None:
+    """Raise unless ``build_detector`` would build the same from the detector's configuration: its file says no more.
+
+    Raises:
+        InputError: naming a part that is of another kind, or of other settings.
+    """
+    with torch.device("meta"):
+        usual = build_detector(detector.config)
+    wanted, found = (dict(each.named_modules()) for each in (usual, detector))
+    for name in [*sorted(wanted.keys() | found.keys()), "criterion"]:
+        one = wanted.get(name)
+        other = found.get(name)
+        if name == "criterion":  # which is no module
+            one = usual.criterion
+            other = detector.criterion
+        if _settings(one) != _settings(other):
+            kinds = [type(each).__name__ if each is not None else "nothing" for each in (one, other)]
+            what = f"a {kinds[1]} in place of a {kinds[0]}" if kinds[0] != kinds[1] else "of other settings"
+            raise InputError(
+                "detector must be what build_detector makes of its configuration, or its file could not be read "
+                f"again; its part {name or type(detector).__name__} is {what}."
+            )
+
+
+def _settings(part: nn.Module | Criterion | None) -> tuple[object, dict[str, object]]:
+    """What a part is, but for its tensors and its own parts."""
+    if part is None:
+        return None, {}
+    plain = {name: value for name, value in vars(part).items() if isinstance(value, PLAIN) and name != "training"}
+    tensors = part.named_parameters(recurse=False) if isinstance(part, nn.Module) else ()
+    return type(part), {**plain, **{name: tuple(tensor.shape) for name, tensor in tensors}}

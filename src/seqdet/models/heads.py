@@ -1,18 +1,85 @@
-"""From maps of features to one box and one score vector per anchor."""
+"""The head: from maps of features to one box and one score vector per anchor, and the loss by which it learns them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torchvision.ops import box_convert
 
-from ..checks import check_choice
+from ..checks import InputError, check_choice
+from ..devices import one_thread
+from ..ops.boxes import decode_boxes, encode_boxes
+from ..ops.losses import IGNORED, giou, match_anchors, pad_targets, sigmoid_focal, smooth_l1, softmax_focal
+from ..structures import Boxes
 
 PRIOR = 0.01
 """Probability of an object that an untrained head gives every anchor (Lin et al., arXiv 1708.02002, section 4.1)."""
+CLASS_LOSSES = {"softmax": softmax_focal, "sigmoid": sigmoid_focal}
+BOX_LOSSES = ("smooth_l1", "giou")
+
+
+class AnchorPreset(NamedTuple):
+    """Shapes of the anchors in one cell.
+
+    size: side of an anchor of ratio 1 and scale 1 on the finest map, in cells; so pixels double from level to level.
+    shapes: one (ratio, scale) per anchor; the ratio is height over width, and the area does not depend on it.
+    """
+
+    size: float
+    shapes: tuple[tuple[float, float], ...]
+
+
+PRESETS = {
+    "psee": AnchorPreset(4.0, ((1 / 3, 1.0), (1 / 2, 1.0), (1.0, 1.0), (1.0, 1.5), (2.0, 1.0), (3.0, 1.0))),
+    "coco": AnchorPreset(4.0, tuple((ratio, 2 ** (octave / 3)) for octave in range(3) for ratio in (0.5, 1.0, 2.0))),
+    "digits": AnchorPreset(3.5, ((1.0, 1.0), (1.5, 0.9), (1.5, 1.3), (3.0, 0.9))),
+}
+"""Named presets. ``psee``: six a cell, for road scenes; ``coco``: nine, as in RetinaNet (arXiv 1708.02002); ``digits``:
+fitted to the moving digits."""
+
+
+class Anchors:
+    """The anchors of all maps, computed when asked for.
+
+    Args:
+        preset: the shapes in one cell, such as an entry of ``PRESETS``.
+        strides: pixels from cell to cell of every map, finest first.
+    """
+
+    def __init__(self, preset: AnchorPreset, strides: Sequence[int]) -> None:
+        self.preset = preset
+        self.strides = tuple(strides)
+
+    @property
+    def per_cell(self) -> int:
+        return len(self.preset.shapes)
+
+    def __call__(self, sizes_hw: Sequence[tuple[int, int]], device: torch.device | str = "cpu") -> Tensor:
+        """Anchors (A, 4) as centre x, centre y, width, height in pixels, for maps of ``sizes_hw`` cells.
+
+        Ordered by map, row, column, shape. They may reach beyond the image.
+        """
+        return torch.tensor(_anchors(self.preset, self.strides, tuple(sizes_hw)), device=device)
+
+
+@lru_cache(maxsize=64)
+def _anchors(preset: AnchorPreset, strides: tuple[int, ...], sizes_hw: tuple[tuple[int, int], ...]) -> np.ndarray:
+    ratio, scale = np.array(preset.shapes).T
+    shapes = preset.size * scale[:, None] * np.stack([ratio**-0.5, ratio**0.5], axis=1)  # width and height in cells
+    levels = []
+    for stride, (height, width) in zip(strides, sizes_hw, strict=True):
+        anchors = np.empty((height, width, len(shapes), 4), np.float32)
+        anchors[..., 0] = (np.arange(width)[:, None] + 0.5) * stride
+        anchors[..., 1] = (np.arange(height)[:, None, None] + 0.5) * stride
+        anchors[..., 2:] = shapes * stride
+        levels.append(anchors.reshape(-1, 4))
+    return np.concatenate(levels)
 
 
 class Outputs(NamedTuple):
@@ -63,7 +130,8 @@ class BoxHead(nn.Module):
     @property
     def predictors(self) -> tuple[nn.Conv2d, nn.Conv2d]:
         """The last layer of each branch."""
-        boxes, classes = self.boxes[-1], self.classes[-1]
+        boxes = self.boxes[-1]
+        classes = self.classes[-1]
         assert isinstance(boxes, nn.Conv2d)
         assert isinstance(classes, nn.Conv2d)
         return boxes, classes
@@ -92,3 +160,79 @@ def _branch(channels: int, hidden: int, out: int) -> nn.Sequential:
     last.weight = nn.Parameter(0.01 * torch.randn_like(last.weight))
     last.bias = nn.Parameter(torch.zeros(out))
     return nn.Sequential(*layers, last)
+
+
+class Criterion:
+    """Focal loss of the classes and a regression loss of the boxes, both divided by the number of positive anchors.
+
+    Where several processes train, that is the mean of their numbers: the mean of their gradients is then the gradient
+    that one process would have had of all frames.
+
+    Args:
+        activation: "softmax" or "sigmoid", as in the head.
+        box_loss: one of ``BOX_LOSSES``; smooth L1 compares coded boxes, GIoU decoded ones.
+        box_weight: factor of the box loss.
+        foreground, background: IoU thresholds of ``match_anchors``.
+        variances: of the box coding.
+    """
+
+    def __init__(
+        self,
+        *,
+        activation: str,
+        box_loss: str,
+        box_weight: float,
+        foreground: float,
+        background: float,
+        variances: tuple[float, float],
+    ) -> None:
+        check_choice(activation, CLASS_LOSSES, "activation")
+        check_choice(box_loss, BOX_LOSSES, "box_loss")
+        self.activation = activation
+        self.box_loss = box_loss
+        self.box_weight = box_weight
+        self.foreground = foreground
+        self.background = background
+        self.variances = variances
+
+    @one_thread()
+    def __call__(self, outputs: Outputs, frames: Sequence[Boxes]) -> dict[str, Tensor]:
+        """The losses ``classes`` and ``boxes`` of F labelled frames: scalars, zero where there is nothing to learn.
+
+        Args:
+            outputs: of F frames.
+            frames: the truth, F entries.
+
+        Raises:
+            InputError: if there are not F entries, or ``pad_targets`` refuses one.
+        """
+        if len(frames) != len(outputs.logits):
+            raise InputError(f"frames must be as many as the outputs are of, {len(outputs.logits)}, got {len(frames)}.")
+        classes = outputs.logits.shape[-1] - (self.activation == "softmax")
+        targets = pad_targets(frames, outputs.logits.device, classes=classes)
+        corners = box_convert(outputs.anchors, "cxcywh", "xyxy")
+        matched = match_anchors(corners, targets, foreground=self.foreground, background=self.background)
+        counted = matched != IGNORED
+        frame, anchor = (matched >= 0).nonzero(as_tuple=True)
+        box = matched[frame, anchor]
+        labels = torch.full_like(matched, -1)
+        labels[frame, anchor] = targets.labels[frame, box]
+        positives = max(1.0, _per_process(len(frame), outputs.logits.device))
+        class_loss = CLASS_LOSSES[self.activation](outputs.logits[counted], labels[counted])
+        deltas = outputs.deltas[frame, anchor]
+        anchors = outputs.anchors[anchor]
+        wanted = targets.xyxy[frame, box]
+        if self.box_loss == "giou":
+            box_loss = giou(decode_boxes(deltas, anchors, variances=self.variances), wanted)
+        else:
+            box_loss = smooth_l1(deltas, encode_boxes(wanted, anchors, variances=self.variances))
+        return {"classes": class_loss.sum() / positives, "boxes": self.box_weight * box_loss.sum() / positives}
+
+
+def _per_process(count: int, device: torch.device) -> float:
+    """The mean of the counts of all processes that train together."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return count
+    total = torch.tensor(float(count), device=device)
+    distributed.all_reduce(total)
+    return float(total) / distributed.get_world_size()

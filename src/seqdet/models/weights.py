@@ -15,10 +15,10 @@ from ..config import InputConfig, ModelConfig
 from ..config_files import from_dict, to_dict
 from ..devices import find_device
 from ..files import read_json, write_bytes
-from .detector import Detector
-from .zoo import build_detector, check_built
+from .detector import Detector, build_detector, check_built
 
-FORMAT, OLD_FORMAT = "seqdet detector 2", "seqdet detector 1"
+FORMAT = "seqdet detector 2"
+OLD_FORMAT = "seqdet detector 1"
 """In the old one the checksum covers the weights alone."""
 
 
@@ -44,7 +44,8 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
         InputError: if the file is missing or damaged, is not a seqdet detector, is of an unknown version, or holds
             numbers that are not finite; or if there is no such device.
     """
-    path, place = Path(path), find_device(device)
+    path = Path(path)
+    place = find_device(device)
     if not path.is_file():
         raise InputError(f"{path} must be a file with a detector, and there is none.")
     try:
@@ -57,12 +58,17 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
         raise InputError(f"{path} must have the format {FORMAT!r} in its header, got {header.get('format')!r}.")
     digest = header.pop("sha256", "")
     try:
-        values, shown = read_json(header["model"]), read_json(header.get("input", "null"))
+        values = read_json(header["model"])
+        shown = read_json(header.get("input", "null"))
     except (KeyError, ValueError) as error:
         raise InputError(f"{path} must have the detector's configuration in its header; it is damaged.") from error
     shown = None if shown is None else from_dict(InputConfig, shown, name=f"{path}: input")
-    with torch.device("meta"):  # no memory before the shapes are known to fit
-        detector = build_detector(from_dict(ModelConfig, values, name=f"{path}: model"))
+    config = from_dict(ModelConfig, values, name=f"{path}: model")
+    try:
+        with torch.device("meta"):  # no memory before the shapes are known to fit
+            detector = build_detector(config)
+    except InputError as error:
+        raise InputError(f"{path} must have the configuration of a detector in its header; {error}") from error
     wanted = {name: _kind(tensor) for name, tensor in detector.state_dict().items()}
     found = {name: _kind(tensor) for name, tensor in tensors.items()}
     for name in sorted(wanted.keys() | found.keys()):

@@ -1,5 +1,5 @@
 """Pure functions on tensors.
 
-``boxes``: overlaps, and the coding against anchors. ``matching``: which anchor is responsible for which box, and
-``losses`` of it. ``decoding``: from outputs to detections, for the detector and for exported files.
+``boxes``: overlaps, the coding against anchors, and from outputs to detections, for detectors and exported files.
+``losses``: which anchor is responsible for which box, and what it costs to be wrong.
 """

@@ -1,10 +1,15 @@
-"""Overlaps and the coding of boxes against anchors."""
+"""Boxes: their overlaps, their coding against anchors, and how what a head says of every anchor becomes detections."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
+from torchvision.ops import batched_nms, box_convert
+
+from ..checks import InputError, check_at_least
+from ..structures import Boxes
 
 LARGEST_LOG_SCALE = 4.0
 """A decoded box is at most exp(4) = 55 times its anchor, so that a wild prediction cannot overflow."""
@@ -56,3 +61,156 @@ def clip_boxes(xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
     """The part of every box (..., 4) that lies within an image of ``size_hw`` pixels."""
     height, width = size_hw
     return torch.minimum(xyxy.clamp(min=0), xyxy.new_tensor([width, height, width, height]))
+
+
+def detections(
+    deltas: Tensor,
+    scores: Tensor,
+    anchors: Tensor,
+    *,
+    size_hw: tuple[int, int],
+    variances: tuple[float, float],
+    score: float,
+    iou: float,
+    vote: float,
+    candidates: int,
+    most: int,
+) -> list[Boxes]:
+    """The detections of F frames, best score first: threshold, best candidates, suppression within a class, vote.
+
+    Args:
+        deltas: (F, A, 4) coded boxes.
+        scores: (F, A, K) of every class.
+        anchors: (A, 4) centre x, centre y, width, height in pixels.
+        size_hw: of the frames in pixels; boxes are clipped to it, and those wholly outside are left out.
+        variances: of the box coding.
+        score: least score of a detection.
+        iou: of two detections of one class that overlap by more than this, the better stays.
+        vote: least overlap of the boxes whose mean a detection becomes, see ``vote_boxes``.
+        candidates: the best pairs of anchor and class per frame that suppression looks at.
+        most: detections kept per frame.
+    """
+    check_at_least(score, 0, "score")
+    if not 0 <= iou <= 1:
+        raise InputError(f"iou must be 0 to 1, got {iou}.")
+    check_at_least(vote, 0, "vote")
+    check_at_least(candidates, 1, "candidates")
+    check_at_least(most, 1, "most")
+    frames, _, classes = scores.shape
+    best, pair = scores.flatten(1).topk(min(candidates, scores[0].numel() if frames else 0), dim=1)
+    most_chosen = int((~(best < score)).sum(dim=1).max()) if frames else 0  # NaN comes first, and is never chosen
+    best = best[:, :most_chosen]
+    pair = pair[:, :most_chosen]
+    found = candidate_boxes(
+        deltas, best, pair, anchors, classes=classes, size_hw=size_hw, variances=variances, score=score
+    )
+    frame = torch.arange(frames, device=best.device)[:, None]
+    group = (frame * classes + found.labels)[found.is_box]
+    survivors = grouped_nms(found.xyxy[found.is_box], found.scores[found.is_box], group, iou=iou)
+    kept = torch.zeros_like(found.is_box)
+    kept[found.is_box.nonzero()[survivors].unbind(1)] = True
+    counts = kept.sum(dim=1).clamp(max=most).tolist()
+    stays = kept.byte().argsort(dim=1, descending=True, stable=True)[:, : max(counts, default=0)]
+    final = voted_boxes(found, stays, size_hw=size_hw, vote=vote)
+    labels = found.labels.gather(1, stays)
+    best = found.scores.gather(1, stays)
+    return [Boxes(final[i, :count], labels[i, :count], best[i, :count]) for i, count in enumerate(counts)]
+
+
+class Candidates(NamedTuple):
+    """The best pairs of anchor and class of F frames, best first; what ``is_box`` denies has score and corners 0.
+
+    xyxy: (F, M, 4), clipped to the frame. labels: (F, M). scores: (F, M). is_box: (F, M) bool.
+    """
+
+    xyxy: Tensor
+    labels: Tensor
+    scores: Tensor
+    is_box: Tensor
+
+
+def candidate_boxes(
+    deltas: Tensor,
+    scores: Tensor,
+    pairs: Tensor,
+    anchors: Tensor,
+    *,
+    classes: int,
+    size_hw: tuple[int, int],
+    variances: tuple[float, float],
+    score: float,
+) -> Candidates:
+    """The boxes of pairs of anchor and class, of which those of too low a score and those outside are none.
+
+    Args:
+        deltas: (F, A, 4) coded boxes.
+        scores: (F, M), best first.
+        pairs: (F, M) number of the anchor times that of the classes, plus the label.
+        anchors: (A, 4) centre x, centre y, width, height in pixels.
+        classes: how many there are.
+        size_hw: of the frames in pixels.
+        variances: of the box coding.
+        score: least score of a box.
+    """
+    anchor = pairs // classes
+    xyxy = decode_boxes(_rows(deltas, anchor), anchors[anchor], variances=variances)
+    xyxy = clip_boxes(xyxy, size_hw)
+    is_box = (scores >= score) & (xyxy[..., :2] < xyxy[..., 2:]).all(dim=-1)
+    # a box of NaN would spoil the others
+    return Candidates(xyxy.where(is_box[..., None], 0), pairs % classes, scores.where(is_box, 0), is_box)
+
+
+def voted_boxes(found: Candidates, stays: Tensor, *, size_hw: tuple[int, int], vote: float) -> Tensor:
+    """The final corners (F, K, 4) of the candidates ``stays`` (F, K), moved by ``vote_boxes`` within the frame."""
+    labels = found.labels.gather(1, stays)
+    final = vote_boxes(_rows(found.xyxy, stays), labels, found.xyxy, found.labels, found.scores, iou=vote)
+    return clip_boxes(final, size_hw)  # a mean of equal numbers may be off by its rounding
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    """Of (F, N, 4) those rows of every frame that (F, M) names."""
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
+
+
+def grouped_nms(xyxy: Tensor, scores: Tensor, groups: Tensor, *, iou: float) -> Tensor:
+    """Indices of the boxes that survive non-maximum suppression within their group, best score first, ties in order.
+
+    One call for any number of groups (frame and class), in float64, so that the result does not depend on what else is
+    in the call.
+
+    Args:
+        xyxy: (N, 4) boxes.
+        scores: (N,).
+        groups: (N,) int64 from 0; boxes of different groups never suppress each other.
+        iou: a box that overlaps a better one by more than this goes.
+    """
+    if not len(xyxy):
+        return groups
+    from_zero = xyxy.double() - xyxy.min()  # batched_nms mixes up the groups of negative coordinates
+    kept = batched_nms(from_zero, scores.double(), groups, iou).sort().values
+    return kept[scores[kept].argsort(descending=True, stable=True)]
+
+
+def vote_boxes(
+    xyxy: Tensor, labels: Tensor, voters: Tensor, voter_labels: Tensor, scores: Tensor, *, iou: float
+) -> Tensor:
+    """Every box moved to the mean of the voters of its frame and label that overlap it: (F, K, 4).
+
+    Voters are weighted by their squared scores. A box that no voter overlaps stays where it is. A voter of which a
+    number is NaN has no vote.
+
+    Args:
+        xyxy: (F, K, 4) boxes of F frames.
+        labels: (F, K).
+        voters: (F, M, 4).
+        voter_labels: (F, M).
+        scores: (F, M) of the voters; score 0 has no vote.
+        iou: least overlap of a voter; above 1, nobody votes.
+    """
+    votes = (box_iou(xyxy, voters) >= iou) & (labels[:, :, None] == voter_labels[:, None, :])
+    scores, voters = (each.masked_fill(each.isnan(), 0) for each in (scores, voters))  # 0 * NaN would be NaN
+    weights = (votes * scores[:, None, :].square()).to(xyxy.dtype)
+    total = weights.sum(dim=-1, keepdim=True)
+    with torch.autocast(xyxy.device.type, enabled=False):  # bfloat16 is too coarse for pixels
+        mean = weights @ voters / total.clamp(min=torch.finfo(total.dtype).tiny)
+    return torch.where(total > 0, mean, xyxy)

@@ -1,14 +1,131 @@
-"""Losses per anchor, not yet summed: the caller masks and normalises."""
+"""What a head learns: which anchors are responsible for which boxes, and the losses, one per anchor, not yet summed."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
-ALPHA, GAMMA = 0.25, 2.0
+from ..checks import InputError
+from ..structures import Boxes
+from .boxes import box_iou
+
+BACKGROUND = -1
+IGNORED = -2
+ALPHA = 0.25
+GAMMA = 2.0
 """Weight of the positives and focusing exponent of the focal losses (Lin et al., arXiv 1708.02002)."""
+
+
+class Targets(NamedTuple):
+    """The truth of F frames, padded to the M boxes of the fullest one.
+
+    xyxy: (F, M, 4). labels: (F, M) int64. is_target: (F, M) bool, a box to find. is_ignored: (F, M) bool, a box to
+    leave alone. Padding is neither.
+    """
+
+    xyxy: Tensor
+    labels: Tensor
+    is_target: Tensor
+    is_ignored: Tensor
+
+
+def pad_targets(frames: Sequence[Boxes], device: torch.device | str, *, classes: int | None = None) -> Targets:
+    """The boxes of all frames side by side on ``device``: one transfer for each column.
+
+    Coordinates become float32 and labels int64.
+
+    Args:
+        frames: the truth.
+        device: of the result.
+        classes: how many there are; any number if None.
+
+    Raises:
+        InputError: if a coordinate is not finite, a box ends before it starts, or a label is that of no class.
+    """
+    counts = torch.tensor([len(boxes) for boxes in frames])
+    most = int(counts.max()) if len(frames) else 0
+    present = torch.arange(most) < counts[:, None]
+    xyxy = torch.zeros(len(frames), most, 4)
+    labels = torch.zeros(len(frames), most, dtype=torch.int64)
+    ignored = torch.zeros(len(frames), most, dtype=torch.bool)
+    if most:
+        xyxy[present] = torch.cat([boxes.xyxy.cpu() for boxes in frames]).float()
+        labels[present] = torch.cat([boxes.labels.cpu() for boxes in frames]).long()
+        ignored[present] = torch.cat(
+            [torch.zeros(len(b), dtype=torch.bool) if b.is_ignored is None else b.is_ignored.cpu() for b in frames]
+        )
+        _check_truth(xyxy, labels, classes)
+    columns = (xyxy, labels, present & ~ignored, ignored)
+    return Targets(*(column.to(device, non_blocking=True) for column in columns))
+
+
+def _check_truth(xyxy: Tensor, labels: Tensor, classes: int | None) -> None:
+    infinite = ~xyxy.isfinite().all(dim=-1)
+    if infinite.any():
+        raise InputError(f"xyxy of the truth must be finite float32, got {xyxy[infinite][0].tolist()}.")
+    backward = (xyxy[..., 2:] < xyxy[..., :2]).any(dim=-1)
+    if backward.any():
+        raise InputError(
+            f"xyxy of the truth must have x1 <= x2 and y1 <= y2, got {xyxy[backward][0].tolist()}. "
+            "Were x, y, width and height given?"
+        )
+    unknown = labels < 0 if classes is None else (labels < 0) | (labels >= classes)
+    if unknown.any():
+        wanted = "at least 0" if classes is None else f"0 to {classes - 1}, as there are {classes} classes"
+        raise InputError(f"labels must be {wanted}, got {labels[unknown][0]}.")
+
+
+def match_anchors(anchors: Tensor, targets: Targets, *, foreground: float, background: float) -> Tensor:
+    """The box of every anchor, for all frames at once: (F, A) int64.
+
+    An entry is the index of a box, ``BACKGROUND`` or ``IGNORED``. An anchor takes the box it overlaps most if their IoU
+    reaches ``foreground``, is background below ``background`` and ignored between. Then every box takes the anchor that
+    it overlaps most, however little; where several boxes want the same anchor, the largest overlap wins and the others
+    take their next best. A box that overlaps no anchor, or has no area, gets none and teaches nothing. An anchor that
+    is background but overlaps an ignored box by ``background`` or more is ignored.
+
+    Args:
+        anchors: (A, 4) xyxy.
+        targets: F frames.
+        foreground, background: IoU thresholds, ``background <= foreground`` and ``foreground`` above 0.
+    """
+    if not (0 <= background <= foreground <= 1 and foreground > 0):
+        raise InputError(
+            "IoU thresholds must satisfy 0 <= background <= foreground <= 1 and foreground > 0, "
+            f"got {background} and {foreground}."
+        )
+    frames, most = targets.labels.shape
+    if most == 0:
+        return torch.full((frames, len(anchors)), BACKGROUND, device=anchors.device)
+    overlaps = box_iou(anchors, targets.xyxy)
+    to_targets = overlaps.masked_fill(~targets.is_target[:, None], -1)
+    best_overlap, best_box = to_targets.max(dim=2)
+    matched = best_box.masked_fill(best_overlap < foreground, IGNORED).masked_fill(
+        best_overlap < background, BACKGROUND
+    )
+    excused = (overlaps.masked_fill(~targets.is_ignored[:, None], -1) >= background).any(dim=2)
+    matched.masked_fill_(excused & (matched == BACKGROUND), IGNORED)
+    return _give_every_box_an_anchor(matched, to_targets, targets.is_target)
+
+
+def _give_every_box_an_anchor(matched: Tensor, overlaps: Tensor, pending: Tensor) -> Tensor:
+    numbers = torch.arange(pending.shape[1], device=pending.device)
+    while True:
+        overlap, wanted = overlaps.max(dim=1)  # (F, M): the best free anchor of each waiting box
+        favourite = overlaps.argmax(dim=2)  # (F, A): the box that each anchor would rather have
+        wins = pending & (overlap > 0) & (favourite.gather(1, wanted) == numbers)
+        if not wins.any():
+            return matched
+        frame, box = wins.nonzero(as_tuple=True)
+        anchor = wanted[frame, box]
+        matched[frame, anchor] = box
+        pending = pending & ~wins
+        overlaps = overlaps.index_put((frame, anchor), overlaps.new_tensor(-1.0)).masked_fill(~pending[:, None], -1)
 
 
 def softmax_focal(logits: Tensor, labels: Tensor) -> Tensor:

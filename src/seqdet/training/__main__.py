@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 
 from ..checks import InputError, Stopped
-from .fit import join
+from .fit import take_part
 from .processes import ERROR, end_with_first
 
 end_with_first()
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # all stop when the first one does
 try:
-    join(Path(sys.argv[1]), sys.argv[2])
+    take_part(Path(sys.argv[1]), sys.argv[2])
 except InputError as error:
     sys.exit(f"{ERROR}{' '.join(str(error).split())}")
 except Stopped:

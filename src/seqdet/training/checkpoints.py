@@ -150,6 +150,11 @@ class Checkpoints(Callback):
 def read_checkpoint(checkpoint: Path, config: RunConfig, *, names: set[str]) -> dict[str, Any]:
     """What a run of this configuration, whose weights have these names, wrote to go on from.
 
+    Args:
+        checkpoint: the file, in the folder of its run.
+        config: of the run now.
+        names: of the tensors that the training module has.
+
     Raises:
         InputError: if it is damaged, or of a run that was configured in another way.
     """

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -23,18 +22,16 @@ from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from ..config_files import read_config, to_dict, write_config
 from ..devices import choose_device, choose_precision
 from ..files import write_bytes, write_text
-from ..loading import left_out, prepare
+from ..loading import fitted_model, left_out, model_of_data, prepare
 from ..locks import alone_in
-from ..models.detector import Detector
+from ..models.detector import Detector, build_detector, check_built
 from ..models.weights import load_detector, save_detector
-from ..models.zoo import build_detector, check_built
 from ..runs import TRAINING_FORMAT, RunFolder, training_facts, versions
 from ..stopping import stop_on_signals
 from .checkpoints import Checkpoints, WholeFiles, read_checkpoint
 from .module import ClipDataModule, TrainingModule, freeze, frozen_parts, learning_rate_factor
+from .monitoring import Curves, DemoClips, TrainingProgress, quiet_writer
 from .processes import beside, check_first, rank
-from .progress import TrainingProgress
-from .tensorboard import Curves, DemoClips, quiet_writer
 
 log = logging.getLogger(__name__)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -42,7 +39,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
-def fit(detector: Detector, data: DataConfig, train: TrainConfig, out: Path | str) -> Path:
+def fit(detector: Detector | ModelConfig, data: DataConfig, train: TrainConfig, out: Path | str) -> Path:
     """Train ``detector`` and write everything about it to the folder ``out``, which is returned.
 
     The folder ends up with ``config.yaml``, ``detector.safetensors`` (the weights with the best validation AP),
@@ -51,6 +48,7 @@ def fit(detector: Detector, data: DataConfig, train: TrainConfig, out: Path | st
 
     Args:
         detector: trained in place. What ``requires_grad_(False)`` froze stays so, as ``train.freeze`` of the run says.
+            Or the configuration of one, which is built with the classes and channels of the data.
         data: the clips.
         train: the optimisation.
         out: a new or empty folder.
@@ -63,6 +61,8 @@ def fit(detector: Detector, data: DataConfig, train: TrainConfig, out: Path | st
     check_first()
     folder = RunFolder(Path(out))
     folder.check_free()
+    if isinstance(detector, ModelConfig):
+        detector = build_detector(_of_data(detector, data), seed=train.seed)
     check_built(detector)
     freeze(detector, train.freeze)
     config = RunConfig(data, detector.config, replace(train, freeze=frozen_parts(detector)))
@@ -117,6 +117,14 @@ def resume(out: Path | str, *, max_steps: int | None = None) -> Path:
             raise InputError(f"{folder.root} must have {folder.last_checkpoint.name} to go on from, and has none.")
         with _telling_how_to_go_on(folder):
             return _run(detector, _clips(config), config, folder)
+
+
+def _of_data(model: ModelConfig, data: DataConfig) -> ModelConfig:
+    """The configuration with the classes and channels of the data, which the log says of recordings."""
+    found = model_of_data(model, data)
+    if found != model and data.dataset.folder is not None:
+        log.info("From the data: %d channels, and the classes %s.", found.in_channels, ", ".join(found.classes))
+    return found
 
 
 def _onward(config: RunConfig, folder: RunFolder) -> str:
@@ -179,7 +187,7 @@ def _mended(folder: RunFolder) -> Path:
     return folder.root
 
 
-def join(out: Path, precision: str) -> None:
+def take_part(out: Path, precision: str) -> None:
     """Take part in the run in ``out``, in the precision of its first process; see ``processes``."""
     folder = RunFolder(out)
     config = read_config(folder.config)
@@ -197,20 +205,11 @@ def _clips(config: RunConfig) -> ClipDataModule:
     if device == "cuda" and processes > torch.cuda.device_count():
         raise InputError(f"train.processes must be at most the {torch.cuda.device_count()} GPUs, got {processes}.")
     if config.data.dataset.folder is not None and not rank():  # the first process has done it for all
-        prepare(config.data.dataset, check=partial(_check_fits, config.model))
+        model_of_data(config.model, config.data)  # before tensors are made, which may take hours
+        prepare(config.data.dataset)
     clips = ClipDataModule(config.data, batches=config.train.max_steps * config.train.accumulate)
-    _check_fits(config.model, clips.dataset.classes, clips.dataset.channels)
+    fitted_model(config.model, clips.dataset.classes, clips.dataset.channels)
     return clips
-
-
-def _check_fits(model: ModelConfig, classes: tuple[str, ...], channels: int) -> None:
-    """Raise unless a detector is one for data of these classes and channels."""
-    if channels != model.in_channels:
-        raise InputError(f"model.in_channels must be the {channels} of the data, got {model.in_channels}.")
-    if classes != model.classes:
-        raise InputError(
-            f"model.classes must be those of the data, {', '.join(classes)}; got {', '.join(model.classes)}."
-        )
 
 
 def _run(

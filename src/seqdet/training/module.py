@@ -18,7 +18,7 @@ from ..config_files import suggestion
 from ..evaluation.coco import CocoEvaluator
 from ..loading import TrainingLoader, TrainingOrder, evaluation_loader, open_split
 from ..models.detector import Detector
-from ..models.recurrent import detach, reset_lanes
+from ..models.layers import detach, reset_lanes
 from ..structures import Boxes, Clip, State
 from .optimizers import OPTIMIZERS
 from .processes import gathered, merged, own_lanes

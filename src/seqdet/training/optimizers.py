@@ -33,6 +33,11 @@ def muon(detector: Detector, *, lr: float, weight_decay: float) -> MuonAndAdamW:
     """Muon for every convolution but those that predict and those of a memory to itself, AdamW for the rest.
 
     A memory whose own weights Muon moved drifts once a recording is longer than those it was trained on.
+
+    Args:
+        detector: whose parameters are moved.
+        lr: learning rate of both.
+        weight_decay: per step, over the learning rate.
     """
     predicting = {id(layer.weight) for layer in detector.head.predictors}
     convolutions = [

@@ -134,9 +134,8 @@ def gathered(state: State | None) -> State | None:
 
 
 def own_lanes(state: State, place: int, processes: int) -> State:
-    """The part of the state of all lanes that process number ``place`` goes on with."""
-    each = len(state[0]) // processes
-    return tuple(tensor[place * each : (place + 1) * each] for tensor in state)
+    """The part of the state of all lanes, (B, ...), that process number ``place`` of ``processes`` goes on with."""
+    return tuple(tensor.chunk(processes)[place] for tensor in state)
 
 
 def merged(evaluator: CocoEvaluator) -> CocoEvaluator:

@@ -26,8 +26,8 @@ from ...config_files import read_config, to_dict
 from ...events.time_units import Unit
 from ...files import make_folder, replacing
 from ...models.detector import FULL_SCALE, Detector
-from ...models.recurrent import reset_lanes
-from ...ops.decoding import candidate_boxes, voted_boxes
+from ...models.layers import reset_lanes
+from ...ops.boxes import candidate_boxes, voted_boxes
 from ...runs import RunFolder
 from ...structures import Boxes
 from ..loading import load_runner
@@ -138,7 +138,7 @@ class DecodingDetector(nn.Module):
 
 def traced(detector: Detector, size_hw: tuple[int, int], score: float, suppress: Suppress) -> ExportedProgram:
     """``DecodingDetector`` of a detector on the CPU, for frames of a size on any number of lanes."""
-    frames = torch.zeros(2, detector.config.in_channels, *size_hw, dtype=_frame_type(detector))
+    frames = torch.zeros(2, detector.channels, *size_hw, dtype=_frame_type(detector))
     with torch.no_grad():
         state = tuple(each.float() for each in detector(frames[None])[1])
         lanes = {0: Dim("lanes")}
@@ -224,7 +224,7 @@ def check_parity(
         InputError: if an output differs by more, or the detections are not those that the detector makes of it, in any
             frame in which they do not hang on rounding.
     """
-    shown, channels = detector.input, detector.config.in_channels
+    shown, channels = detector.input, detector.channels
     for lanes in (1, 3):
         ways = [made_up_frames(shown, channels, size_hw, windows=WINDOWS, seed=seed) for seed in range(lanes)]
         state, memory = None, None
