@@ -3,7 +3,6 @@ import struct
 import zipfile
 from contextlib import suppress
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from seqdet.events.array import Events, columns
 from seqdet.events.npy import write_npz
 from seqdet.events.tables import open_table
 
-PEDRO = Path(__file__).parents[2].parent / "shared" / "data" / "labelled" / "pedro"
 SIZE_HW = (48, 64)
 same_folder = HealthCheck.function_scoped_fixture
 
@@ -123,9 +121,8 @@ def test_an_npz_written_in_pieces_of_any_size_comes_back(tmp_path, count, cuts):
         assert arrays["format_version"].tolist() == [1]
 
 
-@pytest.mark.skipif(not PEDRO.is_dir(), reason=f"the labelled samples are not at {PEDRO}")
-def test_real_samples_of_pedro_are_read_as_numpy_reads_them():
-    for path in PEDRO.glob("*.npy"):
+def test_samples_as_of_pedro_are_read_as_numpy_reads_them(samples):
+    for path in samples.glob("*.npy"):
         found, _ = read(path, size_hw=(260, 346))
         assert equal(found, columns(**dict(zip("txyp", np.load(path).T, strict=True))))
 
