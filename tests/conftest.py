@@ -15,6 +15,16 @@ untimed = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  #
 settings.register_profile("untimed", **untimed)
 settings.load_profile("untimed")
 
+LONG = ("training", "interruptions", "compat", "inference", "test_allowing.py", "test_fuzz.py", "test_tutorial.py")
+"""Files and folders that take minutes: one that begins last would keep a process busy and the others idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in LONG)
+
+
 CUTS = Path(__file__).parent / "recordings"
 WHOLE = Path(__file__).parents[2] / "shared" / "data" / "recordings"
 
