@@ -78,7 +78,8 @@ checkpoints = pl.callbacks.ModelCheckpoint(dirpath=os.path.join(root, "checkpoin
 trainer = pl.Trainer(
     default_root_dir=root, logger=pl.loggers.TensorBoardLogger(save_dir=os.path.join(root, "logs")),
     checkpoint_callback=checkpoints, gpus=1, precision=params.precision, max_epochs=params.max_epochs,
-    check_val_every_n_epoch=1, accumulate_grad_batches=1, log_every_n_steps=5,
+    check_val_every_n_epoch=1, accumulate_grad_batches=1, log_every_n_steps=5, limit_train_batches=2,
+    limit_val_batches=2,
 )
 trainer.fit(model)
 
