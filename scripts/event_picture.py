@@ -31,10 +31,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path, help="what seqdet predict --track --video wrote")
     parser.add_argument("picture", type=Path, help="WebP file to write")
-    parser.add_argument("--start", type=int, default=4, help="first picture of the video")
-    parser.add_argument("--count", type=int, default=76, help="pictures to write")
+    parser.add_argument("--start", type=int, default=20, help="first picture of the video")
+    parser.add_argument("--count", type=int, default=56, help="pictures to write")
     parser.add_argument("--step", type=int, default=1, help="take one of so many")
-    parser.add_argument("--colours", type=int, default=48, help="of the palette that all pictures share")
+    parser.add_argument("--colours", type=int, default=40, help="of the palette that all pictures share")
     parser.add_argument("--duration-ms", type=int, default=70, help="of each picture")
     args = parser.parse_args()
 
