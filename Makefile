@@ -35,7 +35,7 @@ demo: .venv/.installed  ## train on moving digits, evaluate, write a video and a
 	}  # the signal ends make as Ctrl-C does, without a word about an error
 
 test: lint  ## lint and run the fast tests, a file to a process, a thread to each
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: .venv/.installed-dev  ## check style, types and who imports whom
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ NAMES = ("README.md", "docs/recordings.md", "docs/datasets.md", "docs/labels.md"
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
 LANGUAGES = {"python", "bash", "text", "yaml", ""}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TABLED = re.compile(r"^\| [^|`]+ \| `seqdet ([^`]*)` \|", re.MULTILINE)
 
 
 def blocks(page: str, language: str) -> list[tuple[int, str]]:
@@ -28,9 +29,10 @@ def blocks(page: str, language: str) -> list[tuple[int, str]]:
 
 
 def commands() -> list[str]:
-    """What follows ``seqdet`` on every line of a shell block that starts with it."""
+    """What follows ``seqdet`` on every line of a shell block that starts with it, and in the table of commands."""
     text = "\n".join(text for page in PAGES for _, text in blocks(page, "bash")).replace("\\\n", " ")
-    return re.findall(r"^\s*(?:\S+/)?seqdet (.*)$", text, re.MULTILINE)
+    in_table = [command for page in PAGES.values() for command in TABLED.findall(page)]
+    return [*re.findall(r"^\s*(?:\S+/)?seqdet (.*)$", text, re.MULTILINE), *in_table]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -52,6 +54,7 @@ def test_the_python_blocks_run_one_after_the_other(page, tmp_path, monkeypatch):
 
 def test_the_pages_show_commands():
     assert commands()
+    assert len(TABLED.findall(PAGES["README.md"])) >= 15
 
 
 @pytest.mark.parametrize("command", commands())

@@ -4,7 +4,6 @@ import json
 import logging
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -565,13 +564,9 @@ def test_blosc_is_read_without_a_plugin_of_the_system(downloaded_rvt, monkeypatc
         assert file.read(0, 20).any()
 
 
-def test_ecf_is_read_without_its_plugin(monkeypatch):
-    path = Path(__file__).parents[1].parent / "shared" / "data" / "recordings"
-    found = [each for each in path.glob("*ecf*") if each.suffix == ".hdf5"]
-    if not found:
-        pytest.skip("the recordings beside the repository are missing")
+def test_ecf_is_read_without_its_plugin(recordings, monkeypatch):
     monkeypatch.setattr("h5py.h5z.filter_avail", lambda number: False)
-    with open_recording(found[0]) as recording:
+    with open_recording(recordings / "lens_640x480.ecf.hdf5") as recording:
         assert len(next(iter(recording.chunks())))
 
 

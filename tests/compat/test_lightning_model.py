@@ -39,6 +39,7 @@ def trainer(root: Path, epochs: int) -> lightning.Trainer:
         logger=lightning.pytorch.loggers.TensorBoardLogger(root / "logs"),
         accelerator="cpu",
         log_every_n_steps=5,
+        limit_train_batches=5,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=1,
@@ -176,7 +177,8 @@ def test_a_run_that_goes_on_shows_the_videos_of_its_epoch(tmp_path):
     def fitted(epochs: int, **options: object) -> tuple[lightning.Trainer, LightningDetectionModel]:
         fitter = lightning.Trainer(
             max_epochs=epochs, callbacks=[Watch()], logger=False, enable_checkpointing=False, accelerator="cpu",
-            enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+            enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, limit_train_batches=3,
+            limit_val_batches=1,
         )  # fmt: skip
         model = LightningDetectionModel(tutorial(tmp_path, demo_every=0, max_frames_per_epoch=80))
         fitter.fit(model, **options)
@@ -200,8 +202,8 @@ def test_numbers_of_numpy_and_paths_do_not_spoil_a_checkpoint(tmp_path):
 def test_a_validation_in_the_middle_of_an_epoch_leaves_the_memory_of_the_training_alone(tmp_path):
     model = LightningDetectionModel(tutorial(tmp_path, max_frames_per_epoch=80, demo_every=0))
     fitter = lightning.Trainer(
-        max_epochs=1, val_check_interval=2, num_sanity_val_steps=0, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
+        max_epochs=1, val_check_interval=2, limit_val_batches=2, num_sanity_val_steps=0, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
     )  # fmt: skip
     before: list[torch.Tensor] = []
     after: list[torch.Tensor] = []

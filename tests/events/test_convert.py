@@ -10,7 +10,6 @@ from seqdet.events.files import open_recording
 from seqdet.events.filters import NoiseFilter, filtered, find_filters
 from seqdet.events.hdf5 import write_hdf5
 
-RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 REAL = ["lens_640x480.evt3.raw", "trigger_1280x720.evt3.raw"]
 
 
@@ -28,14 +27,13 @@ def path(tmp_path) -> Path:
     return tmp_path / "a.hdf5"
 
 
-@pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"the recordings are not at {RECORDINGS}")
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize("target", ["a.evt2", "a.evt3", "a.hdf5"])
-def test_the_triggers_of_a_real_recording_go_along(tmp_path, name, target):
+def test_the_triggers_of_a_real_recording_go_along(recordings, tmp_path, name, target):
     encoding = target.removeprefix("a.")
-    with open_recording(RECORDINGS / name) as opened:
+    with open_recording(recordings / name) as opened:
         done = convert(opened, tmp_path / target, encoding=encoding)
-    (events, triggers), (wanted, edges) = read(tmp_path / target), read(RECORDINGS / name)
+    (events, triggers), (wanted, edges) = read(tmp_path / target), read(recordings / name)
     assert (done.events, done.triggers, dict(done.lost)) == (len(wanted), len(edges), {})
     assert len(edges) > 0
     loops = wanted.t[0] - events.t[0]

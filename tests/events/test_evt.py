@@ -1,5 +1,4 @@
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,8 @@ from seqdet.events.evt import is_evt, open_evt, write_evt2, write_evt3
 from seqdet.events.reading import ReadOptions
 from seqdet.events.sieve import JITTER_US
 
-RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 WORDS = {"EVT2": "<u4", "EVT21": "<u8", "EVT21;endianness=little": "<u8", "EVT3": "<u2"}
 HIGH, LOW, ROW, EVENT, BASE, MASK_12, MASK_8, TRIGGER = (kind << 12 for kind in (8, 6, 0, 2, 3, 4, 5, 10))  # of EVT3
-
-
-def real(name: str) -> Path:
-    if not (RECORDINGS / name).exists():
-        pytest.skip(f"the recordings in {RECORDINGS} are missing")
-    return RECORDINGS / name
 
 
 def write(path: Path, encoding: str, content, options: str = ";height=480;width=640") -> Path:
@@ -41,12 +33,11 @@ def rows(events: Events) -> list[tuple[int, int, int, int]]:
 
 
 @pytest.mark.parametrize("suffix", ["evt2.raw", "evt21_legacy.raw", "evt21_little.raw", "evt3.raw", "dat"])
-def test_every_real_recording_gives_the_digests_that_two_decoders_agree_on(suffix):
-    digests = json.loads(real("digests.json").read_text())
+def test_every_real_recording_gives_the_digests_that_two_decoders_agree_on(recordings, digests, suffix):
     names = [name for name in digests if name.endswith(suffix)]
     assert names
     for name in names:
-        path = real(name)
+        path = recordings / name
         assert (is_evt(path), is_dat(path)) == (suffix != "dat", suffix == "dat")
         source = (open_dat if suffix == "dat" else open_evt)(path, ReadOptions(strict=True))
         events, expected = read(source), digests[name]
@@ -200,9 +191,9 @@ def test_evt2_and_evt21_words_and_triggers_are_what_they_say(tmp_path, encoding)
 
 
 @pytest.mark.parametrize("stated", ["little", "legacy"])
-def test_evt21_in_another_order_than_its_header_says_is_refused_with_what_to_do(tmp_path, stated):
+def test_evt21_in_another_order_than_its_header_says_is_refused_with_what_to_do(recordings, tmp_path, stated):
     truth = "legacy" if stated == "little" else "little"
-    content = real(f"lens_640x480.evt21_{truth}.raw").read_bytes().partition(b"% end\n")[2]
+    content = (recordings / f"lens_640x480.evt21_{truth}.raw").read_bytes().partition(b"% end\n")[2]
     path = write(tmp_path / "a.raw", f"EVT21;endianness={stated}", content)
     with pytest.raises(InputError, match=f"{stated}, but time advances only when they are read as {truth}"):
         open_evt(path)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from seqdet.events.filters import FILTERS, FilterConfig, NoiseFilter, filtered, 
 from seqdet.events.frames import simulate
 from seqdet.events.sensor import Sensor
 
-RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 SIZE_HW = (3, 4)
 every_filter = pytest.mark.parametrize("name", FILTERS)
 
@@ -208,10 +206,9 @@ def test_most_noise_goes_and_the_signal_stays(text, least_removed, least_kept):
     assert kept >= least_kept
 
 
-@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="needs the recordings of shared/data")
 @every_filter
-def test_a_recording_is_filtered_the_same_whatever_its_pieces(name):
-    with open_recording(RECORDINGS / "lens_640x480.evt3.raw") as recording:
+def test_a_recording_is_filtered_the_same_whatever_its_pieces(recordings, name):
+    with open_recording(recordings / "lens_640x480.evt3.raw") as recording:
         chunks, size_hw = list(recording.chunks()), recording.size_hw
     whole = NoiseFilter(FilterConfig(name), size_hw).keep(events := Events.concatenate(chunks))
     pieces = (events[start : start + 1009] for start in range(0, len(events), 1009))

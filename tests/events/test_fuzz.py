@@ -21,7 +21,6 @@ from seqdet.events.formats import ENCODINGS
 from seqdet.events.hdf5 import write_hdf5
 from seqdet.events.tables import write_npz
 
-RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 DAMAGING = Path(__file__).parents[1] / "damaging.py"
 SIZE_HW = (480, 640)
 SAMPLED, MANY = 2, 1000
@@ -177,11 +176,8 @@ MADE_UP: dict[str, Callable[[Path], None]] = {
 }
 
 
-def write_head(path: Path, suffix: str) -> None:
-    found = sorted(RECORDINGS.glob(f"*{suffix}"))
-    if not found:
-        pytest.skip(f"the recordings in {RECORDINGS} are missing")
-    path.write_bytes(found[0].read_bytes()[: HEADS[suffix]])
+def write_head(folder: Path, path: Path, suffix: str) -> None:
+    path.write_bytes(sorted(folder.glob(f"*{suffix}"))[0].read_bytes()[: HEADS[suffix]])
 
 
 def read_damaged(files: list[Path], cases: int, folder: Path) -> list[dict[str, int]]:
@@ -219,14 +215,24 @@ def test_a_few_damaged_copies_of_every_format_end_in_events_or_in_a_sentence(tmp
     [
         *((name, 1500) for name in HEADS if name.endswith(("raw", "dat"))),
         ("ecf.hdf5", 400),
-        *((name, MANY) for name in MADE_UP),
         ("260.aedat4", 150),
     ],
 )
-def test_damage_ends_in_events_that_keep_the_contract_or_in_a_sentence(tmp_path, name, cases):
+def test_damage_to_a_real_recording_ends_in_events_that_keep_the_contract_or_in_a_sentence(
+    recordings, tmp_path, name, cases
+):
     if name.endswith("aedat4"):
         pytest.importorskip("aedat", reason="the package aedat is not installed")
     path = tmp_path / f"whole_{name}"
-    MADE_UP[name](path) if name in MADE_UP else write_head(path, name)
+    write_head(recordings, path, name)
     (outcomes,) = read_damaged([path], cases, tmp_path)
+    assert len(outcomes) >= 2, "damage that does nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MADE_UP)
+def test_damage_ends_in_events_that_keep_the_contract_or_in_a_sentence(tmp_path, name):
+    path = tmp_path / f"whole_{name}"
+    MADE_UP[name](path)
+    (outcomes,) = read_damaged([path], MANY, tmp_path)
     assert len(outcomes) >= 2, "damage that does nothing"

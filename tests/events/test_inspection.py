@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +16,6 @@ from seqdet.events.formats import ENCODINGS
 from seqdet.events.inspection import inspect
 from seqdet.events.tables import write_npz
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
-DIGESTS = json.loads((DATA / "digests.json").read_text()) if DATA.is_dir() else {}
 SIZE = (48, 64)
 
 
@@ -123,10 +120,9 @@ def test_a_wrong_conversion_is_one_sentence_and_leaves_no_file(path, tmp_path, m
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.skipif(not DIGESTS, reason="the recordings are not here")
-def test_the_facts_about_a_real_recording_are_those_of_its_digest():
-    wanted = DIGESTS["trigger_1280x720.evt3.raw"]
-    found = inspect(open_recording(DATA / "trigger_1280x720.evt3.raw"))
+def test_the_facts_about_a_real_recording_are_those_of_its_digest(recordings, digests):
+    wanted = digests["trigger_1280x720.evt3.raw"]
+    found = inspect(open_recording(recordings / "trigger_1280x720.evt3.raw"))
     assert (found.events, found.brighter) == (wanted["events"], wanted["p1"])
     assert (found.first_us, found.last_us) == (wanted["first_t"], wanted["last_t"])
     assert sum(found.triggers.values()) == 2

@@ -14,7 +14,6 @@ from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 from seqdet.events.formats import ENCODINGS
 
-REAL = Path(__file__).parents[2].parent / "shared" / "data" / "recordings" / "lens_640x480.evt3.raw"
 SCRIPT = Path(__file__).with_name("readers_of_others.py")
 SIZE_HW = (480, 640)
 COUNT = 200_000
@@ -40,8 +39,8 @@ def made_up() -> Events:
     return columns(t=4096 + np.cumsum(steps), x=x, y=y, p=p)
 
 
-def real() -> Events:
-    with open_recording(REAL) as recording:
+def real(folder: Path) -> Events:
+    with open_recording(folder / "lens_640x480.evt3.raw") as recording:
         return Events.concatenate(list(recording.chunks()))[:COUNT]
 
 
@@ -63,9 +62,9 @@ def python(tmp_path_factory) -> Iterator[Path]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("library", "encoding"), [(name, each) for name, read in READ.items() for each in read])
-def test_another_library_reads_just_the_events_that_were_written(python, tmp_path, library, encoding):
+def test_another_library_reads_just_the_events_that_were_written(python, recordings, tmp_path, library, encoding):
     path = tmp_path / ("a.raw" if encoding.startswith("evt") else f"a.{encoding}")
-    for events in (made_up(), *([real()] if REAL.is_file() else [])):
+    for events in (made_up(), real(recordings)):
         ENCODINGS[encoding].write(path, [events], size_hw=SIZE_HW)
         command = [str(python), "-I", str(SCRIPT), library, str(path), str(tmp_path / "found.npz")]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -6,7 +6,6 @@ import io
 import os
 import threading
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +16,6 @@ from seqdet.checks import InputError
 from seqdet.events.array import Events, columns
 from seqdet.events.evt import EvtPipe, write_evt2, write_evt3
 from seqdet.events.files import open_recording
-
-DATA = Path(__file__).parents[3] / "shared" / "data" / "recordings"
 
 
 class Pieces(io.RawIOBase):
@@ -43,14 +40,12 @@ def assert_equal(found: Events, wanted: Events) -> None:
 
 
 @pytest.mark.parametrize("name", ["lens_640x480.evt3.raw", "lens_640x480.evt2.raw", "lens_640x480.evt21_legacy.raw"])
-def test_a_pipe_gives_the_events_of_the_file(name):
-    paths = [path for path in DATA.glob("*.raw") if path.name == name]
-    if not paths:
-        pytest.skip(f"{DATA / name} is not there")
-    with open_recording(paths[0]) as opened:
+def test_a_pipe_gives_the_events_of_the_file(recordings, name):
+    path = recordings / name
+    with open_recording(path) as opened:
         wanted, dropped = all_of(opened), opened.dropped
     read, write = os.pipe()
-    content = paths[0].read_bytes()
+    content = path.read_bytes()
 
     def send() -> None:
         with os.fdopen(write, "wb", buffering=0) as pipe:
@@ -149,10 +144,8 @@ def test_events_after_a_leap_come_once_it_is_known_to_be_one(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["lens_640x480.evt21_legacy.raw", "lens_640x480.evt21_little.raw"])
-def test_words_of_two_halves_are_told_apart_and_damage_is_found_in_them(tmp_path, name):
-    if not (DATA / name).is_file():
-        pytest.skip(f"{DATA / name} is not there")
-    content = bytearray((DATA / name).read_bytes()[:400_000])
+def test_words_of_two_halves_are_told_apart_and_damage_is_found_in_them(recordings, tmp_path, name):
+    content = bytearray((recordings / name).read_bytes()[:400_000])
     draw = np.random.default_rng(0)
     for at in draw.integers(len(content) // 8, len(content) // 2, 200):
         content[at] ^= 1 << draw.integers(8)

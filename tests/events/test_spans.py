@@ -15,7 +15,6 @@ from seqdet.events.hdf5 import write_hdf5
 from seqdet.events.reading import whole_span_us
 from seqdet.events.tables import write_npz
 
-RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 SIZE_HW = (480, 640)
 
 
@@ -99,9 +98,8 @@ def test_where_the_last_chunks_are_damaged_the_span_ends_before_them(tmp_path):
         assert last < 196_608 * 9
 
 
-@pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"the recordings are not at {RECORDINGS}")
-def test_the_spans_of_real_recordings_are_those_of_a_whole_pass():
-    for path in sorted(RECORDINGS.glob("*_*x*")):
+def test_the_spans_of_real_recordings_are_those_of_a_whole_pass(recordings):
+    for path in sorted(recordings.glob("*_*x*")):
         if path.suffix == ".aedat4":
             pytest.importorskip("aedat", reason="the package aedat is not installed")
         with open_recording(path) as opened:

@@ -21,7 +21,6 @@ SIZE_HW = (480, 640)
 COUNT = 20_000
 ASTRAY = "events at times that cannot be"
 WORDS = {"a.evt2.raw": ("<u4", 28), "a.evt3.raw": ("<u2", 12)}
-REAL = Path(__file__).parents[2].parent / "shared" / "data" / "recordings" / "lens_640x480.evt3.raw"
 
 
 def steady() -> Events:
@@ -101,9 +100,8 @@ def test_a_real_pause_is_no_damage(tmp_path, write):
     assert len(read(tmp_path / "a.raw", strict=True)[0]) == COUNT + 1
 
 
-@pytest.mark.skipif(not REAL.is_file(), reason=f"the recording is not at {REAL}")
-def test_blocks_do_not_change_what_is_damage(tmp_path, monkeypatch):
-    content = bytearray(REAL.read_bytes()[:200_000])
+def test_blocks_do_not_change_what_is_damage(recordings, tmp_path, monkeypatch):
+    content = bytearray((recordings / "lens_640x480.evt3.raw").read_bytes()[:200_000])
     random = np.random.default_rng(3)
     for place in random.integers(1000, len(content), 60):
         content[place] ^= 1 << int(random.integers(8))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import tracemalloc
 from itertools import islice, pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +14,6 @@ from seqdet.events.files import open_recording
 from seqdet.events.sieve import JITTER_US
 from seqdet.events.slicing import Window, WindowStream, windows
 from seqdet.events.tensors import histogram
-
-RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 
 
 def at(times) -> Events:
@@ -256,11 +253,10 @@ def test_the_state_of_another_stream_and_an_impossible_clock_are_refused():
         WindowStream(duration_us=5).advance(1 << 60)
 
 
-@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="needs the recordings of shared/data")
 @pytest.mark.parametrize("arguments", [{"duration_us": 50_000}, {"count": 10_000}])
 @pytest.mark.parametrize("size", [997, 100_000])
-def test_the_windows_of_a_recording_do_not_depend_on_its_pieces(arguments, size):
-    with open_recording(RECORDINGS / "lens_640x480.evt3.raw") as recording:
+def test_the_windows_of_a_recording_do_not_depend_on_its_pieces(recordings, arguments, size):
+    with open_recording(recordings / "lens_640x480.evt3.raw") as recording:
         wanted = list(recording.windows(**arguments))
         events = Events.concatenate(list(recording.chunks()))
     found, stream = played([events[start : start + size] for start in range(0, len(events), size)], **arguments)

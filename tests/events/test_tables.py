@@ -19,7 +19,6 @@ from seqdet.events.reading import ReadOptions, Recording
 from seqdet.events.tables import open_nmnist, open_npy, open_npz, write_npz
 from seqdet.events.text import open_text
 
-PEDRO = Path(__file__).parents[2].parent / "shared" / "data" / "labelled" / "pedro"
 SIZE_HW = (48, 64)
 same_folder = HealthCheck.function_scoped_fixture
 
@@ -130,9 +129,8 @@ def test_an_npz_written_in_pieces_of_any_size_comes_back(tmp_path, count, cuts):
         assert arrays["format_version"].tolist() == [1]
 
 
-@pytest.mark.skipif(not PEDRO.is_dir(), reason=f"the labelled samples are not at {PEDRO}")
-def test_real_samples_of_pedro_are_read_as_numpy_reads_them():
-    for path in PEDRO.glob("*.npy"):
+def test_samples_as_of_pedro_are_read_as_numpy_reads_them(samples):
+    for path in samples.glob("*.npy"):
         found, _ = read(path, size_hw=(260, 346))
         assert equal(found, columns(**dict(zip("txyp", np.load(path).T, strict=True))))
 

@@ -24,7 +24,6 @@ from seqdet.events.tables import write_npz
 from seqdet.importing import READERS, ImportOptions, dataset, import_labels
 from seqdet.loading import prepare
 
-PEDRO = Path(__file__).parents[2].parent / "shared" / "data" / "labelled" / "pedro"
 SIZE_HW = (60, 80)
 BOXES = [(200_000, 10, 20, 30, 16, 0, 3), (300_000, 12, 20, 30, 16, 0, 3), (300_000, 40, 5, 8, 8, 1, 4)]
 """Time, x, y, w, h, class, track; frames of 100 ms, of which those at 0.2, 0.3 and 0.4 s are labelled."""
@@ -174,14 +173,13 @@ def test_a_recording_that_cannot_be_linked_is_copied(tmp_path, monkeypatch):
     assert (tmp_path / "out" / "train" / "drive.npz").read_bytes() == (tmp_path / "drive.npz").read_bytes()
 
 
-@pytest.mark.skipif(not PEDRO.is_dir(), reason="the labelled samples are not there")
-def test_real_samples_import_from_voc_and_from_yolo_to_the_same_boxes(tmp_path):
+def test_samples_as_of_pedro_import_from_voc_and_from_yolo_to_the_same_boxes(samples, tmp_path):
     every = {}
     for source in ("voc", "yolo"):
         options = ImportOptions(classes=("person",), size_hw=(260, 346))
-        done = import_labels(source, PEDRO, PEDRO, tmp_path / source, options)
+        done = import_labels(source, samples, samples, tmp_path / source, options)
         assert (done.recordings["train"], done.boxes, done.labelled) == (3, {"person": 6}, 3)
-        every[source] = [result(tmp_path / source, path.stem) for path in sorted(PEDRO.glob("*.npy"))]
+        every[source] = [result(tmp_path / source, path.stem) for path in sorted(samples.glob("*.npy"))]
     for (voc, voc_us), (yolo, yolo_us) in zip(every["voc"], every["yolo"], strict=True):
         for field in voc.dtype.names:
             np.testing.assert_allclose(voc[field], yolo[field], atol=0.01)

@@ -33,8 +33,6 @@ from seqdet.models.detector import Detector, build_detector
 
 from .fakes import SENSOR_HW, SHOWN, WINDOW_US, HullRunner
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "recordings"
-
 
 def some_events(seed: int = 0, count: int = 60, *, start_us: int = 12_345, length_us: int = 8 * WINDOW_US) -> Events:
     rng = np.random.default_rng(seed)
@@ -111,20 +109,17 @@ def stored_boxes(detector: Detector, clips: RecordedClips) -> dict[int, np.ndarr
     return stored
 
 
-def test_a_real_recording_gives_the_boxes_of_its_tensors(tmp_path):
-    recording = DATA / "lens_640x480.evt3.raw"
-    if not recording.is_file():
-        pytest.skip(f"{recording} is not there")
+def test_a_real_recording_gives_the_boxes_of_its_tensors(recordings, tmp_path):
     copied = tmp_path / "lens" / "test" / "lens.raw"
     copied.parent.mkdir(parents=True)
     (tmp_path / "lens" / "label_map_dictionary.json").write_text(json.dumps({"0": "a", "1": "b", "2": "c"}))
-    copied.symlink_to(recording)
+    copied.symlink_to(recordings / "lens_640x480.evt3.raw")
     with open_recording(copied) as opened:
         first_us = opened.span_us()[0]
     labels = np.zeros(1, EVENT_BBOX)
     labels["t"], labels["w"], labels["h"] = first_us // 100_000 * 100_000 + 200_000, 9, 9
     write_labels(copied.with_name("lens_bbox.npy"), labels)
-    tensor = TensorConfig(parameters={"bins": 2}, window_us=100_000, to_hw=(60, 90))
+    tensor = TensorConfig(parameters={"bins": 2}, window_us=50_000, to_hw=(60, 90))
     assert_stream_is_training_path(tmp_path / "lens", tensor)
 
 

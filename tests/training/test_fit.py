@@ -156,10 +156,8 @@ def test_a_run_asked_to_stop_while_it_gathers_gradients_finishes_the_step_first(
 def test_a_run_killed_at_any_step_and_resumed_equals_one_never_killed(whole, tmp_path):
     out, config = tmp_path / "run", tmp_path / "config.yaml"
     write_config(RunConfig(DATA, MODEL, TRAIN), config)
-    command = [sys.executable, "-m", "seqdet.cli", "train"]
-    process = subprocess.Popen(
-        [*command, "--config", config, "--out", out], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    command = [sys.executable, "-m", "seqdet.cli", "train", "--config", config, "--out", out]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     checkpoint = out / "checkpoints" / "last.ckpt"
     while not checkpoint.exists() and process.poll() is None:
         time.sleep(0.01)
@@ -168,8 +166,7 @@ def test_a_run_killed_at_any_step_and_resumed_equals_one_never_killed(whole, tmp
     said = process.communicate()[1].decode()
     assert checkpoint.exists(), said
     (out / "training.json").unlink(missing_ok=True)
-    subprocess.run([*command, "--resume", out], check=True, capture_output=True)
-    assert_equal_weights(whole, out)
+    assert_equal_weights(whole, resume(out))
 
 
 class Killed(BaseException):
