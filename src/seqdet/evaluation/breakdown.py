@@ -228,10 +228,9 @@ def breakdown_lines(found: Mapping[str, list[Bin]], protocol: str) -> list[str]:
 
 
 def _bin(frames: ScoredFrames, low: float, high: float, is_left_out: np.ndarray) -> Bin:
-    matches = [match(frames, label, is_left_out) for label in range(len(frames.classes))]
-    once = np.ones(len(frames.recordings), np.int64)
+    matches = [match(frames, label, is_left_out=is_left_out) for label in range(len(frames.classes))]
     scored = [each for each in matches if each.targets.sum()]
-    precision = np.array([each.average_precision(once) for each in scored])
+    precision = np.array([each.precision().mean(axis=1) for each in scored])
     recall = [(each.outcomes[0] == 1).sum() / each.targets.sum() for each in scored]
     total = sum(int(each.targets.sum()) for each in matches)
     if not scored:

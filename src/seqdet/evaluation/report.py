@@ -15,7 +15,7 @@ from ..checks import InputError, check_at_least
 from ..files import write_text
 from ..progress import progress
 from .breakdown import breakdown_lines, breakdowns, events_in_boxes
-from .coco import CocoScores, ScoredFrames, average_precision, figure, match, score_tables
+from .coco import CocoScores, ScoredFrames, average_precision, coco_scores, figure, match
 from .files import Truth, of_classes, read_detections, read_truth, split_folder
 from .frames import Recordings, join
 from .protocols import Protocol, find_protocol
@@ -90,7 +90,7 @@ class Comparison:
 
 def score_frames(frames: ScoredFrames, protocol: Protocol) -> ProtocolScores:
     """The scores of boxes that were joined under that protocol."""
-    coco = score_tables(frames.truth, frames.detections, frames.classes, len(frames.recording_of_frame))
+    coco = coco_scores(frames)
     found = {field.name: getattr(coco, field.name) for field in fields(coco)}
     facts = {"recordings": len(frames.recordings), "dropped": frames.dropped, "notes": frames.notes}
     return ProtocolScores(**found, protocol=protocol, **facts)
@@ -179,7 +179,7 @@ def bootstrap(frames: ScoredFrames, *, samples: int = 1000, seed: int = 0) -> di
     for sample, recordings in enumerate(progress(drawn, "resampling", unit="sample")):
         weights = np.bincount(recordings, minlength=count)
         for label, of_class in enumerate(matches):
-            found[sample, label] = of_class.average_precision(weights)
+            found[sample, label] = of_class.precision(weights).mean(axis=1)
     means = found[~np.isnan(found).all((1, 2))]
     means = np.nanmean(means, 1) if len(means) else np.zeros((0, 10))
     return {"AP": _interval(means.mean(1)), "AP50": _interval(means[:, 0]), "AP75": _interval(means[:, 5])}
