@@ -28,11 +28,11 @@ from seqdet.events.array import Events, columns
 from seqdet.events.dat import write_dat
 from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
-from seqdet.inference.prediction import inputs, recordings
-from seqdet.inference.prediction.inputs import PredictConfig
-from seqdet.inference.prediction.recordings import GrowingNpy, ResultFiles, predict_recordings
+from seqdet.inference import inputs, prediction
+from seqdet.inference.inputs import PredictConfig
+from seqdet.inference.prediction import GrowingNpy, ResultFiles, predict_recordings
 from seqdet.inference.streaming import StreamConfig, StreamingDetector, ViewConfig
-from seqdet.inference.tracking.association import AssociationConfig
+from seqdet.inference.tracking import AssociationConfig
 from seqdet.locks import alone_in
 from seqdet.viz.video import write_video
 
@@ -480,8 +480,8 @@ def test_a_video_stops_in_the_hours_between_two_pictures_when_it_is_asked_to(tmp
         yield asked.is_set
 
     monkeypatch.setattr(inputs, "read_frames", lambda path, fps: zip(moving_square(4), times_us, strict=True))
-    monkeypatch.setattr(recordings, "write_video", shown_to_the_sixth)
-    monkeypatch.setattr(recordings, "stop_on_signals", stopping)
+    monkeypatch.setattr(prediction, "write_video", shown_to_the_sixth)
+    monkeypatch.setattr(prediction, "stop_on_signals", stopping)
     (tmp_path / "a.mp4").touch()
     with pytest.raises(Stopped, match="Stopped at"):
         predict_recordings(HullRunner(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
@@ -503,7 +503,7 @@ def test_a_video_that_cannot_be_written_loses_no_detection(recording, tmp_path, 
         next(images)
         raise InputError("the disk is full")
 
-    monkeypatch.setattr(recordings, "write_video", full)
+    monkeypatch.setattr(prediction, "write_video", full)
     with pytest.raises(InputError, match="the disk is full"):
         predict_recordings(HullRunner(), recording, tmp_path, PredictConfig(video=True))
     wanted = np.concatenate([each.boxes for each in found_in(some_events())])
@@ -574,7 +574,7 @@ def test_a_recording_comes_by_the_standard_input(recording, tmp_path, monkeypatc
 
 
 def test_a_pipe_that_stalls_is_written_down_and_left_at_a_signal(recording, tmp_path, monkeypatch):
-    monkeypatch.setattr(recordings, "FLUSH_S", 0.05)
+    monkeypatch.setattr(prediction, "FLUSH_S", 0.05)
     found, written = tmp_path / "detections" / "stdin_bbox.npy", []
     read, write = os.pipe()
     os.write(write, recording.read_bytes())

@@ -167,10 +167,10 @@ class CocoEvaluator:
     def _table(self, frames: Sequence[Boxes], name: str) -> np.ndarray:
         table = np.zeros(sum(map(len, frames)), FRAME_BOX)
         table["frame"] = np.repeat(np.arange(len(frames)) + self._frames, [len(boxes) for boxes in frames])
-        for field in ("xyxy", "labels", "scores", "is_ignored"):
-            parts = [(getattr(boxes, field), boxes.labels) for boxes in frames]
+        for column_name in ("xyxy", "labels", "scores", "is_ignored"):
+            parts = [(getattr(boxes, column_name), boxes.labels) for boxes in frames]
             column = torch.cat([labels.new_zeros(len(labels)) if part is None else part for part, labels in parts])
-            table[field] = column.cpu().double().numpy(force=True)
+            table[column_name] = column.cpu().double().numpy(force=True)
         if (unknown := np.setdiff1d(table["labels"], range(len(self.classes)))).size:
             raise InputError(f"labels of {name} must be 0 to {len(self.classes) - 1}, got {unknown[0]}.")
         if not (np.isfinite(table["xyxy"]).all() and np.isfinite(table["scores"]).all()):

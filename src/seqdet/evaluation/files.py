@@ -21,11 +21,13 @@ from ..npy_files import read_header
 
 SUFFIXES = (".npy", ".csv", ".txt")
 COLUMNS: tuple[str, ...] = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
-"""Of a text file without a line of names, as the Metavision SDK writes it; further columns are ignored."""
+"""Of a text file without a line of names, as the Metavision SDK and ``seqdet predict`` write it; further columns are
+ignored."""
 ENDINGS = ("_bbox", "_detections", "_detection", "_tracks", ".dat", "_td")
 Kind = Literal["detections", "tracks"]
+"""Of results, and their folders as ``seqdet predict`` writes them."""
 TEXTS = "csv"
-"""Folder of the texts that ``seqdet predict`` writes."""
+"""Folder of the texts beside these."""
 KIND_ENDINGS: dict[Kind, str] = {"detections": "_detections", "tracks": "_tracks"}
 """Of these texts, which are side by side."""
 log = logging.getLogger(__name__)

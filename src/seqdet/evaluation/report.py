@@ -17,8 +17,7 @@ from ..progress import progress
 from .breakdown import breakdown_lines, breakdowns, events_in_boxes
 from .coco import CocoScores, ScoredFrames, average_precision, coco_scores, figure, match
 from .files import Truth, of_classes, read_detections, read_truth, split_folder
-from .frames import Recordings, join
-from .protocols import Protocol, find_protocol
+from .protocols import Protocol, Recordings, find_protocol, join
 
 FIGURES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR")
 _NO_RULES = ("name", "version", "note", "dataset_classes", "sensor_hw")

@@ -19,7 +19,7 @@ from ..data.detections import overlaps
 from ..data.labels import is_ignored
 from ..files import write_text
 from .files import of_classes, read_detections, read_truth
-from .frames import Recordings, some
+from .protocols import Recordings, some
 
 IOU = 0.5
 """Least overlap of a track with its object, for MOTA and IDF1; HOTA is a mean over 0.05, 0.10, ..., 0.95."""

@@ -169,7 +169,7 @@ def _best_rate(device: torch.device) -> float:
 
 def _exported(runner: TorchRunner, size_hw: tuple[int, ...], threads: int) -> Backend:
     """The detector as ``seqdet export`` writes it, for frames of a size."""
-    from .exporting.export import export
+    from .export import export
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

@@ -27,7 +27,7 @@ from ..progress import progress
 from .backends import Backend, Bound, find_backends
 from .runners import RunnerState
 from .streaming import StreamConfig, StreamingDetector
-from .tracking.association import MOST_OVERLAP, USUAL, DataAssociation
+from .tracking import MOST_OVERLAP, usual_tracker
 
 STAGES = ("decode", "tensor", "network", "boxes", "event to box", "track")
 """``decode``: all events of a window are read and cut once it has closed, as if they came in one packet; a piece of a
@@ -260,7 +260,7 @@ def play(recording: Recording, backend: Backend, config: LatencyConfig, *, windo
     watch = _Stopwatch(backend, is_live=config.live)
     stream_config = StreamConfig(score=config.score, any_size=config.any_size)
     stream = StreamingDetector(watch, stream_config, sensor_hw=recording.size_hw, on_window=watch.take_up)
-    tracker = DataAssociation(recording.size_hw, USUAL) if config.track else None
+    tracker = usual_tracker(size_hw=recording.size_hw) if config.track else None
     rows = []
     pieces = []
     events = []

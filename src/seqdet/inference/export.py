@@ -20,20 +20,20 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torchvision.ops import nms
 
-from ...checks import InputError, check_choice
-from ...config import DECODING
-from ...config_files import read_config, to_dict
-from ...events.time_units import Unit
-from ...files import make_folder, replacing
-from ...models.detector import FULL_SCALE, Detector
-from ...models.recurrent import reset_lanes
-from ...ops.decoding import candidate_boxes, voted_boxes
-from ...runs import RunFolder
-from ...structures import Boxes
-from ..loading import load_runner
-from ..runners import FORMAT, FOUND, OnnxRunner, RunnerState, frame_type, sealed
-from ..torch_runner import TorchRunner
+from ..checks import InputError, check_choice
+from ..config import DECODING
+from ..config_files import read_config, to_dict
+from ..events.time_units import Unit
+from ..files import make_folder, replacing
+from ..models.detector import FULL_SCALE, Detector
+from ..models.recurrent import reset_lanes
+from ..ops.decoding import candidate_boxes, voted_boxes
+from ..runs import RunFolder
+from ..structures import Boxes
 from .eight_bits import frames_of_recording, frames_of_run, made_up_frames, quantized, tiled
+from .loading import load_runner
+from .runners import FORMAT, FOUND, OnnxRunner, RunnerState, frame_type, sealed
+from .torch_runner import TorchRunner
 
 Suppress = Callable[[Tensor, Tensor, float], Tensor]
 OPSET, IR_VERSION = 18, 8
