@@ -203,16 +203,23 @@ class TrainingLoader:
 
 
 def evaluation_loader(
-    config: DataConfig, split: Split, *, lanes: int | None = None, rank: int = 0, ranks: int = 1
+    config: DataConfig,
+    split: Split,
+    *,
+    source: ClipSource | None = None,
+    lanes: int | None = None,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> DataLoader[Clip]:
     """Every clip of a split once, in the order of the recordings.
 
     Args:
         config: the data.
         split: of it.
+        source: the split, if it is open.
         lanes: clips side by side, as in training if None; shared among the processes.
         rank, ranks: this process, and how many there are.
     """
-    dataset = open_split(config, split)
+    dataset = open_split(config, split) if source is None else source
     steps = share(schedule(dataset.clip_counts, lanes or config.lanes), rank, ranks)
     return DataLoader(dataset, batch_sampler=steps, num_workers=config.workers, collate_fn=Clip.collate)

@@ -28,7 +28,7 @@ from seqdet.events.array import Events, columns
 from seqdet.events.dat import write_dat
 from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
-from seqdet.inference import inputs, prediction
+from seqdet.inference import inputs, prediction, tracking
 from seqdet.inference.inputs import PredictConfig
 from seqdet.inference.prediction import GrowingNpy, ResultFiles, predict_recordings
 from seqdet.inference.streaming import StreamConfig, StreamingDetector, ViewConfig
@@ -61,7 +61,7 @@ def found_in(events: Events, **config) -> list:
 
 def test_a_recording_gives_its_detections_tracks_and_video(recording, tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(inputs, "USUAL", AssociationConfig())  # a track of every box: classes change at every step
+    monkeypatch.setattr(tracking, "USUAL", AssociationConfig())  # a track of every box: classes change at every step
     predict_recordings(HullRunner(), recording, out := tmp_path / "out", ALL)
     names = "csv/walk_detections.csv csv/walk_tracks.csv detections/label_map_dictionary.json"
     names += " detections/walk_bbox.npy tracks/label_map_dictionary.json tracks/walk_tracks.npy videos/walk.mp4"

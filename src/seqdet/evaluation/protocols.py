@@ -1,7 +1,7 @@
 """The rules by which boxes are scored, and the frames into which they join the boxes of recordings.
 
-Protocols with a name are those that published figures follow, and plain COCO. A released protocol never changes: another
-rule is another version, and its digest stands beside every figure.
+Protocols with a name are those that published figures follow, and plain COCO. A released protocol never changes:
+another rule is another version, and its digest stands beside every figure.
 
 Sources: the supplement of the paper on the 1 Mpx data set (https://arxiv.org/abs/2009.13436); the evaluators of the
 Prophesee automotive dataset toolbox, of RVT and of HMNet; the documentation of Metavision's ``CocoEvaluator``.

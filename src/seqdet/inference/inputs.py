@@ -1,4 +1,4 @@
-"""What a user names, as frames to go through: each kind of input is an entry of ``KINDS``. Without torch."""
+"""What a user names, as frames to go through: each kind of input is an entry of ``INPUT_KINDS``. Without torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice, takewhile
 from pathlib import Path
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from PIL import Image
@@ -114,75 +114,43 @@ class OpenInput(NamedTuple):
     account: Callable[[], Account]
 
 
-class InputKind(Protocol):
-    """How one kind of input is found and gone through."""
-
-    def takes(self, runner: Runner, paths: Sequence[Path]) -> bool:
-        """Whether what a user names for this detector is of this kind."""
-        ...
-
-    def find(
-        self, runner: Runner, paths: Sequence[Path], config: PredictConfig, besides: Sequence[Path]
-    ) -> list[tuple[Path, Path]]:
-        """As ``find_inputs``."""
-        ...
-
-    def open(
-        self, runner: Runner, path: Path, config: PredictConfig, is_stopped: Callable[[], bool], stack: ExitStack
-    ) -> OpenInput:
-        """As ``open_input``."""
-        ...
+def _find_recordings(
+    runner: Runner, paths: Sequence[Path], config: PredictConfig, besides: Sequence[Path]
+) -> list[tuple[Path, Path]]:
+    _check_for_events(runner, config)
+    for path in paths:
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            made = proposed("simulate", path, "-o", f"{path.stem}.raw")
+            raise InputError(f"{path} must be a recording of events. Make one of a video: {made}")
+    return [(each.path, each.place) for each in find_recordings(paths, besides=besides)]
 
 
-class RecordingInput:
-    """Files of recordings, and folders of them."""
-
-    def takes(self, runner: Runner, paths: Sequence[Path]) -> bool:
-        return runner.input is not None and STDIN not in paths
-
-    def find(
-        self, runner: Runner, paths: Sequence[Path], config: PredictConfig, besides: Sequence[Path]
-    ) -> list[tuple[Path, Path]]:
-        _check_for_events(runner, config)
-        for path in paths:
-            if path.suffix.lower() in VIDEO_SUFFIXES:
-                made = proposed("simulate", path, "-o", f"{path.stem}.raw")
-                raise InputError(f"{path} must be a recording of events. Make one of a video: {made}")
-        return [(each.path, each.place) for each in find_recordings(paths, besides=besides)]
-
-    def open(
-        self, runner: Runner, path: Path, config: PredictConfig, is_stopped: Callable[[], bool], stack: ExitStack
-    ) -> OpenInput:
-        unit = cast(Unit | None, config.time_unit)
-        recording = stack.enter_context(open_recording(path, size_hw=config.size_hw, time_unit=unit))
-        tell(log, {str(path): Account(notes=recording.notes)})  # before hours of work that may be for nothing
-        span_us = recording.span_us()
-        if span_us is not None:
-            for step_us in _steps_us(config, _window_us(runner)):
-                check_windows(path, *span_us, step_us)
-        opened = _open_events(runner, recording, recording.size_hw, config, is_stopped, said=recording.notes)
-        return opened._replace(span_us=None if span_us is None else span_us[1] - span_us[0] + 1)
+def _open_recording(
+    runner: Runner, path: Path, config: PredictConfig, is_stopped: Callable[[], bool], stack: ExitStack
+) -> OpenInput:
+    unit = cast(Unit | None, config.time_unit)
+    recording = stack.enter_context(open_recording(path, size_hw=config.size_hw, time_unit=unit))
+    tell(log, {str(path): Account(notes=recording.notes)})  # before hours of work that may be for nothing
+    span_us = recording.span_us()
+    if span_us is not None:
+        for step_us in _steps_us(config, _window_us(runner)):
+            check_windows(path, *span_us, step_us)
+    opened = _open_events(runner, recording, recording.size_hw, config, is_stopped, said=recording.notes)
+    return opened._replace(span_us=None if span_us is None else span_us[1] - span_us[0] + 1)
 
 
-class PipeInput:
-    """A RAW recording that comes by the standard input."""
+def _find_pipe(runner: Runner, _: Sequence[Path], config: PredictConfig, __: Sequence[Path]) -> list[tuple[Path, Path]]:
+    _check_for_events(runner, config)
+    return [(STDIN, Path("stdin"))]
 
-    def takes(self, runner: Runner, paths: Sequence[Path]) -> bool:
-        return runner.input is not None and STDIN in paths
 
-    def find(
-        self, runner: Runner, paths: Sequence[Path], config: PredictConfig, besides: Sequence[Path]
-    ) -> list[tuple[Path, Path]]:
-        _check_for_events(runner, config)
-        return [(STDIN, Path("stdin"))]
-
-    def open(
-        self, runner: Runner, path: Path, config: PredictConfig, is_stopped: Callable[[], bool], stack: ExitStack
-    ) -> OpenInput:
-        recording = EvtPipe(cast(Pipe, sys.stdin.buffer), size_hw=config.size_hw, is_stopped=is_stopped)
-        if recording.size_hw is None:
-            raise InputError("the standard input must state the size of its sensor, and does not. Give --size-hw.")
-        return _open_events(runner, recording, recording.size_hw, config, is_stopped, to_silence=True)
+def _open_pipe(
+    runner: Runner, _: Path, config: PredictConfig, is_stopped: Callable[[], bool], __: ExitStack
+) -> OpenInput:
+    recording = EvtPipe(cast(Pipe, sys.stdin.buffer), size_hw=config.size_hw, is_stopped=is_stopped)
+    if recording.size_hw is None:
+        raise InputError("the standard input must state the size of its sensor, and does not. Give --size-hw.")
+    return _open_events(runner, recording, recording.size_hw, config, is_stopped, to_silence=True)
 
 
 def _window_us(runner: Runner) -> int:
@@ -253,42 +221,37 @@ def event_detections(
             return
 
 
-class PictureInput:
-    """Videos, folders of them, and folders of images, for a detector for pictures."""
+def _find_pictures(
+    runner: Runner, paths: Sequence[Path], config: PredictConfig, besides: Sequence[Path]
+) -> list[tuple[Path, Path]]:
+    for path in paths:
+        if runner.channels != 3 or path == STDIN or is_named_as_recording(path):
+            raise InputError(
+                f"the detector must say that its frames show events to see {path}, and does not: it takes pictures "
+                f"of {runner.channels} channels."
+            )
+    stream = config.stream
+    if config.size_hw is not None or stream != StreamConfig(classes=stream.classes, score=stream.score):
+        raise InputError("the sensor's size, step_us, count, filters and views are for events: leave them out.")
+    found = [each for path in paths for each in _videos_or_images(path, besides)]
+    owners = {place: path for path, place in found}
+    for path, place in found:
+        if owners[place] != path:
+            raise InputError(f"videos must differ in their names without endings, got {path} and {owners[place]}.")
+    return found
 
-    def takes(self, runner: Runner, paths: Sequence[Path]) -> bool:
-        return runner.input is None
 
-    def find(
-        self, runner: Runner, paths: Sequence[Path], config: PredictConfig, besides: Sequence[Path]
-    ) -> list[tuple[Path, Path]]:
-        for path in paths:
-            if runner.channels != 3 or path == STDIN or is_named_as_recording(path):
-                raise InputError(
-                    f"the detector must say that its frames show events to see {path}, and does not: it takes pictures "
-                    f"of {runner.channels} channels."
-                )
-        stream = config.stream
-        if config.size_hw is not None or stream != StreamConfig(classes=stream.classes, score=stream.score):
-            raise InputError("the sensor's size, step_us, count, filters and views are for events: leave them out.")
-        found = [each for path in paths for each in _videos_or_images(path, besides)]
-        owners = {place: path for path, place in found}
-        for path, place in found:
-            if owners[place] != path:
-                raise InputError(f"videos must differ in their names without endings, got {path} and {owners[place]}.")
-        return found
-
-    def open(
-        self, runner: Runner, path: Path, config: PredictConfig, is_stopped: Callable[[], bool], stack: ExitStack
-    ) -> OpenInput:
-        pictures = read_frames(path, fps=config.fps)
-        start = list(islice(pictures, 9))
-        lengths_us = np.diff([time_us for _, time_us in start])
-        fps = _video_fps(float(np.median(lengths_us)) if len(lengths_us) else None)
-        least = thresholds(runner.classes, config.stream.classes, config.stream.score)
-        frame_hw = config.frame_hw or runner.size_hw
-        frames = picture_detections(chain(start, pictures), runner, least, is_stopped, frame_hw=frame_hw)
-        return OpenInput(frames, None, _tracker(config), config.track_us, fps, "pictures", Account)
+def _open_pictures(
+    runner: Runner, path: Path, config: PredictConfig, is_stopped: Callable[[], bool], _: ExitStack
+) -> OpenInput:
+    pictures = read_frames(path, fps=config.fps)
+    start = list(islice(pictures, 9))
+    lengths_us = np.diff([time_us for _, time_us in start])
+    fps = _video_fps(float(np.median(lengths_us)) if len(lengths_us) else None)
+    least = thresholds(runner.classes, config.stream.classes, config.stream.score)
+    frame_hw = config.frame_hw or runner.size_hw
+    frames = picture_detections(chain(start, pictures), runner, least, is_stopped, frame_hw=frame_hw)
+    return OpenInput(frames, None, _tracker(config), config.track_us, fps, "pictures", Account)
 
 
 def _videos_or_images(path: Path, besides: Sequence[Path]) -> list[tuple[Path, Path]]:
@@ -372,12 +335,24 @@ def _tracker(config: PredictConfig, size_hw: tuple[int, int] | None = None) -> T
     return usual_tracker(config.tracker, size_hw, score=config.track_score) if config.track else None
 
 
-KINDS: tuple[InputKind, ...] = (PipeInput(), RecordingInput(), PictureInput())
-"""Of what a user names the first that takes it goes through it."""
+class InputKind(NamedTuple):
+    """A kind of input: whether it is what a user names for a detector, and its ``find_inputs`` and ``open_input``."""
+
+    takes: Callable[[Runner, Sequence[Path]], bool]
+    find: Callable[[Runner, Sequence[Path], PredictConfig, Sequence[Path]], list[tuple[Path, Path]]]
+    open: Callable[[Runner, Path, PredictConfig, Callable[[], bool], ExitStack], OpenInput]
+
+
+INPUT_KINDS = (
+    InputKind(lambda runner, _: runner.input is None, _find_pictures, _open_pictures),
+    InputKind(lambda _, paths: STDIN in paths, _find_pipe, _open_pipe),
+    InputKind(lambda *_: True, _find_recordings, _open_recording),
+)
+"""The first that takes what is named."""
 
 
 def _kind_of(runner: Runner, paths: Sequence[Path]) -> InputKind:
-    return next(kind for kind in KINDS if kind.takes(runner, paths))
+    return next(kind for kind in INPUT_KINDS if kind.takes(runner, paths))
 
 
 def find_inputs(

@@ -386,6 +386,6 @@ def _is_whole(data: HeldOut, parts: LabelledRecordings) -> bool:
 def _predicted(
     detector: Detector, data: HeldOut, precision: str, title: str, *, remembers: bool
 ) -> Iterable[tuple[Clip, list[Boxes]]]:
-    clips = evaluation_loader(data.config.data, data.split)
+    clips = evaluation_loader(data.config.data, data.split, source=data.source)
     found = predict(detector, clips, score=DECODING.score, precision=precision, remembers=remembers)
     return progress(found, title, unit="clip", total=len(clips))
