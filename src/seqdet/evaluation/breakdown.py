@@ -381,6 +381,11 @@ def reliability(frames: ScoredFrames, *, shown_score: float, bins: int = 10) -> 
     """How precise detections are by their score.
 
     Most detections have low scores, and an error over all is mostly theirs; another one is over those that are shown.
+
+    Args:
+        frames: the boxes.
+        shown_score: least score of those that are shown.
+        bins: of equal width, from 0 to 1.
     """
     check_at_least(bins, 1, "bins")
     matches = [match(frames, label) for label in range(len(frames.classes))]

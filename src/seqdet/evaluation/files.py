@@ -83,7 +83,8 @@ def truth_of(paths: Mapping[str, Path], class_names: tuple[str, ...]) -> Truth:
     Raises:
         InputError: if one is damaged.
     """
-    boxes, labelled_us = {}, {}
+    boxes = {}
+    labelled_us = {}
     for name, path in paths.items():
         boxes[name], labelled_us[name] = labels_at(path)
     return Truth(boxes, labelled_us, class_names)
@@ -93,6 +94,11 @@ def of_classes(truth: Truth, detections: Path, *, kind: Kind = "detections") -> 
     """The truth by the class indices of detections, where their folder has a ``label_map_dictionary.json``.
 
     So has that of the kind beside the texts of ``seqdet predict``.
+
+    Args:
+        truth: the labels.
+        detections: file or folder.
+        kind: of the files.
 
     Raises:
         InputError: if that names a class that the data set does not have.

@@ -283,7 +283,17 @@ def _key(name: str) -> str:
 
 
 def table(boxes: Recordings, names: Sequence[str], whose: str, label_of: Mapping[int, int]) -> np.ndarray:
-    """Rows of all recordings, sorted by recording and time, in sensor pixels."""
+    """Rows (N,) ``ROW`` of all recordings, sorted by recording and time, in sensor pixels.
+
+    Args:
+        boxes: by recording.
+        names: of the recordings, in their order.
+        whose: "truth" or "detections".
+        label_of: the label of every class index, -1 where it is not scored.
+
+    Raises:
+        InputError: if a box has another form, a number that it cannot have, or an unknown class.
+    """
     parts = [np.asarray(boxes.get(name, np.zeros(0, EVENT_BBOX))) for name in names]
     if wrong := [name for name, part in zip(names, parts, strict=True) if part.dtype.names != EVENT_BBOX.names]:
         raise InputError(f"{whose} of {some(wrong)} must be boxes with {', '.join(EVENT_BBOX.names or ())}.")
@@ -313,7 +323,14 @@ def table(boxes: Recordings, names: Sequence[str], whose: str, label_of: Mapping
 
 
 def filtered(rows: np.ndarray, whose: str, protocol: Protocol, dropped: dict[str, int]) -> np.ndarray:
-    """The rows that the rules leave, in scaled pixels."""
+    """The rows that the rules leave, in scaled pixels.
+
+    Args:
+        rows: as ``table`` gives them, which change.
+        whose: "truth" or "detections".
+        protocol: the rules.
+        dropped: gets how many were left out, by whose they are and why.
+    """
     is_truth = whose == "truth"
     if is_truth and protocol.clips_truth and protocol.sensor_hw:
         height, width = protocol.sensor_hw

@@ -90,9 +90,13 @@ class Comparison:
 def score_frames(frames: ScoredFrames, protocol: Protocol) -> ProtocolScores:
     """The scores of boxes that were joined under that protocol."""
     coco = coco_scores(frames)
-    found = {field.name: getattr(coco, field.name) for field in fields(coco)}
-    facts = {"recordings": len(frames.recordings), "dropped": frames.dropped, "notes": frames.notes}
-    return ProtocolScores(**found, protocol=protocol, **facts)
+    return ProtocolScores(
+        **{field.name: getattr(coco, field.name) for field in fields(coco)},
+        protocol=protocol,
+        recordings=len(frames.recordings),
+        dropped=frames.dropped,
+        notes=frames.notes,
+    )
 
 
 def compare(
@@ -107,7 +111,11 @@ def compare(
     """What each rule in which two protocols differ does to the AP, changed one after the other.
 
     What a rule does can depend on those changed before it; the last AP is that of the second protocol.
-    Arguments and errors are those of ``join``.
+
+    Args:
+        truth, detections, class_names, labelled_us: as for ``join``, which raises the same errors.
+        first: the protocol to start from.
+        second: that to end with.
     """
     frames = join(truth, detections, first, class_names=class_names, labelled_us=labelled_us)
     start = score_frames(frames, first)
@@ -164,6 +172,11 @@ def bootstrap(frames: ScoredFrames, *, samples: int = 1000, seed: int = 0) -> di
     Recordings are drawn whole, for the boxes of one are not independent. The matching is done once; a sample only
     weighs its hits and errors, which is the same but for the order among detections of equal score. Samples without
     truth are left out.
+
+    Args:
+        frames: the boxes.
+        samples: how many.
+        seed: of the drawing.
 
     Raises:
         InputError: if there are fewer than two recordings, between which nothing can vary.

@@ -251,10 +251,10 @@ def page(scored: Scored, data: HeldOut, metrics: dict[str, Any], run: RunFolder,
         precision_by_iou={"0.50": np.array(scores.curve50), "0.50 to 0.95": np.array(scores.curve)},
         reliability=metrics["reliability"],
         errors=metrics["errors"],
-        misses=misses(scored, data, paint),
-        false_alarms=false_alarms(scored, data, paint),
+        misses=_misses(scored, data, paint),
+        false_alarms=_false_alarms(scored, data, paint),
         training=charts,
-        pictures=strips(scored.shown, config, paint, data.titles),
+        pictures=_strips(scored.shown, config, paint, data.titles),
         config=to_yaml(config),
         versions=metrics["versions"],
         seconds={"training": metrics["training_seconds"], "evaluation": metrics["evaluation_seconds"]},
@@ -283,7 +283,7 @@ def read_curves(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return curves
 
 
-def strips(
+def _strips(
     shown: list[tuple[Clip, list[Boxes]]], config: RunConfig, paint: Paint, titles: list[str]
 ) -> list[Captioned]:
     """Of some lanes a few moments of their first recording, side by side, with a caption."""
@@ -298,7 +298,7 @@ def strips(
     ]
 
 
-def misses(scored: Scored, data: HeldOut, paint: Paint) -> list[Captioned]:
+def _misses(scored: Scored, data: HeldOut, paint: Paint) -> list[Captioned]:
     """The largest boxes that nothing found, one of each recording first, among the detections of that time.
 
     The box in question is drawn as truth, the others as if they were ignored.
@@ -308,7 +308,8 @@ def misses(scored: Scored, data: HeldOut, paint: Paint) -> list[Captioned]:
     still_s = _still_s(scored)
     pictures = []
     for n, row in enumerate(errors.missed[:PICTURES].tolist()):
-        box, nearest = frames.truth[row], errors.nearest[n]
+        box = frames.truth[row]
+        nearest = errors.nearest[n]
         width, height = np.round(box["xyxy"][2:] - box["xyxy"][:2]).astype(int)
         text = f"{frames.classes[box['labels']]} of {width} x {height} px"
         if still_s[frames.truth_rows[row]] > 0:
@@ -325,7 +326,7 @@ def misses(scored: Scored, data: HeldOut, paint: Paint) -> list[Captioned]:
     return pictures
 
 
-def false_alarms(scored: Scored, data: HeldOut, paint: Paint) -> list[Captioned]:
+def _false_alarms(scored: Scored, data: HeldOut, paint: Paint) -> list[Captioned]:
     """The wrong detections of the highest scores, one of each recording first, among the truth of that time."""
     frames = scored.frames
     errors = scored.errors

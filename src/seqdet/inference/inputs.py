@@ -36,8 +36,10 @@ log = logging.getLogger(__name__)
 SILENCE = 100
 """Windows without events after which a pipe that was stopped is taken to have no more."""
 STDIN = Path("-")
-MOST_FPS, COUNTED_FPS = 60.5, 20
-"""Pictures a second of a video, up to rounding; windows by count have no rate of their own."""
+MOST_FPS = 60.5
+"""Pictures a second of a video, up to rounding."""
+COUNTED_FPS = 20
+"""Those of windows by count, which have no rate of their own."""
 
 
 class FrameDetections(NamedTuple):
@@ -294,7 +296,8 @@ def picture_detections(
     """
     if runner.input is not None or runner.channels != 3:
         raise InputError(f"detector must be one for pictures of 3 channels, got one of {runner.channels}.")
-    memory, size_hw = None, None
+    memory = None
+    size_hw = None
     for image, time_us in frames:
         size_hw = size_hw or image.shape[:2]
         if image.shape[:2] != size_hw:

@@ -81,7 +81,15 @@ def peak_memory_bytes() -> int | None:
 def figures(
     name: str, passes: Sequence[PassTimes], stages: Sequence[str], window_us: int, bound: Bound | None
 ) -> dict[str, Any]:
-    """The figures of a backend; throughput is that of everything, tracking too."""
+    """The figures of a backend; throughput is that of everything, tracking too.
+
+    Args:
+        name: of the backend.
+        passes: what was measured.
+        stages: those of ``STAGES`` to tell, from the first on.
+        window_us: length of a window.
+        bound: of the network, if it is known.
+    """
     seconds = np.concatenate([each.seconds for each in passes])
     windows = len(seconds)
     events = sum(each.events for each in passes)
@@ -253,6 +261,12 @@ def benchmark(
 
 def play(recording: Recording, backend: Backend, config: LatencyConfig, *, windows: int) -> PassTimes:
     """Take a recording from its start through a backend, as ``StreamingDetector`` does, and look at the clock.
+
+    Args:
+        recording: of events.
+        backend: the detector.
+        config: how.
+        windows: that are taken at most.
 
     Raises:
         InputError: if there are no events, or the detector does not take them.

@@ -301,7 +301,9 @@ def _in_real_time(
 
     Once the work is stopped the video ends: between two frames there may be hours.
     """
-    held, begin_us, count = None, 0, 0
+    held = None
+    begin_us = 0
+    count = 0
     for each in frames:
         begin_us = begin_us if held else each[0].start_us
         due = math.ceil((each[0].start_us - begin_us) / 1e6 * fps - 0.25)
@@ -371,7 +373,8 @@ class _Work:
         if not self._windows:
             return f"nothing happens in it; no {self._source.unit}."
         tracks = f", {len(self._identities):,} tracks" if has_tracks else ""
-        seconds, work_s = (self.ended_us - self._begin_us) / 1e6, time.monotonic() - self._began_s
+        seconds = (self.ended_us - self._begin_us) / 1e6
+        work_s = time.monotonic() - self._began_s
         return (
             f"{self._windows:,} {self._source.unit}, {self._boxes:,} detections{tracks}; "
             f"{seconds:,.2f} s in {work_s:,.2f} s, {self._factor():.2f} times real time."

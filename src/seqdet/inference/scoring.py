@@ -248,6 +248,11 @@ class RecordingDetections:
 def write_detections(folder: Path, found: Mapping[str, np.ndarray], classes: Sequence[str]) -> None:
     """Write the detections as label files, one for each recording, and the names of the classes, to a folder.
 
+    Args:
+        folder: which is there.
+        found: the detections (N,) ``EVENT_BBOX`` by recording.
+        classes: their names.
+
     Raises:
         InputError: if a file cannot be written.
     """
@@ -304,7 +309,8 @@ def score(detector: Detector, data: HeldOut, *, precision: str, protocol: Protoc
         precision: "float32" or "bfloat16" layers.
         protocol: by whose times detections are gathered as files hold them; none are if not given.
     """
-    classes, clip_length = detector.config.classes, data.config.data.clip_length
+    classes = detector.config.classes
+    clip_length = data.config.data.clip_length
     evaluator = CocoEvaluator(classes)
     labelled = LabelledFrames(data.known.scale_xy)
     gathered = RecordingDetections(data, protocol) if protocol else None
@@ -369,7 +375,8 @@ def _is_whole(data: HeldOut, parts: LabelledRecordings) -> bool:
         return True
     if data.known.scale_xy != (1, 1):
         return False
-    nothing, never = np.zeros(0, EVENT_BBOX), np.zeros(0, np.int64)
+    nothing = np.zeros(0, EVENT_BBOX)
+    never = np.zeros(0, np.int64)
     for number, name in enumerate(data.names):
         shown = parts.truth.get(str(number), nothing)
         labels = data.truth.boxes.get(name, nothing)

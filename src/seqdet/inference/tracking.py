@@ -175,7 +175,7 @@ class TimeSurface:
         shifts = np.rint(corners - anchors_xy).astype(np.int64)
         places = self._pixels(anchors_xy, np.stack([boxes["w"], boxes["h"]], axis=1))
         times_us = self._anchored_us, time_us, self._delta_t_us
-        steps = shifts + carried(self._anchor_us, self._last_us, times_us, places, shifts)
+        steps = shifts + _carried(self._anchor_us, self._last_us, times_us, places, shifts)
         return anchors_xy + steps.astype(corners.dtype)
 
     def descriptors(self, boxes: np.ndarray, time_us: int) -> np.ndarray:
@@ -238,7 +238,7 @@ def _likeness(anchor_us, last_us, times_us, place, x_shift, y_shift):
 
 
 @njit(nogil=True, cache=True)
-def carried(anchor_us, last_us, times_us, places, shifts):
+def _carried(anchor_us, last_us, times_us, places, shifts):
     """(N, 2) steps (x, y), at most REACH each, from shifted places uphill to where they are most like at the anchor.
 
     ``times_us``: of the anchor, now, and how long an event counts. ``places``: (N, 4) x, y, width and height in pixels.
@@ -328,8 +328,12 @@ class DataAssociation:
     def state(self) -> dict[str, np.ndarray]:
         """What ``restore`` takes to go on from here, in this object or another of the same settings: plain arrays."""
         surface = self._surface.state() if self._surface else {}
-        counts, settings = np.array([self._born, self._now]), np.array(self._settings)
-        return {"settings": settings, "tracks": self._tracks.copy(), "counts": counts} | surface
+        return {
+            "settings": np.array(self._settings),
+            "tracks": self._tracks.copy(),
+            "counts": np.array([self._born, self._now]),
+            **surface,
+        }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from what ``state`` gave.
@@ -383,7 +387,8 @@ class DataAssociation:
 
     def _update(self, tracks: np.ndarray, found: np.ndarray, similarity: np.ndarray) -> None:
         """Give every one of ``tracks`` its detection."""
-        weight, rows = self.config.detection_update_weight, self._tracks
+        weight = self.config.detection_update_weight
+        rows = self._tracks
         for name in "xywh":
             rows[name][tracks] = (1 - weight) * rows[name][tracks] + weight * found[name]
         gained = rows["tracking_confidence"][tracks] + found["class_confidence"] * similarity
