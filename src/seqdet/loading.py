@@ -116,8 +116,8 @@ def describe_split(source: ClipSource) -> SplitDescription:
         class_map=source.class_map,
         ends_us=[each.ends_us for each in source.recordings],
         scale_xy=(
-            source.description.sensor_hw[1] / source.frame_hw[1],
-            source.description.sensor_hw[0] / source.frame_hw[0],
+            source.input.sensor_hw[1] / source.input.frame_hw[1],
+            source.input.sensor_hw[0] / source.input.frame_hw[0],
         ),
     )
 
