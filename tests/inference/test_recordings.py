@@ -116,7 +116,7 @@ def test_the_tracker_gets_every_event_once_and_in_time(recording, tmp_path, monk
             times_us.append(time_us)
             return np.zeros(0, TRACKED_BOX)
 
-    monkeypatch.setattr(inputs, "DataAssociation", lambda *args: Watching())
+    monkeypatch.setattr(tracking, "DataAssociation", lambda *args: Watching())
     config = PredictConfig(track=True, track_us=track_us, stream=StreamConfig(**lengths))
     predict_recordings(HullRunner(), recording, tmp_path / "out", config)
     assert Events.concatenate(seen).t.tolist() == some_events().t.tolist()
