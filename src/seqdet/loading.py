@@ -18,8 +18,9 @@ from .config import DataConfig, DatasetConfig
 from .data import sources
 from .data.checking import NEEDED
 from .data.classes import ClassMap, map_classes
-from .data.dataset import FOLDERS, Split, label_place
+from .data.dataset import FOLDERS, Split
 from .data.labels import CLASSES_FILE
+from .data.layouts import label_place
 from .data.recorded import RecordedClips
 from .data.schedule import Cue, drawn, schedule, share, shuffled
 from .events.tensors import blank_frame
