@@ -19,7 +19,7 @@ from ..progress import progress
 from ..structures import Boxes
 from ..viz.draw import draw_boxes
 from ..viz.images import accumulated_image, events_image, tensor_image
-from ..viz.pages import Cell, Picture, PageTable, Tile, pictures, render_page, whole
+from ..viz.pages import Cell, PageTable, Picture, Tile, pictures, render_page, whole
 from .findings import SEVERITIES, AuditResult, Case, Finding
 
 MARK = '<meta name="generator" content="seqdet audit">'

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import InputError
-from ..data.audit_events import nearest
+from ..data.box_events import nearest_window
 from ..data.detections import overlaps
 from ..data.labels import is_ignored
 from ..files import write_text
@@ -106,7 +106,7 @@ def _frames(
     track_ids = _identities(tracked, class_aware, f"tracks of {name}")
     moments, times = np.unique(tracked["t"]), np.unique(times_us)
     frames = _Frames([], [], [])
-    for time, moment in zip(times, moments[nearest(moments, times)] if len(moments) else times, strict=True):
+    for time, moment in zip(times, moments[nearest_window(times, moments)] if len(moments) else times, strict=True):
         here = slice(*np.searchsorted(truth["t"], [time, time + 1]))
         is_near = abs(int(moment) - int(time)) <= tolerance_us
         there = slice(*np.searchsorted(tracked["t"], [moment, moment + 1])) if is_near else slice(0, 0)
