@@ -30,7 +30,7 @@ from seqdet.events.array import Events, columns
 from seqdet.events.dataset_facts import DatasetFacts, keep_facts
 from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
-from seqdet.events.npy import write_npz
+from seqdet.events.tables import write_npz
 from seqdet.inference.export import export
 from seqdet.inference.prediction import ResultFiles, results
 from seqdet.models.weights import save_detector
