@@ -5,7 +5,7 @@ python benchmarks/evaluation.py --json out.json
 
 Timed in full: from the same lists of ``Boxes``, one per frame, to the twelve numbers. Of that, *gather* is everything
 up to an index that can be evaluated (for seqdet: ``CocoEvaluator.add``, 48 frames at a time) and *evaluate* is the
-rest (for seqdet ``compute``, which builds faster-coco-eval's index too, so that its ratio errs on the low side).
+rest (for seqdet ``compute``).
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from seqdet.devices import choose_precision
-from seqdet.inference.exporting.eight_bits import made_up_frames
-from seqdet.inference.exporting.export import export_run, resized
+from seqdet.inference.eight_bits import made_up_frames
+from seqdet.inference.export import export_run, resized
 from seqdet.inference.loading import load_runner
 from seqdet.inference.runners import OnnxRunner, Runner
 from seqdet.inference.torch_runner import TorchRunner

@@ -23,12 +23,11 @@ from seqdet.config_files import read_config
 from seqdet.data.detections import Detections
 from seqdet.evaluation.breakdown import breakdowns
 from seqdet.evaluation.coco import CocoEvaluator
-from seqdet.inference.evaluating.held_out import HeldOut
-from seqdet.inference.evaluating.scoring import LabelledFrames
-from seqdet.inference.exporting.export import export_run
+from seqdet.inference.export import export_run
 from seqdet.inference.loading import load_runner
 from seqdet.inference.runners import OnnxRunner, Runner, RunnerState
-from seqdet.loading import evaluation_loader
+from seqdet.inference.scoring import HeldOut, LabelledFrames, held_out_config
+from seqdet.loading import evaluation_loader, prepare_split
 from seqdet.structures import Boxes, Clip
 
 SCORE = 0.01
@@ -48,7 +47,7 @@ def found_in(runner: Runner, clip: Clip, state: RunnerState | None) -> tuple[lis
 
 def scores(runner: Runner, data: HeldOut) -> dict[str, float | None]:
     """AP, AP50, and AP of the slowest where labels tell of speed."""
-    evaluator, labelled = CocoEvaluator(runner.classes), LabelledFrames(data.scale_xy)
+    evaluator, labelled = CocoEvaluator(runner.classes), LabelledFrames(data.known.scale_xy)
     state = None
     for clip in evaluation_loader(data.config.data, data.split):
         boxes, state = found_in(runner, clip, state)
@@ -66,7 +65,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the rows here")
     args = parser.parse_args()
 
-    data = HeldOut(read_config(args.run / "config.yaml"), "test")
+    config = held_out_config(read_config(args.run / "config.yaml"))
+    prepare_split(config.data, "test")
+    data = HeldOut(config, "test")
     machine = platform.processor() or platform.machine()
     print(f"{machine}, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}")
     print(f"{args.run}: {len(data.names)} recordings\n\n{'':>8} {'AP':>7} {'AP50':>7} {'AP slowest':>11} {'MB':>6}")

@@ -29,10 +29,10 @@ from seqdet.config import InputConfig, ModelConfig
 from seqdet.data.detections import best_of_place
 from seqdet.events.array import Events
 from seqdet.events.filters import FilterConfig
-from seqdet.inference.prediction.recordings import ResultFiles
+from seqdet.inference.prediction import ResultFiles
 from seqdet.inference.runners import OnnxRunner
 from seqdet.inference.streaming import StreamConfig, StreamingDetector
-from seqdet.inference.tracking.association import MOST_OVERLAP, DataAssociation
+from seqdet.inference.tracking import MOST_OVERLAP, DataAssociation
 
 SIDE, WINDOW_US, PIECE_US, EVENTS, BOXES = 128, 50_000, 10_000, 20_000, 5
 
@@ -41,7 +41,7 @@ def write_model(path: Path) -> None:
     """A detector that sees something everywhere; in a process of its own, as PyTorch takes a gigabyte."""
     import torch
 
-    from seqdet.inference.exporting.export import export
+    from seqdet.inference.export import export
     from seqdet.models.detector import build_detector
 
     detector = build_detector(ModelConfig(classes=tuple("0123456789"), in_channels=10, base=1, channels=8))

@@ -27,18 +27,18 @@ import numpy as np
 from seqdet.config import DataConfig
 from seqdet.config_files import read_config
 from seqdet.data.detections import TRACKED_BOX, best_of_place
-from seqdet.evaluation.frames import LabelledRecordings, from_boxes
 from seqdet.evaluation.tracks import score_tracks
+from seqdet.inference import tracking
+from seqdet.inference.scoring import LabelledRecordings, from_boxes
 from seqdet.inference.torch_runner import predict
-from seqdet.inference.tracking.association import MOST_OVERLAP, USUAL, DataAssociation
-from seqdet.inference.tracking.library import LIBRARY, Tracker, find_tracker
+from seqdet.inference.tracking import MOST_OVERLAP, USUAL, DataAssociation, Tracker, find_tracker
 from seqdet.loading import evaluation_loader
 from seqdet.models.weights import load_detector
 
 TRACKERS: dict[str, Callable[[], Tracker]] = {
     "association": lambda: DataAssociation(config=USUAL),
     "vendor": DataAssociation,
-    **{name: lambda name=name: find_tracker(name) for name in LIBRARY},
+    **{name: lambda name=name: find_tracker(name) for name in [*tracking.TRACKERS][1:]},
 }
 FIGURES = ("IDF1", "MOTA", "HOTA", "AssA")
 

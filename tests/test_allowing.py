@@ -104,7 +104,7 @@ def foreign(recordings, tmp_path_factory):
     if find_spec("onnxscript"):
         import onnx
 
-        from seqdet.inference.exporting.export import export
+        from seqdet.inference.export import export
         from seqdet.inference.runners import sealed
 
         export(detector("histogram_quantized"), root / "model.onnx")

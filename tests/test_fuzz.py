@@ -31,8 +31,8 @@ from seqdet.events.dataset_facts import DatasetFacts, keep_facts
 from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
 from seqdet.events.tables import write_npz
-from seqdet.inference.exporting.export import export
-from seqdet.inference.prediction.recordings import ResultFiles, results
+from seqdet.inference.export import export
+from seqdet.inference.prediction import ResultFiles, results
 from seqdet.models.detector import build_detector
 from seqdet.models.weights import save_detector
 from seqdet.training.fit import fit

@@ -54,5 +54,5 @@ def test_the_versions_name_the_libraries_and_the_machine():
     found = versions()
     assert found["seqdet"] == seqdet.__version__
     assert found["torch"] == torch.__version__.split("+")[0]
-    assert {"torchvision", "lightning", "faster-coco-eval", "numpy", "python", "machine"} <= set(found)
+    assert {"torchvision", "lightning", "numba", "numpy", "python", "machine"} <= set(found)
     assert all(isinstance(text, str) and text for text in found.values())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .events.array import Events
     from .events.files import open_recording
     from .events.representations import representation
-    from .inference.evaluating.evaluate import evaluate
+    from .inference.evaluate import evaluate
     from .inference.loading import load_runner
     from .inference.streaming import StreamConfig, StreamingDetector
     from .models.detector import Detector, build_detector
@@ -82,7 +82,7 @@ _HOMES = {
     "TrainConfig": "config",
     "allow": "allowing",
     "build_detector": "models.detector",
-    "evaluate": "inference.evaluating.evaluate",
+    "evaluate": "inference.evaluate",
     "fit": "training.fit",
     "load_detector": "models.weights",
     "load_runner": "inference.loading",

@@ -9,7 +9,8 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
@@ -18,9 +19,10 @@ from .checks import InputError
 from .config import DataConfig, DatasetConfig, ModelConfig
 from .data import sources
 from .data.checking import NEEDED, check_folder
-from .data.classes import map_classes
-from .data.dataset import Split
+from .data.classes import ClassMap, map_classes
+from .data.dataset import FOLDERS, Split
 from .data.labels import CLASSES_FILE
+from .data.layouts import label_place
 from .data.recorded import RecordedClips
 from .data.schedule import Cue, drawn, schedule, share, shuffled
 from .events.tensors import blank_frame
@@ -98,6 +100,12 @@ def prepare(config: DatasetConfig, *, splits: Sequence[str] = NEEDED) -> None:
     sources.prepare(config, splits=splits)
 
 
+def prepare_split(config: DataConfig, split: Split) -> None:
+    """As ``prepare``, for one split, so that it can be opened; moving digits are drawn as they are asked for."""
+    if config.dataset.folder is not None:
+        prepare(config.dataset, splits=(FOLDERS[split],))
+
+
 def open_split(config: DataConfig, split: Split) -> ClipSource:
     """The dataset of one split.
 
@@ -115,6 +123,45 @@ def left_out(source: ClipSource) -> dict[str, Any]:
     """What could not be read of the recordings, by name, as JSON holds it: of those of which something could not."""
     accounts = source.accounts if isinstance(source, RecordedClips) else {}
     return {name: account.as_dict() for name, account in accounts.items() if account.dropped or account.notes}
+
+
+class SplitDescription(NamedTuple):
+    """What is known of the recordings of a split beside their clips.
+
+    title: of the dataset. kind: what goes before the name of a recording in titles. paths: of their labels, or else of
+    themselves, which name them; of videos of digits their numbers. labels: where their labels are, None for one
+    without; None in all where only clips have labels. class_map: from the classes of the labels. ends_us: of the
+    windows of each. scale_xy: pixels of the sensor across a pixel of a frame.
+    """
+
+    title: str
+    kind: str
+    paths: list[Path]
+    labels: list[Path | None] | None
+    class_map: ClassMap
+    ends_us: list[np.ndarray]
+    scale_xy: tuple[float, float]
+
+
+def describe_split(source: ClipSource) -> SplitDescription:
+    """What is known of an open split."""
+    if not isinstance(source, RecordedClips):
+        paths = [Path(str(number)) for number in range(len(source.clip_counts))]
+        return SplitDescription("Moving digits", "video ", paths, None, map_classes(source.classes), [], (1, 1))
+    assert source.config.folder is not None
+    labels = [label_place(each.path) for each in source.recordings]
+    return SplitDescription(
+        title=source.config.folder.name,
+        kind="",
+        paths=[place or each.path for place, each in zip(labels, source.recordings, strict=True)],
+        labels=labels,
+        class_map=source.class_map,
+        ends_us=[each.ends_us for each in source.recordings],
+        scale_xy=(
+            source.input.sensor_hw[1] / source.input.frame_hw[1],
+            source.input.sensor_hw[0] / source.input.frame_hw[0],
+        ),
+    )
 
 
 class TrainingOrder(Sampler[list[Cue]]):
@@ -207,16 +254,23 @@ class TrainingLoader:
 
 
 def evaluation_loader(
-    config: DataConfig, split: Split, *, lanes: int | None = None, rank: int = 0, ranks: int = 1
+    config: DataConfig,
+    split: Split,
+    *,
+    source: ClipSource | None = None,
+    lanes: int | None = None,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> DataLoader[Clip]:
     """Every clip of a split once, in the order of the recordings.
 
     Args:
         config: the data.
         split: of it.
+        source: the split, if it is open.
         lanes: clips side by side, as in training if None; shared among the processes.
         rank, ranks: this process, and how many there are.
     """
-    dataset = open_split(config, split)
+    dataset = open_split(config, split) if source is None else source
     steps = share(schedule(dataset.clip_counts, lanes or config.lanes), rank, ranks)
     return DataLoader(dataset, batch_sampler=steps, num_workers=config.workers, collate_fn=Clip.collate)

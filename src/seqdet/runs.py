@@ -134,7 +134,7 @@ def training_facts(path: Path) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """What the figures of a run depend on: releases of the libraries, and the machine."""
-    libraries = ("seqdet", "torch", "torchvision", "lightning", "faster-coco-eval", "numpy")
+    libraries = ("seqdet", "torch", "torchvision", "lightning", "numba", "numpy")
     return {
         **{name: version(name) for name in libraries},
         "python": platform.python_version(),

@@ -11,7 +11,7 @@ from seqdet.data.labels import EVENT_BBOX, is_ignored, read_labels, write_labels
 from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import Cue
 from seqdet.data.store import Description, write_tensors
-from seqdet.evaluation.frames import table
+from seqdet.evaluation.protocols import table
 from seqdet.evaluation.tracks import score_tracks
 from seqdet.events.array import columns
 from seqdet.events.tables import write_npz

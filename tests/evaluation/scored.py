@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seqdet.evaluation.frames import join
-from seqdet.evaluation.protocols import Protocol
+from seqdet.evaluation.protocols import Protocol, join
 from seqdet.evaluation.report import ProtocolScores, score_frames
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from seqdet.checks import InputError
-from seqdet.evaluation.frames import join
-from seqdet.evaluation.protocols import find_protocol
+from seqdet.evaluation.protocols import find_protocol, join
 from seqdet.evaluation.report import Interval, bootstrap
 
 from .scored import score

@@ -6,9 +6,9 @@ import torch
 
 from seqdet.checks import InputError
 from seqdet.evaluation.breakdown import breakdown, breakdown_lines, breakdowns
-from seqdet.evaluation.frames import from_boxes, join
-from seqdet.evaluation.protocols import find_protocol
+from seqdet.evaluation.protocols import find_protocol, join
 from seqdet.evaluation.report import score_frames
+from seqdet.inference.scoring import from_boxes
 from seqdet.structures import Boxes
 
 from .scored import score

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from seqdet.evaluation.errors import KINDS, find_errors, reliability
-from seqdet.evaluation.frames import join
-from seqdet.evaluation.protocols import find_protocol
+from seqdet.evaluation.breakdown import ERROR_KINDS, find_errors, reliability
+from seqdet.evaluation.protocols import find_protocol, join
 
 NAMES = ("car", "pedestrian", "two wheeler")
 PLAIN = find_protocol("coco")
@@ -28,11 +27,11 @@ def test_every_kind_of_false_alarm_is_told_apart(boxes):
     scores = [0.95, 0.9, 0.8, 0.7, 0.6, 0.5]
     detections = {"a": boxes(*found, class_id=[0, 0, 1, 0, 1, 0], class_confidence=scores)}
     errors = find_errors(joined(truth, detections), least_score=0.3)
-    assert [KINDS[kind] for kind in errors.kinds] == list(KINDS)
+    assert [ERROR_KINDS[kind] for kind in errors.kinds] == list(ERROR_KINDS)
     assert errors.alarms.tolist() == [1, 2, 3, 4, 5]
     assert errors.missed.tolist() == [1]
     assert (errors.nearest.tolist(), errors.nearest_iou.tolist()) == ([-1], [0])
-    counts = dict.fromkeys(KINDS, 1)
+    counts = dict.fromkeys(ERROR_KINDS, 1)
     assert errors.as_dict() == {"least_score": 0.3, "right": 1, "missed": 1, **counts}
 
 

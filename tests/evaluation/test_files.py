@@ -12,7 +12,7 @@ from seqdet.data.labels import EVENT_BBOX, write_labelled_us, write_labels
 from seqdet.evaluation.files import COLUMNS, name_of, read_boxes, read_detections, read_truth
 from seqdet.evaluation.protocols import find_protocol
 from seqdet.evaluation.report import evaluate_files
-from seqdet.inference.prediction.recordings import ResultFiles
+from seqdet.inference.prediction import ResultFiles
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.evaluation.coco import average_precision
-from seqdet.evaluation.frames import join
-from seqdet.evaluation.protocols import PROTOCOLS, find_protocol
+from seqdet.evaluation.protocols import PROTOCOLS, find_protocol, join
 
 from .scored import score
 

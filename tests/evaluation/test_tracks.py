@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
+from seqdet.data.box_events import nearest_window
 from seqdet.data.detections import TRACKED_BOX, overlaps
 from seqdet.data.labels import write_labels
-from seqdet.evaluation.tracks import evaluate_tracks, nearest, score_tracks
+from seqdet.evaluation.tracks import evaluate_tracks, score_tracks
 
 STEP = 50_000
 PLACE, FAR = (0, 0, 10, 10), (100, 100, 10, 10)
@@ -129,7 +130,7 @@ TIMES = st.lists(st.integers(0, 40), max_size=12).map(lambda times: np.unique(np
 
 @given(TIMES.filter(len), TIMES)
 def test_the_nearest_moment_is_that_of_a_search_through_all_and_the_earlier_of_two(moments, times):
-    found = nearest(moments, times)
+    found = moments[nearest_window(times, moments)]
     assert found.tolist() == [moments[np.argmin(np.abs(moments - time))] for time in times]
 
 

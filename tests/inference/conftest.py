@@ -39,7 +39,7 @@ def detector() -> Detector:
 def exported(detector, tmp_path_factory) -> Path:
     """The detector as a file."""
     pytest.importorskip("onnxscript")
-    from seqdet.inference.exporting.export import export
+    from seqdet.inference.export import export
 
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
     export(detector, path)

@@ -7,8 +7,7 @@ import pytest
 
 from seqdet.checks import InputError
 from seqdet.config import DataConfig, DigitsConfig, ModelConfig, TrainConfig
-from seqdet.inference.evaluating.evaluate import evaluate
-from seqdet.inference.evaluating.report import read_curves, summary
+from seqdet.inference.evaluate import evaluate, read_curves, summary
 from seqdet.models.detector import build_detector
 from seqdet.training.fit import fit
 

@@ -15,8 +15,9 @@ from seqdet.config_files import read_config
 from seqdet.data.classes import read_classes, write_classes
 from seqdet.data.labels import read_labels, write_labelled_us, write_labels
 from seqdet.evaluation.report import evaluate_files
-from seqdet.inference.evaluating.held_out import HeldOut
-from seqdet.inference.evaluating.report import summary
+from seqdet.inference.evaluate import summary
+from seqdet.inference.scoring import HeldOut, held_out_config
+from seqdet.loading import prepare_split
 from seqdet.structures import Boxes
 
 SHIFT_US = 10_000
@@ -66,8 +67,8 @@ def perfect(detector, clips, **options):
 @pytest.fixture
 def predicting(monkeypatch):
     """A function that says what every detector finds; nothing is filmed, which takes most of the time."""
-    monkeypatch.setattr("seqdet.inference.evaluating.evaluate.write_video", lambda *_, **__: None)
-    return lambda function: monkeypatch.setattr("seqdet.inference.evaluating.scoring.predict", function)
+    monkeypatch.setattr("seqdet.inference.evaluate.write_video", lambda *_, **__: None)
+    return lambda function: monkeypatch.setattr("seqdet.inference.scoring.predict", function)
 
 
 def numbers(facts, path=""):
@@ -150,7 +151,9 @@ def test_labels_that_the_data_skips_still_count_in_files(runs, predicting, tmp_p
 
 
 def test_training_recordings_are_scored_as_they_are_and_not_changed(runs):
-    data = HeldOut(read_config(runs[1] / "config.yaml"), "train")
+    config = held_out_config(read_config(runs[1] / "config.yaml"))
+    prepare_split(config.data, "train")
+    data = HeldOut(config, "train")
     assert data.source.config.augment == AugmentConfig()
 
 

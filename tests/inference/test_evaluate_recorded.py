@@ -11,7 +11,7 @@ from seqdet import DataConfig, DigitsConfig, EventDigitsConfig, ModelConfig, Tra
 from seqdet.checks import InputError
 from seqdet.config import AugmentConfig, DatasetConfig, TensorConfig
 from seqdet.config_files import read_config, write_config
-from seqdet.inference.exporting.eight_bits import frames_of_run
+from seqdet.inference.eight_bits import frames_of_run
 from seqdet.training.fit import resume
 from seqdet.viz.tiles import play
 
@@ -79,7 +79,7 @@ def test_the_film_names_the_recordings_and_leaves_out_lanes_on_which_nothing_pla
         played.append(look)
         return play(clip, boxes, **look)
 
-    monkeypatch.setattr("seqdet.inference.evaluating.evaluate.play", remembering)
+    monkeypatch.setattr("seqdet.inference.evaluate.play", remembering)
     evaluate(copy)
     assert {(*look["names"], *look["lanes"]) for look in played} == {("digits_00000", "digits_00001", 0, 1)}
     assert "digits_00000" in (copy / "report.html").read_text()

@@ -13,9 +13,9 @@ from seqdet import InputError, ModelConfig, build_detector, save_detector
 from seqdet.cli import main
 from seqdet.config import DECODING, InputConfig
 from seqdet.config_files import from_dict
-from seqdet.inference.exporting import export as exporting
-from seqdet.inference.exporting.eight_bits import made_up_frames, quantized
-from seqdet.inference.exporting.export import (
+from seqdet.inference import export as exporting
+from seqdet.inference.eight_bits import made_up_frames, quantized
+from seqdet.inference.export import (
     DecodingDetector,
     check_eight_bits,
     check_parity,

@@ -16,7 +16,7 @@ from seqdet.config import DECODING
 from seqdet.events.array import Events
 from seqdet.events.tables import write_npz
 from seqdet.events.tensors import stacked_histogram
-from seqdet.inference.exporting.export import export
+from seqdet.inference.export import export
 from seqdet.inference.runners import OnnxRunner, frame_type, sealed
 
 from .conftest import SHOWN

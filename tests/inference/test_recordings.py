@@ -28,11 +28,11 @@ from seqdet.events.array import Events, columns
 from seqdet.events.dat import write_dat
 from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
-from seqdet.inference.prediction import inputs, recordings
-from seqdet.inference.prediction.inputs import PredictConfig
-from seqdet.inference.prediction.recordings import GrowingNpy, ResultFiles, predict_recordings
+from seqdet.inference import inputs, prediction, tracking
+from seqdet.inference.inputs import PredictConfig
+from seqdet.inference.prediction import GrowingNpy, ResultFiles, predict_recordings
 from seqdet.inference.streaming import StreamConfig, StreamingDetector, ViewConfig
-from seqdet.inference.tracking.association import AssociationConfig
+from seqdet.inference.tracking import AssociationConfig
 from seqdet.locks import alone_in
 from seqdet.viz.video import write_video
 
@@ -61,7 +61,7 @@ def found_in(events: Events, **config) -> list:
 
 def test_a_recording_gives_its_detections_tracks_and_video(recording, tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(inputs, "USUAL", AssociationConfig())  # a track of every box: classes change at every step
+    monkeypatch.setattr(tracking, "USUAL", AssociationConfig())  # a track of every box: classes change at every step
     predict_recordings(HullRunner(), recording, out := tmp_path / "out", ALL)
     names = "csv/walk_detections.csv csv/walk_tracks.csv detections/label_map_dictionary.json"
     names += " detections/walk_bbox.npy tracks/label_map_dictionary.json tracks/walk_tracks.npy videos/walk.mp4"
@@ -116,7 +116,7 @@ def test_the_tracker_gets_every_event_once_and_in_time(recording, tmp_path, monk
             times_us.append(time_us)
             return np.zeros(0, TRACKED_BOX)
 
-    monkeypatch.setattr(inputs, "DataAssociation", lambda *args: Watching())
+    monkeypatch.setattr(tracking, "DataAssociation", lambda *args: Watching())
     config = PredictConfig(track=True, track_us=track_us, stream=StreamConfig(**lengths))
     predict_recordings(HullRunner(), recording, tmp_path / "out", config)
     assert Events.concatenate(seen).t.tolist() == some_events().t.tolist()
@@ -480,8 +480,8 @@ def test_a_video_stops_in_the_hours_between_two_pictures_when_it_is_asked_to(tmp
         yield asked.is_set
 
     monkeypatch.setattr(inputs, "read_frames", lambda path, fps: zip(moving_square(4), times_us, strict=True))
-    monkeypatch.setattr(recordings, "write_video", shown_to_the_sixth)
-    monkeypatch.setattr(recordings, "stop_on_signals", stopping)
+    monkeypatch.setattr(prediction, "write_video", shown_to_the_sixth)
+    monkeypatch.setattr(prediction, "stop_on_signals", stopping)
     (tmp_path / "a.mp4").touch()
     with pytest.raises(Stopped, match="Stopped at"):
         predict_recordings(HullRunner(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
@@ -503,7 +503,7 @@ def test_a_video_that_cannot_be_written_loses_no_detection(recording, tmp_path, 
         next(images)
         raise InputError("the disk is full")
 
-    monkeypatch.setattr(recordings, "write_video", full)
+    monkeypatch.setattr(prediction, "write_video", full)
     with pytest.raises(InputError, match="the disk is full"):
         predict_recordings(HullRunner(), recording, tmp_path, PredictConfig(video=True))
     wanted = np.concatenate([each.boxes for each in found_in(some_events())])
@@ -574,7 +574,7 @@ def test_a_recording_comes_by_the_standard_input(recording, tmp_path, monkeypatc
 
 
 def test_a_pipe_that_stalls_is_written_down_and_left_at_a_signal(recording, tmp_path, monkeypatch):
-    monkeypatch.setattr(recordings, "FLUSH_S", 0.05)
+    monkeypatch.setattr(prediction, "FLUSH_S", 0.05)
     found, written = tmp_path / "detections" / "stdin_bbox.npy", []
     read, write = os.pipe()
     os.write(write, recording.read_bytes())

@@ -10,7 +10,7 @@ from seqdet.config import DatasetConfig, InputConfig, ModelConfig, RunConfig, Tr
 from seqdet.events.array import Events
 from seqdet.events.tables import write_npz
 from seqdet.events.tensors import REPRESENTATIONS, event_cube
-from seqdet.inference.exporting.eight_bits import frames_of_recording, frames_of_run, made_up_frames, tiled
+from seqdet.inference.eight_bits import frames_of_recording, frames_of_run, made_up_frames, tiled
 from seqdet.inference.runners import frame_type
 
 SHOWN = InputConfig("event_cube", {"bins": 2}, 10_000, (40, 60), (20, 30))

@@ -415,5 +415,5 @@ def test_events_that_come_too_late_are_counted():
 
 
 def test_streaming_and_prediction_need_no_torch():
-    code = "import sys; import seqdet.inference.prediction.recordings, seqdet.cli; sys.exit('torch' in sys.modules)"
+    code = "import sys; import seqdet.inference.prediction, seqdet.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -11,7 +11,7 @@ from seqdet import Boxes, Clip, Detector, InputError
 from seqdet.cli.detectors import export_model
 from seqdet.config import DECODING
 from seqdet.data.detections import Detections
-from seqdet.inference.exporting.export import export, export_run
+from seqdet.inference.export import export, export_run
 from seqdet.inference.loading import load_runner
 from seqdet.inference.streaming import chosen, thresholds
 from seqdet.inference.torch_runner import TorchRunner, predict

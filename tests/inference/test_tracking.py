@@ -13,15 +13,16 @@ from seqdet.checks import InputError
 from seqdet.data.detections import TRACKED_BOX, best_of_place, best_pairs, overlaps
 from seqdet.data.labels import EVENT_BBOX
 from seqdet.events.array import Events, columns
-from seqdet.inference.tracking.association import (
+from seqdet.inference.tracking import (
     MOST_OVERLAP,
     REACH,
+    TRACKERS,
     USUAL,
     AssociationConfig,
     DataAssociation,
     TimeSurface,
+    find_tracker,
 )
-from seqdet.inference.tracking.library import TRACKERS, find_tracker
 
 STEP = 50_000
 SIZE_HW = 40, 60
@@ -60,7 +61,7 @@ def followed(tracker, stream):
     return [tracker.push(*each) for each in stream]
 
 
-@pytest.fixture(params=["plain", "moving", "full", *TRACKERS[1:]])
+@pytest.fixture(params=["plain", "moving", "full", *[*TRACKERS][1:]])
 def make(request):
     """Makes trackers of one kind."""
     if request.param in TRACKERS:
@@ -454,7 +455,7 @@ def test_a_tracker_of_the_library_follows_and_counts():
 
 
 def test_tracking_leaves_torch_alone():
-    code = "import sys; from seqdet.inference.tracking import association, library; sys.exit('torch' in sys.modules)"
+    code = "import sys; from seqdet.inference import tracking; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

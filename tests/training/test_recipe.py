@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from seqdet.config_files import read_config, recipes
-from seqdet.inference.evaluating.evaluate import evaluate
+from seqdet.inference.evaluate import evaluate
 from seqdet.training.fit import fit
 from seqdet.training.module import TrainingModule
 

@@ -19,7 +19,7 @@ from ..progress import progress
 from ..structures import Boxes
 from ..viz.draw import draw_boxes
 from ..viz.images import accumulated_image, events_image, tensor_image
-from ..viz.pages import Cell, Picture, Table, Tile, pictures, render_page, whole
+from ..viz.pages import Cell, PageTable, Picture, Tile, pictures, render_page, whole
 from .findings import SEVERITIES, AuditResult, Case, Finding
 
 MARK = '<meta name="generator" content="seqdet audit">'
@@ -97,7 +97,7 @@ def _tiles(audit: AuditResult) -> list[Tile]:
     ]
 
 
-def _splits(audit: AuditResult) -> Table:
+def _splits(audit: AuditResult) -> PageTable:
     """A table of the splits, with the boxes of every class."""
     classes = sorted({n for split in audit.splits.values() for n in split.boxes})[:MOST_CLASSES]
     columns = ["Split", "Recordings", "Seconds", "Frames", "Empty", *map(audit.class_name, classes)]
@@ -105,7 +105,7 @@ def _splits(audit: AuditResult) -> Table:
     for name, split in audit.splits.items():
         counts = [split.recordings, split.seconds, split.labelled, split.empty, *(split.boxes[n] for n in classes)]
         rows.append((name or "all", [Cell(f"{count:,.0f}") for count in counts]))
-    return Table("", columns, rows)
+    return PageTable("", columns, rows)
 
 
 def _section(finding: Finding, audit: AuditResult) -> Section:

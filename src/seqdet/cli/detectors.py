@@ -120,8 +120,7 @@ def evaluate_results(
         _say_written(figures)
         return
     if RunFolder(path).config.is_file() or (dataset is None and not path.is_file()):
-        from ..inference.evaluating.evaluate import evaluate
-        from ..inference.evaluating.report import summary
+        from ..inference.evaluate import evaluate, summary
 
         if figures is not None:
             raise InputError(f"--figures must name a file for those of detections; a run writes {path}/metrics.json.")
@@ -217,9 +216,9 @@ def predict_recording(
         overwrite: replace results of recordings of the same names that are in the folder already.
     """
     from ..events.filters import find_filters
+    from ..inference.inputs import PredictConfig
     from ..inference.loading import load_runner
-    from ..inference.prediction.inputs import PredictConfig
-    from ..inference.prediction.recordings import predict_recordings
+    from ..inference.prediction import predict_recordings
     from ..inference.streaming import StreamConfig, least_score
 
     if not track and (track_us is not None or track_score is not None or tracker != "association"):
@@ -279,7 +278,7 @@ def export_model(
         time_unit: of the times of that recording, where it does not say; guessed if not given.
         overwrite: replace files that are there already.
     """
-    from ..inference.exporting.export import export_run
+    from ..inference.export import export_run
 
     if int8 and fp16:
         raise InputError("--int8 and --fp16 must not both be given.")

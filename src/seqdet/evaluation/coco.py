@@ -1,20 +1,17 @@
-"""COCO average precision and recall over the labelled frames of recordings.
+"""COCO average precision and recall: detections matched to the truth once, and every figure from the matches.
 
-The numbers are those of pycocotools, computed by faster-coco-eval one class at a time.
+The numbers are those of pycocotools, which the tests hold against them.
 Definitions: https://cocodataset.org/#detection-eval
 """
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from faster_coco_eval import COCO, COCOeval_faster
 from numba import njit
 
 from ..checks import InputError
@@ -24,17 +21,21 @@ from ..structures import Boxes
 FRAME_BOX = np.dtype(
     [("frame", np.int64), ("xyxy", np.float64, 4), ("labels", np.int64), ("scores", np.float32), ("is_ignored", bool)]
 )
-"""A box of a frame: a row of the tables that ``score_tables`` takes. Corners of float32 sizes are exact in float64."""
+"""A box of a frame: a row of the tables of ``ScoredFrames``. Corners of float32 sizes are exact in float64."""
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
 """At which precision is averaged, and at which the curves of ``Scores`` give it."""
+AREAS = {"": (0, 1e10), "_small": (0, 32**2), "_medium": (32**2, 96**2), "_large": (96**2, 1e10)}
+"""Of the boxes that count for figures with such a name, in square pixels, both ends included."""
+ALLOWED = (1, 10, 100)
+"""Detections of a class in a frame that count for AR1, AR10 and everything else: the best."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredFrames:
     """What is scored. A box that is in several frames has a row for each.
 
-    truth, detections: tables of ``FRAME_BOX``, sorted by frame, in scaled pixels.
+    truth, detections: tables of ``FRAME_BOX`` in scaled pixels; among equal scores the first row of a frame is best.
     truth_rows, detection_rows: which box every row is, counted through all recordings in their order.
     recording_of_frame: (F,) index into ``recordings``, rising.
     classes: names of the labels.
@@ -49,8 +50,8 @@ class ScoredFrames:
     recording_of_frame: np.ndarray
     recordings: tuple[str, ...]
     classes: tuple[str, ...]
-    dropped: dict[str, int]
-    notes: tuple[str, ...]
+    dropped: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,15 +151,26 @@ class CocoEvaluator:
 
     def compute(self) -> CocoScores:
         """The scores of all frames so far; any number of frames, boxes and classes may be zero."""
-        return score_tables(np.concatenate(self._truth), np.concatenate(self._detections), self.classes, self._frames)
+        truth = np.concatenate(self._truth)
+        detections = np.concatenate(self._detections)
+        frames = ScoredFrames(
+            truth=truth,
+            detections=detections,
+            truth_rows=np.arange(len(truth)),
+            detection_rows=np.arange(len(detections)),
+            recording_of_frame=np.zeros(self._frames, np.int64),
+            recordings=("all frames",),
+            classes=self.classes,
+        )
+        return coco_scores(frames)
 
     def _table(self, frames: Sequence[Boxes], name: str) -> np.ndarray:
         table = np.zeros(sum(map(len, frames)), FRAME_BOX)
         table["frame"] = np.repeat(np.arange(len(frames)) + self._frames, [len(boxes) for boxes in frames])
-        for field in ("xyxy", "labels", "scores", "is_ignored"):
-            parts = [(getattr(boxes, field), boxes.labels) for boxes in frames]
+        for column_name in ("xyxy", "labels", "scores", "is_ignored"):
+            parts = [(getattr(boxes, column_name), boxes.labels) for boxes in frames]
             column = torch.cat([labels.new_zeros(len(labels)) if part is None else part for part, labels in parts])
-            table[field] = column.cpu().double().numpy(force=True)
+            table[column_name] = column.cpu().double().numpy(force=True)
         if (unknown := np.setdiff1d(table["labels"], range(len(self.classes)))).size:
             raise InputError(f"labels of {name} must be 0 to {len(self.classes) - 1}, got {unknown[0]}.")
         if not (np.isfinite(table["xyxy"]).all() and np.isfinite(table["scores"]).all()):
@@ -166,52 +178,36 @@ class CocoEvaluator:
         return table
 
 
-def score_tables(truth: np.ndarray, detections: np.ndarray, classes: Sequence[str], frames: int) -> CocoScores:
-    """The scores of two tables of ``FRAME_BOX``, finite and with labels of ``classes``, over ``frames`` frames."""
-    count = len(classes)
-    targets = np.bincount(truth["labels"][~truth["is_ignored"]], minlength=count)
-    precision, recall = np.full((10, 101, count, 4, 3), -1.0), np.full((10, count, 4, 3), -1.0)
-    with _collector_paused():
-        for k in np.flatnonzero(targets):  # one by one: only one class is held as dictionaries, which are large
-            of_class = truth[truth["labels"] == k], detections[detections["labels"] == k]
-            precision[:, :, [k]], recall[:, [k]] = _evaluate(*of_class)
-    parts = precision, recall, targets, np.bincount(detections["labels"], minlength=count)
-    per_class = {name: Scores(**_summary(*parts, [k])) for k, name in enumerate(classes)}
-    return CocoScores(frames=frames, per_class=per_class, **_summary(*parts, list(range(count))))
-
-
-def _evaluate(truth: np.ndarray, detections: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Precision (IoU, recall point, 1, area, detections allowed) and recall (IoU, 1, area, ...) of one class."""
-    frames = np.union1d(truth["frame"], detections["frame"]).tolist()
-    result = COCOeval_faster(_coco(truth, frames), _coco(detections, frames), "bbox", print_function=lambda *_: None)
-    result.evaluate()
-    result.accumulate()
-    return result.eval["precision"], result.eval["recall"]
-
-
-def _coco(boxes: np.ndarray, frames: list[int]) -> COCO:
-    """The boxes of one class as faster-coco-eval takes them. Its ``loadRes`` is slow: it adds a polygon per box."""
-    xyxy = boxes["xyxy"]
-    sizes = xyxy[:, 2:] - xyxy[:, :2]
-    columns = boxes["frame"], np.hstack([xyxy[:, :2], sizes]), sizes.prod(1), boxes["scores"], boxes["is_ignored"]
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    annotations = [  # numbered from 1, for 0 means unmatched
-        {"id": i, "image_id": frame, "category_id": 0, "bbox": xywh, "area": area, "score": score, "iscrowd": crowd}
-        for i, (frame, xywh, area, score, crowd) in enumerate(rows, start=1)
-    ]
-    return COCO({"images": [{"id": f} for f in frames], "categories": [{"id": 0}], "annotations": annotations})
+def coco_scores(frames: ScoredFrames) -> CocoScores:
+    """The scores of all frames, and of each class."""
+    count = len(frames.classes)
+    precision = np.full((len(IOU_THRESHOLDS), len(RECALLS), count, len(AREAS)), -1.0)
+    recall = np.full((len(IOU_THRESHOLDS), count, len(AREAS), len(ALLOWED)), -1.0)
+    for label in range(count):
+        for n, area in enumerate(AREAS.values()):
+            of_class = match(frames, label, area=area)
+            if of_class.targets.any():
+                precision[:, :, label, n] = of_class.precision()
+                recall[:, label, n] = of_class.recall()
+    targets = np.bincount(frames.truth["labels"][~frames.truth["is_ignored"]], minlength=count)
+    parts = precision, recall, targets, np.bincount(frames.detections["labels"], minlength=count)
+    per_class = {name: Scores(**_summary(*parts, [k])) for k, name in enumerate(frames.classes)}
+    whole = _summary(*parts, list(range(count)))
+    return CocoScores(frames=len(frames.recording_of_frame), per_class=per_class, **whole)
 
 
 def _summary(
     precision: np.ndarray, recall: np.ndarray, targets: np.ndarray, detections: np.ndarray, labels: list[int]
 ) -> dict[str, Any]:
-    """The fields of ``Scores`` over the classes ``labels``, which are along axis 2, 1, 0 and 0 of the arrays."""
+    """The fields of ``Scores`` over the classes ``labels``, which are along axis 2, 1, 0 and 0 of the arrays.
+
+    What has no target is -1 in precision (IoU, recall, class, area) and recall (IoU, class, area, detections allowed).
+    """
     precision, recall = precision[:, :, labels], recall[:, labels]
-    curves = precision[:, :, precision[0, 0, :, 0, 2] > -1, 0, 2]
-    areas = {"": 0, "_small": 1, "_medium": 2, "_large": 3}
-    numbers = {f"AP{suffix}": precision[..., area, 2] for suffix, area in areas.items()}
-    numbers |= {f"AR{suffix}": recall[..., area, 2] for suffix, area in areas.items()}
-    numbers |= {"AP50": precision[0, ..., 0, 2], "AP75": precision[5, ..., 0, 2]}
+    curves = precision[:, :, precision[0, 0, :, 0] > -1, 0]
+    numbers = {f"AP{suffix}": precision[..., n] for n, suffix in enumerate(AREAS)}
+    numbers |= {f"AR{suffix}": recall[..., n, -1] for n, suffix in enumerate(AREAS)}
+    numbers |= {"AP50": precision[0, ..., 0], "AP75": precision[5, ..., 0]}
     numbers |= {"AR1": recall[..., 0, 0], "AR10": recall[..., 0, 1]}
     return {
         **{name: float(v[v > -1].mean()) if (v > -1).any() else None for name, v in numbers.items()},
@@ -222,23 +218,13 @@ def _summary(
     }
 
 
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """No searches for reference cycles: a third of the time when there are many dictionaries, and these have none."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Matches:
-    """The detections of one class, the highest score first.
+    """The detections of one class that are among the best ``ALLOWED`` of their frame, the highest score first.
 
-    outcomes: (10, D) int8, by IoU threshold: 1 a hit, 0 an error, -1 neither as it matched an ignored box.
+    outcomes: (10, D) int8, by IoU threshold: 1 a hit, 0 an error, -1 neither: it matched an ignored box, or is of
+        another area and matched none.
+    ranks: (D,) how many of the class are better in its frame.
     detection_recordings: (D,) index of the recording of each.
     rows: (D,) of each in the table of the detections.
     owners: (D,) row in the table of the truth of what each matched at the lowest threshold, or -1.
@@ -246,40 +232,63 @@ class Matches:
     """
 
     outcomes: np.ndarray
+    ranks: np.ndarray
     detection_recordings: np.ndarray
     rows: np.ndarray
     owners: np.ndarray
     targets: np.ndarray
 
-    def average_precision(self, weights: np.ndarray) -> np.ndarray:
-        """(10,) AP by IoU threshold where every recording is there so many times; NaN where there is no target."""
-        total = int(self.targets @ weights)
-        return _average_precision(self.outcomes, weights[self.detection_recordings], total, RECALLS)
+    def precision(self, weights: np.ndarray | None = None) -> np.ndarray:
+        """(10, 101) the best precision at each of ``RECALLS`` or a higher one, by IoU threshold; NaN without targets.
+
+        Args:
+            weights: (recordings,) int64, how often every recording is there; once if None.
+        """
+        times = np.ones(len(self.targets), np.int64) if weights is None else weights
+        return _precision(self.outcomes, times[self.detection_recordings], int(self.targets @ times), RECALLS)
+
+    def recall(self) -> np.ndarray:
+        """(10, 3) the share of the targets that is found, by IoU threshold and by ``ALLOWED``."""
+        is_hit = self.outcomes == 1
+        counts = [is_hit[:, self.ranks < most].sum(axis=1) for most in ALLOWED]
+        return np.stack(counts, axis=1) / self.targets.sum()
 
 
 def average_precision(frames: ScoredFrames) -> float | None:
-    """The AP of ``score_tables`` alone, which is many times as fast to have; None where there is no target."""
-    once = np.ones(len(frames.recordings), np.int64)
+    """The AP of ``coco_scores`` alone, which is faster to have; None where there is no target."""
     scored = [each for each in (match(frames, label) for label in range(len(frames.classes))) if each.targets.any()]
-    return float(np.mean([each.average_precision(once) for each in scored])) if scored else None
+    return float(np.mean([each.precision() for each in scored])) if scored else None
 
 
-def match(frames: ScoredFrames, label: int, is_left_out: np.ndarray | None = None) -> Matches:
+def match(
+    frames: ScoredFrames,
+    label: int,
+    *,
+    is_left_out: np.ndarray | None = None,
+    area: tuple[float, float] = AREAS[""],
+) -> Matches:
     """Match the boxes of one class as pycocotools does.
 
     Args:
         frames: the boxes.
         label: of the class.
         is_left_out: (rows of the truth,) truth boxes that are neither targets nor, where they are found, errors. Other
-            than an ignored region such a box takes one detection and by its IoU, as COCO's boxes of other areas.
+            than an ignored region such a box takes one detection and by its IoU.
+        area: least and most square pixels. Truth of another area is left out likewise, and a detection of another area
+            that matches nothing is no error.
     """
-    chosen = np.flatnonzero(frames.truth["labels"] == label)
-    truth = frames.truth[chosen]
-    left_out = truth["is_ignored"] if is_left_out is None else truth["is_ignored"] | is_left_out[chosen]
-    order = np.lexsort((left_out, truth["frame"]))
-    chosen, truth, left_out = chosen[order], truth[order], left_out[order]
+    of_truth = np.flatnonzero(frames.truth["labels"] == label)
+    of_truth = of_truth[np.argsort(frames.truth["frame"][of_truth], kind="stable")]
+    truth = frames.truth[of_truth]
+    left_out = truth["is_ignored"] | ~_has_area(truth, area)
+    if is_left_out is not None:
+        left_out |= is_left_out[of_truth]
     rows = np.flatnonzero(frames.detections["labels"] == label)
     rows = rows[np.lexsort((-frames.detections["scores"][rows], frames.detections["frame"][rows]))]
+    frame = frames.detections["frame"][rows]
+    ranks = np.arange(len(rows)) - np.searchsorted(frame, frame)
+    rows = rows[ranks < ALLOWED[-1]]
+    ranks = ranks[ranks < ALLOWED[-1]]
     detections = frames.detections[rows]
     edges = np.arange(len(frames.recording_of_frame) + 1)
     outcomes, owners = _match(
@@ -288,6 +297,7 @@ def match(frames: ScoredFrames, label: int, is_left_out: np.ndarray | None = Non
         np.ascontiguousarray(truth["is_ignored"]),
         np.searchsorted(truth["frame"], edges),
         np.ascontiguousarray(detections["xyxy"]),
+        _has_area(detections, area),
         np.searchsorted(detections["frame"], edges),
         IOU_THRESHOLDS,
     )
@@ -295,18 +305,24 @@ def match(frames: ScoredFrames, label: int, is_left_out: np.ndarray | None = Non
     of_target = frames.recording_of_frame[truth["frame"][~left_out]]
     return Matches(
         outcomes=np.ascontiguousarray(outcomes[:, best_first]),
+        ranks=ranks[best_first],
         detection_recordings=frames.recording_of_frame[detections["frame"][best_first]],
         rows=rows[best_first],
-        owners=np.append(chosen, -1)[owners][best_first],
+        owners=np.append(of_truth, -1)[owners][best_first],
         targets=np.bincount(of_target, minlength=len(frames.recordings)),
     )
 
 
+def _has_area(boxes: np.ndarray, area: tuple[float, float]) -> np.ndarray:
+    sizes = (boxes["xyxy"][:, 2:] - boxes["xyxy"][:, :2]).prod(axis=1)
+    return (sizes >= area[0]) & (sizes <= area[1])
+
+
 @njit(cache=True, nogil=True)
-def _match(truth, is_left_out, is_crowd, truth_edges, detections, detection_edges, thresholds):
+def _match(truth, is_left_out, is_crowd, truth_edges, detections, has_area, detection_edges, thresholds):
     """Outcomes (thresholds, D), and the truth (D,) that each detection matched at the first threshold, or -1.
 
-    Boxes are sorted by frame; in it truth that is left out comes last, scores fall.
+    Boxes are sorted by frame; in it scores fall.
     """
     outcomes = np.zeros((len(thresholds), len(detections)), np.int8)
     owners = np.full(len(detections), -1)
@@ -322,26 +338,27 @@ def _match(truth, is_left_out, is_crowd, truth_edges, detections, detection_edge
             for d in range(start, stop):
                 best = min(thresholds[n], 1 - 1e-10)
                 found = -1
-                for g in range(first, last):
-                    if is_taken[g - first] and not is_crowd[g]:
-                        continue
-                    if found >= 0 and not is_left_out[found] and is_left_out[g]:
-                        break
-                    if overlaps[d - start, g - first] >= best:
-                        best = overlaps[d - start, g - first]
-                        found = g
+                for left_out in (False, True):  # only what finds no target may match what is none
+                    for g in range(first, last if found < 0 else first):
+                        if is_left_out[g] != left_out or (is_taken[g - first] and not is_crowd[g]):
+                            continue
+                        if overlaps[d - start, g - first] >= best:
+                            best = overlaps[d - start, g - first]
+                            found = g
                 if found >= 0:
                     is_taken[found - first] = True
                     outcomes[n, d] = -1 if is_left_out[found] else 1
                     if n == 0:
                         owners[d] = found
+                elif not has_area[d]:
+                    outcomes[n, d] = -1
     return outcomes, owners
 
 
 @njit(cache=True, nogil=True)
-def _average_precision(outcomes, weights, total, recalls):
-    """Mean over the recalls of the best precision at that recall or a higher one."""
-    result = np.full(len(outcomes), np.nan)
+def _precision(outcomes, weights, total, recalls):
+    """For each row of outcomes the best precision at each recall or a higher one."""
+    result = np.full((len(outcomes), len(recalls)), np.nan)
     if total == 0:
         return result
     hits, counted = np.zeros(len(weights) + 1, np.int64), np.zeros(len(weights) + 1, np.int64)
@@ -355,11 +372,10 @@ def _average_precision(outcomes, weights, total, recalls):
             points += is_hit and weights[d] > 0  # the best precisions are those right after a hit
         k = len(recalls) - 1
         best = 0.0
-        area = 0.0
         for p in range(points - 1, -1, -1):
             while k >= 0 and recalls[k] > hits[p] / total:
-                area += best
+                result[n, k] = best
                 k -= 1
             best = max(best, hits[p] / counted[p])
-        result[n] = (area + best * (k + 1)) / len(recalls)
+        result[n, : k + 1] = best
     return result

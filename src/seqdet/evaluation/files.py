@@ -20,11 +20,13 @@ from ..files import below, read_npy_header
 
 SUFFIXES = (".npy", ".csv", ".txt")
 COLUMNS: tuple[str, ...] = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
-"""Of a text file without a line of names, as the Metavision SDK writes it; further columns are ignored."""
+"""Of a text file without a line of names, as the Metavision SDK and ``seqdet predict`` write it; further columns are
+ignored."""
 ENDINGS = ("_bbox", "_detections", "_detection", "_tracks", ".dat", "_td")
 Kind = Literal["detections", "tracks"]
+"""Of results, and their folders as ``seqdet predict`` writes them."""
 TEXTS = "csv"
-"""Folder of the texts that ``seqdet predict`` writes."""
+"""Folder of the texts beside these."""
 KIND_ENDINGS: dict[Kind, str] = {"detections": "_detections", "tracks": "_tracks"}
 """Of these texts, which are side by side."""
 log = logging.getLogger(__name__)
@@ -80,7 +82,8 @@ def truth_of(paths: Mapping[str, Path], class_names: tuple[str, ...]) -> Truth:
     Raises:
         InputError: if one is damaged.
     """
-    boxes, labelled_us = {}, {}
+    boxes = {}
+    labelled_us = {}
     for name, path in paths.items():
         boxes[name], labelled_us[name] = labels_at(path)
     return Truth(boxes, labelled_us, class_names)
@@ -90,6 +93,11 @@ def of_classes(truth: Truth, detections: Path, *, kind: Kind = "detections") -> 
     """The truth by the class indices of detections, where their folder has a ``label_map_dictionary.json``.
 
     So has that of the kind beside the texts of ``seqdet predict``.
+
+    Args:
+        truth: the labels.
+        detections: file or folder.
+        kind: of the files.
 
     Raises:
         InputError: if that names a class that the data set does not have.

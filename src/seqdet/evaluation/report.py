@@ -15,10 +15,9 @@ from ..checks import InputError, check_at_least
 from ..files import write_text
 from ..progress import progress
 from .breakdown import breakdown_lines, breakdowns, events_in_boxes
-from .coco import CocoScores, ScoredFrames, average_precision, figure, match, score_tables
+from .coco import CocoScores, ScoredFrames, average_precision, coco_scores, figure, match
 from .files import Truth, of_classes, read_detections, read_truth, split_folder
-from .frames import Recordings, join
-from .protocols import Protocol, find_protocol
+from .protocols import Protocol, Recordings, find_protocol, join
 
 FIGURES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR")
 _NO_RULES = ("name", "version", "note", "dataset_classes", "sensor_hw")
@@ -90,10 +89,14 @@ class Comparison:
 
 def score_frames(frames: ScoredFrames, protocol: Protocol) -> ProtocolScores:
     """The scores of boxes that were joined under that protocol."""
-    coco = score_tables(frames.truth, frames.detections, frames.classes, len(frames.recording_of_frame))
-    found = {field.name: getattr(coco, field.name) for field in fields(coco)}
-    facts = {"recordings": len(frames.recordings), "dropped": frames.dropped, "notes": frames.notes}
-    return ProtocolScores(**found, protocol=protocol, **facts)
+    coco = coco_scores(frames)
+    return ProtocolScores(
+        **{field.name: getattr(coco, field.name) for field in fields(coco)},
+        protocol=protocol,
+        recordings=len(frames.recordings),
+        dropped=frames.dropped,
+        notes=frames.notes,
+    )
 
 
 def compare(
@@ -108,7 +111,11 @@ def compare(
     """What each rule in which two protocols differ does to the AP, changed one after the other.
 
     What a rule does can depend on those changed before it; the last AP is that of the second protocol.
-    Arguments and errors are those of ``join``.
+
+    Args:
+        truth, detections, class_names, labelled_us: as for ``join``, which raises the same errors.
+        first: the protocol to start from.
+        second: that to end with.
     """
     frames = join(truth, detections, first, class_names=class_names, labelled_us=labelled_us)
     start = score_frames(frames, first)
@@ -166,6 +173,11 @@ def bootstrap(frames: ScoredFrames, *, samples: int = 1000, seed: int = 0) -> di
     weighs its hits and errors, which is the same but for the order among detections of equal score. Samples without
     truth are left out.
 
+    Args:
+        frames: the boxes.
+        samples: how many.
+        seed: of the drawing.
+
     Raises:
         InputError: if there are fewer than two recordings, between which nothing can vary.
     """
@@ -179,7 +191,7 @@ def bootstrap(frames: ScoredFrames, *, samples: int = 1000, seed: int = 0) -> di
     for sample, recordings in enumerate(progress(drawn, "resampling", unit="sample")):
         weights = np.bincount(recordings, minlength=count)
         for label, of_class in enumerate(matches):
-            found[sample, label] = of_class.average_precision(weights)
+            found[sample, label] = of_class.precision(weights).mean(axis=1)
     means = found[~np.isnan(found).all((1, 2))]
     means = np.nanmean(means, 1) if len(means) else np.zeros((0, 10))
     return {"AP": _interval(means.mean(1)), "AP50": _interval(means[:, 0]), "AP75": _interval(means[:, 5])}

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import InputError
+from ..data.box_events import nearest_window
 from ..data.detections import overlaps
 from ..data.labels import is_ignored
 from ..files import write_text
 from .files import of_classes, read_detections, read_truth
-from .frames import Recordings, some
+from .protocols import Recordings, some
 
 IOU = 0.5
 """Least overlap of a track with its object, for MOTA and IDF1; HOTA is a mean over 0.05, 0.10, ..., 0.95."""
@@ -105,7 +106,7 @@ def _frames(
     track_ids = _identities(tracked, class_aware, f"tracks of {name}")
     moments, times = np.unique(tracked["t"]), np.unique(times_us)
     frames = _Frames([], [], [])
-    for time, moment in zip(times, nearest(moments, times) if len(moments) else times, strict=True):
+    for time, moment in zip(times, moments[nearest_window(times, moments)] if len(moments) else times, strict=True):
         here = slice(*np.searchsorted(truth["t"], [time, time + 1]))
         is_near = abs(int(moment) - int(time)) <= tolerance_us
         there = slice(*np.searchsorted(tracked["t"], [moment, moment + 1])) if is_near else slice(0, 0)
@@ -120,13 +121,6 @@ def _frames(
         frames.track_ids.append(track_ids[there][counts])
         frames.overlaps.append(overlap[:, counts])
     return frames
-
-
-def nearest(moments: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """(N,) of (M,) rising moments, M > 0, that which is nearest to each of (N,) times, the earlier of two as near."""
-    after = np.searchsorted(moments, times).clip(max=len(moments) - 1)
-    before, after = moments[(after - 1).clip(min=0)], moments[after]
-    return np.where(np.abs(times - before) <= np.abs(after - times), before, after)
 
 
 def _identities(boxes: np.ndarray, class_aware: bool, whose: str) -> np.ndarray:

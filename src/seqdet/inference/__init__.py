@@ -1,6 +1,7 @@
 """The trained detector at work.
 
 ``runners`` takes one window through a detector, whatever computes it, and ``loading`` finds that of a run or file.
-``streaming``, ``tracking`` and ``exporting`` are built of runners; ``prediction`` on recordings, ``latency`` and
-``evaluating`` of all. Without torch, but for ``torch_runner``, ``exporting`` and ``evaluating``.
+``streaming``, ``tracking`` and ``export`` are built of runners; ``prediction`` goes through ``inputs``, ``latency``
+measures ``backends``, and ``evaluate`` shows what ``scoring`` found. Without torch, but for ``torch_runner``,
+``backends``, ``export``, ``eight_bits``, ``scoring`` and ``evaluate``.
 """

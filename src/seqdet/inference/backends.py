@@ -32,8 +32,11 @@ BACKENDS = ("eager", "eager_bfloat16", "compiled", "onnx")
 COMPARED = ("eager", "eager_bfloat16", "onnx")
 EXPORTERS = ("onnx", "onnxruntime", "onnxscript")
 """Packages that it takes to export a detector and to run it then."""
-SIDE, CHANNELS, FRAME = 2048, 128, 128
-"""Of the square matrices, and of the convolution, that the bound is measured with."""
+SIDE = 2048
+"""Of the square matrices that the bound is measured with."""
+CHANNELS = 128
+FRAME = 128
+"""Of the convolution that it is measured with; rows and columns."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,17 @@ def _usual(runner: TorchRunner, *, can_export: bool) -> list[str]:
 
 
 def blank_frame(runner: Runner, path: Path, size_hw: tuple[int, int], *, any_size: bool) -> np.ndarray:
-    """The frame (1, C, H, W) of a window without events, as the detector takes it."""
+    """The frame (1, C, H, W) of a window without events, as the detector takes it.
+
+    Args:
+        runner: the detector.
+        path: of it, for the message.
+        size_hw: height and width of the sensor in pixels.
+        any_size: take another sensor than that of the training.
+
+    Raises:
+        InputError: if the detector takes no events, or no such sensor.
+    """
     if runner.input is None:
         raise InputError(f"{path} must hold a detector for events, got one for pictures of {runner.channels} channels.")
     framing = Framing(runner, size_hw, any_size=any_size)
@@ -169,7 +182,7 @@ def _best_rate(device: torch.device) -> float:
 
 def _exported(runner: TorchRunner, size_hw: tuple[int, ...], threads: int) -> Backend:
     """The detector as ``seqdet export`` writes it, for frames of a size."""
-    from .exporting.export import export
+    from .export import export
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

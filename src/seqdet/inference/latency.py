@@ -27,7 +27,7 @@ from ..progress import progress
 from .backends import Backend, Bound, find_backends
 from .runners import RunnerState
 from .streaming import StreamConfig, StreamingDetector
-from .tracking.association import MOST_OVERLAP, USUAL, DataAssociation
+from .tracking import MOST_OVERLAP, usual_tracker
 
 STAGES = ("decode", "tensor", "network", "boxes", "event to box", "track")
 """``decode``: all events of a window are read and cut once it has closed, as if they came in one packet; a piece of a
@@ -81,7 +81,15 @@ def peak_memory_bytes() -> int | None:
 def figures(
     name: str, passes: Sequence[PassTimes], stages: Sequence[str], window_us: int, bound: Bound | None
 ) -> dict[str, Any]:
-    """The figures of a backend; throughput is that of everything, tracking too."""
+    """The figures of a backend; throughput is that of everything, tracking too.
+
+    Args:
+        name: of the backend.
+        passes: what was measured.
+        stages: those of ``STAGES`` to tell, from the first on.
+        window_us: length of a window.
+        bound: of the network, if it is known.
+    """
     seconds = np.concatenate([each.seconds for each in passes])
     windows = len(seconds)
     events = sum(each.events for each in passes)
@@ -254,13 +262,19 @@ def benchmark(
 def play(recording: Recording, backend: Backend, config: LatencyConfig, *, windows: int) -> PassTimes:
     """Take a recording from its start through a backend, as ``StreamingDetector`` does, and look at the clock.
 
+    Args:
+        recording: of events.
+        backend: the detector.
+        config: how.
+        windows: that are taken at most.
+
     Raises:
         InputError: if there are no events, or the detector does not take them.
     """
     watch = _Stopwatch(backend, is_live=config.live)
     stream_config = StreamConfig(score=config.score, any_size=config.any_size)
     stream = StreamingDetector(watch, stream_config, sensor_hw=recording.size_hw, on_window=watch.take_up)
-    tracker = DataAssociation(recording.size_hw, USUAL) if config.track else None
+    tracker = usual_tracker(size_hw=recording.size_hw) if config.track else None
     rows = []
     pieces = []
     events = []

@@ -395,8 +395,12 @@ class StreamingDetector:
 
     def _looks(self) -> dict[str, Any]:
         filters = [asdict(each) for each in self.config.filters]
-        frames, view = to_dict(self._framing.shown), to_dict(self.config.view)
-        return {"frames": frames, "sensor_hw": list(self.sensor_hw), "view": view, "filters": filters}
+        return {
+            "frames": to_dict(self._framing.shown),
+            "sensor_hw": list(self.sensor_hw),
+            "view": to_dict(self.config.view),
+            "filters": filters,
+        }
 
     def _lane(self, stream: int) -> _Lane:
         if stream not in self._lanes:

@@ -34,7 +34,8 @@ PALETTE: tuple[Colour, ...] = (
 """Colours of the classes, in turn. Any two are at least 0.17 apart in OKLab, and 0.09 as protanopes, deuteranopes and
 tritanopes see them (Machado et al. 2009); none is grey or white, which stand for truth."""
 WHITE, GREY, BLACK = (255, 255, 255), (150, 150, 150), (0, 0, 0)
-BACKGROUND, CAPTION_INK = (24, 26, 31), (225, 228, 232)
+BACKGROUND = (24, 26, 31)
+CAPTION_INK = (225, 228, 232)
 """Of what lies around pictures and is written there."""
 PADDING = 3
 """Pixels between a label's text and the rim of its plate, left and right."""
@@ -96,10 +97,7 @@ def draw_boxes(
     for box, _, _, is_ignored in present:
         if not is_ignored:
             outline(canvas, box, (*BLACK, 160), line - 1)
-    for box, label, _, _ in reversed(found):
-        outline(canvas, box, PALETTE[label % len(PALETTE)], line)
-    for box, label, text, _ in found:
-        labels.append(label_above(text, box, PALETTE[label % len(PALETTE)]))
+    labels += draw_detections(canvas, [(box, label, text) for box, label, text, _ in found], line)
     for box, _, text, is_ignored in present:
         _dashed_outline(canvas, box, GREY if is_ignored else WHITE, line - 1, 1 if is_ignored else 5)
         if not is_ignored:
@@ -141,6 +139,20 @@ def in_view(corners: Sequence[float] | np.ndarray, size_wh: tuple[int, int]) -> 
     left = int(max(x1, 0))
     top = int(max(y1, 0))
     return left, top, int(max(left + 1, min(x2, width))), int(max(top + 1, min(y2, height)))
+
+
+def draw_detections(canvas: Canvas, found: Sequence[tuple[Rectangle, int, str]], line: int) -> list[Label]:
+    """Outline detections in the colours of their classes, the first on top; their labels, which are to be written.
+
+    Args:
+        canvas: of the picture.
+        found: rectangle, class index and text of each.
+        line: width of the outlines in pixels.
+    """
+    coloured = [(text, box, PALETTE[label % len(PALETTE)]) for box, label, text in found]
+    for _, box, colour in reversed(coloured):
+        outline(canvas, box, colour, line)
+    return [label_above(*each) for each in coloured]
 
 
 def line_width(picture: Image.Image) -> int:

@@ -17,8 +17,11 @@ from .charts import ticks
 from .draw import BACKGROUND, BLACK, CAPTION_INK, Rectangle, load_font, short_number
 from .images import OFF_AND_ON, accumulated_image, count_limit, heat
 
-WIDTH, HEIGHT, MARGIN = 1280, 900, 24
-TITLE_SIZE, FACTS_SIZE = 22, 17
+WIDTH = 1280
+HEIGHT = 900
+MARGIN = 24
+TITLE_SIZE = 22
+FACTS_SIZE = 17
 PLOT = (84, 92, WIDTH - MARGIN, 318)
 MAP = (MARGIN, 378, 820, HEIGHT - 58)
 """Where the accumulated image may lie; its scale is below it."""
@@ -29,7 +32,10 @@ RINGED = 20
 RING = (90, 255, 255)
 RING_RADIUS = 8
 DARKER, BRIGHTER = (tuple(int(part) for part in colour) for colour in np.round(255 * OFF_AND_ON))
-FAINT_INK, GRID, GAP_SHADE, TRIGGER = (148, 154, 166), (58, 62, 72), (82, 42, 66), (130, 230, 130)
+FAINT_INK = (148, 154, 166)
+GRID = (58, 62, 72)
+GAP_SHADE = (82, 42, 66)
+TRIGGER = (130, 230, 130)
 FINE_ENOUGH = 400
 """Bins are the shortest round ones of which there are no more."""
 TEXT_SIZE = 14
@@ -67,6 +73,10 @@ def inspection_image(inspection: Inspection, *, title: str) -> np.ndarray:
 
 def write_inspection_image(path: Path, inspection: Inspection, *, title: str) -> None:
     """Write ``inspection_image`` as a PNG file.
+
+    Args:
+        path: of the file, which ends in .png.
+        inspection, title: as there.
 
     Raises:
         InputError: if the name does not end in .png, or the file cannot be written.

@@ -64,7 +64,7 @@ class Cell(NamedTuple):
     filled: float | None = None
 
 
-class Table(NamedTuple):
+class PageTable(NamedTuple):
     """Rows with a head each, below a line of columns."""
 
     caption: str
@@ -257,7 +257,7 @@ def _figures(charts: Sequence[Chart]) -> list[Figure]:
     return [figure for figure in figures if figure is not None]
 
 
-def _score_tables(scores: Mapping[str, Any]) -> list[Table]:
+def _score_tables(scores: Mapping[str, Any]) -> list[PageTable]:
     """AP by size, and all scores by class, each with a bar; a dash where there is nothing to score."""
     by_size = [(meaning, [_bar(scores[name])]) for name, meaning in SIZES.items() if name in scores]
     by_class = [
@@ -265,13 +265,13 @@ def _score_tables(scores: Mapping[str, Any]) -> list[Table]:
         for name, of_class in scores.get("per_class", {}).items()
     ]
     tables = [
-        Table("By size of the object", ("Size", "AP"), by_size),
-        Table("By class", ("Class", "Boxes", *MEANINGS), by_class),
+        PageTable("By size of the object", ("Size", "AP"), by_size),
+        PageTable("By class", ("Class", "Boxes", *MEANINGS), by_class),
     ]
     return [table for table in tables if table.rows]
 
 
-def _breakdown_tables(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Table]:
+def _breakdown_tables(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[PageTable]:
     """Scores by what the objects do: a table for each of "low", "high", "truth_boxes", "AP", "AP50" and "recall50"."""
     tables = []
     for name, bins in found.items():
@@ -284,11 +284,11 @@ def _breakdown_tables(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[
             if each["truth_boxes"]
         ]
         columns = ("From, to", "Boxes", "AP", "AP50", "Recall at IoU 0.5")
-        tables.append(Table(f"By {TITLES.get(name, name)}", columns, rows))
+        tables.append(PageTable(f"By {TITLES.get(name, name)}", columns, rows))
     return [table for table in tables if table.rows]
 
 
-def _error_tables(errors: Mapping[str, Any]) -> list[Table]:
+def _error_tables(errors: Mapping[str, Any]) -> list[PageTable]:
     """How many detections are right, of which kind the false alarms are, and how many boxes were missed."""
     if not errors:
         return []
@@ -296,7 +296,7 @@ def _error_tables(errors: Mapping[str, Any]) -> list[Table]:
     found = sum(counts.values())
     rows = [(name, [Cell(str(count)), _bar(count / found if found else None)]) for name, count in counts.items()]
     shown = f"Detections of score {errors['least_score']:g} and more, at IoU 0.5"
-    return [Table(f"{shown}; {errors['missed']} boxes are missed", ("Kind", "Detections", "Share"), rows)]
+    return [PageTable(f"{shown}; {errors['missed']} boxes are missed", ("Kind", "Detections", "Share"), rows)]
 
 
 def _interval(each: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from .draw import (
     Colour,
     Rectangle,
     draw_boxes,
+    draw_detections,
     in_view,
     label_above,
     line_width,
@@ -267,15 +268,12 @@ class Panes:
 
 def _detected(picture: Image.Image, boxes: np.ndarray, classes: Sequence[str], scale: int) -> Image.Image:
     canvas = ImageDraw.Draw(picture, "RGBA")
-    labels = []
     order = np.argsort(-boxes["class_confidence"], kind="stable")
-    shown = list(_rows_in_view(boxes[order], scale, picture.size))
-    for row, box in reversed(shown):
-        outline(canvas, box, PALETTE[int(row["class_id"]) % len(PALETTE)], line_width(picture))
-    for row, box in shown:
-        text = f"{classes[int(row['class_id'])]}  {row['class_confidence']:.2f}"
-        labels.append(label_above(text, box, PALETTE[int(row["class_id"]) % len(PALETTE)]))
-    write_labels(canvas, labels, picture.size)
+    found = [
+        (box, int(row["class_id"]), f"{classes[int(row['class_id'])]}  {row['class_confidence']:.2f}")
+        for row, box in _rows_in_view(boxes[order], scale, picture.size)
+    ]
+    write_labels(canvas, draw_detections(canvas, found, line_width(picture)), picture.size)
     return picture
 
 

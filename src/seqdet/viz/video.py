@@ -28,9 +28,10 @@ ENCODER = {"crf": "18", "preset": "veryfast"}
 tenth larger that looks the same."""
 INDEX_IN_FRONT = {"movflags": "+faststart"}
 """A browser shows the first picture before it has the last."""
-BT709, LIMITED_RANGE = 1, 1
-"""Codes of ITU-T H.273 for colour space, primaries and transfer, and of FFmpeg for the range: without them players
-guess from the size of the picture."""
+BT709 = 1
+"""Code of ITU-T H.273 for colour space, primaries and transfer: without it players guess from the size."""
+LIMITED_RANGE = 1
+"""Code of FFmpeg for the range, likewise."""
 STRIP = 24
 """Rows of the caption, below the picture so that it hides no event."""
 CAPTION_SIZE = 14

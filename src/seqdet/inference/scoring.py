@@ -1,39 +1,160 @@
-"""Run a detector over held-out clips, and score what it finds."""
+"""Held-out recordings, a detector run over them, and the scores of what it finds."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...config import DECODING, SHOWN_SCORE
-from ...data.classes import write_classes
-from ...data.detections import event_boxes
-from ...data.joining import window_of
-from ...data.labels import EVENT_BBOX, LABEL_SUFFIX, write_labels
-from ...data.recorded import RecordedClips
-from ...evaluation.breakdown import Bin, breakdowns
-from ...evaluation.coco import CocoEvaluator, CocoScores, ScoredFrames
-from ...evaluation.errors import Errors, Reliability, find_errors, reliability
-from ...evaluation.frames import LabelledRecordings, from_boxes, join
-from ...evaluation.protocols import Protocol, find_protocol
-from ...evaluation.report import finite
-from ...loading import evaluation_loader
-from ...models.detector import Detector
-from ...progress import progress
-from ...structures import Boxes, Clip
-from ..torch_runner import predict
-from .held_out import HeldOut
+from ..checks import InputError
+from ..config import DECODING, SHOWN_SCORE, AugmentConfig, RunConfig
+from ..data.classes import read_classes, write_classes
+from ..data.dataset import FOLDERS, Split
+from ..data.detections import event_boxes
+from ..data.joining import window_of
+from ..data.labels import EVENT_BBOX, LABEL_SUFFIX, write_labels
+from ..data.sources import stated_facts
+from ..evaluation.breakdown import Bin, Errors, Reliability, breakdowns, events_in_boxes, find_errors, reliability
+from ..evaluation.coco import CocoEvaluator, CocoScores, ScoredFrames
+from ..evaluation.files import Truth, name_of, split_folder, truth_of
+from ..evaluation.protocols import Protocol, find_protocol, join
+from ..evaluation.report import finite
+from ..loading import describe_split, evaluation_loader, open_split
+from ..models.detector import Detector
+from ..progress import progress
+from ..structures import Boxes, Clip
+from .torch_runner import predict
 
 AT_LABELS = "truth", "labelled"
 """Moments of a protocol at which a detector is asked only where somebody looked."""
 VIDEO_FRAMES = 96
 """Least frames of every lane that the video shows."""
 STILL = "still, s"
+
+
+def held_out_config(config: RunConfig, dataset: Path | None = None) -> RunConfig:
+    """The configuration of a run with its data as they are scored: unchanged, and in another folder if one is given.
+
+    The classes are those that the detector knows by name, if they are all there.
+
+    Args:
+        config: of the run.
+        dataset: folder of recordings or of tensors; None for those of the run.
+
+    Raises:
+        InputError: if there is no such folder, or its classes cannot be read.
+    """
+    mine = config.data.dataset
+    if dataset is not None and not (mine.folder is not None and mine.folder.resolve() == dataset.resolve()):
+        if not dataset.is_dir():
+            raise InputError(f"{dataset} must be the folder of a dataset, and is none.")
+        is_known = set(config.model.classes) <= set(read_classes(dataset))
+        classes = config.model.classes if is_known else mine.classes
+        mine = replace(mine, folder=dataset, simulate=False, tensors=None, classes=classes)
+    return replace(config, data=replace(config.data, dataset=replace(mine, augment=AugmentConfig())))
+
+
+class HeldOut:
+    """A split of the data of a run, open. ``loading.prepare_split`` has made what is to be made.
+
+    Args:
+        config: of the run, as ``held_out_config`` gives it.
+        split: which part.
+        called: the data, where they do not fit.
+
+    Raises:
+        InputError: if the data cannot be read, or are none that the detector was made for.
+    """
+
+    def __init__(self, config: RunConfig, split: Split, *, called: str = "the data") -> None:
+        self.split: Split = split
+        self.config = config
+        self.source = open_split(config.data, split)
+        if self.source.channels != config.model.in_channels or self.source.classes != config.model.classes:
+            raise InputError(
+                f"{called} must fit the detector, which takes {config.model.in_channels} channels and "
+                f"knows {', '.join(config.model.classes)}; got {self.source.channels} channels and "
+                f"{', '.join(self.source.classes)}."
+            )
+        self.known = describe_split(self.source)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Of the recordings, as files of detections are named."""
+        return [name_of(path) for path in self.known.paths]
+
+    @property
+    def titles(self) -> list[str]:
+        """What the recordings are called in pictures."""
+        return [f"{self.known.kind}{name}" for name in self.names]
+
+    @cached_property
+    def truth(self) -> Truth | None:
+        """The labels in the files of the split, with the classes of the detector; None where no file has them."""
+        if self.known.labels is None:
+            return None
+        labels = {name: path for name, path in zip(self.names, self.known.labels, strict=True) if path is not None}
+        return truth_of(labels, self.known.class_map.found).mapped(self.known.class_map)
+
+    def events(self, truth: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+        """How many events boxes had inside, as ``events_in_boxes``; None where there are no recordings."""
+        dataset = self.config.data.dataset
+        if dataset.folder is None:
+            return None
+        part = split_folder(dataset.folder, FOLDERS[self.split])
+        return events_in_boxes(part, truth, size_hw=dataset.size_hw, time_unit=stated_facts(dataset).time_unit)
+
+
+class LabelledRecordings(NamedTuple):
+    """Boxes ``EVENT_BBOX`` and labelled times by the name of the recording, as ``join`` takes them."""
+
+    truth: dict[str, np.ndarray]
+    detections: dict[str, np.ndarray]
+    labelled_us: dict[str, np.ndarray]
+
+
+def from_boxes(
+    truth: Sequence[Boxes],
+    detections: Sequence[Boxes],
+    recordings: Sequence[int],
+    times_us: Sequence[int],
+    *,
+    scale_xy: tuple[float, float] = (1, 1),
+) -> LabelledRecordings:
+    """The labelled frames of any number of recordings, in any order.
+
+    Args:
+        truth: one entry per frame; ignored boxes get a confidence of 0.
+        detections: with scores.
+        recordings: number of the recording of every frame, which becomes its name.
+        times_us: of every frame.
+        scale_xy: what pixels are multiplied by.
+
+    Raises:
+        InputError: if the lengths differ, detections have no scores, or two frames have one recording and time.
+    """
+    lengths = {len(truth), len(detections), len(recordings), len(times_us)}
+    if len(lengths) > 1:
+        raise InputError(f"truth, detections, recordings and times_us must be as long, got {sorted(lengths)}.")
+    if any(boxes.scores is None for boxes in detections):
+        raise InputError("detections must have scores, got boxes without. Were truth and detections swapped?")
+    of_frame, times = np.array(recordings, np.int64), np.array(times_us, np.int64)
+    if len(np.unique(np.stack([of_frame, times]), axis=1).T) < len(times):
+        raise InputError("frames must be of different times of their recording, got one twice.")
+    names = {str(number): number for number in np.unique(of_frame).tolist()}
+    tables = []
+    for boxes in (truth, detections):
+        parts = map(partial(event_boxes, scale_xy=scale_xy), boxes, times.tolist())
+        rows = np.concatenate([np.zeros(0, EVENT_BBOX), *parts])
+        owners = np.repeat(of_frame, [len(each) for each in boxes])
+        tables.append({name: rows[owners == number] for name, number in names.items()})
+    labelled_us = {name: np.sort(times[of_frame == number]) for name, number in names.items()}
+    return LabelledRecordings(tables[0], tables[1], labelled_us)
 
 
 class LabelledFrame(NamedTuple):
@@ -103,7 +224,7 @@ class RecordingDetections:
 
     def __init__(self, data: HeldOut, protocol: Protocol) -> None:
         self._names = data.names
-        self._scale_xy = data.scale_xy
+        self._scale_xy = data.known.scale_xy
         self._times_us = _asked(data) if protocol.moments in AT_LABELS else None
         known = data.names if data.truth is None else data.truth.boxes
         self._found: dict[str, list[np.ndarray]] = {name: [] for name in data.names if name in known}
@@ -127,6 +248,11 @@ class RecordingDetections:
 def write_detections(folder: Path, found: Mapping[str, np.ndarray], classes: Sequence[str]) -> None:
     """Write the detections as label files, one for each recording, and the names of the classes, to a folder.
 
+    Args:
+        folder: which is there.
+        found: the detections (N,) ``EVENT_BBOX`` by recording.
+        classes: their names.
+
     Raises:
         InputError: if a file cannot be written.
     """
@@ -137,17 +263,17 @@ def write_detections(folder: Path, found: Mapping[str, np.ndarray], classes: Seq
 
 def _asked(data: HeldOut) -> list[Mapping[int, Sequence[int]]] | None:
     """For every recording, by the end of a window, the labelled times that belong to it; None: at the end of each."""
-    if data.truth is None or not isinstance(data.source, RecordedClips):
+    if data.truth is None:
         return None
-    rules = data.source.config
+    rules = data.config.data.dataset
     asked = []
-    for name, recording in zip(data.names, data.source.recordings, strict=True):
+    for name, ends_us in zip(data.names, data.known.ends_us, strict=True):
         times: defaultdict[int, list[int]] = defaultdict(list)
         labelled_us = data.truth.labelled_us.get(name, np.zeros(0, np.int64))
-        windows = window_of(labelled_us, recording.ends_us, policy=rules.policy, tolerance_us=rules.tolerance_us)
+        windows = window_of(labelled_us, ends_us, policy=rules.policy, tolerance_us=rules.tolerance_us)
         for time_us, window in zip(labelled_us.tolist(), windows.tolist(), strict=True):
             if window >= 0:
-                times[int(recording.ends_us[window])].append(time_us)
+                times[int(ends_us[window])].append(time_us)
         asked.append(times)
     return asked
 
@@ -183,9 +309,10 @@ def score(detector: Detector, data: HeldOut, *, precision: str, protocol: Protoc
         precision: "float32" or "bfloat16" layers.
         protocol: by whose times detections are gathered as files hold them; none are if not given.
     """
-    classes, clip_length = detector.config.classes, data.config.data.clip_length
+    classes = detector.config.classes
+    clip_length = data.config.data.clip_length
     evaluator = CocoEvaluator(classes)
-    labelled = LabelledFrames(data.scale_xy)
+    labelled = LabelledFrames(data.known.scale_xy)
     gathered = RecordingDetections(data, protocol) if protocol else None
     shown: list[tuple[Clip, list[Boxes]]] = []
     for clip, detections in _predicted(detector, data, precision, "evaluating", remembers=True):
@@ -229,7 +356,7 @@ def _still(
     detector: Detector, data: HeldOut, precision: str, remembered: tuple[ScoredFrames, LabelledRecordings]
 ) -> dict[str, Any]:
     """The scores of boxes that have stood still for 0.3 s or more, as they are and without memory."""
-    forgotten = LabelledFrames(data.scale_xy)
+    forgotten = LabelledFrames(data.known.scale_xy)
     for clip, detections in _predicted(detector, data, precision, "without memory", remembers=False):
         forgotten.add(clip, detections)
     without = forgotten.joined(detector.config.classes)
@@ -246,9 +373,10 @@ def _is_whole(data: HeldOut, parts: LabelledRecordings) -> bool:
     """Whether the labelled windows show all labels of the files just as they are, in frames as large as the sensor."""
     if data.truth is None:
         return True
-    if data.scale_xy != (1, 1):
+    if data.known.scale_xy != (1, 1):
         return False
-    nothing, never = np.zeros(0, EVENT_BBOX), np.zeros(0, np.int64)
+    nothing = np.zeros(0, EVENT_BBOX)
+    never = np.zeros(0, np.int64)
     for number, name in enumerate(data.names):
         shown = parts.truth.get(str(number), nothing)
         labels = data.truth.boxes.get(name, nothing)
@@ -265,6 +393,6 @@ def _is_whole(data: HeldOut, parts: LabelledRecordings) -> bool:
 def _predicted(
     detector: Detector, data: HeldOut, precision: str, title: str, *, remembers: bool
 ) -> Iterable[tuple[Clip, list[Boxes]]]:
-    clips = evaluation_loader(data.config.data, data.split)
+    clips = evaluation_loader(data.config.data, data.split, source=data.source)
     found = predict(detector, clips, score=DECODING.score, precision=precision, remembers=remembers)
     return progress(found, title, unit="clip", total=len(clips))

@@ -1,24 +1,31 @@
-"""Identities for detections, by association: which detection of now is which track of before.
+"""Identities for detections: which detection of now is which track of before, by one of ``TRACKERS``. Without torch.
 
-The data association that the Metavision SDK documents (``DataAssociation`` in
-https://docs.prophesee.ai/stable/api/python/ml/bindings.html), with its parameters and their defaults. Without torch.
+``DataAssociation`` is what the Metavision SDK documents under that name
+(https://docs.prophesee.ai/stable/api/python/ml/bindings.html), with its parameters and their defaults. The others are
+those of the library ``trackers`` (Apache-2.0), an extra. SORT: Bewley et al., 2016. ByteTrack: Zhang et al., 2022.
+OC-SORT: Cao et al., 2023. All three predict with a Kalman filter, which our association does not, and know nothing of
+events.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from importlib import import_module
+from inspect import signature
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numba import njit
 
-from ...checks import InputError, check_at_least, check_range, fit_fields
-from ...data.detections import TRACKED_BOX, best_pairs, checked_detections, first_of_close, overlaps
-from ...data.labels import EVENT_BBOX
-from ...events.array import Events
+from ..checks import InputError, check_at_least, check_choice, check_range, fit_fields
+from ..data.detections import TRACKED_BOX, best_pairs, checked_detections, first_of_close, overlaps
+from ..data.labels import EVENT_BBOX
+from ..events.array import Events
 
+OURS = "association"
 MOST_US = 1 << 60
 MOST_OVERLAP = 0.7
 """Of detections that overlap more, whatever their classes, the best alone is to be followed: they are of one object."""
@@ -36,6 +43,36 @@ _TRACK = np.dtype(
     ]
 )
 MOST_TRACKS = 2**31 - 1
+
+
+class Tracker(Protocol):
+    """Follows the objects of one stream; see ``DataAssociation`` for what its methods promise."""
+
+    def push(self, time_us: int, boxes: np.ndarray | None = None, events: Events | None = None) -> np.ndarray: ...
+
+    def reset(self) -> None: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def restore(self, state: Mapping[str, Any]) -> None: ...
+
+
+def as_settings(tracker: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The name of a tracker and its options as a state has them: objects by their type."""
+    return tuple(f"{name} {value}".partition(" object at ")[0] for name, value in {"name": tracker, **options}.items())
+
+
+def check_settings(own: Iterable[str], state: Mapping[str, Any]) -> None:
+    """Raise ``InputError`` unless a state is of a tracker with the same settings; the message says what differs."""
+    for mine, theirs in zip_longest(own, state.get("settings", ()), fillvalue="nothing of the kind"):
+        if mine != theirs:
+            raise InputError(f"state must be of a tracker with {mine}, got {theirs}.")
+
+
+def check_time(time_us: int, last_us: int) -> None:
+    """Raise ``InputError`` if the time of a call is before that of the last, or is none."""
+    if not last_us <= time_us <= MOST_US:
+        raise InputError(f"time_us must be at least {last_us}, that of the last call, got {time_us}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,18 +117,6 @@ class AssociationConfig:
         likeness = np.array([row for row in self.sim_matrix if len(row) == len(self.sim_matrix)])
         if len(likeness) < len(self.sim_matrix) or not ((likeness >= 0) & (likeness <= 1)).all():
             raise InputError(f"sim_matrix must be square, of numbers from 0 to 1, got {self.sim_matrix}.")
-
-
-def as_settings(tracker: str, options: Mapping[str, Any]) -> tuple[str, ...]:
-    """The name of a tracker and its options as a state has them: objects by their type."""
-    return tuple(f"{name} {value}".partition(" object at ")[0] for name, value in {"name": tracker, **options}.items())
-
-
-def check_settings(own: Iterable[str], state: Mapping[str, Any]) -> None:
-    """Raise ``InputError`` unless a state is of a tracker with the same settings; the message says what differs."""
-    for mine, theirs in zip_longest(own, state.get("settings", ()), fillvalue="nothing of the kind"):
-        if mine != theirs:
-            raise InputError(f"state must be of a tracker with {mine}, got {theirs}.")
 
 
 USUAL = AssociationConfig(
@@ -150,7 +175,7 @@ class TimeSurface:
         shifts = np.rint(corners - anchors_xy).astype(np.int64)
         places = self._pixels(anchors_xy, np.stack([boxes["w"], boxes["h"]], axis=1))
         times_us = self._anchored_us, time_us, self._delta_t_us
-        steps = shifts + carried(self._anchor_us, self._last_us, times_us, places, shifts)
+        steps = shifts + _carried(self._anchor_us, self._last_us, times_us, places, shifts)
         return anchors_xy + steps.astype(corners.dtype)
 
     def descriptors(self, boxes: np.ndarray, time_us: int) -> np.ndarray:
@@ -213,7 +238,7 @@ def _likeness(anchor_us, last_us, times_us, place, x_shift, y_shift):
 
 
 @njit(nogil=True, cache=True)
-def carried(anchor_us, last_us, times_us, places, shifts):
+def _carried(anchor_us, last_us, times_us, places, shifts):
     """(N, 2) steps (x, y), at most REACH each, from shifted places uphill to where they are most like at the anchor.
 
     ``times_us``: of the anchor, now, and how long an event counts. ``places``: (N, 4) x, y, width and height in pixels.
@@ -283,8 +308,7 @@ class DataAssociation:
         Raises:
             InputError: if time goes backwards, or a number is none that a box can have.
         """
-        if not self._now <= time_us <= MOST_US:
-            raise InputError(f"time_us must be at least {self._now}, that of the last call, got {time_us}.")
+        check_time(time_us, self._now)
         found = np.zeros(0, EVENT_BBOX) if boxes is None else checked_detections(boxes)
         if self.config.sim_matrix and (found["class_id"] >= len(self.config.sim_matrix)).any():
             raise InputError(f"boxes must be of the {len(self.config.sim_matrix)} classes of sim_matrix, got others.")
@@ -304,8 +328,12 @@ class DataAssociation:
     def state(self) -> dict[str, np.ndarray]:
         """What ``restore`` takes to go on from here, in this object or another of the same settings: plain arrays."""
         surface = self._surface.state() if self._surface else {}
-        counts, settings = np.array([self._born, self._now]), np.array(self._settings)
-        return {"settings": settings, "tracks": self._tracks.copy(), "counts": counts} | surface
+        return {
+            "settings": np.array(self._settings),
+            "tracks": self._tracks.copy(),
+            "counts": np.array([self._born, self._now]),
+            **surface,
+        }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from what ``state`` gave.
@@ -359,7 +387,8 @@ class DataAssociation:
 
     def _update(self, tracks: np.ndarray, found: np.ndarray, similarity: np.ndarray) -> None:
         """Give every one of ``tracks`` its detection."""
-        weight, rows = self.config.detection_update_weight, self._tracks
+        weight = self.config.detection_update_weight
+        rows = self._tracks
         for name in "xywh":
             rows[name][tracks] = (1 - weight) * rows[name][tracks] + weight * found[name]
         gained = rows["tracking_confidence"][tracks] + found["class_confidence"] * similarity
@@ -388,3 +417,145 @@ class DataAssociation:
             return overlaps(first, second) * (first["class_id"][:, None] == second["class_id"])
         likeness = np.array(self.config.sim_matrix)
         return overlaps(first, second) * likeness[first["class_id"][:, None], second["class_id"]]
+
+
+_KEPT = ("_of_class", "_identities", "_detections", "_shown", "_now", "_stamp_us")
+"""What a state of the following holds."""
+
+
+class LibraryTracker:
+    """A tracker of the library, one of its objects for every class, so that classes never mix.
+
+    Only what is detected now is shown; ``tracking_confidence`` is the score. Identities count from 1 in the order in
+    which tracks are shown first.
+
+    Args:
+        name: one of ``TRACKERS``.
+        class_name: what the library calls it.
+        options: of its class. Detections below its thresholds, which are high, start no tracks.
+    """
+
+    def __init__(self, name: str, class_name: str, options: Mapping[str, Any]) -> None:
+        try:
+            self._boxes_type = import_module("supervision").Detections
+            self._type = getattr(import_module("trackers"), class_name)  # takes a second: OpenCV comes along
+        except ImportError as error:
+            raise InputError(
+                f"the tracker {name} needs the library trackers ({error}). Install it: pip install 'seqdet[track]'"
+            ) from error
+        bound = signature(self._type).bind(**options)
+        bound.apply_defaults()
+        self._options = dict(bound.arguments)
+        self._settings = as_settings(name, self._options)
+        self._type(**self._options)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, the identities given so far too: for another stream."""
+        self._of_class: dict[int, Any] = {}
+        self._identities: dict[tuple[int, int], int] = {}
+        self._detections: dict[int, int] = {}
+        self._shown = np.zeros(0, TRACKED_BOX)
+        self._now = -MOST_US
+        self._stamp_us = -MOST_US
+
+    def push(self, time_us: int, boxes: np.ndarray | None = None, events: Events | None = None) -> np.ndarray:
+        """The detected tracks at ``time_us``, (N,) ``TRACKED_BOX`` by identity.
+
+        Args:
+            time_us: not before that of the last call.
+            boxes: detections at this time, (M,) ``EVENT_BBOX`` of any ``t``. None says that nobody looked: the tracks
+                of the last call stay where they were.
+            events: make no difference.
+
+        Raises:
+            InputError: if time goes backwards, or a number is none that a box can have.
+        """
+        check_time(time_us, self._now)
+        if boxes is not None:
+            self._stamp_us = max(time_us, self._stamp_us + 1)  # the library asks for times that rise
+            found = checked_detections(boxes)
+            for label in np.unique(found["class_id"]).tolist():
+                self._of_class.setdefault(label, self._type(**self._options))
+            parts = [self._followed(label, found[found["class_id"] == label], time_us) for label in self._of_class]
+            shown = np.concatenate([np.zeros(0, TRACKED_BOX), *parts])
+            self._shown = shown[np.argsort(shown["track_id"])]
+        self._now = time_us
+        self._shown["t"] = time_us
+        return self._shown.copy()
+
+    def state(self) -> dict[str, Any]:
+        """What ``restore`` takes to go on from here; objects of the library are in it, so it is not for a file."""
+        return deepcopy({"settings": self._settings} | {name: getattr(self, name) for name in _KEPT})
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` of such a tracker gave.
+
+        Raises:
+            InputError: if it is of a tracker with other settings.
+        """
+        check_settings(self._settings, state)
+        vars(self).update(deepcopy({name: state[name] for name in _KEPT}))
+
+    def _followed(self, label: int, found: np.ndarray, time_us: int) -> np.ndarray:
+        """The tracks of one class that are detected now."""
+        x, y, w, h = (found[name].astype(np.float64) for name in ("x", "y", "w", "h"))
+        result = self._of_class[label].update(
+            self._boxes_type(
+                xyxy=np.stack([x, y, x + w, y + h], axis=1),
+                confidence=found["class_confidence"].astype(np.float64),
+                data={"row": np.arange(len(found))},
+            ),
+            timestamp=self._stamp_us / 1e6,
+        )
+        chosen = [k for k in range(len(result)) if result.tracker_id[k] >= 0]
+        rows = np.zeros(len(chosen), TRACKED_BOX)
+        source = found[result.data["row"][chosen]] if chosen else found[:0]
+        for name in ("x", "y", "w", "h", "class_id", "class_confidence"):
+            rows[name] = source[name]
+        rows["tracking_confidence"] = source["class_confidence"]
+        rows["last_detection_update_time"] = time_us
+        for row, identity in zip(rows, result.tracker_id[chosen].tolist() if chosen else [], strict=True):
+            row["track_id"] = self._identities.setdefault((label, identity), len(self._identities) + 1)
+            row["nb_detections"] = self._detections.get(int(row["track_id"]), 0) + 1
+            self._detections[int(row["track_id"])] = int(row["nb_detections"])
+        return rows
+
+
+TRACKERS: dict[str, Callable[[tuple[int, int] | None, Mapping[str, Any]], Tracker]] = {
+    OURS: lambda size_hw, options: DataAssociation(size_hw, AssociationConfig(**options)),
+    "sort": lambda _, options: LibraryTracker("sort", "SORTTracker", options),
+    "bytetrack": lambda _, options: LibraryTracker("bytetrack", "ByteTrackTracker", options),
+    "ocsort": lambda _, options: LibraryTracker("ocsort", "OCSORTTracker", options),
+}
+"""By name, what makes one of the size of the sensor and of options."""
+
+
+def find_tracker(name: str = OURS, size_hw: tuple[int, int] | None = None, **options: Any) -> Tracker:
+    """A tracker for one stream.
+
+    Args:
+        name: one of ``TRACKERS``.
+        size_hw: height and width of the sensor in pixels, to move tracks with events.
+        options: fields of ``AssociationConfig``, or arguments of the class of the library.
+
+    Raises:
+        InputError: if there is no such tracker or option, or the library is not installed.
+    """
+    check_choice(name, TRACKERS, "tracker")
+    try:
+        return TRACKERS[name](size_hw, options)
+    except TypeError as error:
+        raise InputError(f"options of the tracker {name} must be among those that it has: {error}.") from error
+
+
+def usual_tracker(name: str = OURS, size_hw: tuple[int, int] | None = None, *, score: float | None = None) -> Tracker:
+    """A tracker with the options that suit detectors as ``seqdet train`` makes them: ours with ``USUAL``.
+
+    Args:
+        name, size_hw: as for ``find_tracker``.
+        score: least score of a detection that starts a track of ours, in place of that in ``USUAL``.
+    """
+    if name != OURS:
+        return find_tracker(name, size_hw)
+    return DataAssociation(size_hw, USUAL if score is None else replace(USUAL, score_to_create_a_new_track=score))

@@ -10,16 +10,16 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...checks import InputError
-from ...config import AugmentConfig, InputConfig, RunConfig
-from ...data.schedule import Cue
-from ...events.array import Events
-from ...events.files import open_recording
-from ...events.tensors import make_frames
-from ...events.time_units import Unit
-from ...loading import open_split, prepare
-from ...progress import Progress
-from ..runners import OnnxRunner
+from ..checks import InputError
+from ..config import AugmentConfig, InputConfig, RunConfig
+from ..data.schedule import Cue
+from ..events.array import Events
+from ..events.files import open_recording
+from ..events.tensors import make_frames
+from ..events.time_units import Unit
+from ..loading import open_split, prepare_split
+from ..progress import Progress
+from .runners import OnnxRunner
 
 FIRST = 4
 """Convolutions at the input that stay float32: the frames' few large counts would leave the many small ones no bits."""
@@ -124,8 +124,7 @@ def frames_of_run(config: RunConfig, count: int) -> Iterator[np.ndarray]:
     """
     data = replace(config.data, dataset=replace(config.data.dataset, augment=AugmentConfig()))
     try:
-        if data.dataset.folder is not None:
-            prepare(data.dataset, splits=("train",))  # recordings may have come in since
+        prepare_split(data, "train")  # recordings may have come in since
         source = open_split(data, "train")
     except InputError as error:
         raise InputError(f"{error} Or give --calibration, a recording to quantise by.") from error

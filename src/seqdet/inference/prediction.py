@@ -15,32 +15,32 @@ from types import TracebackType
 
 import numpy as np
 
-from ...checks import InputError, Stopped
-from ...data.classes import read_classes, write_classes
-from ...data.detections import TRACKED_BOX, best_of_place
-from ...data.labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX
-from ...events.accounts import tell
-from ...files import check_output, make_folder, make_way
-from ...locks import alone_in
-from ...progress import Progress
-from ...stopping import stop_on_signals
-from ...viz.draw import short_number
-from ...viz.tiles import Panes
-from ...viz.video import write_video
-from ..runners import Runner
-from ..tracking.association import MOST_OVERLAP
+from ..checks import InputError, Stopped
+from ..data.classes import read_classes, write_classes
+from ..data.detections import TRACKED_BOX, best_of_place
+from ..data.labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX
+from ..evaluation.files import COLUMNS, KIND_ENDINGS, TEXTS
+from ..events.accounts import tell
+from ..files import check_output, make_folder, make_way
+from ..locks import alone_in
+from ..progress import Progress
+from ..stopping import stop_on_signals
+from ..viz.draw import short_number
+from ..viz.tiles import Panes
+from ..viz.video import write_video
 from .inputs import STDIN, FrameDetections, OpenInput, PredictConfig, find_inputs, open_input
+from .runners import Runner
+from .tracking import MOST_OVERLAP
 
-COLUMNS = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
 TRACK_COLUMNS = (*COLUMNS, "tracking_confidence", "last_detection_update_time", "nb_detections")
 """Of lines of text, between spaces, without a line of names: the order of the Metavision SDK."""
-FOLDERS = ("detections", "tracks", "csv", "videos")
+RESULTS = tuple(KIND_ENDINGS)
+FOLDERS = (*RESULTS, TEXTS, "videos")
 """Those that hold results."""
 FLUSH_S = 1.0
 """What is older than this can be read from the files."""
 log = logging.getLogger(__name__)
 NO_TRACKS = np.zeros(0, TRACKED_BOX)
-KINDS = "detections", "tracks"
 
 
 class GrowingNpy:
@@ -104,8 +104,11 @@ class GrowingText:
 
 def results(folder: Path, place: Path) -> list[Path]:
     """The files of one recording in a folder of results: those that there may be."""
-    kinds = ("detections", LABEL_SUFFIX), ("tracks", "_tracks.npy")
-    tables = [(folder / kind / f"{place}{suffix}", folder / "csv" / f"{place}_{kind}.csv") for kind, suffix in kinds]
+    suffixes = LABEL_SUFFIX, "_tracks.npy"
+    tables = [
+        (folder / kind / f"{place}{suffix}", folder / TEXTS / f"{place}{ending}.csv")
+        for (kind, ending), suffix in zip(KIND_ENDINGS.items(), suffixes, strict=True)
+    ]
     return [*chain.from_iterable(tables), folder / "videos" / f"{place}.mp4"]
 
 
@@ -208,7 +211,7 @@ def predict_recordings(runner: Runner, paths: Path | Sequence[Path], out: Path, 
     """
     paths = [paths] if isinstance(paths, Path) else paths
     found = find_inputs(runner, paths, config, [out / kind for kind in FOLDERS])
-    for kind in KINDS[: 1 + config.track]:
+    for kind in RESULTS[: 1 + config.track]:
         _check_classes(out / kind, runner.classes)
     for each, place in found:
         for result in results(out, place):
@@ -262,7 +265,7 @@ def _predict(
         source = open_input(runner, path, config, is_stopped_or_waits, stack)
         outputs = stack.enter_context(ResultFiles(out, place, has_tracks=config.track))
         settled.append(outputs)
-        for kind in KINDS[: 1 + config.track]:
+        for kind in RESULTS[: 1 + config.track]:
             write_classes(out / kind, runner.classes)
         total = None if source.span_us is None else source.span_us / 1e6
         left = "{percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s [{elapsed}<{remaining}{postfix}]"
@@ -298,7 +301,9 @@ def _in_real_time(
 
     Once the work is stopped the video ends: between two frames there may be hours.
     """
-    held, begin_us, count = None, 0, 0
+    held = None
+    begin_us = 0
+    count = 0
     for each in frames:
         begin_us = begin_us if held else each[0].start_us
         due = math.ceil((each[0].start_us - begin_us) / 1e6 * fps - 0.25)
@@ -368,7 +373,8 @@ class _Work:
         if not self._windows:
             return f"nothing happens in it; no {self._source.unit}."
         tracks = f", {len(self._identities):,} tracks" if has_tracks else ""
-        seconds, work_s = (self.ended_us - self._begin_us) / 1e6, time.monotonic() - self._began_s
+        seconds = (self.ended_us - self._begin_us) / 1e6
+        work_s = time.monotonic() - self._began_s
         return (
             f"{self._windows:,} {self._source.unit}, {self._boxes:,} detections{tracks}; "
             f"{seconds:,.2f} s in {work_s:,.2f} s, {self._factor():.2f} times real time."

@@ -20,31 +20,39 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torchvision.ops import nms
 
-from ...checks import InputError, check_choice
-from ...config import DECODING
-from ...config_files import read_config, to_dict
-from ...events.time_units import Unit
-from ...files import make_folder, replacing
-from ...models.detector import FULL_SCALE, Detector
-from ...models.layers import reset_lanes
-from ...ops.boxes import candidate_boxes, voted_boxes
-from ...runs import RunFolder
-from ...structures import Boxes
-from ..loading import load_runner
-from ..runners import FORMAT, FOUND, OnnxRunner, RunnerState, frame_type, sealed
-from ..torch_runner import TorchRunner
+from ..checks import InputError, check_choice
+from ..config import DECODING
+from ..config_files import read_config, to_dict
+from ..events.time_units import Unit
+from ..files import make_folder, replacing
+from ..models.detector import FULL_SCALE, Detector
+from ..models.layers import reset_lanes
+from ..ops.boxes import candidate_boxes, voted_boxes
+from ..runs import RunFolder
+from ..structures import Boxes
 from .eight_bits import frames_of_recording, frames_of_run, made_up_frames, quantized, tiled
+from .loading import load_runner
+from .runners import FORMAT, FOUND, OnnxRunner, RunnerState, frame_type, sealed
+from .torch_runner import TorchRunner
 
 Suppress = Callable[[Tensor, Tensor, float], Tensor]
-OPSET, IR_VERSION = 18, 8
+OPSET = 18
+IR_VERSION = 8
 """Of operations and of the file; runtimes know both since 2023."""
-WINDOWS, RESET = 6, 3
-"""Length of a sequence, and the window before which its first lane starts anew."""
-PIXELS, SCORE, TIE = 1e-2, 1e-4, 1e-6
-"""Differences up to which two detections are one, and two scores equal to rounding."""
-ARITHMETIC, LOSS = 0.01, 0.25
-"""Of eight bits, the largest difference of an output to exact arithmetic with them, and to float32: root mean square,
-as a share of the standard deviation of the output. Sums that are cut off at sixteen bits differ by 0.015 and more."""
+WINDOWS = 6
+"""Length of a sequence that files are compared over."""
+RESET = 3
+"""The window before which its first lane starts anew."""
+PIXELS = 1e-2
+SCORE = 1e-4
+"""Differences up to which two detections are one."""
+TIE = 1e-6
+"""Difference up to which two scores are equal to rounding."""
+ARITHMETIC = 0.01
+"""Of eight bits, the largest difference of an output to exact arithmetic with them: root mean square, as a share of the
+standard deviation of the output. Sums that are cut off at sixteen bits differ by 0.015 and more."""
+LOSS = 0.25
+"""The same to float32."""
 Run = Callable[[np.ndarray, RunnerState], list[np.ndarray]]
 """Frames and memory to xyxy, labels, scores, counts, the memory after, deltas and logits, as ``DecodingDetector``."""
 Precision = Literal["float32", "float16", "int8"]
@@ -74,7 +82,7 @@ marked_survivors.register_fake(lambda xyxy, scores, iou: xyxy.new_empty(xyxy.sha
 
 
 def onnx_survivors(xyxy: Any, scores: Any, iou: float) -> Any:
-    """``survivors`` in the operations of ONNX, which keep frames and classes apart themselves."""
+    """``survivors`` in the operations of ONNX, which keep frames and classes apart themselves; the same arguments."""
     op: Any = import_module("onnxscript").opset18
 
     def numbers(*values: int) -> Any:
@@ -137,7 +145,12 @@ class DecodingDetector(nn.Module):
 
 
 def traced(detector: Detector, size_hw: tuple[int, int], score: float, suppress: Suppress) -> ExportedProgram:
-    """``DecodingDetector`` of a detector on the CPU, for frames of a size on any number of lanes."""
+    """``DecodingDetector`` of a detector on the CPU, for frames of a size on any number of lanes.
+
+    Args:
+        detector, score, suppress: as for ``DecodingDetector``.
+        size_hw: height and width of the frames.
+    """
     frames = torch.zeros(2, detector.channels, *size_hw, dtype=_frame_type(detector))
     with torch.no_grad():
         state = tuple(each.float() for each in detector(frames[None])[1])
