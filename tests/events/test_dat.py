@@ -94,6 +94,18 @@ def test_a_stretch_at_a_time_gives_what_record_by_record_gives(tmp_path_factory,
     assert whole.dropped == single.dropped
 
 
+@pytest.mark.parametrize("steps", [(0, 1), (0, 1, 5, 9), (0, 40, 80, 120)])
+def test_the_first_event_may_be_the_last_before_the_counter_begins_anew(tmp_path, steps):
+    times = np.array(steps) + (1 << 32) - 1
+    path = write(tmp_path / "a.dat", [(t & 0xFFFFFFFF, address(1, 2, 1)) for t in times.tolist()])
+    assert read(open_dat(path)).t.tolist() == times.tolist()
+
+
+def test_a_first_time_that_is_damaged_is_left_out(tmp_path):
+    path = write(tmp_path / "a.dat", [(t, address(1, 2, 1)) for t in (3 << 30, 1000, 1001, 1002, 1003)])
+    assert read(open_dat(path)).t.tolist() == [1000, 1001, 1002, 1003]
+
+
 def test_a_start_is_found_without_reading_what_comes_before(tmp_path, monkeypatch):
     monkeypatch.setattr(dat, "PROBE_RECORDS", 64)
     source = open_dat(write(tmp_path / "a.dat", [(k * 1000, address(k % 640, 2, 0)) for k in range(10_000)]))

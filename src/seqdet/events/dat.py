@@ -175,12 +175,16 @@ def unwrapped(low, newest, epoch):
 
 @njit(nogil=True, cache=True)
 def _is_astray(words, start, ahead, time, newest, epoch):
-    """Whether the time of a record is damaged: most of the records after it lie between the newest so far and it."""
+    """Whether the time of a record is damaged: most of the records after it lie between the newest so far and it.
+
+    Of the first record of all nothing is known before it: those that follow it as the counter loops are none of these.
+    """
     between = 0
     stop = min(start + ahead, len(words))
     for i in range(start, stop):
         other, _ = unwrapped(np.int64(words[i] & np.uint64(0xFFFFFFFF)), newest, epoch)
-        between += newest - JITTER_US <= other < time - JITTER_US
+        follows = newest == NEVER and other + LOOP_US - time <= LEAP_US
+        between += newest - JITTER_US <= other < time - JITTER_US and not follows
     return 2 * between > stop - start
 
 
