@@ -89,7 +89,7 @@ def seconds(work: Callable[..., object], *args: object, repeats: int = 3) -> flo
 
 
 def represent(events: Events, out: np.ndarray) -> None:
-    stacked_histogram(events, size_hw=SIZE, to_hw=HALF, start_us=0, duration_us=WINDOW_US, windows=len(out), out=out)
+    stacked_histogram(events, size_hw=SIZE, to_hw=HALF, start_us=0, window_us=WINDOW_US, windows=len(out), out=out)
 
 
 def store(path: Path, frames: np.ndarray, chunk: int, name: str) -> None:

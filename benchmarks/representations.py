@@ -120,7 +120,7 @@ def main() -> None:
     rows = []
     for scene, (count, size_hw) in SCENES.items():
         events = make_events(count, *size_hw)
-        window = {"size_hw": size_hw, "start_us": 0, "duration_us": DURATION_US}
+        window = {"size_hw": size_hw, "start_us": 0, "window_us": DURATION_US}
         functions, pool = {"copy": copying(events)}, ThreadPoolExecutor(2)
         clearing, threaded = {}, {}
         for name, function in REPRESENTATIONS.items():

@@ -34,7 +34,7 @@ FOREIGN = "wave:open"
 SIZE_HW = 64, 64
 OWN = """
 import numpy as np
-def counted(events, *, size_hw, start_us, duration_us, windows=1, to_hw=None, out=None):
+def counted(events, *, size_hw, start_us, window_us, windows=1, to_hw=None, out=None):
     out = np.zeros((windows, 2, *(to_hw or size_hw)), np.uint8) if out is None else out
     out[...] = len(events) % 256
     return out

@@ -241,7 +241,7 @@ def test_frames_played_backwards_are_those_of_the_events_played_backwards(functi
     random = np.random.default_rng(0)
     time_us = np.sort(random.integers(0, 60_000, 4000))
     x, y, p = random.integers(0, 56, 4000), random.integers(0, 40, 4000), random.integers(0, 2, 4000)
-    window = {"size_hw": SIZE_HW, "start_us": 0, "duration_us": 30_000, "windows": 2, **arguments}
+    window = {"size_hw": SIZE_HW, "start_us": 0, "window_us": 30_000, "windows": 2, **arguments}
 
     def frames(t, p, order):
         return torch.from_numpy(
@@ -345,7 +345,7 @@ def test_the_order_of_the_channels_is_that_of_the_representation(representation)
     place = np.ones(1, np.uint16)
     moments = [(t, p) for t in (10, 990) for p in (0, 1)]
     events = [Events(np.array([t]), place, place, np.array([p], np.uint8)) for t, p in moments]
-    window = {"size_hw": (4, 4), "start_us": 0, "duration_us": 1000}
+    window = {"size_hw": (4, 4), "start_us": 0, "window_us": 1000}
     frames = [REPRESENTATIONS[representation](each, **window)[0] for each in events]
     channels = channel_order(representation, len(frames[0]))
     if representation == "mixed_density_stack":

@@ -82,7 +82,7 @@ def contents(folder):
 def expected(recording, start_us, windows):
     with open_recording(recording) as opened:
         events = opened.read(start_us, start_us + windows * WINDOW_US)
-    window = {"size_hw": SIZE, "to_hw": (20, 30), "start_us": start_us, "duration_us": WINDOW_US}
+    window = {"size_hw": SIZE, "to_hw": (20, 30), "start_us": start_us, "window_us": WINDOW_US}
     return stacked_histogram(events, windows=windows, **window)
 
 
@@ -230,7 +230,7 @@ def test_every_representation_can_be_stored(recordings, tmp_path, name):
     precompute([recordings / "val"], options(tmp_path / "out", tensor=tensor))
     with open_recording(recordings / "val" / "b.hdf5") as opened:
         events = opened.read(0, 400_000)
-    window = {"size_hw": SIZE, "to_hw": (13, 17), "start_us": 0, "duration_us": 100_000}
+    window = {"size_hw": SIZE, "to_hw": (13, 17), "start_us": 0, "window_us": 100_000}
     with TensorFile(tmp_path / "out" / "b.h5") as file:
         np.testing.assert_array_equal(file.read(0, 4), REPRESENTATIONS[name](events, windows=4, **window))
 
@@ -238,7 +238,7 @@ def test_every_representation_can_be_stored(recordings, tmp_path, name):
 def test_a_function_of_ones_own_is_a_representation_in_every_process(recordings, tmp_path):
     (tmp_path / "my_tensors.py").write_text(
         "import numpy as np\n"
-        "def number(events, *, size_hw, start_us, duration_us, windows=1, to_hw=None, out=None, times=1):\n"
+        "def number(events, *, size_hw, start_us, window_us, windows=1, to_hw=None, out=None, times=1):\n"
         "    out = np.zeros((windows, 1, *to_hw), np.int32) if out is None else out\n"
         "    out[...] = times * len(events)\n"
         "    return out\n"
@@ -333,7 +333,7 @@ def test_rvts_folders_are_written_as_rvt_writes_them(recordings, tmp_path):
         assert tensors.description.input.window_us == 50_000
         assert boxes["track_id"].tolist() == [1, 2, 3, 4, 5]
         number = int(np.flatnonzero(tensors.ends_us == 205_000)[0])
-        window = {"size_hw": SIZE, "to_hw": (20, 30), "start_us": 155_000, "duration_us": 50_000}
+        window = {"size_hw": SIZE, "to_hw": (20, 30), "start_us": 155_000, "window_us": 50_000}
         np.testing.assert_array_equal(
             tensors.read(number, number + 1),
             stacked_histogram(recording.read(155_000, 205_000), max_count=10, **window),

@@ -58,7 +58,7 @@ def recordings(draw) -> tuple[list[int], Recording]:
 def test_windows_on_a_grid_share_no_event_and_lose_none(given, duration, ends):
     times, opened = given
     start_us, end_us = ends[0], ends[0] + ends[1]
-    windows = list(opened.windows(duration_us=duration, start_us=start_us, end_us=end_us))
+    windows = list(opened.windows(window_us=duration, start_us=start_us, end_us=end_us))
     for number, window in enumerate(windows):
         assert window.start_us == start_us + number * duration
         assert window.end_us == min(window.start_us + duration, end_us)
@@ -73,7 +73,7 @@ def test_windows_on_a_grid_share_no_event_and_lose_none(given, duration, ends):
 @given(given=recordings(), count=st.integers(1, 7), duration=st.none() | st.integers(1, 20_000))
 def test_windows_of_so_many_events_share_none_and_lose_none(given, count, duration):
     times, opened = given
-    windows = list(opened.windows(count=count, duration_us=duration))
+    windows = list(opened.windows(count=count, window_us=duration))
     assert sorted(int(x) for window in windows for x in window.events.x) == list(range(len(times)))
     for window in windows:
         assert 1 <= len(window.events) <= count
@@ -93,24 +93,24 @@ def test_a_stretch_holds_the_events_of_its_time_in_the_order_of_the_file(given, 
 
 
 def test_windows_start_at_the_first_event_if_not_told_otherwise():
-    windows = list(recording([7000, 7100, 99_000], 1).windows(duration_us=50_000))
+    windows = list(recording([7000, 7100, 99_000], 1).windows(window_us=50_000))
     assert [(window.start_us, len(window.events)) for window in windows] == [(7000, 2), (57_000, 1)]
 
 
 def test_two_readers_of_one_recording_do_not_meet():
     opened = recording(list(range(0, 90_000, 700)), 5)
-    alone = [window.events.x.tolist() for window in opened.windows(duration_us=9000)]
-    ahead = opened.windows(duration_us=9000)
+    alone = [window.events.x.tolist() for window in opened.windows(window_us=9000)]
+    ahead = opened.windows(window_us=9000)
     seen = [next(ahead).events.x.tolist() for _ in range(3)]
-    assert [window.events.x.tolist() for window in opened.windows(duration_us=4000)] != alone
+    assert [window.events.x.tolist() for window in opened.windows(window_us=4000)] != alone
     assert seen + [window.events.x.tolist() for window in ahead] == alone
 
 
 def test_windows_without_a_length_are_refused():
-    with pytest.raises(InputError, match="windows must have a duration_us, a count or both, got neither"):
+    with pytest.raises(InputError, match="windows must have a window_us, a count or both, got neither"):
         list(recording([1], 1).windows())
-    with pytest.raises(InputError, match="duration_us must be at least 1, got 0"):
-        list(recording([1], 1).windows(duration_us=0))
+    with pytest.raises(InputError, match="window_us must be at least 1, got 0"):
+        list(recording([1], 1).windows(window_us=0))
 
 
 def test_a_size_that_nobody_stated_is_asked_for():
@@ -127,7 +127,7 @@ def test_real_recordings_read_as_independent_decoders_read_them(recordings, dige
         assert opened.size_hw == (wanted["height"], wanted["width"])
         for column, digest in zip(COLUMNS, ("t_i8", "x_u2", "y_u2", "p_u1"), strict=True):
             assert hashlib.sha1(getattr(events, column).tobytes()).hexdigest() == wanted["sha1"][digest]
-        windows = list(opened.windows(duration_us=50_000))
+        windows = list(opened.windows(window_us=50_000))
         assert sum(len(window.events) for window in windows) == wanted["events"]
         middle = (wanted["first_t"] + wanted["last_t"]) // 2
         late = opened.read(middle, wanted["last_t"] + 1)

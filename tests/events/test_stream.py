@@ -47,7 +47,7 @@ def walks(draw, *, back: int) -> Events:
 
 cuts = st.lists(st.integers(0, 40), max_size=6)
 by_time = st.fixed_dictionaries(
-    {"duration_us": st.sampled_from([90, 900, 2000])}, optional={"start_us": st.integers(-2000, 2000)}
+    {"window_us": st.sampled_from([90, 900, 2000])}, optional={"start_us": st.integers(-2000, 2000)}
 )
 by_number = st.fixed_dictionaries({"count": st.sampled_from([1, 3, 50])}, optional={"start_us": st.just(100)})
 
@@ -72,7 +72,7 @@ def test_the_windows_are_those_of_a_stored_recording_wherever_it_is_cut(events, 
 def test_where_a_disorderly_stream_is_cut_or_saved_makes_no_difference(
     events, cuts, arguments, step, lateness_us, saved
 ):
-    if arguments.get("duration_us", 0) >= 900:
+    if arguments.get("window_us", 0) >= 900:
         arguments = {**arguments, "step_us": step + 100}
     arguments = {**arguments, "lateness_us": lateness_us}
     whole, stream = played([events], **arguments)
@@ -91,7 +91,7 @@ def test_where_a_disorderly_stream_is_cut_or_saved_makes_no_difference(
 @given(events=walks(back=0), cuts=cuts, duration=st.integers(100, 3000), steps=st.integers(1, 9))
 def test_windows_that_overlap_hold_all_events_between_their_ends(events, cuts, duration, steps):
     step = -(-duration // steps)
-    found, _ = played(pieces(events, cuts), duration_us=duration, step_us=step, start_us=-1500)
+    found, _ = played(pieces(events, cuts), window_us=duration, step_us=step, start_us=-1500)
     for number, window in enumerate(found):
         assert window.start_us == -1500 + number * step
         assert window.end_us == window.start_us + duration
@@ -105,15 +105,15 @@ def test_frames_of_a_stream_are_the_frames_of_the_whole():
     rng = np.random.default_rng(0)
     t = np.sort(rng.integers(0, 40_000, 3000)) - rng.integers(0, 900, 3000)
     x, y, p = (rng.integers(0, size, 3000) for size in (9, 7, 2))
-    events, lie = columns(t=t, x=x, y=y, p=p), {"size_hw": (7, 9), "duration_us": 5000}
-    stream = WindowStream(duration_us=5000, start_us=0)
+    events, lie = columns(t=t, x=x, y=y, p=p), {"size_hw": (7, 9), "window_us": 5000}
+    stream = WindowStream(window_us=5000, start_us=0)
     found = [window for piece in pieces(events, [1, 700, 720]) for window in stream.push(piece)] + list(stream.close())
     frames = [histogram(window.events, start_us=window.start_us, **lie) for window in found]
     np.testing.assert_array_equal(np.concatenate(frames), histogram(events, start_us=0, windows=len(found), **lie))
 
 
 def test_a_window_closes_with_the_first_event_that_is_late_enough():
-    stream = WindowStream(duration_us=100, start_us=0, lateness_us=10)
+    stream = WindowStream(window_us=100, start_us=0, lateness_us=10)
     assert plain(stream.push(at([20, 50, 99, 109]))) == []
     assert plain(stream.push(at([90, 110]))) == [(0, 100, [20, 50, 90, 99], [0, 1, 0, 2])]
     assert plain(stream.close()) == [(100, 200, [109, 110], [3, 1])]
@@ -124,28 +124,28 @@ def test_without_lateness_a_window_by_number_closes_with_its_last_event():
 
 
 def test_events_of_a_closed_window_are_dropped_and_those_of_the_open_one_are_taken():
-    stream = WindowStream(duration_us=100, start_us=0, lateness_us=0)
+    stream = WindowStream(window_us=100, start_us=0, lateness_us=0)
     assert plain(stream.push(at([10, 190, 99, 100, 150]))) == [(0, 100, [10], [0])]
     assert plain(stream.push(at([5, -3, 200, 1 << 60]))) == [(100, 200, [100, 150, 190], [3, 4, 1])]
     assert stream.dropped == {"events that came too late": 3, "events at impossible times": 1}
 
 
 def test_events_before_the_start_are_counted_as_such():
-    stream = WindowStream(duration_us=100, start_us=50)
+    stream = WindowStream(window_us=100, start_us=50)
     assert plain(stream.push(at([10, 49, 50, 2000])))[0] == (50, 150, [50], [2])
     assert stream.dropped == {"events before the first window": 2}
 
 
 @pytest.mark.parametrize("lateness_us", [0, 1000])
 def test_the_first_window_starts_at_the_earliest_event_that_was_waited_for(lateness_us):
-    stream = WindowStream(duration_us=100, lateness_us=lateness_us)
+    stream = WindowStream(window_us=100, lateness_us=lateness_us)
     found = list(stream.push(at([5000, 4500, 9000])))
     assert found[0].start_us == (5000 if lateness_us == 0 else 4500)
     assert stream.dropped.total() == (lateness_us == 0)
 
 
 def test_the_clock_closes_windows_without_an_event():
-    stream = WindowStream(duration_us=100, start_us=0)
+    stream = WindowStream(window_us=100, start_us=0)
     assert plain(stream.push(at([10, 120]))) == []
     assert plain(stream.advance(250)) == [(0, 100, [10], [0]), (100, 200, [120], [1])]
     assert plain(stream.advance(100)) == []  # time does not run back
@@ -158,7 +158,7 @@ def test_the_clock_settles_events_by_number_and_the_start():
     by_number = WindowStream(count=2)
     assert plain(by_number.push(at([10, 12, 14]))) == []
     assert plain(by_number.advance(13)) == [(10, 13, [10, 12], [0, 1])]
-    by_time = WindowStream(duration_us=5)
+    by_time = WindowStream(window_us=5)
     list(by_time.push(at([10, 12])))
     assert plain(by_time.advance(11)) == []
     assert plain(by_time.advance(15)) == [(10, 15, [10, 12], [0, 1])]
@@ -166,7 +166,7 @@ def test_the_clock_settles_events_by_number_and_the_start():
 
 def test_a_stream_that_ends_inside_a_window_gives_it_or_not():
     for partial in (True, False):
-        stream = WindowStream(duration_us=100, start_us=0)
+        stream = WindowStream(window_us=100, start_us=0)
         list(stream.push(at([10, 150, 210])))
         ends = [window.end_us for window in stream.close(partial=partial)]
         assert ends == ([100, 200, 300] if partial else [100, 200])
@@ -179,7 +179,7 @@ def test_a_stream_that_ends_inside_a_window_gives_it_or_not():
 @given(events=walks(back=0), arguments=by_time | by_number, step=st.integers(1, 80), is_started=st.booleans())
 def test_without_partial_windows_what_was_in_no_window_is_counted(events, arguments, step, is_started):
     arguments = {"start_us": -1500, **arguments} if is_started else arguments
-    if "duration_us" in arguments:
+    if "window_us" in arguments:
         arguments = {**arguments, "step_us": step + 10}
     stream = WindowStream(**arguments)
     found = [*stream.push(events), *stream.close(partial=False)]
@@ -188,7 +188,7 @@ def test_without_partial_windows_what_was_in_no_window_is_counted(events, argume
 
 
 def test_a_closed_stream_is_as_new():
-    stream = WindowStream(duration_us=100, lateness_us=0)
+    stream = WindowStream(window_us=100, lateness_us=0)
     list(stream.push(at([5000, 5050])))
     left = stream.close()
     assert plain(stream.push(at([3, 110]))) == [(3, 103, [3], [0])]
@@ -196,7 +196,7 @@ def test_a_closed_stream_is_as_new():
 
 
 def test_a_silence_of_years_is_given_window_by_window_in_no_memory():
-    stream = WindowStream(duration_us=50_000, start_us=0)
+    stream = WindowStream(window_us=50_000, start_us=0)
     tracemalloc.start()
     ahead = stream.push(at([10, 10**15]))
     found = list(islice(ahead, 1000))
@@ -208,7 +208,7 @@ def test_a_silence_of_years_is_given_window_by_window_in_no_memory():
 
 
 def test_memory_of_a_long_stream_is_that_of_a_window():
-    stream, most = WindowStream(duration_us=10_000), 0
+    stream, most = WindowStream(window_us=10_000), 0
     tracemalloc.start()
     for number in range(300):
         piece = columns(t=np.arange(1000) * 10 + number * 10_000, x=[1] * 1000, y=[1] * 1000, p=[1] * 1000)
@@ -220,7 +220,7 @@ def test_memory_of_a_long_stream_is_that_of_a_window():
 
 
 def test_the_pieces_may_be_used_again_by_who_sent_them():
-    stream, events = WindowStream(duration_us=100, start_us=0, lateness_us=0), at([10, 20])
+    stream, events = WindowStream(window_us=100, start_us=0, lateness_us=0), at([10, 20])
     list(stream.push(events))
     events.t[:] = 77
     assert plain(stream.push(at([100]))) == [(0, 100, [10, 20], [0, 1])]
@@ -229,16 +229,16 @@ def test_the_pieces_may_be_used_again_by_who_sent_them():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "a stream must have either duration_us or count, got None and None"),
-        ({"duration_us": 5, "count": 5}, "a stream must have either duration_us or count, got 5 and 5"),
-        ({"duration_us": 0}, "duration_us must be at least 1, got 0"),
+        ({}, "a stream must have either window_us or count, got None and None"),
+        ({"window_us": 5, "count": 5}, "a stream must have either window_us or count, got 5 and 5"),
+        ({"window_us": 0}, "window_us must be at least 1, got 0"),
         ({"count": 0}, "count must be at least 1, got 0"),
-        ({"count": 2, "step_us": 1}, "step_us must be from 1 to duration_us, got 1 and None"),
-        ({"duration_us": 5, "step_us": 6}, "step_us must be from 1 to duration_us, got 6 and 5"),
-        ({"duration_us": 5, "step_us": 0}, "step_us must be from 1 to duration_us, got 0 and 5"),
-        ({"duration_us": 5, "lateness_us": -1}, "lateness_us must be at least 0, got -1"),
-        ({"duration_us": 5, "start_us": -(1 << 60)}, "times must be from"),
-        ({"duration_us": 1 << 60}, "times must be from"),
+        ({"count": 2, "step_us": 1}, "step_us must be from 1 to window_us, got 1 and None"),
+        ({"window_us": 5, "step_us": 6}, "step_us must be from 1 to window_us, got 6 and 5"),
+        ({"window_us": 5, "step_us": 0}, "step_us must be from 1 to window_us, got 0 and 5"),
+        ({"window_us": 5, "lateness_us": -1}, "lateness_us must be at least 0, got -1"),
+        ({"window_us": 5, "start_us": -(1 << 60)}, "times must be from"),
+        ({"window_us": 1 << 60}, "times must be from"),
     ],
 )
 def test_arguments_that_cannot_be_are_refused(arguments, message):
@@ -248,12 +248,12 @@ def test_arguments_that_cannot_be_are_refused(arguments, message):
 
 def test_the_state_of_another_stream_and_an_impossible_clock_are_refused():
     with pytest.raises(InputError, match="state must be of a stream with"):
-        WindowStream(duration_us=5).load_state_dict(WindowStream(duration_us=6).state_dict())
+        WindowStream(window_us=5).load_state_dict(WindowStream(window_us=6).state_dict())
     with pytest.raises(InputError, match="times must be from"):
-        WindowStream(duration_us=5).advance(1 << 60)
+        WindowStream(window_us=5).advance(1 << 60)
 
 
-@pytest.mark.parametrize("arguments", [{"duration_us": 50_000}, {"count": 10_000}])
+@pytest.mark.parametrize("arguments", [{"window_us": 50_000}, {"count": 10_000}])
 @pytest.mark.parametrize("size", [997, 100_000])
 def test_the_windows_of_a_recording_do_not_depend_on_its_pieces(recordings, arguments, size):
     with open_recording(recordings / "lens_640x480.evt3.raw") as recording:

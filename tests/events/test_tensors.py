@@ -46,7 +46,7 @@ class Scene(NamedTuple):
 def scene(count: int, seed: int, *, jitter_us: int = 0, **window: Any) -> Scene:
     """Events on few pixels, a third of them outside the windows, that run back by less than ``jitter_us``."""
     rng = np.random.default_rng(seed)
-    duration, (height, width) = window["duration_us"] * window.get("windows", 1), window["size_hw"]
+    duration, (height, width) = window["window_us"] * window.get("windows", 1), window["size_hw"]
     t = window["start_us"] + rng.integers(-duration // 4 - 1, duration + duration // 4 + 2, count)
     t = t[np.argsort(t + rng.integers(0, jitter_us + 1, count), kind="stable")]
     x, y = (rng.integers(0, size, count).astype(np.uint16) for size in (width, height))
@@ -63,7 +63,7 @@ def scenes(draw: st.DrawFn) -> Scene:
         size_hw=size_hw,
         to_hw=draw(st.none() | st.tuples(*(st.integers(1, size) for size in size_hw))),
         start_us=draw(st.sampled_from([-50, 0, EPOCH_US])),
-        duration_us=draw(st.integers(1, 1000)),
+        window_us=draw(st.integers(1, 1000)),
         windows=draw(st.integers(1, 3)),
     )
 
@@ -78,10 +78,10 @@ class Counted(NamedTuple):
     p: int
 
 
-def counted(events: Events, *, size_hw, start_us, duration_us, windows=1, to_hw=None) -> Iterator[Counted]:
+def counted(events: Events, *, size_hw, start_us, window_us, windows=1, to_hw=None) -> Iterator[Counted]:
     (height, width), (rows, columns) = size_hw, to_hw or size_hw
     for t, x, y, p in zip(*(column.tolist() for column in (events.t, events.x, events.y, events.p)), strict=True):
-        window, after_us = divmod(t - start_us, duration_us)
+        window, after_us = divmod(t - start_us, window_us)
         if 0 <= window < windows:
             yield Counted(window, after_us, y * rows // height, x * columns // width, p)
 
@@ -128,7 +128,7 @@ def plain_event_cube(events, window, bins=5, split_polarity=True, max_incr_per_p
     polarities = 2 if split_polarity else 1
     out, step = blank(bins * polarities, np.float64, window), area(window) / max_incr_per_pixel
     for n, after_us, y, x, p in counted(events, **window):
-        time = after_us * bins / window["duration_us"] - 0.5
+        time = after_us * bins / window["window_us"] - 0.5
         left = int(np.floor(time))
         left_weight = max(0, 1 - abs(left - time))
         for bin_, weight in ((left, left_weight), (left + 1, 1 - left_weight)):
@@ -139,13 +139,13 @@ def plain_event_cube(events, window, bins=5, split_polarity=True, max_incr_per_p
 
 
 def plain_multi_channel_time_surface(events, window, bins=5, decay="linear", tau_us=None):
-    times, duration_us = blank(2 * bins, np.int64, window) + NEVER, window["duration_us"]
+    times, window_us = blank(2 * bins, np.int64, window) + NEVER, window["window_us"]
     for n, after_us, y, x, p in counted(events, **window):
-        times[n, after_us * bins // duration_us * 2 + p, y, x] = window["start_us"] + n * duration_us + after_us
+        times[n, after_us * bins // window_us * 2 + p, y, x] = window["start_us"] + n * window_us + after_us
     if decay == "none":
         return times
-    last = window["start_us"] + duration_us * np.arange(1, len(times) + 1).reshape(-1, 1, 1, 1) - 1
-    ratio = np.where(times == NEVER, 0, last - times) / (tau_us or duration_us)
+    last = window["start_us"] + window_us * np.arange(1, len(times) + 1).reshape(-1, 1, 1, 1) - 1
+    ratio = np.where(times == NEVER, 0, last - times) / (tau_us or window_us)
     kept = np.exp(-ratio) if decay == "exponential" else np.maximum(1 - ratio, 0)
     return np.where(times == NEVER, 0, kept).astype(np.float32)
 
@@ -157,7 +157,7 @@ def plain_time_surface(events, window, **options):
 def plain_stacked_histogram(events, window, bins=10, max_count=255):
     out = blank(2 * bins, np.int64, window)
     for n, after_us, y, x, p in counted(events, **window):
-        out[n, p * bins + after_us * bins // window["duration_us"], y, x] += 1
+        out[n, p * bins + after_us * bins // window["window_us"], y, x] += 1
     return np.minimum(out, max_count).astype(np.uint8)
 
 
@@ -165,7 +165,7 @@ def plain_mixed_density_stack(events, window, bins=10, max_count=127):
     out = blank(bins, np.int64, window)
     for n, after_us, y, x, p in counted(events, **window):
         for channel in range(bins):
-            if after_us * 2 ** (bins - 1 - channel) < window["duration_us"]:
+            if after_us * 2 ** (bins - 1 - channel) < window["window_us"]:
                 out[n, channel, y, x] += 1 if p else -1
     return np.clip(out, -max_count, max_count).astype(np.int8)
 
@@ -196,7 +196,7 @@ def test_a_representation_equals_its_plain_twin(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_thousands_of_events_equal_the_plain_twin_too(name):
-    crowd = scene(9000, 1, jitter_us=20, size_hw=(40, 51), to_hw=(13, 25), start_us=7, duration_us=700, windows=2)
+    crowd = scene(9000, 1, jitter_us=20, size_hw=(40, 51), to_hw=(13, 25), start_us=7, window_us=700, windows=2)
     assert_same(name, REPRESENTATIONS[name](crowd.events, **crowd.window), TWINS[name](*crowd))
 
 
@@ -206,9 +206,9 @@ def test_windows_at_once_are_the_windows_one_at_a_time(name):
     @given(scenes())
     def check(scene):
         at_once = REPRESENTATIONS[name](scene.events, **scene.window)
-        start_us, duration_us = scene.window["start_us"], scene.window["duration_us"]
+        start_us, window_us = scene.window["start_us"], scene.window["window_us"]
         for n, frame in enumerate(at_once):
-            alone = {**scene.window, "windows": 1, "start_us": start_us + n * duration_us}
+            alone = {**scene.window, "windows": 1, "start_us": start_us + n * window_us}
             np.testing.assert_array_equal(REPRESENTATIONS[name](scene.events, **alone)[0], frame)
 
     check()
@@ -216,7 +216,7 @@ def test_windows_at_once_are_the_windows_one_at_a_time(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_lent_buffer_is_cleared_filled_and_returned_and_so_is_one_lane_of_a_batch(name):
-    events, window = scene(200, 2, size_hw=(5, 6), start_us=0, duration_us=100, windows=3)
+    events, window = scene(200, 2, size_hw=(5, 6), start_us=0, window_us=100, windows=3)
     expected = REPRESENTATIONS[name](events, **window)
     batch = np.full((3, 2, *expected.shape[1:]), 77, expected.dtype)
     lane = batch[:, 1]
@@ -227,7 +227,7 @@ def test_a_lent_buffer_is_cleared_filled_and_returned_and_so_is_one_lane_of_a_ba
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_events_and_events_of_other_windows_leave_a_frame_empty(name):
-    function, window = REPRESENTATIONS[name], {"size_hw": (3, 4), "start_us": 100, "duration_us": 50}
+    function, window = REPRESENTATIONS[name], {"size_hw": (3, 4), "start_us": 100, "window_us": 50}
     for times in ([], [0, 99], [150, 151]):
         events = scene(len(times), 0, **window).events
         assert not function(Events(np.array(times, np.int64), events.x, events.y, events.p), **window).any()
@@ -239,12 +239,12 @@ def test_a_window_holds_its_first_microsecond_and_not_the_one_after_its_last(nam
     for start_us, end_us in pairwise(range(EPOCH_US, EPOCH_US + 4 * 64, 64)):
         for t, is_inside in ((start_us - 1, False), (start_us, True), (end_us - 1, True), (end_us, False)):
             event = Events(np.array([t], np.int64), pixel, pixel, np.ones(1, np.uint8))
-            assert function(event, size_hw=(1, 1), start_us=start_us, duration_us=64).any() == is_inside
+            assert function(event, size_hw=(1, 1), start_us=start_us, window_us=64).any() == is_inside
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_sizes_and_times_may_be_small_numbers_of_numpy(name):
-    events, window = scene(200, 5, size_hw=(100, 250), to_hw=(9, 99), start_us=0, duration_us=90, windows=3)
+    events, window = scene(200, 5, size_hw=(100, 250), to_hw=(9, 99), start_us=0, window_us=90, windows=3)
     numbers = {key: np.array(value, np.uint8) for key, value in window.items() if key != "windows"}
     expected = REPRESENTATIONS[name](events, **window)
     np.testing.assert_array_equal(REPRESENTATIONS[name](events, **numbers, windows=3), expected)
@@ -252,7 +252,7 @@ def test_sizes_and_times_may_be_small_numbers_of_numpy(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_events_are_left_as_they_were(name):
-    events, window = scene(50, 3, jitter_us=9, size_hw=(4, 4), start_us=0, duration_us=60)
+    events, window = scene(50, 3, jitter_us=9, size_hw=(4, 4), start_us=0, window_us=60)
     before = events[np.arange(50)]
     REPRESENTATIONS[name](events, **window)
     for column in ("t", "x", "y", "p"):
@@ -276,7 +276,7 @@ def test_events_are_left_as_they_were(name):
 def test_counts_stop_at_the_largest_value(name, p, most):
     pixel = np.zeros(700, np.uint16)
     events = Events(np.zeros(700, np.int64), pixel, pixel, np.full(700, p, np.uint8))
-    values = REPRESENTATIONS[name](events, size_hw=(1, 1), start_us=0, duration_us=10).ravel().tolist()
+    values = REPRESENTATIONS[name](events, size_hw=(1, 1), start_us=0, window_us=10).ravel().tolist()
     assert (max(values), min(values)) in ((most, 0), (most, most), (0, most))
 
 
@@ -284,7 +284,7 @@ def test_counts_stop_at_the_largest_value(name, p, most):
 def test_a_time_surface_tells_microseconds_apart_however_large_the_time(decay):
     x = np.arange(3, dtype=np.uint16)
     events = Events(EPOCH_US + np.arange(3), x, 0 * x, np.ones(3, np.uint8))
-    size = {"size_hw": (1, 3), "start_us": EPOCH_US, "duration_us": 3}
+    size = {"size_hw": (1, 3), "start_us": EPOCH_US, "window_us": 3}
     surface = REPRESENTATIONS["time_surface"](events, **size, decay=decay)[0, 1, 0]
     assert (np.diff(surface) > 0).all()
     assert decay != "none" or surface.tolist() == events.t.tolist()
@@ -293,7 +293,7 @@ def test_a_time_surface_tells_microseconds_apart_however_large_the_time(decay):
 
 @pytest.mark.parametrize("shift", [1, 2, 3])
 def test_shrinking_by_a_power_of_two_is_a_shift(shift):
-    events, window = scene(300, 4, size_hw=(64, 80), start_us=0, duration_us=100)
+    events, window = scene(300, 4, size_hw=(64, 80), start_us=0, window_us=100)
     shifted = Events(events.t, events.x >> shift, events.y >> shift, events.p)
     small = (64 >> shift, 80 >> shift)
     np.testing.assert_array_equal(
@@ -305,7 +305,7 @@ def test_shrinking_by_a_power_of_two_is_a_shift(shift):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("x", "y", "p"), [(4, 0, 0), (0, 3, 0), (0, 0, 2), (65535, 65535, 255)])
 def test_events_outside_the_sensor_are_refused_and_nothing_around_the_buffer_is_written(name, x, y, p):
-    window = {"size_hw": (3, 4), "start_us": 0, "duration_us": 10}
+    window = {"size_hw": (3, 4), "start_us": 0, "window_us": 10}
     event = Events(*(np.array([v], d) for v, d in ((5, np.int64), (x, np.uint16), (y, np.uint16), (p, np.uint8))))
     example = REPRESENTATIONS[name](Events.empty(), **window)
     memory = np.full((3, *example.shape[1:]), 7, example.dtype)
@@ -328,13 +328,13 @@ def test_a_lent_buffer_that_does_not_fit_is_refused(out):
     with pytest.raises(
         InputError, match=r"out must be a writeable array \(1, 2, 3, 4\) of uint8 with contiguous frames"
     ):
-        REPRESENTATIONS["histogram_quantized"](Events.empty(), size_hw=(3, 4), start_us=0, duration_us=9, out=out)
+        REPRESENTATIONS["histogram_quantized"](Events.empty(), size_hw=(3, 4), start_us=0, window_us=9, out=out)
 
 
 @pytest.mark.parametrize(
     ("name", "wrong", "words"),
     [
-        ("histogram", {"duration_us": 0}, "duration_us must be at least 1, got 0"),
+        ("histogram", {"window_us": 0}, "window_us must be at least 1, got 0"),
         ("histogram", {"windows": 0}, "windows must be at least 1, got 0"),
         ("histogram", {"to_hw": (4, 4)}, r"to_hw must be from 1 to size_hw, .* got \(4, 4\) of \(3, 4\)"),
         ("histogram", {"max_incr_per_pixel": 0}, "max_incr_per_pixel must be a number above 0, got 0"),
@@ -351,17 +351,17 @@ def test_a_lent_buffer_that_does_not_fit_is_refused(out):
 )
 def test_a_wrong_option_ends_in_one_sentence(name, wrong, words):
     with pytest.raises(InputError, match=words):
-        REPRESENTATIONS[name](Events.empty(), **{"size_hw": (3, 4), "start_us": 0, "duration_us": 9, **wrong})
+        REPRESENTATIONS[name](Events.empty(), **{"size_hw": (3, 4), "start_us": 0, "window_us": 9, **wrong})
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_misspelt_option_is_no_option(name):
     with pytest.raises(TypeError, match="tau_ms"):
-        REPRESENTATIONS[name](Events.empty(), size_hw=(3, 4), start_us=0, duration_us=9, tau_ms=1)
+        REPRESENTATIONS[name](Events.empty(), size_hw=(3, 4), start_us=0, window_us=9, tau_ms=1)
 
 
 def test_threads_side_by_side_do_not_meet():
-    crowds = [scene(3000, seed, size_hw=(20, 30), start_us=0, duration_us=500, windows=2) for seed in range(8)]
+    crowds = [scene(3000, seed, size_hw=(20, 30), start_us=0, window_us=500, windows=2) for seed in range(8)]
     cube = REPRESENTATIONS["event_cube"]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda crowd: cube(crowd.events, **crowd.window), crowds))

@@ -190,7 +190,7 @@ def test_the_script_of_the_page_finds_the_same_without_torch_or_seqdet(detector,
     args = tmp_path / "edge.py", exported, tmp_path / "events.npz"
     lines = run(code, *args, without=("torch", "seqdet")).splitlines()
     wanted, state = [], None
-    window = {"size_hw": size_hw, "start_us": 50_000, "duration_us": 50_000, "windows": 5, "bins": 2}
+    window = {"size_hw": size_hw, "start_us": 50_000, "window_us": 50_000, "windows": 5, "bins": 2}
     for n, frame in enumerate(stacked_histogram(events, **window, to_hw=(120, 125))):
         (found,), state = runner(frame[None], state)
         rows = zip(found.xyxy, found.labels, found.scores, strict=True)

@@ -37,7 +37,7 @@ def test_frames_of_a_recording_are_its_first_windows(tmp_path):
     events = Events(t, x, y, np.zeros(len(t), np.uint8))
     write_npz(tmp_path / "a.npz", [events], size_hw=(40, 60))
     (frames,) = frames_of_recording(tmp_path / "a.npz", SHOWN, 3)
-    window = {"size_hw": (40, 60), "to_hw": (20, 30), "duration_us": 10_000, "windows": 3, "start_us": 5_000}
+    window = {"size_hw": (40, 60), "to_hw": (20, 30), "window_us": 10_000, "windows": 3, "start_us": 5_000}
     np.testing.assert_array_equal(frames, event_cube(events, bins=2, **window))
     (all_of_them,) = frames_of_recording(tmp_path / "a.npz", SHOWN, 1000)
     assert len(all_of_them) in (4, 5)

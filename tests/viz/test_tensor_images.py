@@ -11,7 +11,7 @@ from seqdet.events.tensors import REPRESENTATIONS
 from seqdet.viz.images import PALETTES, frame_image, tensor_image
 
 SIZE = (6, 8)
-WINDOW = {"size_hw": SIZE, "start_us": 0, "duration_us": 1000}
+WINDOW = {"size_hw": SIZE, "start_us": 0, "window_us": 1000}
 CASES = [(name, {}) for name in REPRESENTATIONS] + [
     ("event_cube", {"split_polarity": False}),
     ("time_surface", {"decay": "none"}),

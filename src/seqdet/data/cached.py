@@ -172,7 +172,7 @@ class FrameMaker:
             deque(islice(reading[1], first - reading[0]), maxlen=0)
             return reading[1]
         return self._recording.windows(
-            duration_us=self.description.input.window_us,
+            window_us=self.description.input.window_us,
             start_us=self.description.after(first).start_us,
             end_us=self.description.after(self.shape[0]).start_us,
         )

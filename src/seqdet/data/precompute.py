@@ -409,7 +409,7 @@ def make_segments(batch: SegmentBatch, report: Report) -> None:
             shown = batch.first.input
             start_us = batch.first.after(run[0].first).start_us
             end_us = batch.first.after(run[-1].first + run[-1].windows).start_us
-            windows = recording.windows(duration_us=shown.window_us, start_us=start_us, end_us=end_us)
+            windows = recording.windows(window_us=shown.window_us, start_us=start_us, end_us=end_us)
             for segment in run:
                 make_folder(segment.path.parent)
                 frames = frames_of(islice(windows, segment.windows), shown, report)

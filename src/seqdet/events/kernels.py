@@ -112,12 +112,12 @@ def _clipped(value, clip):
 
 
 @njit(nogil=True, cache=True)
-def interpolate(t, x, y, p, grid, steps, clip, start_us, duration_us, bins, out):
+def interpolate(t, x, y, p, grid, steps, clip, start_us, window_us, bins, out):
     """Share ``steps[p]`` of each event between the two bins whose centres are nearest in time; clip each time.
 
     The share of a bin outside [0, bins) is lost.
     """
-    cells, per_us = np.empty(BLOCK, np.uint32), bins / duration_us
+    cells, per_us = np.empty(BLOCK, np.uint32), bins / window_us
     earlier, later = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
     earlier_share, later_share = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     for start in range(0, len(x), BLOCK):

@@ -171,18 +171,18 @@ class Recording:
     def windows(
         self,
         *,
-        duration_us: int | None = None,
+        window_us: int | None = None,
         count: int | None = None,
         start_us: int | None = None,
         end_us: int | None = None,
     ) -> Iterator[Window]:
         """Consecutive windows that share no event and lose none.
 
-        With ``duration_us`` alone they lie on a grid from ``start_us``, empty ones included. With ``count`` a window
-        begins at its first event and ends with its ``count``-th; with both, after ``duration_us`` if that comes first.
+        With ``window_us`` alone they lie on a grid from ``start_us``, empty ones included. With ``count`` a window
+        begins at its first event and ends with its ``count``-th; with both, after ``window_us`` if that comes first.
 
         Args:
-            duration_us: length of a window.
+            window_us: length of a window.
             count: most events of a window.
             start_us: no event before this; the time of the first event if None.
             end_us: no event from this on; the last event is the last if None.
@@ -190,7 +190,7 @@ class Recording:
         Raises:
             InputError: if neither length is given, or one is below 1.
         """
-        return windows(self.chunks(start_us), duration_us=duration_us, count=count, start_us=start_us, end_us=end_us)
+        return windows(self.chunks(start_us), window_us=window_us, count=count, start_us=start_us, end_us=end_us)
 
     def close(self) -> None:
         """Close the file; no pass goes on after it."""

@@ -24,7 +24,7 @@ class Windows(TypedDict):
     """What every representation takes beside its events.
 
     size_hw: height and width of the sensor in pixels.
-    start_us, duration_us: window n is [start_us + n * duration_us, start_us + (n + 1) * duration_us), half open.
+    start_us, window_us: window n is [start_us + n * window_us, start_us + (n + 1) * window_us), half open.
         Events outside all windows do not count.
     windows: how many there are, T; 1 if not given.
     to_hw: height H and width W of the frames, at most the sensor's; the sensor's if not given. An event goes to
@@ -35,7 +35,7 @@ class Windows(TypedDict):
 
     size_hw: tuple[int, int]
     start_us: int
-    duration_us: int
+    window_us: int
     windows: NotRequired[int]
     to_hw: NotRequired[tuple[int, int] | None]
     out: NotRequired[np.ndarray | None]
@@ -180,13 +180,13 @@ class Canvas:
         *,
         size_hw: tuple[int, int],
         start_us: int,
-        duration_us: int,
+        window_us: int,
         windows: int = 1,
         to_hw: tuple[int, int] | None = None,
         out: np.ndarray | None = None,
     ) -> None:
-        self.start_us, self.duration_us, self.background = int(start_us), int(duration_us), background
-        check_at_least(duration_us, 1, "duration_us")
+        self.start_us, self.window_us, self.background = int(start_us), int(window_us), background
+        check_at_least(window_us, 1, "window_us")
         check_at_least(windows, 1, "windows")
         self.size_hw = int(size_hw[0]), int(size_hw[1])  # numbers of numpy would overflow below
         self.to_hw = self.size_hw if to_hw is None else (int(to_hw[0]), int(to_hw[1]))
@@ -214,13 +214,13 @@ class Canvas:
 
     def parts(self, bins: int) -> list[int]:
         """The first microsecond of each of the ``bins`` equal parts of a window, counted from its start."""
-        return [-(-n * self.duration_us // bins) for n in range(bins)]
+        return [-(-n * self.window_us // bins) for n in range(bins)]
 
     def pieces(self, events: Events, offsets_us: list[int] | None = None) -> Iterator[Piece]:
         """The events of each bin of each window; its bins begin ``offsets_us`` after it does. One bin if not given."""
-        starts = [self.start_us + n * self.duration_us for n in range(len(self.out))]
+        starts = [self.start_us + n * self.window_us for n in range(len(self.out))]
         offsets = offsets_us or [0]
-        edges = np.array([start + offset for start in starts for offset in offsets] + [starts[-1] + self.duration_us])
+        edges = np.array([start + offset for start in starts for offset in offsets] + [starts[-1] + self.window_us])
         columns = [np.ascontiguousarray(column) for column in (events.t, events.x, events.y, events.p)]
         firsts, is_clean = kernels.cut(columns[0], edges, JITTER_US)
         for i in range(len(edges) - 1):

@@ -33,17 +33,17 @@ class Window(NamedTuple):
 def windows(
     chunks: Iterable[Events],
     *,
-    duration_us: int | None = None,
+    window_us: int | None = None,
     count: int | None = None,
     start_us: int | None = None,
     end_us: int | None = None,
 ) -> Iterator[Window]:
     """Cut events that come in pieces, in order up to the jitter, into windows; see ``Recording.windows``."""
-    for name, length in (("duration_us", duration_us), ("count", count)):
+    for name, length in (("window_us", window_us), ("count", count)):
         if length is not None:
             check_at_least(length, 1, name)
-    if duration_us is None and count is None:
-        raise InputError("windows must have a duration_us, a count or both, got neither.")
+    if window_us is None and count is None:
+        raise InputError("windows must have a window_us, a count or both, got neither.")
     start = start_us
     parts = []  # the events of the window so far
     held = 0  # how many they are
@@ -56,7 +56,7 @@ def windows(
                 if done == len(events):
                     break
                 start = int(events.t[done])
-            end = None if duration_us is None else start + duration_us
+            end = None if window_us is None else start + window_us
             if end_us is not None and end is not None:
                 end = min(end, end_us)
             until = len(events) if end is None else done + int(np.searchsorted(events.t[done:], end))
@@ -131,7 +131,7 @@ def _range(t: np.ndarray, start_us: int | None, end_us: int | None) -> slice:
 class WindowStream:
     """Cuts events that come in pieces of any size into windows; where the pieces are cut makes no difference.
 
-    By time, window n is ``[start + n * step_us, start + n * step_us + duration_us)``, with events or without, as for
+    By time, window n is ``[start + n * step_us, start + n * step_us + window_us)``, with events or without, as for
     representations. By number, a window begins with its first event and ends with its ``count``-th.
 
     A window closes once there was an event ``lateness_us`` after its end, or once ``advance`` says so. Until then
@@ -147,9 +147,9 @@ class WindowStream:
     dropped: how many events were left out, by reason.
 
     Args:
-        duration_us: length of a window.
-        step_us: from the start of a window to that of the next, at most ``duration_us``, which it is if None.
-        count: events of a window; either this or ``duration_us``.
+        window_us: length of a window.
+        step_us: from the start of a window to that of the next, at most ``window_us``, which it is if None.
+        count: events of a window; either this or ``window_us``.
         start_us: start of the first window, earlier events are dropped; the time of the first event if None.
         lateness_us: how far events may be behind others. 0 closes windows soonest, where none ever is.
 
@@ -160,20 +160,20 @@ class WindowStream:
     def __init__(
         self,
         *,
-        duration_us: int | None = None,
+        window_us: int | None = None,
         step_us: int | None = None,
         count: int | None = None,
         start_us: int | None = None,
         lateness_us: int = JITTER_US,
     ) -> None:
-        if (duration_us is None) == (count is None):
-            raise InputError(f"a stream must have either duration_us or count, got {duration_us} and {count}.")
-        if step_us is not None and not 1 <= step_us <= (duration_us or 0):
-            raise InputError(f"step_us must be from 1 to duration_us, got {step_us} and {duration_us}.")
-        check_at_least(1 if duration_us is None else duration_us, 1, "duration_us")
+        if (window_us is None) == (count is None):
+            raise InputError(f"a stream must have either window_us or count, got {window_us} and {count}.")
+        if step_us is not None and not 1 <= step_us <= (window_us or 0):
+            raise InputError(f"step_us must be from 1 to window_us, got {step_us} and {window_us}.")
+        check_at_least(1 if window_us is None else window_us, 1, "window_us")
         check_at_least(1 if count is None else count, 1, "count")
         check_at_least(lateness_us, 0, "lateness_us")
-        lengths = int(duration_us or 0), int(step_us or duration_us or 0), int(count or 0)
+        lengths = int(window_us or 0), int(step_us or window_us or 0), int(count or 0)
         self._rule = Rule(*lengths, NEVER if start_us is None else possible(start_us), int(lateness_us))
         possible(max(self._rule))
         self.dropped: Counter[str] = Counter()
@@ -254,7 +254,7 @@ class WindowStream:
                     break
                 yield self._by_number(self._rule.events)
         else:
-            while NEVER < self._clock.start_us <= self._clock.settled_us - self._rule.duration_us:
+            while NEVER < self._clock.start_us <= self._clock.settled_us - self._rule.window_us:
                 yield self._by_time()
 
     def _remaining(self, *, partial: bool) -> Iterator[Window]:
@@ -273,7 +273,7 @@ class WindowStream:
     def _by_time(self) -> Window:
         self._sort()
         start = self._clock.start_us
-        end, next_start = start + self._rule.duration_us, start + self._rule.step_us
+        end, next_start = start + self._rule.window_us, start + self._rule.step_us
         stop, begin = np.searchsorted(self._events.t, [end, next_start])
         window = Window(start, end, self._events[:stop])
         self._clock = self._clock._replace(start_us=next_start)
@@ -299,7 +299,7 @@ class WindowStream:
 class Rule(NamedTuple):
     """How windows lie, see ``WindowStream``. ``events`` is the count or 0; ``NEVER`` is an unknown start."""
 
-    duration_us: int
+    window_us: int
     step_us: int
     events: int
     start_us: int
@@ -341,7 +341,7 @@ def settle(settled, earliest, start, horizon, rule):
         if settled < earliest:
             return start, settled
         start = horizon = earliest
-    since = settled - start - rule.duration_us
+    since = settled - start - rule.window_us
     if since >= 0:
         horizon = max(horizon, settled - since % rule.step_us)
     return start, horizon

@@ -1,6 +1,6 @@
 """Events to frames: the representations, what a detector sees of each window of time.
 
-Each is a function ``(events, *, size_hw, start_us, duration_us, windows=1, to_hw=None, out=None, ...)``;
+Each is a function ``(events, *, size_hw, start_us, window_us, windows=1, to_hw=None, out=None, ...)``;
 ``Windows`` says what these are. It returns (T, C, H, W) for ``windows`` = T consecutive windows. A frame depends on
 the events of its own window alone, so T windows at once equal T windows one at a time. Counts never wrap: they stop at
 the largest value. All raise ``InputError`` for events outside the sensor and for an ``out`` that does not fit.
@@ -144,8 +144,8 @@ def event_cube(
     grid, steps = canvas.grid(plane=polarities - 1), canvas.steps(max_incr_per_pixel, is_signed=not split_polarity)
     limit = np.float32(positive(clip, "clip"))
     for piece in canvas.pieces(events):
-        window_us = piece.start_us, canvas.duration_us
-        draw(kernels.interpolate, piece.txyp, grid, steps, limit, *window_us, bins, piece.frame.reshape(-1))
+        bounds = piece.start_us, canvas.window_us
+        draw(kernels.interpolate, piece.txyp, grid, steps, limit, *bounds, bins, piece.frame.reshape(-1))
     return canvas.out
 
 
@@ -175,13 +175,13 @@ def multi_channel_time_surface(
     is_time = decay == "none"
     dtype, background = (np.int64, NEVER) if is_time else (np.float32, 0)
     canvas = Canvas(2 * whole(bins, "bins"), dtype, background, **window)
-    grid, tau_us = canvas.grid(plane=1), positive(canvas.duration_us if tau_us is None else tau_us, "tau_us")
+    grid, tau_us = canvas.grid(plane=1), positive(canvas.window_us if tau_us is None else tau_us, "tau_us")
     for piece in canvas.pieces(events, canvas.parts(bins)):
         cells = piece.frame[2 * piece.bin : 2 * piece.bin + 2].reshape(-1)
         if is_time:
             draw(kernels.latest, piece.txyp, grid, cells)
         else:
-            now_us = piece.start_us + canvas.duration_us - 1
+            now_us = piece.start_us + canvas.window_us - 1
             draw(kernels.decay, piece.txyp, grid, now_us, tau_us, decay == "exponential", cells)
     return canvas.out
 
@@ -214,7 +214,7 @@ def mixed_density_stack(
     canvas = Canvas(whole(bins, "bins", most=62), np.int8, **window)
     grid, most = canvas.grid(plane=0), whole(max_count, "max_count", most=127)
     sums, limits = np.empty(canvas.out[0, 0].size, np.int32), np.iinfo(np.int32)
-    offsets_us = [0, *(-(-canvas.duration_us // 2**n) for n in range(bins - 1, 0, -1))]
+    offsets_us = [0, *(-(-canvas.window_us // 2**n) for n in range(bins - 1, 0, -1))]
     for piece in canvas.pieces(events, offsets_us):
         if piece.bin == 0:
             sums.fill(0)
@@ -302,7 +302,7 @@ def make_frames(
         size_hw=shown.sensor_hw,
         to_hw=shown.frame_hw,
         start_us=start_us,
-        duration_us=shown.window_us,
+        window_us=shown.window_us,
         **several,
         **given,
         **shown.parameters,

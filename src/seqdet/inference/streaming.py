@@ -120,9 +120,7 @@ class StreamConfig:
         """
         if self.count is not None:
             return WindowStream(count=self.count, lateness_us=self.lateness_us)
-        return WindowStream(
-            duration_us=length_us, step_us=self.step_us, start_us=start_us, lateness_us=self.lateness_us
-        )
+        return WindowStream(window_us=length_us, step_us=self.step_us, start_us=start_us, lateness_us=self.lateness_us)
 
 
 def thresholds(classes: Sequence[str], wanted: Sequence[str] = (), score: float = 0.0) -> np.ndarray:
@@ -219,10 +217,8 @@ class Framing:
 
     def frames(self, window: Window, events: Events) -> np.ndarray:
         """The frame (1, C, H, W) of a window; ``events`` are its events where the detector sees them."""
-        duration_us = window.end_us - window.start_us
-        return self._represent(
-            events, start_us=window.start_us, duration_us=duration_us, out=self._buffer, **self._layout
-        )
+        window_us = window.end_us - window.start_us
+        return self._represent(events, start_us=window.start_us, window_us=window_us, out=self._buffer, **self._layout)
 
 
 def _size(size_hw: tuple[int, int]) -> str:
