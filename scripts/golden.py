@@ -85,7 +85,7 @@ def results(root: Path) -> Iterator[tuple[str, str]]:
         run(root, "convert", str(recording.relative_to(root)), f"converted/as_{ending}.{ending}")
     yield from folder_results(root, "converted")
     yield "inspect", text(run(root, "inspect", str(recording.relative_to(root))))
-    yield "audit", text(run(root, "audit", "events", "-o", "audit.html"))
+    yield "audit", text(run(root, "audit", "events", "--page", "audit.html"))
 
 
 def run(root: Path, *words: str) -> str:
