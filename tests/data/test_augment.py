@@ -395,6 +395,29 @@ def test_a_function_of_ones_own_states_what_may_be_done_with_its_frames():
         rates.channels(3, {})
 
 
+def test_played_backwards_each_channel_changes_by_its_own_polarity():
+    @stated(channels=[(None, 0), (1, 0), (0, 0), ("any", 0)])
+    def mixed(events, **_): ...
+
+    frames = noise(1, 4, *SIZE_HW, dtype=torch.float32)
+    played = drawn(AugmentConfig(time_flip=1.0), channels=mixed.channels(4, {})).frames(frames)
+    assert torch.equal(played, torch.stack([-frames[:, 0], frames[:, 2], frames[:, 1], frames[:, 3]], dim=1))
+
+
+@pytest.mark.parametrize("channels", [[(0, 0)], [(0, 0), (1, 0), (0, 1)], [("any", 0), (0, 0), (1, 0), (0, 1), (1, 1)]])
+def test_a_channel_without_one_that_shows_it_backwards_is_refused(channels):
+    channels = [Channel(*each) for each in channels]
+    with pytest.raises(InputError, match="time_flip must be 0 for this representation: no channel shows what that of"):
+        drawn(AugmentConfig(time_flip=0.1), channels=channels)
+    assert drawn(AugmentConfig(flip=1.0), channels=channels) is not None
+
+
+def test_a_difference_without_a_sign_is_not_played_backwards():
+    transform = Transform(SIZE_HW, channels=channel_order("difference", 1), is_reversed=True)
+    with pytest.raises(InputError, match="frames must have signs where a channel shows brighter less darker events"):
+        transform.frames(noise(1, 1, *SIZE_HW))
+
+
 @pytest.mark.parametrize("wrong", [[(2, 0)], [(0, -1)], [("both", 0)], [(0, "first")]])
 def test_what_no_channel_can_show_is_refused(wrong):
     with pytest.raises(InputError, match="channels must be pairs of a polarity"):

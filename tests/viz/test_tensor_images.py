@@ -89,6 +89,20 @@ def test_one_of_yours_looks_as_it_states_its_channels(tmp_path, monkeypatch):
         np.testing.assert_allclose(image[y, x], colour, atol=1)
 
 
+@pytest.mark.parametrize("polarity", [0, 1, "any", None])
+def test_the_newest_of_a_pixel_is_shown_whatever_polarities_there_are(polarity, tmp_path, monkeypatch):
+    monkeypatch.setenv(ALLOWED, "[]")
+    (tmp_path / "last.py").write_text(
+        f"from seqdet import representation\n@representation(channels=[({polarity!r}, None)], drawn='newest')\n"
+        "def seen(events, **_): ..."
+    )
+    seqdet.allow(f"{tmp_path}/last.py:seen")
+    frame = np.zeros((1, *SIZE), np.float32)
+    frame[0, 2, 1] = 1
+    image = tensor_image(frame, shown=shows("last:seen"))
+    assert np.argwhere((image != PALETTES["dark"].background).any(-1)).tolist() == [[2, 1]]
+
+
 def test_a_tensor_looks_as_the_array_does():
     frame = REPRESENTATIONS["stacked_histogram"](EVENTS, **WINDOW)[0]
     image = tensor_image(torch.from_numpy(frame), shown=shows("stacked_histogram"))

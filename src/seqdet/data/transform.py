@@ -83,6 +83,9 @@ class Transform:
         count = frames.shape[-3]
         if self.channels is not None and count != len(self.channels):
             raise InputError(f"frames must have {len(self.channels)} channels, got {count}.")
+        is_signed = any(each.polarity is None for each in self.channels or ())
+        if self.is_reversed and is_signed and frames.dtype == torch.uint8:
+            raise InputError("frames must have signs where a channel shows brighter less darker events, got uint8.")
         if not (frames.dtype in DIRECT_TYPES or frames.is_floating_point()):
             raise InputError(f"frames must be uint8, int8 or floating point to be augmented, got {frames.dtype}.")
         if self.is_identity:
@@ -106,8 +109,10 @@ class Transform:
             np.uint64(self.key) + numbers.reshape(-1).astype(np.uint64) * GOLDEN,
             moved,
         )
-        if self.is_reversed and self.channels and self.channels[0].polarity is None:
-            moved = np.negative(np.maximum(moved, -127) if moved.dtype == np.int8 else moved)
+        if self.is_reversed and is_signed and self.channels:
+            signed = np.flatnonzero([each.polarity is None for each in self.channels])
+            before = moved[:, signed]
+            moved[:, signed] = np.negative(np.maximum(before, -127) if before.dtype == np.int8 else before)
         return torch.from_numpy(moved).view(frames.shape).to(frames.device)
 
     def boxes(self, boxes: Boxes) -> Boxes:
@@ -175,16 +180,14 @@ class Transform:
         """The channel that each played channel shows, or -1."""
         if self.channels is None:
             return np.arange(count)
-        last = max((each.bin or 0 for each in self.channels), default=0)
         sources = []
-        for channel, (polarity, part) in enumerate(self.channels):
-            if self.dropped_polarity is not None and polarity == self.dropped_polarity:
+        for n, channel in enumerate(self.channels):
+            if self.dropped_polarity is not None and channel.polarity == self.dropped_polarity:
                 sources.append(-1)
-            elif self.is_reversed and part is not None:
-                opposite = 1 - polarity if isinstance(polarity, int) else polarity
-                sources.append(self.channels.index(Channel(opposite, last - part)))
+            elif self.is_reversed and channel.bin is not None:
+                sources.append(self.channels.index(mirrored(channel, self.channels)))
             else:
-                sources.append(channel)
+                sources.append(n)
         return np.array(sources)
 
     def _cut(self, xyxy: np.ndarray) -> np.ndarray:
@@ -384,3 +387,17 @@ def _check_channels(config: AugmentConfig, channels: Sequence[Channel] | None) -
         )
     if config.time_flip and (channels is None or any(each.bin is None for each in channels)):
         raise InputError("time_flip must be 0 for this representation: it is not known how its frames look backwards.")
+    for channel in channels or () if config.time_flip else ():
+        if mirrored(channel, channels or ()) not in (channels or ()):
+            raise InputError(
+                "time_flip must be 0 for this representation: no channel shows what that of polarity "
+                f"{channel.polarity} and bin {channel.bin} would show backwards."
+            )
+
+
+def mirrored(channel: Channel, channels: Sequence[Channel]) -> Channel:
+    """What a channel shows of events that are played backwards: the other polarity, in the bin as far from the end."""
+    assert channel.bin is not None
+    last = max(each.bin or 0 for each in channels)
+    opposite = 1 - channel.polarity if isinstance(channel.polarity, int) else channel.polarity
+    return Channel(opposite, last - channel.bin)

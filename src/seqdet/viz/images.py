@@ -196,24 +196,28 @@ def tensor_image(frame: Tensor | np.ndarray, *, shown: InputConfig, palette: str
     if representation is None or channels is None:
         return frame_image(values)
     if representation.drawn == "newest":
-        values = _recency(values)
-        off, on = (values[[each.polarity == polarity for each in channels]].max(axis=0) for polarity in (0, 1))
+        off, on = (planes.max(axis=0, initial=0) for planes in _by_polarity(_recency(values), channels))
         return _mixed(np.where(off > on, off, 0), np.where(off > on, 0, on), colours)
     first = len(values) - 1 if representation.drawn == "last" else 0
-    off, on = _sums(values[first:], channels[first:])
+    off, on = (planes.sum(axis=0) for planes in _by_polarity(values[first:], channels[first:]))
     scale = _scale(off + on)
     return _mixed(off * scale, on * scale, colours)
 
 
-def _sums(values: np.ndarray, channels: Sequence[Channel]) -> tuple[np.ndarray, np.ndarray]:
-    """Darker and brighter events of every pixel, (H, W) float32 each, of all channels; "any" is half of either."""
-    off, on, both = (
-        values[[each.polarity == kind for each in channels]].sum(axis=0, dtype="f4") for kind in (0, 1, "any")
-    )
-    signed = values[[each.polarity is None for each in channels]].astype(np.float32)
-    off += np.maximum(-signed, 0).sum(axis=0) + both / 2
-    on += np.maximum(signed, 0).sum(axis=0) + both / 2
-    return off, on
+def _by_polarity(values: np.ndarray, channels: Sequence[Channel]) -> tuple[np.ndarray, np.ndarray]:
+    """Darker and brighter events of every pixel, (n, H, W) float32 each; "any" is half of either."""
+    off, on = [], []
+    for plane, channel in zip(values.astype(np.float32), channels, strict=True):
+        if channel.polarity is None:
+            off.append(np.maximum(-plane, 0))
+            on.append(np.maximum(plane, 0))
+        elif channel.polarity == "any":
+            off.append(plane / 2)
+            on.append(plane / 2)
+        else:
+            (on if channel.polarity else off).append(plane)
+    none = np.zeros((0, *values.shape[1:]), np.float32)
+    return np.stack(off) if off else none, np.stack(on) if on else none
 
 
 def _array(frame: Tensor | np.ndarray) -> np.ndarray:
