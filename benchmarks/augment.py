@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from seqdet.config import AugmentConfig
-from seqdet.data.transform import draw
+from seqdet.data.augmentation import draw_transform
 from seqdet.events.tensors import stacked_histogram
 
 SIZE_HW, TIME, CHANNELS = (360, 640), 12, 20
@@ -62,7 +62,7 @@ def main() -> None:
     clips = {share: random_frames(share) for share in shares}
     for name, probabilities in CHANGES.items():
         config = AugmentConfig(**probabilities)
-        transform = draw(config, seed=0, recording=0, epoch=0, size_hw=SIZE_HW, channels=channels)
+        transform = draw_transform(config, seed=0, recording=0, epoch=0, size_hw=SIZE_HW, channels=channels)
         row: dict[str, object] = {"change": name, "machine": machine, "versions": versions}
         cells = []
         for share, frames in clips.items():

@@ -31,9 +31,9 @@ from precompute import HALF, SIZE, WINDOW_US, events_of, repeated, represent
 from torch.utils.data import DataLoader
 
 from seqdet.config import DatasetConfig, TensorConfig
-from seqdet.data.cached import SUFFIX
+from seqdet.data.clips import RecordedClips
+from seqdet.data.disk_cache import SUFFIX
 from seqdet.data.labels import EVENT_BBOX, write_labels
-from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import schedule
 from seqdet.data.store import COMPRESSIONS, Description, write_tensors
 from seqdet.events.evt import write_evt3

@@ -29,10 +29,11 @@ from seqdet.audit import audit
 from seqdet.checks import InputError
 from seqdet.config import TensorConfig
 from seqdet.config_files import read_config
-from seqdet.data.cached import CachedRecording, DiskCache
+from seqdet.data.cached import CachedRecording
 from seqdet.data.classes import read_classes
+from seqdet.data.dataset import find_recordings
+from seqdet.data.disk_cache import DiskCache
 from seqdet.data.labels import read_labelled_us, read_labels
-from seqdet.data.recordings import find_recordings
 from seqdet.data.rvt import open_rvt
 from seqdet.data.store import TensorFile
 from seqdet.data.surveys import account_beside, kept_survey, look_through

@@ -21,8 +21,8 @@ from seqdet.cli import main
 from seqdet.config import DatasetConfig, InputConfig, RunConfig, TensorConfig
 from seqdet.config_files import write_config
 from seqdet.data.cached import facts_file
+from seqdet.data.dataset import recording_files
 from seqdet.data.precompute import PrecomputeConfig, precompute
-from seqdet.data.recordings import recording_files
 from seqdet.data.sources import tensor_folder
 from seqdet.data.store import TensorFile
 from seqdet.events.array import columns

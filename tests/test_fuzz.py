@@ -18,9 +18,10 @@ from PIL import Image
 from seqdet.allowing import ALLOWED, remember
 from seqdet.config import DataConfig, DigitsConfig, InputConfig, ModelConfig, RunConfig, TensorConfig, TrainConfig
 from seqdet.config_files import write_config
-from seqdet.data.cached import CachedRecording, DiskCache
+from seqdet.data.cached import CachedRecording
 from seqdet.data.classes import write_classes
 from seqdet.data.detections import TRACKED_BOX
+from seqdet.data.disk_cache import DiskCache
 from seqdet.data.labels import EVENT_BBOX, write_labelled_us, write_labels
 from seqdet.data.rvt import write_rvt
 from seqdet.data.store import Description, write_tensors

@@ -12,8 +12,8 @@ import pytest
 from seqdet.checks import InputError
 from seqdet.cli import main
 from seqdet.config import AugmentConfig, DatasetConfig, TensorConfig
+from seqdet.data.clips import RecordedClips
 from seqdet.data.labels import EVENT_BBOX, read_labels, write_labelled_us, write_labels
-from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import Cue
 from seqdet.data.store import TensorFile
 from seqdet.events.array import Events

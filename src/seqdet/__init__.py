@@ -20,8 +20,8 @@ if TYPE_CHECKING:
         TrainConfig,
     )
     from .events.array import Events
+    from .events.canvas import representation
     from .events.files import open_recording
-    from .events.representations import representation
     from .inference.evaluate import evaluate
     from .inference.loading import load_runner
     from .inference.streaming import StreamConfig, StreamingDetector
@@ -87,7 +87,7 @@ _HOMES = {
     "load_detector": "models.weights",
     "load_runner": "inference.loading",
     "open_recording": "events.files",
-    "representation": "events.representations",
+    "representation": "events.canvas",
     "resume": "training.fit",
     "save_detector": "models.weights",
 }

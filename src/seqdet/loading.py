@@ -20,10 +20,10 @@ from .config import DataConfig, DatasetConfig, ModelConfig
 from .data import sources
 from .data.checking import NEEDED, check_folder
 from .data.classes import ClassMap, map_classes
+from .data.clips import RecordedClips
 from .data.dataset import FOLDERS, Split
 from .data.labels import CLASSES_FILE
 from .data.layouts import label_place
-from .data.recorded import RecordedClips
 from .data.schedule import Cue, drawn, schedule, share, shuffled
 from .events.tensors import blank_frame
 from .structures import Clip

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.config import AugmentConfig, InputConfig
-from seqdet.data.transform import Transform, draw
+from seqdet.data.augmentation import Transform, draw_transform
 from seqdet.events.array import Events
-from seqdet.events.representations import Channel
-from seqdet.events.representations import representation as stated
+from seqdet.events.canvas import Channel
+from seqdet.events.canvas import representation as stated
 from seqdet.events.tensors import REPRESENTATIONS, channels_of, event_cube, histogram_quantized, stacked_histogram
 from seqdet.structures import Boxes, Clip
 
@@ -32,7 +32,7 @@ DTYPES = [torch.uint8, torch.int8, torch.float16, torch.float32, torch.float64]
 
 
 def drawn(config: AugmentConfig, *, seed=0, recording=0, epoch=0, size_hw=SIZE_HW, channels=None) -> Transform:
-    return draw(config, seed=seed, recording=recording, epoch=epoch, size_hw=size_hw, channels=channels)
+    return draw_transform(config, seed=seed, recording=recording, epoch=epoch, size_hw=size_hw, channels=channels)
 
 
 def noise(*shape: int, dtype=torch.uint8, low=0, high=4, seed=0) -> torch.Tensor:

@@ -19,11 +19,12 @@ from torch.utils.data import DataLoader
 from seqdet import DataConfig, ModelConfig, TrainConfig, build_detector, evaluate, fit
 from seqdet.checks import InputError, Stopped
 from seqdet.config import AugmentConfig, DatasetConfig, TensorConfig
-from seqdet.data import cached, recorded
-from seqdet.data.cached import SUFFIX, TOTAL, CachedRecording, DiskCache, FrameMaker, facts_file
+from seqdet.data import cached
+from seqdet.data.cached import CachedRecording, FrameMaker, facts_file
+from seqdet.data.clips import RecordedClips
+from seqdet.data.disk_cache import SUFFIX, TOTAL, DiskCache
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.data.precompute import PrecomputeConfig, precompute
-from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import Cue, schedule
 from seqdet.data.sources import cache_folder, tensor_folder
 from seqdet.data.store import TensorFile
@@ -401,7 +402,7 @@ def test_loader_processes_read_what_one_process_reads(dataset, start_method):
 
 
 def test_few_recordings_are_open_at_a_time(dataset, monkeypatch):
-    monkeypatch.setattr(recorded, "OPEN_RECORDINGS", 2)
+    monkeypatch.setattr("seqdet.data.clips.OPEN_RECORDINGS", 2)
     clips = RecordedClips(config(dataset), "train", clip_length=6)
     files = []
     for number in (0, 1, 0, 2, 0):

@@ -7,8 +7,8 @@ import pytest
 
 from seqdet.audit import audit
 from seqdet.config import DatasetConfig, InputConfig
+from seqdet.data.clips import RecordedClips
 from seqdet.data.labels import EVENT_BBOX, is_ignored, read_labels, write_labels
-from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import Cue
 from seqdet.data.store import Description, write_tensors
 from seqdet.evaluation.protocols import table

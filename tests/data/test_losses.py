@@ -11,10 +11,10 @@ from seqdet.audit import audit
 from seqdet.checks import InputError
 from seqdet.cli import main
 from seqdet.config import DatasetConfig, TensorConfig
+from seqdet.data.clips import RecordedClips
 from seqdet.data.estimate import estimate
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.data.precompute import PrecomputeConfig, precompute
-from seqdet.data.recorded import RecordedClips
 from seqdet.data.sources import tensor_folder
 from seqdet.events.convert import convert
 from seqdet.events.files import open_recording

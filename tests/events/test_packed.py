@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
+from seqdet.data.dataset import find_recordings
 from seqdet.data.labels import labels_beside, recording_name
-from seqdet.data.recordings import find_recordings
 from seqdet.events import files, words
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording

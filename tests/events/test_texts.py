@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqdet.checks import InputError
-from seqdet.data.recordings import recording_files
+from seqdet.data.dataset import recording_files
 from seqdet.events import text
 from seqdet.events.array import Events
 from seqdet.events.files import open_recording

@@ -14,9 +14,9 @@ from seqdet.checks import InputError
 from seqdet.cli import main
 from seqdet.config import DatasetConfig, TensorConfig
 from seqdet.data.classes import read_classes
+from seqdet.data.clips import RecordedClips
 from seqdet.data.labels import read_labelled_us, read_labels, write_labels
 from seqdet.data.precompute import PrecomputeConfig, precompute
-from seqdet.data.recorded import RecordedClips
 from seqdet.events.array import Events, columns
 from seqdet.events.dataset_facts import read_facts
 from seqdet.events.files import open_recording

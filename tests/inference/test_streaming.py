@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.config import DatasetConfig, DigitsConfig, EventDigitsConfig, InputConfig, ModelConfig, TensorConfig
+from seqdet.data.clips import RecordedClips
 from seqdet.data.detections import event_boxes
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.data.precompute import PrecomputeConfig, precompute
-from seqdet.data.recorded import RecordedClips
 from seqdet.data.schedule import Cue
 from seqdet.digits.recordings import write_event_digits
 from seqdet.events.array import Events, columns

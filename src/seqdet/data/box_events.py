@@ -134,9 +134,11 @@ def _edges(boxes: np.ndarray, scale: np.ndarray) -> np.ndarray:
 def _count(t, x, y, times, edges, window_us, reach_us, inside, before):
     """Add the events of every box, those of its window and those of its reach."""
     for n in range(len(times)):
-        first, stop = np.searchsorted(t, times[n] - reach_us[n]), np.searchsorted(t, times[n])
+        first = np.searchsorted(t, times[n] - reach_us[n])
+        stop = np.searchsorted(t, times[n])
         for i in range(first, stop):
-            column, row = np.int64(x[i]), np.int64(y[i])
+            column = np.int64(x[i])
+            row = np.int64(y[i])
             if edges[n, 0] <= column < edges[n, 2] and edges[n, 1] <= row < edges[n, 3]:
                 before[n] += 1
                 inside[n] += t[i] >= times[n] - window_us

@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import logging
-import os
-import time
 import zlib
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import h5py
 import hdf5plugin
@@ -29,8 +26,8 @@ from ..events.dataset_facts import UNSTATED, DatasetFacts, facts_about
 from ..events.files import Recording, open_recording
 from ..events.slicing import Window, check_windows
 from ..events.tensors import blank_frame
-from ..files import read_json, replacing, write_text
-from ..locks import hold, open_own
+from ..files import read_json, write_text
+from .disk_cache import DiskCache
 from .frames import described, frames_of, settings_of, windows_of
 from .labels import labels_beside
 from .store import COMPRESSIONS, frames_to_fill
@@ -143,10 +140,13 @@ class FrameMaker:
         Raises:
             InputError: if the recording cannot be read.
         """
-        filters, done, buffer = COMPRESSIONS["lz4"], 0, io.BytesIO()
+        filters = COMPRESSIONS["lz4"]
+        done = 0
+        buffer = io.BytesIO()
         shape = count, *self.shape[1:]
         with h5py.File(buffer, "w", libver="latest") as file:
-            chunks, shuffles = (1, *self.shape[1:]), self.dtype.itemsize > 1
+            chunks = (1, *self.shape[1:])
+            shuffles = self.dtype.itemsize > 1
             data = file.create_dataset("data", shape, self.dtype, chunks=chunks, shuffle=shuffles, **filters)
             windows = self._windows(first)
             for batch in frames_of(islice(windows, count), self.description.input):
@@ -167,7 +167,8 @@ class FrameMaker:
         """The windows from ``first`` on."""
         if self._recording is None:
             self._recording = open_recording(self.path, size_hw=self._stated.size_hw, time_unit=self._stated.time_unit)
-        reading, self._reading = self._reading, None  # which a failure ends
+        reading = self._reading
+        self._reading = None  # which a failure ends
         if reading is not None and (reading[0] == first or (reading[0] < first and not self._recording.is_indexed)):
             deque(islice(reading[1], first - reading[0]), maxlen=0)
             return reading[1]
@@ -182,7 +183,8 @@ class FrameMaker:
         check_at_least(windows, 1, "windows")
         check_windows(self.path, start_us, start_us + (windows - 1) * self.tensor.window_us, self.tensor.window_us)
         frame = blank_frame(self.tensor.of(sensor_hw))
-        self.shape, self.dtype = (windows, *frame.shape), frame.dtype
+        self.shape = (windows, *frame.shape)
+        self.dtype = frame.dtype
         self.description = described(self.path, self.tensor, start_us, sensor_hw)
 
     def _look(self) -> None:
@@ -255,7 +257,8 @@ class CachedRecording:
         """
         target = frames_to_fill(self, start, stop, out)
         for first in range(start - start % self._windows, stop, self._windows):
-            begin, end = max(start, first), min(stop, first + self._windows)
+            begin = max(start, first)
+            end = min(stop, first + self._windows)
             count = min(self._windows, len(self) - first)
             name = f"{self._maker.facts.parent.name}/{first:08}_{count}"
             content = self._cache.get(name)
@@ -281,119 +284,3 @@ def _unpack(content: memoryview, first: int, out: np.ndarray) -> None:
         data = file["data"]
         assert isinstance(data, h5py.Dataset)
         data.read_direct(out, np.s_[first : first + len(out)])
-
-
-log = logging.getLogger(__name__)
-SUFFIX, TOTAL = ".kept", ".total"
-CHECK_BYTES = 4
-FREED_SHARE = 0.05
-"""Of the limit, at least, becomes free at a time, as it takes a look at every file."""
-
-
-class DiskCache:
-    """Contents by name, at most ``limit`` bytes in all; whatever is damaged or was deleted counts as not there.
-
-    Where there is no room, the files that were used least recently go. Those used since this object was made stay, and
-    what finds no room is not kept: who goes through everything again and again, in epochs, and has room for half of it,
-    would otherwise find a sixth of it and not half. Where the disk is full or cannot be written, nothing more is kept.
-    Writers wait for each other where the system can make them (not on Windows, where the limit may be passed for a
-    while); readers do not.
-
-    Args:
-        folder: made if it does not exist. Other files in it do not count.
-        limit: bytes.
-    """
-
-    def __init__(self, folder: Path, limit: int) -> None:
-        self.folder, self.limit = folder, limit
-        self._since_ns, self._is_full = time.time_ns(), False
-        with self._writing():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self._alone() as file:
-                _write_total(file, self._make_room(0))
-
-    def get(self, name: str) -> memoryview | None:
-        """The content, and None if it is not there."""
-        path = self.folder / f"{name}{SUFFIX}"
-        try:
-            found = memoryview(path.read_bytes())
-        except OSError:
-            return None
-        content, check = found[:-CHECK_BYTES], found[-CHECK_BYTES:]
-        if not content or _check(content) != check:
-            return None
-        with suppress(OSError):  # files of others can be read all the same
-            os.utime(path, ns=(now_ns := time.time_ns(), now_ns))
-        return content
-
-    def put(self, name: str, content: bytes | memoryview) -> None:
-        """Keep the content, if there is room or can be made."""
-        if self._is_full:
-            return
-        path, size = self.folder / f"{name}{SUFFIX}", len(content) + CHECK_BYTES
-        with self._writing():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with self._alone() as file:
-                total = _read_total(file)
-                if total is None or total + size > self.limit:
-                    total = self._make_room(size)
-                self._is_full = total + size > self.limit  # and stays so, as what is in use only grows
-                _write_total(file, total if self._is_full else total + size)
-                if not self._is_full:
-                    with replacing(path) as temporary, temporary.open("wb") as target:
-                        target.write(content)
-                        target.write(_check(content))
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Go on without keeping anything where the folder cannot be written."""
-        try:
-            yield
-        except (OSError, InputError) as error:
-            self._is_full = True
-            log.warning("%s cannot keep more tensors, which are made each time instead: %s", self.folder, error)
-
-    @contextmanager
-    def _alone(self) -> Iterator[BinaryIO]:
-        """Lend the file that says how large all are, which one process has at a time."""
-        with os.fdopen(open_own(self.folder / TOTAL), "r+b") as file:
-            hold(file.fileno(), waits=True)
-            yield file
-
-    def _make_room(self, size: int) -> int:
-        """Delete what may go if ``size`` bytes do not fit; returns how large all others are.
-
-        Also of what a process left that was killed while it wrote.
-        """
-        found = []
-        for path in self.folder.glob(f"*/*{SUFFIX}"):
-            with suppress(OSError):
-                facts = path.stat()
-                found.append((facts.st_mtime_ns, facts.st_size, path))
-        total = sum(size for _, size, _ in found)
-        if total + size > self.limit:
-            room = min(self.limit - size, self.limit * (1 - FREED_SHARE))
-            for used_ns, file_size, path in sorted(found):
-                if total <= room or used_ns >= self._since_ns:
-                    break
-                with suppress(OSError):  # open in another process, on Windows
-                    path.unlink(missing_ok=True)
-                    total -= file_size
-        return total
-
-
-def _check(content: bytes | memoryview) -> bytes:
-    return zlib.crc32(content).to_bytes(CHECK_BYTES, "little")
-
-
-def _read_total(file: BinaryIO) -> int | None:
-    """None if the file is new or damaged."""
-    digits = file.read()
-    return int(digits) if digits.isdigit() else None
-
-
-def _write_total(file: BinaryIO, total: int) -> None:
-    file.seek(0)
-    file.write(b"%020d" % total)
-    file.truncate()
-    file.flush()

@@ -10,12 +10,12 @@ import numpy as np
 
 from ..checks import InputError
 from ..config import OtherClasses
+from ..events.formats import RECORDINGS
 from ..files import below
 from .classes import map_classes, read_classes
 from .dataset import SPLIT_FOLDERS, Contents, contents, labels_of
 from .labels import LABEL_SUFFIX, recording_name
 from .layouts import layout_of
-from .recordings import SUFFIXES
 
 NEEDED = ("train", "val")
 """Splits of which a training makes use."""
@@ -125,7 +125,8 @@ def check_clock(labelled_us: np.ndarray, span_us: tuple[int, int], labels: Path,
     """
     if not len(labelled_us):
         return
-    first, last = int(labelled_us[0]), int(labelled_us[-1])
+    first = int(labelled_us[0])
+    last = int(labelled_us[-1])
     told = f"{labels} must have times of the recording, {span_us[0]} to {span_us[1]} us, and has {first} to {last}."
     if first > span_us[1] + SLACK_US or last < span_us[0] - SLACK_US:
         is_finer = 100 * span_us[1] < last <= 1000 * (span_us[1] + SLACK_US)
@@ -236,7 +237,10 @@ def labels_outside(
 def check_inside(boxes: np.ndarray, sensor_hw: tuple[int, int], labels: Path) -> None:
     """Raise ``InputError`` if there are several boxes, (N,) with x, y, w, h in pixels, and none is in the sensor."""
     height, width = sensor_hw
-    x, y, right, bottom = boxes["x"], boxes["y"], boxes["x"] + boxes["w"], boxes["y"] + boxes["h"]
+    x = boxes["x"]
+    y = boxes["y"]
+    right = boxes["x"] + boxes["w"]
+    bottom = boxes["y"] + boxes["h"]
     if len(boxes) >= SEVERAL and ((x >= width) | (y >= height) | (right <= 0) | (bottom <= 0)).all():
         raise InputError(
             f"{labels} must have boxes within the {width}x{height} pixels of the sensor, and none of its {len(boxes)} "
@@ -288,7 +292,7 @@ def _check_split(folder: Path, split: str, found: Contents) -> None:
     if deeper := [entry.path.parent for entry in entries if entry.path.parent != folder]:
         raise InputError(f"{folder} must hold recordings itself, and has some in {deeper[0]}. Move them up, or away.")
     if not entries:
-        raise InputError(f"{folder} must hold recordings ({' '.join(SUFFIXES)}) or tensors, {_instead(folder)}")
+        raise InputError(f"{folder} must hold recordings ({' '.join(RECORDINGS)}) or tensors, {_instead(folder)}")
     for entry in entries:
         layout_of(entry.path).check(entry.path)
     if any(entry.labels is not None for entry in entries):

@@ -1,9 +1,11 @@
-"""The folder of a dataset: its splits, and the recordings, tensors and labels in them, in any of the layouts."""
+"""The folder of a dataset: which recordings, tensors and labels are in it, and in its splits, in any of the layouts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -11,13 +13,120 @@ import numpy as np
 
 from ..checks import InputError
 from ..events.dataset_facts import UNSTATED, DatasetFacts
-from ..events.files import Recording, open_recording
+from ..events.files import Recording, bare_name, open_recording
+from ..events.formats import RECORDINGS, TEXTS
+from ..events.text import Kind, text_kind
 from ..files import as_on_disk, below
 from .frames import file_digest
-from .labels import LABEL_SUFFIX
+from .labels import LABEL_SUFFIX, LABELLED_SUFFIX, labels_beside, recording_name
 from .layouts import LAYOUTS, holds_tensors, label_place, labels_at, layout_of, open_tensors
-from .recordings import recording_files
 from .store import TensorFile
+
+log = logging.getLogger(__name__)
+_told: set[Path] = set()
+"""Files that somebody was told about."""
+
+
+class FoundRecording(NamedTuple):
+    """A recording. path: of its file. place: where its tensors belong in a folder of results, without an ending."""
+
+    path: Path
+    place: Path
+
+
+def find_recordings(paths: Sequence[Path], *, besides: Sequence[Path] = ()) -> list[FoundRecording]:
+    """The recordings that are named, and those in the folders that are named, whose tree their places keep.
+
+    Args:
+        paths: files and folders.
+        besides: folders in them in which there are none.
+
+    Raises:
+        InputError: if there are none, a path does not exist, or two have one place.
+    """
+    found: list[FoundRecording] = []
+    for path in map(as_on_disk, paths):
+        if path.is_dir():
+            places = [FoundRecording(each, each.relative_to(path)) for each in outside(recording_files(path), besides)]
+            found += [FoundRecording(each, place.with_name(recording_name(each))) for each, place in places]
+        elif path.is_file():
+            found.append(FoundRecording(path, Path(recording_name(path))))
+        else:
+            raise InputError(f"{path} must be a recording or a folder of recordings, and does not exist.")
+    if not found:
+        raise InputError(f"{', '.join(map(str, paths))} must hold recordings ({' '.join(RECORDINGS)}), got none.")
+    owners: dict[Path, Path] = {}
+    for path, place in found:
+        if place in owners:
+            raise InputError(
+                f"recordings must have different names, got {owners[place]} and {path}. Name one, or move one away."
+            )
+        owners[place] = path
+    return found
+
+
+def outside(paths: Iterable[Path], folders: Sequence[Path]) -> list[Path]:
+    """Those that lie in none of the folders, however these are written."""
+    resolved = [folder.resolve() for folder in folders]
+    return [path for path in paths if not any(path.resolve().is_relative_to(folder) for folder in resolved)]
+
+
+def is_named_as_recording(path: Path) -> bool:
+    """Whether a file is named as recordings are, packed ones too, such as drive.raw.gz."""
+    return Path(bare_name(path.name)).suffix.lower() in RECORDINGS
+
+
+def recording_files(folder: Path, *, labels: Path | None = None) -> list[Path]:
+    """The files in a folder, and below, that may be recordings; none that is hidden or has labels.
+
+    Texts that are no events are passed over, and so are those beside recordings of other kinds that neither name their
+    columns nor have labels: data sets come with notes, times of images and paths of cameras. What is passed over is
+    said once.
+
+    Args:
+        folder: to look through.
+        labels: a file or a folder of labels, whose texts are none.
+    """
+    root = labels.resolve() if labels else None
+    files = [
+        path
+        for path in below(folder)
+        if is_named_as_recording(path)
+        and path.is_file()
+        and not path.name.endswith((LABEL_SUFFIX, LABELLED_SUFFIX))
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not (root and path.suffix.lower() in TEXTS and root in (path.resolve(), *path.resolve().parents))
+    ]
+    places = {path.parent for path in files if path.suffix.lower() not in TEXTS}
+    kept = [path for path in files if path.suffix.lower() not in TEXTS or _has_events(path, path.parent in places)]
+    if passed := [path for path in files if path not in set(kept) and path not in _told]:
+        _told.update(passed)
+        names = ", ".join(str(path.relative_to(folder)) for path in passed[:5]) + (", ..." if len(passed) > 5 else "")
+        log.info(
+            "Passed over in %s, as they are no recordings: %s. A text of events has a first line t x y p, or is named "
+            "alone.",
+            *(folder, names),
+        )
+    return kept
+
+
+def _has_events(text: Path, is_beside_others: bool) -> bool:
+    """Whether a text in a folder is a recording."""
+    if labels_beside(text):
+        return True
+    try:
+        found = text.stat()
+        kind = _kind(text, found.st_size, found.st_mtime_ns)
+    except OSError:  # it vanished, or is not for us: who opens it says so
+        return True
+    return kind is Kind.EVENTS or (kind is Kind.LIKELY and not is_beside_others)
+
+
+@lru_cache(maxsize=1 << 14)
+def _kind(text: Path, size: int, modified_ns: int) -> Kind:
+    """As ``text_kind``, of a file of that size and time: folders are looked through again and again."""
+    return text_kind(text)
+
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -57,7 +166,8 @@ def contents(folder: Path) -> Contents:
     if not folder.is_dir():
         raise InputError(f"{folder} must be the folder of a dataset, and there is none.")
     splits = [split for split in SPLIT_FOLDERS if (folder / split).is_dir()] or [""]
-    entries, orphans = [], []
+    entries = []
+    orphans = []
     for split in splits:
         root = folder / split
         inside = below(root)

@@ -14,9 +14,9 @@ import numpy as np
 
 from ..checks import InputError, check_at_least
 from ..progress import Progress, duration, progress
+from .dataset import find_recordings
 from .precompute import PrecomputeConfig, RecordingPlan, Segment, make_segments, plan_recording
 from .processes import each
-from .recordings import find_recordings
 from .store import TensorFile
 
 SAMPLED_RECORDINGS = 8

@@ -22,7 +22,8 @@ from .labels import labels_beside, read_labelled_us, read_labels
 from .store import Description
 
 BATCH = 8  # windows at a time
-DIGEST_PIECES, DIGEST_BYTES = 64, 1 << 16
+DIGEST_PIECES = 64
+DIGEST_BYTES = 1 << 16
 
 
 class WindowsOfRecording(NamedTuple):
@@ -60,7 +61,8 @@ def windows_of(
         span_us = span_us or recording.span_us()
         if span_us is None:
             raise InputError(f"{path} must have events, and has none.")
-        sensor_hw, can_seek = recording.size_hw, recording.is_indexed
+        sensor_hw = recording.size_hw
+        can_seek = recording.is_indexed
     blank_frame(tensor.of(sensor_hw))  # which raises what is wrong with the settings
     first_us, last_us = span_us
     start_us = first_us // tensor.window_us * tensor.window_us

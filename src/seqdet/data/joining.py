@@ -58,7 +58,8 @@ def join_labels(path: Path, frames: Frames, config: DatasetConfig, class_map: Cl
     Raises:
         InputError: if the labels are damaged, or cannot be those of the recording.
     """
-    ends_us, start_us = frames.ends_us, frames.description.start_us
+    ends_us = frames.ends_us
+    start_us = frames.description.start_us
     place = label_place(path)
     boxes, labelled_us = labels_at(place)
     if place is None:

@@ -33,11 +33,11 @@ from ..locks import alone_in
 from ..progress import Progress
 from .checking import check_labels
 from .classes import read_classes
+from .dataset import FoundRecording, find_recordings
 from .frames import file_digest, frames_of, windows_of
 from .labels import CLASSES_FILE, labels_beside
 from .layouts import LAYOUTS, Layout, LayoutName, labels_at
 from .processes import Report, each
-from .recordings import FoundRecording, find_recordings
 from .store import COMPRESSIONS, Description, TensorFile, compression_of, join_tensors, write_tensors
 from .surveys import SUFFIX, kept_survey, look_through
 

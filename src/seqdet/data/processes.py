@@ -51,12 +51,14 @@ def each(
             yield n, result
         return
     context = multiprocessing.get_context("spawn")
-    done, stop = context.Value("q", 0), context.Event()
+    done = context.Value("q", 0)
+    stop = context.Event()
     with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(done, stop)) as pool:
         try:
             with _without_script():
                 numbers = {pool.submit(_work, work, item): n for n, item in enumerate(items)}
-            waiting, told = set(numbers), 0
+            waiting = set(numbers)
+            told = 0
             while waiting:
                 finished, waiting = wait(waiting, timeout=POLL_S, return_when="FIRST_COMPLETED")
                 if (count := done.value - told) > 0:

@@ -32,7 +32,8 @@ from .labels import checked_boxes, npy_content
 from .store import DAMAGE, Description, TensorFile
 
 REPRESENTATIONS = "event_representations_v2"
-FULL_SIZE, HALF_SIZE = "event_representations.h5", "event_representations_ds2_nearest.h5"
+FULL_SIZE = "event_representations.h5"
+HALF_SIZE = "event_representations_ds2_nearest.h5"
 AGAIN = "Copy or unpack it again."
 UNREADABLE = (*DAMAGE, *ZIP_DAMAGE, MemoryError)
 LABELS = "labels_v2"
@@ -136,7 +137,8 @@ def write_rvt(folder: Path, tensors: Path, labels: np.ndarray) -> int:
     make_folder(folder / LABELS)
     nearest = np.clip(np.rint((labels["t"] - ends_us[0]) / shown.window_us).astype(np.int64), 0, len(ends_us) - 1)
     kept = np.abs(labels["t"] - ends_us[nearest]) <= TOLERANCE_US
-    labels, nearest = labels[kept], nearest[kept]
+    labels = labels[kept]
+    nearest = nearest[kept]
     frames, starts = np.unique(nearest, return_index=True)
     index = io.BytesIO()
     np.save(index, starts.astype(np.int64), allow_pickle=False)

@@ -19,16 +19,16 @@ from ..events.dataset_facts import DatasetFacts
 from ..events.tensors import blank_frame, check_frame_type
 from ..files import as_on_disk
 from ..progress import Progress
-from .cached import CachedRecording, DiskCache, FrameMaker, facts_file, kept_survey_of
+from .cached import CachedRecording, FrameMaker, facts_file, kept_survey_of
 from .checking import check_folder, instead_of_split
 from .classes import map_classes, read_classes
-from .dataset import SPLIT_FOLDERS
+from .dataset import SPLIT_FOLDERS, recording_files
+from .disk_cache import DiskCache
 from .frames import settings_of
 from .labels import recording_name
 from .layouts import holds_tensors, open_tensors, tensor_paths
 from .precompute import PrecomputeConfig, precompute
 from .processes import Report, each
-from .recordings import recording_files
 from .store import Frames, TensorFile
 from .surveys import account_beside
 
@@ -77,7 +77,7 @@ class MadeTensors:
     kind: str = "recordings"
 
     def paths(self, folder: Path) -> list[Path]:
-        return [path for path in recordings(folder) if not is_silent(self.account(path))]
+        return recordings(folder)
 
     def account(self, path: Path) -> Account | None:
         return account_beside(self._tensors(path))
@@ -101,18 +101,13 @@ class CachedTensors:
     kind: str = "recordings"
 
     def paths(self, folder: Path) -> list[Path]:
-        return [path for path in recordings(folder) if not is_silent(self.account(path))]
+        return recordings(folder)
 
     def account(self, path: Path) -> Account | None:
         return kept_survey_of(path, self.tensor, self.cache.folder, self.stated).account
 
     def open(self, path: Path) -> Frames:
         return CachedRecording(path, self.tensor, self.cache, clip_length=self.clip_length, stated=self.stated)
-
-
-def is_silent(account: Account | None) -> bool:
-    """Whether a recording is known to have no events."""
-    return account is not None and account.is_silent
 
 
 def open_source(config: DatasetConfig, *, clip_length: int) -> FrameSource:
@@ -140,10 +135,13 @@ def paths_of(source: FrameSource, folder: Path) -> list[Path]:
     Raises:
         InputError: if there are none.
     """
-    if paths := source.paths(folder):
+    found = source.paths(folder)
+    accounts = [source.account(path) for path in found]
+    paths = [path for path, account in zip(found, accounts, strict=True) if account is None or not account.is_silent]
+    if paths:
         return paths
-    if silent := len(recordings(folder)) if source.kind == "recordings" else 0:
-        raise InputError(f"{folder} must hold {source.kind} with events, and none of its {silent} has any.")
+    if found:
+        raise InputError(f"{folder} must hold {source.kind} with events, and none of its {len(found)} has any.")
     raise InputError(
         f"{folder} must hold {source.kind}, and has none. Is the split empty?{instead_of_split(folder.parent)}"
     )

@@ -201,7 +201,8 @@ def find_dataset(file: h5py.File) -> h5py.Dataset:
 
 def _check_holds(data: h5py.Dataset, path: Path) -> None:
     """Raise ``InputError`` if frames are too many, too large or of no numbers, or fewer than the file says."""
-    frames, dtype = len(data), data.dtype
+    frames = len(data)
+    dtype = data.dtype
     piece = data.chunks or data.shape[1:]
     largest = max(math.prod(data.shape[1:]), math.prod(piece)) * dtype.itemsize
     if frames > MOST_WINDOWS or largest > MOST_FRAME_BYTES:

@@ -17,10 +17,10 @@ from numba import njit
 
 from ..checks import InputError, check_at_least
 from ..data.box_events import count_in_recording
+from ..data.dataset import recording_files
 from ..data.detections import overlap
 from ..data.labels import labels_beside
 from ..data.layouts import holds_tensors
-from ..data.recordings import recording_files
 from ..events.files import open_recording
 from ..events.time_units import Unit
 from ..progress import progress

@@ -19,7 +19,7 @@ from ..checks import InputError, check_choice
 from ..config import InputConfig
 from . import kernels
 from .array import Events
-from .representations import Canvas, Channel, Representation, Windows, draw, positive, representation, whole
+from .canvas import Canvas, Channel, Representation, Windows, draw, positive, representation, whole
 
 Decay = Literal["none", "linear", "exponential"]
 
@@ -80,7 +80,8 @@ def difference(
 
 def _increments(events: Events, canvas: Canvas, max_incr_per_pixel: float, clip: float) -> np.ndarray:
     channels = canvas.out.shape[1]
-    grid, steps = canvas.grid(plane=channels - 1), canvas.steps(max_incr_per_pixel, is_signed=channels == 1)
+    grid = canvas.grid(plane=channels - 1)
+    steps = canvas.steps(max_incr_per_pixel, is_signed=channels == 1)
     limit = np.float32(positive(clip, "clip"))
     for piece in canvas.pieces(events):
         draw(kernels.accumulate, piece.xyp, grid, steps, limit, piece.frame.reshape(-1))
@@ -141,7 +142,8 @@ def event_cube(
     """
     polarities = 2 if split_polarity else 1
     canvas = Canvas(whole(bins, "bins") * polarities, np.float32, **window)
-    grid, steps = canvas.grid(plane=polarities - 1), canvas.steps(max_incr_per_pixel, is_signed=not split_polarity)
+    grid = canvas.grid(plane=polarities - 1)
+    steps = canvas.steps(max_incr_per_pixel, is_signed=not split_polarity)
     limit = np.float32(positive(clip, "clip"))
     for piece in canvas.pieces(events):
         bounds = piece.start_us, canvas.window_us
@@ -175,7 +177,8 @@ def multi_channel_time_surface(
     is_time = decay == "none"
     dtype, background = (np.int64, NEVER) if is_time else (np.float32, 0)
     canvas = Canvas(2 * whole(bins, "bins"), dtype, background, **window)
-    grid, tau_us = canvas.grid(plane=1), positive(canvas.window_us if tau_us is None else tau_us, "tau_us")
+    grid = canvas.grid(plane=1)
+    tau_us = positive(canvas.window_us if tau_us is None else tau_us, "tau_us")
     for piece in canvas.pieces(events, canvas.parts(bins)):
         cells = piece.frame[2 * piece.bin : 2 * piece.bin + 2].reshape(-1)
         if is_time:
@@ -195,7 +198,8 @@ def stacked_histogram(events: Events, *, bins: int = 10, max_count: int = 255, *
     window. Here they reach from its start to its end, so that they do not depend on single events.
     """
     canvas = Canvas(2 * whole(bins, "bins"), np.uint8, **window)
-    grid, most = canvas.grid(plane=bins), whole(max_count, "max_count", most=255)
+    grid = canvas.grid(plane=bins)
+    most = whole(max_count, "max_count", most=255)
     for piece in canvas.pieces(events, canvas.parts(bins)):
         draw(kernels.count, piece.xyp, grid, most, piece.frame[piece.bin :].reshape(-1))
     return canvas.out
@@ -212,8 +216,10 @@ def mixed_density_stack(
     divided, not the time from its first to its last event.
     """
     canvas = Canvas(whole(bins, "bins", most=62), np.int8, **window)
-    grid, most = canvas.grid(plane=0), whole(max_count, "max_count", most=127)
-    sums, limits = np.empty(canvas.out[0, 0].size, np.int32), np.iinfo(np.int32)
+    grid = canvas.grid(plane=0)
+    most = whole(max_count, "max_count", most=127)
+    sums = np.empty(canvas.out[0, 0].size, np.int32)
+    limits = np.iinfo(np.int32)
     offsets_us = [0, *(-(-canvas.window_us // 2**n) for n in range(bins - 1, 0, -1))]
     for piece in canvas.pieces(events, offsets_us):
         if piece.bin == 0:

@@ -19,7 +19,7 @@ import numpy as np
 from ..checks import InputError, check_choice
 from ..data.checking import label_reach, labels_outside, rate_misfit
 from ..data.classes import ClassMap, alike, map_classes, merging, read_classes, write_classes
-from ..data.dataset import SPLIT_FOLDERS
+from ..data.dataset import RECORDINGS, SPLIT_FOLDERS, TEXTS, FoundRecording, find_recordings, recording_files
 from ..data.labels import (
     CLASSES_FILE,
     label_path,
@@ -29,7 +29,6 @@ from ..data.labels import (
     write_labelled_us,
     write_labels,
 )
-from ..data.recordings import SUFFIXES, TEXTS, FoundRecording, find_recordings, recording_files
 from ..events.dataset_facts import DatasetFacts, check_facts, keep_facts, read_facts
 from ..events.files import open_recording
 from ..files import replacing
@@ -200,7 +199,7 @@ def _recordings(path: Path, labels: Path) -> list[FoundRecording]:
     sure = {each.stem for each in files if each.suffix not in TEXTS}
     files = [each for each in files if each.suffix not in TEXTS or each.stem not in sure]
     if not files:
-        raise InputError(f"{path} must hold recordings ({' '.join(SUFFIXES)}), got none.")
+        raise InputError(f"{path} must hold recordings ({' '.join(RECORDINGS)}), got none.")
     return find_recordings(files)
 
 

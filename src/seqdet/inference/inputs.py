@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ..checks import InputError, check_choice, check_range, fit_fields, proposed
-from ..data.recordings import find_recordings, is_named_as_recording, outside
+from ..data.dataset import find_recordings, is_named_as_recording, outside
 from ..events.accounts import Account, tell
 from ..events.array import Events
 from ..events.evt import EvtPipe, Pipe

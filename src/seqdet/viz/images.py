@@ -16,7 +16,7 @@ from numba import njit
 from ..checks import InputError, check_choice, check_shape
 from ..config import InputConfig
 from ..events.array import Events
-from ..events.representations import Channel
+from ..events.canvas import Channel
 from ..events.tensors import NEVER, channels_of, known_representation
 from .draw import Colour
 

@@ -16,6 +16,7 @@ from ..config import DatasetConfig, InputConfig
 from ..events.accounts import tell
 from ..events.tensors import channels_of, check_frame_type
 from ..structures import Boxes, Clip
+from .augmentation import Transform, draw_transform
 from .classes import map_classes, read_classes
 from .dataset import FOLDERS, Split
 from .joining import Labelled, join_labels, length_between
@@ -23,10 +24,10 @@ from .labels import is_ignored, recording_name
 from .schedule import BLANK, Cue
 from .sources import dataset_folder, open_source, paths_of
 from .store import Frames, TensorFile
-from .transform import Transform, draw
 
 log = logging.getLogger(__name__)
-OPEN_FILES, OPEN_RECORDINGS = 64, 16
+OPEN_FILES = 64
+OPEN_RECORDINGS = 16
 """At a time in each process; of a recording that is read, 6 to 25 MB are in memory."""
 
 
@@ -50,7 +51,10 @@ class RecordedClips(Dataset[Clip]):
 
     def __init__(self, config: DatasetConfig, split: Split, *, clip_length: int, seed: int = 0) -> None:
         assert config.folder is not None
-        self.config, self.split, self.clip_length, self.seed = config, split, clip_length, seed
+        self.config = config
+        self.split = split
+        self.clip_length = clip_length
+        self.seed = seed
         folder = dataset_folder(config)
         self._source = open_source(config, clip_length=clip_length)
         self.class_map = map_classes(read_classes(folder), config.classes, others=config.other_classes)
@@ -132,9 +136,12 @@ class RecordedClips(Dataset[Clip]):
     def __getitem__(self, cue: Cue) -> Clip:
         length = self.clip_length
         frames = np.empty((length, 1, *self.frame), self.dtype)  # numpy asks for large pages, which torch does not
-        boxes, is_labelled = [Boxes.empty() for _ in range(length)], np.zeros(length, bool)
+        boxes = [Boxes.empty() for _ in range(length)]
+        is_labelled = np.zeros(length, bool)
         ends_us = np.zeros(length, np.int64)
-        transform, before, count = self._transform(cue), None, 0
+        transform = self._transform(cue)
+        before = None
+        count = 0
         if not cue.is_blank:
             recording = self.recordings[cue.recording]
             start = transform.source_clip(cue.clip, self.clip_counts[cue.recording]) * length
@@ -164,7 +171,7 @@ class RecordedClips(Dataset[Clip]):
         if self.split != "train":
             return Transform(self.input.frame_hw)
         origin = {"seed": self.seed, "recording": cue.recording, "epoch": cue.epoch}
-        return draw(self.config.augment, size_hw=self.input.frame_hw, channels=self.channel_order, **origin)
+        return draw_transform(self.config.augment, size_hw=self.input.frame_hw, channels=self.channel_order, **origin)
 
     def _boxes(self, rows: np.ndarray) -> Boxes:
         """The boxes of label rows in pixels of the frame, cut at its rim."""

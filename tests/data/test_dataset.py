@@ -9,9 +9,8 @@ import pytest
 
 from seqdet.checks import InputError
 from seqdet.config import DatasetConfig
-from seqdet.data.dataset import contents
+from seqdet.data.dataset import contents, find_recordings, recording_files
 from seqdet.data.labels import labels_beside
-from seqdet.data.recordings import find_recordings, recording_files
 from seqdet.data.sources import dataset_folder, tensor_folder
 from seqdet.events.array import columns
 from seqdet.events.files import open_recording

@@ -185,7 +185,9 @@ class Canvas:
         to_hw: tuple[int, int] | None = None,
         out: np.ndarray | None = None,
     ) -> None:
-        self.start_us, self.window_us, self.background = int(start_us), int(window_us), background
+        self.start_us = int(start_us)
+        self.window_us = int(window_us)
+        self.background = background
         check_at_least(window_us, 1, "window_us")
         check_at_least(windows, 1, "windows")
         self.size_hw = int(size_hw[0]), int(size_hw[1])  # numbers of numpy would overflow below
@@ -194,7 +196,8 @@ class Canvas:
             if not 1 <= small <= large <= 65536:
                 sizes = f"{self.to_hw} of {self.size_hw}"
                 raise InputError(f"to_hw must be from 1 to size_hw, and that at most 65536 each, got {sizes}.")
-        shape, dtype = (windows, channels, *self.to_hw), np.dtype(dtype)
+        shape = (windows, channels, *self.to_hw)
+        dtype = np.dtype(dtype)
         self.out = np.empty(shape, dtype) if out is None else out
         if self.out.shape != shape or self.out.dtype != dtype or not self.out[0].flags.carray:
             found = f"{self.out.dtype} {self.out.shape}"

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..checks import InputError
 from ..config import AugmentConfig
-from ..events.representations import Channel
+from ..events.canvas import Channel
 from ..structures import Boxes, Clip, check_tensor
 
 LEAST_SIDE = 2.0
@@ -92,7 +92,8 @@ class Transform:
             return frames
         if frames.dtype not in DIRECT_TYPES:
             return self.frames(frames.float(), start=start).to(frames.dtype)
-        time, lanes = len(frames), frames.shape[1:-3].numel()
+        time = len(frames)
+        lanes = frames.shape[1:-3].numel()
         order = np.arange(time * lanes).reshape(time, lanes)
         numbers = start + np.arange(time)[:, None] + (np.arange(lanes) << 40)
         planes = np.ascontiguousarray(frames.numpy(force=True)).reshape(time * lanes, count, math.prod(self.size_hw))
@@ -123,7 +124,8 @@ class Transform:
         """
         if not self._moves:
             return boxes
-        forward, before = np.array(self.matrix), self._cut(boxes.xyxy.numpy(force=True).astype(np.float64))
+        forward = np.array(self.matrix)
+        before = self._cut(boxes.xyxy.numpy(force=True).astype(np.float64))
         corners = np.stack([before[:, [0, 2, 0, 2]], before[:, [1, 1, 3, 3]]], axis=2)
         moved = corners @ forward[:, :2].T + forward[:, 2]
         hull = np.hstack([moved.min(axis=1), moved.max(axis=1)])
@@ -156,7 +158,8 @@ class Transform:
             InputError: if the clip has several lanes or its frames do not fit.
         """
         check_tensor(clip.frames, "T B C H W", "frames", B=1)
-        boxes, is_labelled = clip.boxes, clip.is_labelled
+        boxes = clip.boxes
+        is_labelled = clip.is_labelled
         if self.is_reversed:
             boxes = [Boxes.empty() if before is None else before, *boxes[:-1]][::-1]
             is_labelled = torch.cat([is_labelled.new_full((1, 1), before is not None), is_labelled[:-1]]).flip(0)
@@ -195,7 +198,9 @@ class Transform:
         return np.clip(xyxy, 0, [width, height, width, height])
 
 
-GOLDEN, FIRST, SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+FIRST = np.uint64(0xBF58476D1CE4E5B9)
+SECOND = np.uint64(0x94D049BB133111EB)
 WIDE = np.int64(0)  # added to an int8, makes room for 128, the size of its smallest number
 
 
@@ -214,7 +219,8 @@ def find_places(forward, inverse, height, width):
         starts (H * W + 1,) and places, both int32: flat pixel n is shown at ``places[starts[n] : starts[n + 1]]``.
     """
     size = height * width
-    pairs, count = np.empty((2 * size, 2), np.int32), 0
+    pairs = np.empty((2 * size, 2), np.int32)
+    count = 0
     starts = np.zeros(size + 1, np.int32)
     for moved in range(size):
         pixel = _follow(inverse, moved, height, width)
@@ -230,7 +236,8 @@ def find_places(forward, inverse, height, width):
                 starts[pixel + 1] = 1
                 count += 1
     starts = np.cumsum(starts).astype(np.int32)
-    places, free = np.empty(count, np.int32), starts.copy()
+    places = np.empty(count, np.int32)
+    free = starts.copy()
     for n in range(count):
         pixel = pairs[n, 0]
         places[free[pixel]] = pairs[n, 1]
@@ -264,8 +271,10 @@ def move(planes, words, frame_order, channel_order, starts, places, share, is_co
         keys: (F,) uint64, seeds of the losses of each frame.
         moved: written to.
     """
-    size, each = planes.shape[2], planes.shape[2] // words.shape[2]
-    busy, found = np.empty(words.shape[2] + 1, np.int32), np.empty(size + 1, np.int32)
+    size = planes.shape[2]
+    each = planes.shape[2] // words.shape[2]
+    busy = np.empty(words.shape[2] + 1, np.int32)
+    found = np.empty(size + 1, np.int32)
     for frame in range(len(frame_order)):
         key = _mixed(keys[frame])
         for channel in range(len(channel_order)):
@@ -302,7 +311,9 @@ def _thinned(value, share, is_count, key):
     """What is left of a number when ``share`` 65536ths of its events are lost."""
     if not is_count:
         return value * (np.int64(_mixed(key) & np.uint64(0xFFFF)) >= share)
-    size, lost, draws = abs(np.int64(value)), 0, key
+    size = abs(np.int64(value))
+    lost = 0
+    draws = key
     for event in range(size):
         draws = _mixed(key + np.uint64(event // 4) * GOLDEN) if event % 4 == 0 else draws >> np.uint64(16)
         lost += np.int64(draws & np.uint64(0xFFFF)) < share
@@ -320,7 +331,7 @@ def _mixed(key):
 SEED_TAG = 3  # sets the random numbers apart from those of videos, pauses and order
 
 
-def draw(
+def draw_transform(
     config: AugmentConfig,
     *,
     seed: int,
@@ -346,8 +357,10 @@ def draw(
     if recording < 0:
         return Transform(size_hw)
     random = np.random.default_rng([SEED_TAG, seed, recording, epoch])
-    chances, amounts = random.random(7), random.random(9)
-    (height, width), matrix = size_hw, np.eye(3)
+    chances = random.random(7)
+    amounts = random.random(9)
+    (height, width) = size_hw
+    matrix = np.eye(3)
     if chances[0] < config.flip:
         matrix = _matrix([[-1, 0], [0, 1]], width, 0) @ matrix
     if chances[1] < config.zoom:
