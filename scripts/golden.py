@@ -81,7 +81,7 @@ def results(root: Path) -> Iterator[tuple[str, str]]:
     run(root, "predict", "run", str(recording.relative_to(root)), "-o", "found", "--track")
     yield from folder_results(root, "found")
     (root / "converted").mkdir()
-    for ending in ("raw", "dat", "hdf5", "npy", "csv"):
+    for ending in ("raw", "dat", "hdf5", "npz", "h5"):
         run(root, "convert", str(recording.relative_to(root)), f"converted/as_{ending}.{ending}")
     yield from folder_results(root, "converted")
     yield "inspect", text(run(root, "inspect", str(recording.relative_to(root))))
@@ -117,9 +117,9 @@ def folder_results(root: Path, name: str) -> Iterator[tuple[str, str]]:
 
 
 def metrics(path: Path) -> str:
-    """Of the figures, without times."""
+    """Of the figures, without times and the versions of libraries."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    return text(json.dumps({name: value for name, value in content.items() if "second" not in name}, sort_keys=True))
+    return text(json.dumps({name: value for name, value in content.items() if name != "versions"}, sort_keys=True))
 
 
 def onnx_outputs(path: Path) -> str:
