@@ -33,9 +33,10 @@ def test_imports_keep_to_the_contracts():
     subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True)  # elsewhere, as it silences loggers
 
 
-@pytest.mark.parametrize("args", [["--help"], ["train", "--help"], ["evaluate", "--help"]], ids=" ".join)
-def test_help_waits_for_no_large_library(args):
-    answer = subprocess.run([sys.executable, "-c", HELP.format(args=args)], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "benchmark"])
+def test_help_waits_for_no_large_library(command):
+    script = HELP.format(args=[*command.split(), "--help"])
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout.startswith("usage: seqdet")
     assert answer.stdout.splitlines()[-1] == "loaded:"
 

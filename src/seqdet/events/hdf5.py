@@ -23,9 +23,9 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from ..checks import InputError, check_choice, proposed
+from ..checks import LARGEST_SIDE, InputError, check_choice, proposed
 from ..files import patient, replacing
-from .array import LARGEST, Events, Triggers
+from .array import Events, Triggers
 from .hdf5_files import DAMAGE, Column, Rows, check_filters, find, open_hdf5_file
 from .reading import AS_IT_IS, PieceRecording, ReadOptions, Starts
 from .rows import PLAIN, Meaning, column_names, find_meaning, find_order, order_note, sound_events
@@ -162,7 +162,7 @@ def _number(file: h5py.File, name: str, kinds: str = "iu") -> int | float | None
 
 def _pair(height: float | None, width: float | None) -> tuple[int, int] | None:
     """Height and width if both are known and can be."""
-    if height is None or width is None or not (0 < height <= LARGEST and 0 < width <= LARGEST):
+    if height is None or width is None or not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE):
         return None
     return int(height), int(width)
 

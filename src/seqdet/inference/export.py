@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torchvision.ops import nms
 
-from ..checks import InputError, check_choice
+from ..checks import InputError, check_choice, check_size
 from ..config import DECODING
 from ..config_files import read_config, to_dict
 from ..events.time_units import Unit
@@ -439,8 +439,7 @@ def resized(detector: Detector, size_hw: tuple[int, int] | None) -> tuple[Detect
     size_hw = size_hw or (shown and shown.frame_hw)
     if size_hw is None:
         raise InputError("--size-hw must be given, as the detector does not say which frames it was trained on.")
-    if not 1 <= min(size_hw) <= max(size_hw) <= 65536:
-        raise InputError(f"size_hw must be two numbers of 1 to 65536, got {size_hw}.")
+    check_size(size_hw, "size_hw")
     if shown is not None:
         height, width = (
             round(size * sensor / frame)
