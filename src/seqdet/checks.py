@@ -90,7 +90,7 @@ def is_size(size_hw: Collection[int]) -> bool:
 def check_size(size_hw: tuple[int, int] | None, name: str) -> None:
     """Raise unless ``size_hw`` is the height and width that a sensor or a frame can have, or not given."""
     if size_hw is not None and not is_size(size_hw):
-        raise InputError(f"{name} must be two numbers of 1 to {LARGEST_SIDE}, got {size_hw}.")
+        raise InputError(f"{name} must be from 1 to {LARGEST_SIDE} each, got {size_hw}.")
 
 
 def fitted(hint: Any, value: Any, name: str) -> Any:

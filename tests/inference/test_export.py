@@ -302,7 +302,7 @@ def test_another_size_shows_as_much_per_pixel(detector):
     ("words", "message"),
     [
         (["-o", "x.onnx", "--int8", "--fp16"], "--int8 and --fp16 must not both be given"),
-        (["-o", "x.onnx", "--size-hw", "0,4"], "--size-hw must be two numbers of 1"),
+        (["-o", "x.onnx", "--size-hw", "0,4"], "--size-hw must be from 1 to 65536 each"),
         (["-o", "x.onnx", "--score", "0"], "score must be above 0"),
         (["-o", "x.onnx", "--int8"], "--calibration must name a recording"),
         (["-o", "detector.safetensors/x.onnx"], "must be a folder that can be made"),

@@ -284,6 +284,7 @@ def _side_by_side(file: h5py.File, group: h5py.Group, place: str) -> Layout | No
 EVENT = np.dtype({"names": ["x", "y", "p", "t"], "formats": ["<u2", "<u2", "<i2", "<i8"], "offsets": [0, 2, 4, 8]})
 TRIGGER = np.dtype({"names": ["p", "t", "id"], "formats": ["<i2", "<i8", "<i2"], "offsets": [0, 8, 16], "itemsize": 24})
 COMPRESSIONS = {"none": {}, "blosc": hdf5plugin.Blosc(cname="zstd", clevel=1)}
+"""Those that ``compression`` of ``seqdet convert`` lists, in ``cli.recordings``."""
 CHUNK_ROWS = 16384  # the vendor's
 INDEX_US = 2000
 LONGEST_LEAP = 1 << 24  # rows of the index
