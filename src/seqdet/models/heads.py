@@ -42,8 +42,8 @@ PRESETS = {
     "coco": AnchorPreset(4.0, tuple((ratio, 2 ** (octave / 3)) for octave in range(3) for ratio in (0.5, 1.0, 2.0))),
     "digits": AnchorPreset(3.5, ((1.0, 1.0), (1.5, 0.9), (1.5, 1.3), (3.0, 0.9))),
 }
-"""What ``ModelConfig.anchors`` lists. ``psee``: six a cell, for road scenes; ``coco``: nine, as in RetinaNet (arXiv 1708.02002); ``digits``:
-fitted to the moving digits."""
+"""What ``ModelConfig.anchors`` lists. ``psee``: six a cell, for road scenes; ``coco``: nine, as in RetinaNet (arXiv
+1708.02002); ``digits``: fitted to the moving digits."""
 
 
 class Anchors:
