@@ -1,4 +1,4 @@
-"""The limits of settings: beyond is what no machine holds, and no computation counts."""
+"""The limits of settings: beyond is what no machine holds, or what cannot be meant."""
 
 MOST_US = 10**9
 """Longest time, a little more than a quarter of an hour."""
