@@ -8,12 +8,15 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import is_dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import get_type_hints
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
 import seqdet
+from seqdet.cli.options import options_of
+from seqdet.cli.parser import functions
 from seqdet.config_files import recipes
 
 ROOT = Path(__file__).parents[1]
@@ -33,9 +36,10 @@ def test_imports_keep_to_the_contracts():
     subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True)  # elsewhere, as it silences loggers
 
 
-@pytest.mark.parametrize("args", [["--help"], ["train", "--help"], ["evaluate", "--help"]], ids=" ".join)
-def test_help_waits_for_no_large_library(args):
-    answer = subprocess.run([sys.executable, "-c", HELP.format(args=args)], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "benchmark"])
+def test_help_waits_for_no_large_library(command):
+    script = HELP.format(args=[*command.split(), "--help"])
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout.startswith("usage: seqdet")
     assert answer.stdout.splitlines()[-1] == "loaded:"
 
@@ -47,6 +51,32 @@ def test_the_public_names_are_shown_before_they_are_loaded():
     assert set(names.split()) == {*seqdet.__all__, "__version__"}
     assert has_loaded == "False"
     assert {name: getattr(seqdet, name).__name__ for name in seqdet.__all__} == {name: name for name in seqdet.__all__}
+
+
+CHOICES = [
+    ("train", "--model.cell", "models.layers.CELLS"),
+    ("train", "--model.anchors", "models.heads.PRESETS"),
+    ("train", "--model.activation", "models.heads.CLASS_LOSSES"),
+    ("train", "--model.box_loss", "models.heads.BOX_LOSSES"),
+    ("train", "--train.optimizer", "training.optimizers.OPTIMIZERS"),
+    ("predict", "--tracker", "inference.tracking.TRACKERS"),
+    ("inspect", "--palette", "viz.images.PALETTES"),
+    ("inspect", "--time_unit", "events.time_units.IN_US"),
+    ("convert", "--encoding", "events.formats.ENCODINGS"),
+    ("convert", "--compression", "events.hdf5.COMPRESSIONS"),
+    ("precompute", "--layout", "data.layouts.LAYOUTS"),
+    ("import", "--source", "importing.options.READERS"),
+]
+"""Choices that stand twice: as the type of an option, which help shows without what takes long to import, and in the
+dictionary in which the library looks them up."""
+
+
+@pytest.mark.parametrize(("command", "option", "place"), CHOICES, ids=lambda word: word.lstrip("-"))
+def test_an_option_offers_what_the_library_has(command, option, place):
+    hint = options_of(functions(command))[option]
+    offered = next(get_args(each) for each in (hint, *get_args(hint)) if get_origin(each) is Literal)
+    module, _, name = place.rpartition(".")
+    assert sorted(offered) == sorted(getattr(import_module(f"seqdet.{module}"), name))
 
 
 def parts(kind: type) -> set[type]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+LARGEST_SIDE = 1 << 16
+"""Rows and columns of pixels that x and y of an event can address."""
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
@@ -78,6 +80,17 @@ def check_at_least(value: float, least: float, name: str) -> None:
     """Raise unless ``value`` is a number of at least ``least``."""
     if not value >= least:
         raise InputError(f"{name} must be at least {least}, got {value}.")
+
+
+def is_size(size_hw: Collection[int]) -> bool:
+    """Whether a height and a width are those that a sensor or a frame can have."""
+    return 1 <= min(size_hw) <= max(size_hw) <= LARGEST_SIDE
+
+
+def check_size(size_hw: tuple[int, int] | None, name: str) -> None:
+    """Raise unless ``size_hw`` is the height and width that a sensor or a frame can have, or not given."""
+    if size_hw is not None and not is_size(size_hw):
+        raise InputError(f"{name} must be from 1 to {LARGEST_SIDE} each, got {size_hw}.")
 
 
 def fitted(hint: Any, value: Any, name: str) -> Any:

@@ -45,7 +45,7 @@ def from_dict(kind: type[Config], values: Any, *, name: str) -> Config:
     """The configuration ``kind`` with the given values; fields that are not given keep their defaults.
 
     Args:
-        kind: a dataclass of this module.
+        kind: a dataclass of settings, such as ``RunConfig``.
         values: what ``to_dict`` gave.
         name: where the values come from, for the message.
 

@@ -1,6 +1,6 @@
 """From a configuration to batches: recordings or moving digits, in which order, from which step on.
 
-Here alone both are known; the digits are imported where they are asked for.
+Here alone a configuration chooses between the two; the digits are imported where they are asked for.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def classes_and_channels(config: DataConfig) -> tuple[tuple[str, ...], int]:
     """The names of the classes and the channels of the frames, also of digits that have yet to be simulated."""
     dataset = config.dataset
     if dataset.folder is not None and not (dataset.simulate and not (dataset.folder / CLASSES_FILE).is_file()):
-        return sources.classes_and_channels(dataset)
+        return sources.recorded_classes_and_channels(dataset)
     from .digits.videos import MovingDigits
 
     if dataset.folder is None:
@@ -87,7 +87,7 @@ def classes_and_channels(config: DataConfig) -> tuple[tuple[str, ...], int]:
 
 
 def prepare(config: DatasetConfig, *, splits: Sequence[str] = NEEDED) -> None:
-    """Simulate what is to be simulated, and make recordings into tensors, as ``sources.prepare``.
+    """Simulate what is to be simulated, and make recordings into tensors, as ``sources.make_tensors``.
 
     Args:
         config: a dataset that has a folder.
@@ -97,7 +97,7 @@ def prepare(config: DatasetConfig, *, splits: Sequence[str] = NEEDED) -> None:
         from .digits.recordings import write_event_digits
 
         write_event_digits(sources.dataset_folder(config), config.scene, workers=os.cpu_count() or 1)
-    sources.prepare(config, splits=splits)
+    sources.make_tensors(config, splits=splits)
 
 
 def prepare_split(config: DataConfig, split: Split) -> None:
@@ -258,19 +258,17 @@ def evaluation_loader(
     split: Split,
     *,
     source: ClipSource | None = None,
-    lanes: int | None = None,
     rank: int = 0,
     ranks: int = 1,
 ) -> DataLoader[Clip]:
     """Every clip of a split once, in the order of the recordings.
 
     Args:
-        config: the data.
-        split: of it.
+        config: the data; their lanes are shared among the processes.
+        split: of them.
         source: the split, if it is open.
-        lanes: clips side by side, as in training if None; shared among the processes.
         rank, ranks: this process, and how many there are.
     """
     dataset = open_split(config, split) if source is None else source
-    steps = share(schedule(dataset.clip_counts, lanes or config.lanes), rank, ranks)
+    steps = share(schedule(dataset.clip_counts, config.lanes), rank, ranks)
     return DataLoader(dataset, batch_sampler=steps, num_workers=config.workers, collate_fn=Clip.collate)

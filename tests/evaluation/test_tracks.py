@@ -85,13 +85,11 @@ def test_recordings_count_together_by_their_boxes_and_have_identities_of_their_o
     assert score({"c": rows()}, {})["MOTA"] is None
 
 
-def test_a_track_of_another_class_follows_nothing_unless_classes_make_no_difference(score, rows):
+def test_a_track_of_another_class_follows_nothing(score, rows):
     truth, other = {"a": rows(*[PLACE] * 4)}, {"a": rows(*[PLACE] * 4, class_id=1)}
     assert score(truth, other)["MOTA"] == -1
-    assert score(truth, other, class_aware=False)["MOTA"] == 1
     wavering = {"a": rows(*[PLACE] * 4, class_id=[0, 0, 1, 1])}
     assert score(truth, wavering)["IDF1"] == 1 / 2
-    assert score(truth, wavering, class_aware=False)["IDF1"] == 1
     both = np.concatenate([rows(PLACE), rows(FAR, class_id=1)])  # number 1 of both classes
     assert score({"a": both}, {"a": both})["tracks"] == 2
 
@@ -104,7 +102,6 @@ def test_tracks_in_ignored_boxes_are_neither_hits_nor_errors(score, rows):
         assert (found["truth_boxes"], found["misses"], found["false_alarms"]) == (2, 0, alarms)
     other = rows(*[FAR] * 2, tracks=5, class_id=1)
     assert score({"a": truth}, {"a": other})["false_alarms"] == 2
-    assert score({"a": truth}, {"a": other}, class_aware=False)["false_alarms"] == 0
     covered = np.concatenate([rows(*[PLACE] * 2), rows(*[PLACE] * 2, tracks=2, class_confidence=0)])
     assert score({"a": covered}, {"a": rows(*[PLACE] * 2)})["MOTA"] == 1
 

@@ -26,6 +26,7 @@ from seqdet.inference.export import (
 )
 from seqdet.inference.runners import OnnxRunner, sealed
 from seqdet.inference.torch_runner import TorchRunner
+from seqdet.models.backbones import BACKBONES
 
 from .conftest import SHOWN, opinionated
 
@@ -110,6 +111,49 @@ def test_the_file_says_what_it_is(detector, exported):
     assert [each.type.tensor_type.shape.dim[0].dim_param for each in model.graph.input] == ["lanes"] * 11
     assert b".py" not in exported.read_bytes()
     onnx.checker.check_model(model)
+
+
+class Flat(torch.nn.Module):
+    """A backbone of one map, with (B, 1, C) memory of the mean of the maps before, or without any."""
+
+    strides = (8,)
+    channels = 8
+
+    def __init__(self, *, remembers):
+        super().__init__()
+        self.remembers = remembers
+        self.convolution = torch.nn.Conv2d(4, self.channels, 8, stride=8)
+
+    def forward(self, frames, state=None):
+        maps = self.convolution(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        if not self.remembers:
+            return [maps.flatten(0, 1)], ()
+        (memory,) = state or (maps.new_zeros(frames.shape[1], 1, self.channels),)
+        seen = []
+        for x in maps:
+            seen.append(x + memory.transpose(1, 2)[..., None])
+            memory = memory / 2 + x.mean(dim=(2, 3))[:, None]
+        return [torch.cat(seen)], (memory,)
+
+
+@pytest.mark.parametrize("remembers", [False, True])
+def test_a_backbone_without_memory_and_one_of_three_axes_are_exported(tmp_path, monkeypatch, remembers):
+    monkeypatch.setitem(BACKBONES, "flat", lambda config, in_channels: Flat(remembers=remembers))
+    detector = build_detector(ModelConfig(name="flat", channels=8, in_channels=4, classes=("a", "b"))).eval()
+    detector.input = SHOWN
+    with torch.no_grad():
+        detector.backbone.convolution.weight *= 20
+        for layer in detector.head.predictors:
+            layer.weight *= 100
+    export(detector, tmp_path / "a.onnx", program=tmp_path / "a.pt2")
+    eager, onnx_runner = TorchRunner(detector), OnnxRunner(tmp_path / "a.onnx")
+    mine = theirs = None
+    for window in frames_of(detector, 2, 3):
+        wanted, theirs = eager(window, theirs)
+        found, mine = onnx_runner(window, mine)
+        assert len(mine) == len(theirs) == remembers
+        assert min(len(each.scores) for each in wanted) > 5
+        assert_same(found, wanted)
 
 
 def forgets(run):
@@ -258,7 +302,7 @@ def test_another_size_shows_as_much_per_pixel(detector):
     ("words", "message"),
     [
         (["-o", "x.onnx", "--int8", "--fp16"], "--int8 and --fp16 must not both be given"),
-        (["-o", "x.onnx", "--size-hw", "0,4"], "--size-hw must be two numbers of 1"),
+        (["-o", "x.onnx", "--size-hw", "0,4"], "--size-hw must be from 1 to 65536 each"),
         (["-o", "x.onnx", "--score", "0"], "score must be above 0"),
         (["-o", "x.onnx", "--int8"], "--calibration must name a recording"),
         (["-o", "detector.safetensors/x.onnx"], "must be a folder that can be made"),

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from ..checks import InputError, Stopped, check_at_least, proposed
-from ..config import DECODING, SHOWN_SCORE, DataConfig, Device, ModelConfig, TrainConfig
+from ..config import (
+    DECODING,
+    SHOWN_SCORE,
+    DataConfig,
+    Device,
+    LatencyConfig,
+    ModelConfig,
+    TrainConfig,
+    Unit,
+    ViewConfig,
+)
 from ..config_files import read_config
 from ..files import check_output, check_output_folder
 from ..progress import log_lines
 from ..runs import RunFolder
 from .options import Typed
-
-if TYPE_CHECKING:  # imported when the command is asked for, see ``options.flat``
-    from ..events.time_units import Unit
-    from ..inference.latency import LatencyConfig
-    from ..inference.streaming import ViewConfig
 
 log = logging.getLogger("seqdet")
 
@@ -246,8 +251,8 @@ def predict_recording(
         frame_hw=frame_hw,
         overwrite=overwrite,
     )
-    step = load_runner(detector, score=min(DECODING.score, least_score(names, score)), device=device)
-    predict_recordings(step, [Path(each) for each in recordings], out, config)
+    runner = load_runner(detector, score=min(DECODING.score, least_score(names, score)), device=device)
+    predict_recordings(runner, [Path(each) for each in recordings], out, config)
     log.info("The results are in %s.", out)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..checks import InputError, proposed
-from ..config import EventDigitsConfig
+from ..config import EventDigitsConfig, Unit
 from ..events.sensor import USUAL, Sensor
 from ..files import check_output
 from ..progress import log_lines
@@ -15,7 +15,6 @@ from ..progress import log_lines
 if TYPE_CHECKING:  # imported when the command is asked for, see ``options.flat``
     from ..audit import Limits
     from ..data.precompute import PrecomputeConfig
-    from ..events.time_units import Unit
     from ..importing import ImportOptions, LabelFormat
 
 log = logging.getLogger("seqdet")
@@ -38,7 +37,7 @@ def inspect_recording(
     """Say what is in a recording: format, sensor, events, rates, hot pixels, gaps, triggers, faults; draw and play it.
 
     Args:
-        recording: RAW, DAT, HDF5, AEDAT4, npy, npz, text or bin file.
+        recording: RAW, DAT, HDF5, AEDAT, npy, npz, text or bin file.
         plot: PNG file with the rate over time, the events of every pixel and the facts.
         video: MP4 file of the events.
         palette: colours of the video.
@@ -100,7 +99,7 @@ def convert_recording(
     """Write a recording, or a part of it, in another format.
 
     Args:
-        recording: RAW, DAT, HDF5, npy, npz, text or bin file.
+        recording: RAW, DAT, HDF5, AEDAT, npy, npz, text or bin file.
         target: new file; its ending tells the format: .raw (EVT3), .dat, .hdf5 or .npz.
         encoding: the format, where the ending does not tell.
         start_us: leave out the events before this time.

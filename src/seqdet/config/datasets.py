@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..checks import InputError, check_range, fit_fields
-from .digits import MOST_US, EventDigitsConfig
+from ..checks import LARGEST_SIDE, InputError, check_range, check_size, fit_fields
+from .digits import EventDigitsConfig
+from .limits import MOST_US
 
+Unit = Literal["s", "ms", "us", "ns"]
+"""Of the times of recordings."""
 OtherClasses = Literal["discard", "ignore"]
 """What becomes of boxes of classes that are not kept: they are left out, or neither targets nor errors."""
 
@@ -33,7 +36,7 @@ class TensorConfig:
     def __post_init__(self) -> None:
         fit_fields(self)
         check_range(self, 1, MOST_US, "window_us")
-        check_range(self, 1, 65536, "downscale")
+        check_range(self, 1, LARGEST_SIDE, "downscale")
         if self.to_hw is not None and self.downscale != 1:
             raise InputError(f"to_hw and downscale must not both be given, got {self.to_hw} and {self.downscale}.")
 
@@ -66,8 +69,7 @@ class InputConfig:
         fit_fields(self)
         check_range(self, 1, MOST_US, "window_us")
         for name in ("sensor_hw", "frame_hw"):
-            if not 1 <= min(getattr(self, name)) <= max(getattr(self, name)) <= 65536:
-                raise InputError(f"{name} must be two numbers of 1 to 65536, got {getattr(self, name)}.")
+            check_size(getattr(self, name), name)
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class DatasetConfig:
     """Make nothing beforehand: read recordings as they play, and keep at most so many GB of tensors in that folder."""
     size_hw: tuple[int, int] | None = None
     """Height and width of the sensor, for recordings that do not say; dataset.json in the folder says it otherwise."""
-    time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
+    time_unit: Literal["auto", Unit] = "auto"
     """Of the times of recordings, for tables and HDF5 columns that do not say; auto goes by what they look like."""
     classes: tuple[str, ...] = ()
     """Classes to find: names, new=old to rename, new=old+old to merge; all of the folder if none."""
@@ -157,8 +159,7 @@ class DatasetConfig:
         fit_fields(self)
         check_range(self, 0, MOST_US, "tolerance_us", "skip_us")
         check_range(self, 0, 10**6, "least_diagonal")
-        if self.size_hw is not None and not 1 <= min(self.size_hw) <= max(self.size_hw) <= 65536:
-            raise InputError(f"size_hw must be two numbers of 1 to 65536, got {self.size_hw}.")
+        check_size(self.size_hw, "size_hw")
         if self.cache_gb is not None and self.cache_gb <= 0:
             raise InputError(f"cache_gb must be above 0, got {self.cache_gb}. Leave it out to make all tensors first.")
         if self.cache_gb is not None and self.compression is not None:

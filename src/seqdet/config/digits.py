@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..checks import InputError, check_range, fit_fields
-
-MOST_FRAMES = 10**6
-MOST_US = 10**9
+from .limits import MOST_FRAMES, MOST_US
 
 
 @dataclass(frozen=True)

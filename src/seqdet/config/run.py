@@ -8,9 +8,8 @@ from typing import Literal
 from ..checks import InputError, check_at_least, check_range, fit_fields
 from .datasets import DatasetConfig
 from .digits import DigitsConfig
+from .limits import LARGEST_SEED, MOST_STEPS
 
-MOST_STEPS = 10**9
-LARGEST_SEED = 2**63
 Device = Literal["auto", "cpu", "cuda"]
 """Where to compute."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -160,8 +160,7 @@ class FilesLayout:
 
 LayoutName = Literal["seqdet", "rvt"]
 LAYOUTS: dict[LayoutName, Layout] = {"seqdet": FilesLayout(), "rvt": RvtLayout()}
-"""By the name that ``precompute`` takes."""
-assert set(LAYOUTS) == set(get_args(LayoutName))
+"""By the name that ``precompute`` takes: those of ``LayoutName``."""
 
 
 def layout_of(path: Path) -> Layout:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..checks import InputError, check_at_least, check_choice
+from ..checks import InputError, check_at_least, check_choice, check_size
 from ..config import TensorConfig
 from ..events.accounts import Account, check
 from ..events.dataset_facts import DatasetFacts, facts_about
@@ -70,8 +70,7 @@ class PrecomputeConfig:
     def __post_init__(self) -> None:
         check_choice(self.layout, LAYOUTS, "layout")
         self.rules.check_tensor(self.tensor)
-        if self.size_hw is not None and not 1 <= min(self.size_hw) <= max(self.size_hw) <= 65536:
-            raise InputError(f"size_hw must be from 1 to 65536 each, got {self.size_hw}.")
+        check_size(self.size_hw, "size_hw")
         if self.max_duration_us is not None:
             check_at_least(self.max_duration_us, self.tensor.window_us, "max_duration_us")
         check_choice(self.packing, COMPRESSIONS, "compression")

@@ -71,7 +71,7 @@ class TensorFiles:
 
 @dataclass
 class MadeTensors:
-    """The frames of recordings that ``prepare`` made. made: the folder that they are in."""
+    """The frames of recordings that ``make_tensors`` made. made: the folder that they are in."""
 
     made: Path
     kind: str = "recordings"
@@ -147,7 +147,7 @@ def paths_of(source: FrameSource, folder: Path) -> list[Path]:
     )
 
 
-def classes_and_channels(config: DatasetConfig) -> tuple[tuple[str, ...], int]:
+def recorded_classes_and_channels(config: DatasetConfig) -> tuple[tuple[str, ...], int]:
     """The names of the classes and the channels of the frames that a detector of these data has. No tensor is made.
 
     Raises:
@@ -162,7 +162,7 @@ def classes_and_channels(config: DatasetConfig) -> tuple[tuple[str, ...], int]:
     return names, len(blank_frame(config.tensor.of_smallest()))
 
 
-def prepare(config: DatasetConfig, *, splits: Sequence[str]) -> None:
+def make_tensors(config: DatasetConfig, *, splits: Sequence[str]) -> None:
     """Make recordings into tensors; what is there stays.
 
     With ``cache_gb`` recordings are only looked at, and the log says how large their tensors would be.

@@ -23,9 +23,8 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from ..checks import InputError, check_at_least, check_choice, check_shape
+from ..checks import InputError, check_at_least, check_choice, check_shape, is_size
 from ..config import MOST_US, InputConfig
-from ..events.array import LARGEST
 from ..events.hdf5_files import DAMAGE, check_filters, filters, find, open_hdf5_file
 from ..events.slicing import MOST_WINDOWS
 from ..events.tensors import VENDOR_NAMES
@@ -241,7 +240,7 @@ def _described(data: h5py.Dataset, path: Path) -> Description:
     start_us = int(attributes.get("start_us", 0))
     window_us = int(attributes["delta_t"])
     is_time = 1 <= window_us <= MOST_US and abs(start_us) <= LATEST_US and window_us * len(data) <= LATEST_US
-    if not (is_time and 1 <= min(sensor_hw) <= max(sensor_hw) <= LARGEST):
+    if not (is_time and is_size(sensor_hw)):
         raise InputError(
             f"{path} must tell of windows and a sensor that can be, got {len(data):,} windows of {window_us} us from "
             f"{start_us} us on, and {sensor_hw[0]} by {sensor_hw[1]} pixels."

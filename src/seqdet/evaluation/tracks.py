@@ -34,7 +34,6 @@ def score_tracks(
     *,
     labelled_us: Mapping[str, np.ndarray] | None = None,
     tolerance_us: int = 0,
-    class_aware: bool = True,
 ) -> dict[str, Any]:
     """Figures over all recordings together, each object and each box counted alike, of all classes in one.
 
@@ -44,14 +43,14 @@ def score_tracks(
     (at more than 0.8 of its times), ``mostly_lost`` (at less than 0.2) and ``frames``.
 
     A truth box that ``is_ignored`` is no target, and a tracked box of which at least half lies in it is no error
-    unless it follows a target.
+    unless it follows a target. A track of another class never follows an object, and a number of two classes is two
+    tracks.
 
     Args:
         truth: the labels by recording, with a track of their own for every object.
         tracked: rows with ``t x y w h class_id track_id`` by recording; one that is missing has none.
         labelled_us: times (M,) int64 at which a recording is labelled; those of its boxes where it is not named.
         tolerance_us: the tracked boxes of a labelled time are those of the nearest time at most this far.
-        class_aware: a track of another class never follows an object, and a number of two classes is two tracks.
 
     Raises:
         InputError: if there is no recording, a tracked one is unknown, an identity has two boxes at one time, or the
@@ -71,7 +70,6 @@ def score_tracks(
             followed,
             (labelled_us or {}).get(name, boxes["t"]),
             tolerance_us=tolerance_us,
-            class_aware=class_aware,
             name=name,
         )
         tracks += len(np.unique(np.concatenate([np.zeros(0, np.int64), *frames.track_ids])))
@@ -98,12 +96,11 @@ def _frames(
     times_us: np.ndarray,
     *,
     tolerance_us: int,
-    class_aware: bool,
     name: str,
 ) -> _Frames:
     truth, tracked = (boxes[np.argsort(boxes["t"], kind="stable")] for boxes in (truth, tracked))
-    truth_ids = _identities(truth, class_aware, f"truth of {name}")
-    track_ids = _identities(tracked, class_aware, f"tracks of {name}")
+    truth_ids = _identities(truth, f"truth of {name}")
+    track_ids = _identities(tracked, f"tracks of {name}")
     moments, times = np.unique(tracked["t"]), np.unique(times_us)
     frames = _Frames([], [], [])
     for time, moment in zip(times, moments[nearest_window(times, moments)] if len(moments) else times, strict=True):
@@ -113,9 +110,8 @@ def _frames(
         is_target = ~is_ignored(truth[here])
         targets, ignored, found = truth[here][is_target], truth[here][~is_target], tracked[there]
         overlap, inside = overlaps(targets, found), overlaps(found, ignored, of_first=True)
-        if class_aware:
-            overlap *= targets["class_id"][:, None] == found["class_id"]
-            inside *= found["class_id"][:, None] == ignored["class_id"]
+        overlap *= targets["class_id"][:, None] == found["class_id"]
+        inside *= found["class_id"][:, None] == ignored["class_id"]
         counts = (overlap >= IOU).any(axis=0) | ~(inside >= 0.5).any(axis=1)
         frames.truth_ids.append(truth_ids[here][is_target])
         frames.track_ids.append(track_ids[there][counts])
@@ -123,9 +119,9 @@ def _frames(
     return frames
 
 
-def _identities(boxes: np.ndarray, class_aware: bool, whose: str) -> np.ndarray:
-    """(N,) number of the track of every box; with ``class_aware`` a track number of two classes is two tracks."""
-    columns = np.stack([boxes["track_id"].astype(np.int64), boxes["class_id"] * np.int64(class_aware)])
+def _identities(boxes: np.ndarray, whose: str) -> np.ndarray:
+    """(N,) number of the track of every box; a track number of two classes is two tracks."""
+    columns = np.stack([boxes["track_id"].astype(np.int64), boxes["class_id"].astype(np.int64)])
     numbers = np.unique(columns, axis=1, return_inverse=True)[1].reshape(-1)
     if np.unique(np.stack([numbers, boxes["t"]]), axis=1).shape[1] < len(boxes):
         raise InputError(f"{whose} must have one box of a track at a time, got two. Are there no identities?")

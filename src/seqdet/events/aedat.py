@@ -14,11 +14,11 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from ..checks import InputError
+from ..checks import LARGEST_SIDE, InputError
 from ..files import read_json
 from . import aedat4_process
 from .aedat4_process import END, EVENT, TRIGGER
-from .array import LARGEST, Events, Triggers, columns
+from .array import Events, Triggers, columns
 from .reading import AS_IT_IS, PieceRecording, ReadOptions, records_of
 from .sieve import Sieve
 
@@ -324,7 +324,7 @@ def open_aedat4(path: Path, options: ReadOptions = AS_IT_IS) -> PieceRecording:
         raise InputError(f"{path} must have a stream of events, got {[each['type'] for each in streams.values()]}.")
     number = numbers[0]
     height, width = (int(streams[number][side]) for side in ("height", "width"))
-    is_size = min(height, width) > 0 and max(height, width) <= LARGEST
+    is_size = min(height, width) > 0 and max(height, width) <= LARGEST_SIDE
 
     def pieces(_: int, sieve: Sieve) -> Iterator[Events]:
         for rows in _rows_of(path, "events", sieve, number):

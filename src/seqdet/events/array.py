@@ -11,8 +11,6 @@ import numpy as np
 from ..checks import InputError, check_choice
 
 COLUMNS = {"t": np.dtype(np.int64), "x": np.dtype(np.uint16), "y": np.dtype(np.uint16), "p": np.dtype(np.uint8)}
-LARGEST = 1 << 16
-"""Rows and columns of pixels that x and y can address."""
 
 
 @dataclass(frozen=True)

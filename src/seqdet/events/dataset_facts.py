@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from ..checks import InputError
+from ..checks import LARGEST_SIDE, InputError, is_size
 from ..files import read_json, write_text
-from .array import LARGEST
 from .time_units import Unit
 
 FACTS_FILE = "dataset.json"
@@ -82,8 +81,10 @@ def read_facts(folder: Path) -> DatasetFacts:
     size = content.get("size_hw")
     unit = content.get("time_unit")
     is_pair = isinstance(size, list) and len(size) == 2 and all(type(each) is int for each in size)
-    if size is not None and not (is_pair and 1 <= min(size) <= max(size) <= LARGEST):
-        raise InputError(f"{path} must have a height and a width from 1 to {LARGEST} as size_hw, got {str(size)[:80]}.")
+    if size is not None and not (is_pair and is_size(size)):
+        raise InputError(
+            f"{path} must have a height and a width from 1 to {LARGEST_SIDE} as size_hw, got {str(size)[:80]}."
+        )
     if unit is not None and unit not in get_args(Unit):
         raise InputError(f"{path} must have one of {', '.join(get_args(Unit))} as time_unit, got {str(unit)[:80]}.")
     return DatasetFacts(None if size is None else (size[0], size[1]), unit)

@@ -16,9 +16,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from ..checks import InputError
+from ..checks import InputError, check_size
 from ..files import as_on_disk
-from .array import LARGEST
 from .dataset_facts import facts_about
 from .formats import RECORDINGS, TEXTS, check_foreign, find_format
 from .hdf5 import is_hdf5
@@ -77,8 +76,7 @@ def open_recording(
     path = as_on_disk(Path(path))
     if not path.is_file():
         raise InputError(f"{path} must be a recording, and there is no such file.")
-    if size_hw is not None and not 1 <= min(size_hw) <= max(size_hw) <= LARGEST:
-        raise InputError(f"size_hw must be from 1 to {LARGEST} each, got {size_hw}.")
+    check_size(size_hw, "size_hw")
     size_hw, time_unit = facts_about(path).or_given(size_hw, time_unit)
     options = ReadOptions(size_hw, strict, time_shift, place, time_unit, joins_clocks)
     with readable(path):

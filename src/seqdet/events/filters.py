@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ..checks import InputError, check_choice, check_range, fit_fields
-from .array import LARGEST, Events
+from ..checks import LARGEST_SIDE, InputError, check_choice, check_range, fit_fields, is_size
+from .array import Events
 from .sieve import check_inside
 
 MOST_PIXELS = 1 << 26
@@ -167,9 +167,9 @@ class NoiseFilter:
         self.config = config
         self.size_hw = (int(size_hw[0]), int(size_hw[1]))
         height, width = self.size_hw
-        if not 1 <= min(self.size_hw) <= max(self.size_hw) <= LARGEST or height * width > MOST_PIXELS:
+        if not is_size(self.size_hw) or height * width > MOST_PIXELS:
             raise InputError(
-                f"size_hw must be from 1 to {LARGEST} each and at most {MOST_PIXELS} pixels, got {self.size_hw}."
+                f"size_hw must be from 1 to {LARGEST_SIDE} each and at most {MOST_PIXELS} pixels, got {self.size_hw}."
             )
         self.reset()
 

@@ -73,6 +73,7 @@ ENCODINGS = {
     "hdf5": Encoding(write_hdf5, (".hdf5", ".h5"), holds_triggers=True, is_compressible=True),
     "npz": Encoding(write_npz, (".npz",)),
 }
+"""By name: those that ``encoding`` of ``seqdet convert`` lists, in ``cli.recordings``."""
 
 
 def encoding_of(path: Path) -> str:

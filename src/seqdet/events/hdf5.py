@@ -23,9 +23,9 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from ..checks import InputError, check_choice, proposed
+from ..checks import LARGEST_SIDE, InputError, check_choice, proposed
 from ..files import patient, replacing
-from .array import LARGEST, Events, Triggers
+from .array import Events, Triggers
 from .hdf5_files import DAMAGE, Column, Rows, check_filters, find, open_hdf5_file
 from .reading import AS_IT_IS, PieceRecording, ReadOptions, Starts
 from .rows import PLAIN, Meaning, column_names, find_meaning, find_order, order_note, sound_events
@@ -162,7 +162,7 @@ def _number(file: h5py.File, name: str, kinds: str = "iu") -> int | float | None
 
 def _pair(height: float | None, width: float | None) -> tuple[int, int] | None:
     """Height and width if both are known and can be."""
-    if height is None or width is None or not (0 < height <= LARGEST and 0 < width <= LARGEST):
+    if height is None or width is None or not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE):
         return None
     return int(height), int(width)
 
@@ -284,6 +284,7 @@ def _side_by_side(file: h5py.File, group: h5py.Group, place: str) -> Layout | No
 EVENT = np.dtype({"names": ["x", "y", "p", "t"], "formats": ["<u2", "<u2", "<i2", "<i8"], "offsets": [0, 2, 4, 8]})
 TRIGGER = np.dtype({"names": ["p", "t", "id"], "formats": ["<i2", "<i8", "<i2"], "offsets": [0, 8, 16], "itemsize": 24})
 COMPRESSIONS = {"none": {}, "blosc": hdf5plugin.Blosc(cname="zstd", clevel=1)}
+"""Those that ``compression`` of ``seqdet convert`` lists, in ``cli.recordings``."""
 CHUNK_ROWS = 16384  # the vendor's
 INDEX_US = 2000
 LONGEST_LEAP = 1 << 24  # rows of the index

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..checks import InputError
-from .array import LARGEST, Events
+from ..checks import LARGEST_SIDE, InputError
+from .array import Events
 from .sieve import Sieve
 from .time_units import MICROSECONDS, TimeUnit, Unit, find_unit, is_time_name
 
@@ -217,7 +217,7 @@ def sound_events(fields: Mapping[str, np.ndarray], meaning: Meaning, sieve: Siev
 def _can_be(fields: Mapping[str, np.ndarray], unit: TimeUnit) -> np.ndarray:
     """(N,) bool, whose time and place can be."""
     can_be = np.ones(len(fields["t"]), np.bool_)
-    for name, least, most in (("t", -unit.limit, unit.limit), ("x", 0, LARGEST - 1), ("y", 0, LARGEST - 1)):
+    for name, least, most in (("t", -unit.limit, unit.limit), ("x", 0, LARGEST_SIDE - 1), ("y", 0, LARGEST_SIDE - 1)):
         column = fields[name]
         are_whole = column.dtype.kind != "f" or name == "t"
         with np.errstate(invalid="ignore"):
@@ -309,7 +309,7 @@ def _drifts(column: np.ndarray) -> bool:
 
 def _is_place(column: np.ndarray) -> bool:
     """Whether most of its numbers can be those of rows or columns of pixels."""
-    can_be = (column >= 0) & (column < LARGEST) & (column == np.floor(column))
+    can_be = (column >= 0) & (column < LARGEST_SIDE) & (column == np.floor(column))
     return 2 * int(can_be.sum()) > len(column)
 
 

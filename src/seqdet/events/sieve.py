@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from ..checks import InputError, proposed
-from .array import LARGEST, Events
+from ..checks import LARGEST_SIDE, InputError, proposed
+from .array import Events
 from .time_units import LATEST_US
 
 JITTER_US = 1000  # an event that is older than another one before it by more than this is dropped
@@ -61,7 +61,7 @@ class Sieve:
         self.path = path
         self._strict = strict
         self._joins_clocks = joins_clocks
-        self._limits_hw = size_hw or (LARGEST, LARGEST)
+        self._limits_hw = size_hw or (LARGEST_SIDE, LARGEST_SIDE)
         self._latest_us = NEVER
         self._held = Events.empty()  # which wait for what comes after them
         self._before = Events.empty()  # the latest that were kept

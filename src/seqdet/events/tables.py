@@ -23,9 +23,9 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from ..checks import InputError
+from ..checks import LARGEST_SIDE, InputError
 from ..files import NpyHeader, read_npy_header, replacing
-from .array import COLUMNS, LARGEST, Events
+from .array import COLUMNS, Events
 from .reading import AS_IT_IS, PieceRecording, ReadOptions, Starts, records_of
 from .rows import PLAIN, USUAL_ORDER, column_names, find_meaning, find_order, order_note, sound_events
 from .sieve import Sieve, check_inside
@@ -130,7 +130,7 @@ def _npz_pieces(path: Path, time_unit: Unit | None) -> tuple[RowPieces, tuple[in
 def _read_size(archive: zipfile.ZipFile) -> tuple[int, int] | None:
     with archive.open("size_hw.npy") as file:
         size = np.frombuffer(file.read(4096)[-16:], "<i8")
-    return (int(size[0]), int(size[1])) if len(size) == 2 and size.min() > 0 and size.max() <= LARGEST else None
+    return (int(size[0]), int(size[1])) if len(size) == 2 and size.min() > 0 and size.max() <= LARGEST_SIDE else None
 
 
 def _read_header(path: Path, file: IO[bytes]) -> NpyHeader:

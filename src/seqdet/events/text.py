@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..checks import InputError
-from .array import LARGEST, Events
+from ..checks import LARGEST_SIDE, InputError, is_size
+from .array import Events
 from .reading import AS_IT_IS, PieceRecording, Pieces, ReadOptions
 from .rows import USUAL_ORDER, Meaning, column_names, find_meaning, find_order, order_note, sound_events
 from .sieve import Sieve
@@ -118,7 +118,7 @@ def _text_pieces(path: Path, time_unit: Unit | None) -> tuple[Pieces, Meaning, t
     has_events = len(sound_events(sample, meaning, Sieve(path, None, strict=False))) > 0
     if form.names and lines and not has_events:
         raise InputError(
-            f"{path} must hold numbers t x y p with whole pixels x and y from 0 to {LARGEST - 1}, and none of its "
+            f"{path} must hold numbers t x y p with whole pixels x and y from 0 to {LARGEST_SIDE - 1}, and none of its "
             f"first rows does, such as {lines[0][:60]!r}."
         )
     if not is_known or not (has_events or form.names):
@@ -128,7 +128,7 @@ def _text_pieces(path: Path, time_unit: Unit | None) -> tuple[Pieces, Meaning, t
         )
 
     stated_hw = form.stated_hw
-    size_hw = stated_hw if stated_hw and 1 <= min(stated_hw) <= max(stated_hw) <= LARGEST else None
+    size_hw = stated_hw if stated_hw and is_size(stated_hw) else None
 
     def pieces(_: int, sieve: Sieve) -> Iterator[Events]:
         sieve.drop("sensor sizes that cannot be, in the header", int(stated_hw != size_hw))

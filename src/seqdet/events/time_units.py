@@ -6,13 +6,13 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..checks import InputError
+from ..config import Unit
 
-Unit = Literal["s", "ms", "us", "ns"]
 IN_US: Mapping[Unit, tuple[int, int]] = {"s": (1_000_000, 1), "ms": (1000, 1), "us": (1, 1), "ns": (1, 1000)}
 """Microseconds of a unit, as numerator and denominator."""
 SPELT: Mapping[Unit, str] = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}

@@ -22,8 +22,8 @@ READERS: dict[str, str] = {
     "labelstudio": "json_formats.read_label_studio",
     "psee-txt": "text_formats.read_psee_txt",
 }
-"""For each format the module of this package, and the function there, that fills ``ParsedLabels``; it is imported when
-it is asked for."""
+"""For each ``LabelFormat`` the module of this package, and the function there, that fills ``ParsedLabels``; it is
+imported when it is asked for."""
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def find_backends(
         if set(names) - {"onnx"}:
             raise InputError(f"backends must be onnx alone for {path}; name the folder of the run to compare others.")
         runner = OnnxRunner(path, threads)
-        blank_frame(runner, path, size_hw, any_size=any_size)
+        silent_frame(runner, path, size_hw, any_size=any_size)
         return [Backend("onnx", runner)], None
     missing = [each for each in EXPORTERS if importlib.util.find_spec(each) is None]
     if missing and (not names or "onnx" in names):
@@ -99,7 +99,7 @@ def find_backends(
             raise InputError(advice)
         log.info(advice)
     loaded: Any = load_runner(path, score=min(DECODING.score, score), device=device)
-    frame = blank_frame(loaded, path, size_hw, any_size=any_size)
+    frame = silent_frame(loaded, path, size_hw, any_size=any_size)
     names = names or _usual(loaded, can_export=not missing)
     return _of_torch(loaded, list(dict.fromkeys(names)), frame, threads)
 
@@ -115,7 +115,7 @@ def _usual(runner: TorchRunner, *, can_export: bool) -> list[str]:
     return [name for name in COMPARED if name not in left_out]
 
 
-def blank_frame(runner: Runner, path: Path, size_hw: tuple[int, int], *, any_size: bool) -> np.ndarray:
+def silent_frame(runner: Runner, path: Path, size_hw: tuple[int, int], *, any_size: bool) -> np.ndarray:
     """The frame (1, C, H, W) of a window without events, as the detector takes it.
 
     Args:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torchvision.ops import nms
 
-from ..checks import InputError, check_choice
+from ..checks import InputError, check_choice, check_size
 from ..config import DECODING
 from ..config_files import read_config, to_dict
 from ..events.time_units import Unit
@@ -155,7 +155,7 @@ def traced(detector: Detector, size_hw: tuple[int, int], score: float, suppress:
     with torch.no_grad():
         state = tuple(each.float() for each in detector(frames[None])[1])
         lanes = {0: Dim("lanes")}
-        shapes = lanes, (lanes,) * len(state)
+        shapes = (lanes, (lanes,) * len(state)) if state else (lanes,)
         return torch.export.export(DecodingDetector(detector, score, suppress), (frames, *state), dynamic_shapes=shapes)
 
 
@@ -242,9 +242,10 @@ def check_parity(
         ways = [made_up_frames(shown, channels, size_hw, windows=WINDOWS, seed=seed) for seed in range(lanes)]
         state, memory = None, None
         for window, frames in enumerate(np.stack(ways, axis=1)):
-            state = reset_lanes(state, torch.arange(lanes) == (0 if window == RESET else -1))
+            is_first = torch.arange(lanes) == (0 if window == RESET else -1)
+            state = reset_lanes(state, is_first)
             outputs, after = detector(torch.from_numpy(frames)[None], state)
-            memory = _reset(memory, after, is_first=window == RESET)
+            memory = _reset(memory, after, is_first)
             xyxy, labels, scores, counts, *rest, deltas, logits = run(frames, memory)
             memory = tuple(rest)
             wanted = {f"state_{n}": each for n, each in enumerate(after)}
@@ -309,12 +310,12 @@ def _played(runner: OnnxRunner, frames: np.ndarray) -> tuple[np.ndarray, np.ndar
     return np.stack(every_deltas), np.stack(every_logits)
 
 
-def _reset(memory: RunnerState | None, like: RunnerState, *, is_first: bool) -> RunnerState:
-    """Silence to start with, or the memory, without that of the first lane where that starts anew."""
+def _reset(memory: RunnerState | None, like: RunnerState, is_first: Tensor) -> RunnerState:
+    """Silence to start with, of the shapes of ``like``; later the memory as ``reset_lanes`` leaves it."""
     if memory is None:
         return tuple(np.zeros(tuple(each.shape), np.float32) for each in like)
-    forget = np.arange(len(memory[0])) == (0 if is_first else -1)
-    return tuple(np.where(forget[:, None, None, None], np.float32(0), each) for each in memory)
+    after = reset_lanes(tuple(torch.from_numpy(each) for each in memory), is_first)
+    return tuple(each.numpy() for each in after or ())
 
 
 def _is_clear(scores: Tensor, score: float) -> bool:
@@ -438,8 +439,7 @@ def resized(detector: Detector, size_hw: tuple[int, int] | None) -> tuple[Detect
     size_hw = size_hw or (shown and shown.frame_hw)
     if size_hw is None:
         raise InputError("--size-hw must be given, as the detector does not say which frames it was trained on.")
-    if not 1 <= min(size_hw) <= max(size_hw) <= 65536:
-        raise InputError(f"size_hw must be two numbers of 1 to 65536, got {size_hw}.")
+    check_size(size_hw, "size_hw")
     if shown is not None:
         height, width = (
             round(size * sensor / frame)

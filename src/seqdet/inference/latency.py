@@ -7,7 +7,6 @@ import platform
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
@@ -15,14 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checks import InputError, check_range, fit_fields
-from ..config import SHOWN_SCORE
+from ..checks import InputError
+from ..config import LatencyConfig
 from ..data.detections import Detections, best_of_place
 from ..events.array import Events
 from ..events.files import Recording, open_recording
 from ..events.sieve import JITTER_US
 from ..events.slicing import Window
-from ..events.time_units import Unit
 from ..progress import progress
 from .backends import Backend, Bound, find_backends
 from .runners import RunnerState
@@ -160,40 +158,6 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-@dataclass(frozen=True, kw_only=True)
-class LatencyConfig:
-    """What is measured."""
-
-    windows: int = 400
-    """Most windows of a pass."""
-    warm_up: int = 20
-    """Windows that every backend sees before its pass, which then begins anew."""
-    passes: int = 1
-    """How often each backend plays the recording; they take turns."""
-    threads: int | None = None
-    """Of PyTorch, and of ONNX Runtime; as many as there are cores if not given."""
-    score: float = SHOWN_SCORE
-    """Least score of a detection that is handed out."""
-    track: bool = True
-    """Whether objects are followed."""
-    live: bool = False
-    """Take up each window when it would come from a sensor, not at once. Between windows the machine then rests, and
-    finds its caches and threads as it does at work; where it is too slow, windows wait for it, which counts."""
-    any_size: bool = False
-    """Take a sensor of another size than in training."""
-    size_hw: tuple[int, int] | None = None
-    """Height and width of the sensor, for recordings that do not say."""
-    time_unit: Unit | None = None
-    """Of the times, for recordings that do not say."""
-
-    def __post_init__(self) -> None:
-        fit_fields(self)
-        check_range(self, 1, 10**6, "windows", "warm_up", "passes")
-        check_range(self, 0, 1, "score")
-        if self.threads is not None:
-            check_range(self, 1, 1024, "threads")
 
 
 def benchmark(

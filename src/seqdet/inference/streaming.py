@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import InputError, fit_fields
-from ..config import InputConfig
+from ..config import InputConfig, ViewConfig
 from ..config_files import suggestion, to_dict
 from ..data.detections import Detections
 from ..events.array import Events
@@ -21,25 +21,6 @@ from ..events.slicing import Window, WindowStream
 from ..events.tensors import blank_frame, find_representation
 from ..events.time_units import LATEST_US
 from .runners import Runner
-
-
-@dataclass(frozen=True)
-class ViewConfig:
-    """What a detector sees of a sensor. First the rest is left out, then x and y change places, then it is flipped."""
-
-    roi: tuple[int, int, int, int] | None = None
-    """x1, y1, x2, y2: events outside are left out, and the others stay where they are."""
-    transpose: bool = False
-    """Whether x and y change places."""
-    flip_x: bool = False
-    """Whether left and right change places, as seen after ``transpose``."""
-    flip_y: bool = False
-    """Whether top and bottom change places, as seen after ``transpose``."""
-
-    def __post_init__(self) -> None:
-        fit_fields(self)
-        if self.roi and not (0 <= self.roi[0] < self.roi[2] and 0 <= self.roi[1] < self.roi[3]):
-            raise InputError(f"roi must be x1, y1, x2, y2 with x1 < x2 and y1 < y2, got {self.roi}.")
 
 
 class View:

@@ -528,7 +528,8 @@ TRACKERS: dict[str, Callable[[tuple[int, int] | None, Mapping[str, Any]], Tracke
     "bytetrack": lambda _, options: LibraryTracker("bytetrack", "ByteTrackTracker", options),
     "ocsort": lambda _, options: LibraryTracker("ocsort", "OCSORTTracker", options),
 }
-"""By name, what makes one of the size of the sensor and of options."""
+"""By name, what makes one of the size of the sensor and of options: those that ``tracker`` of ``seqdet predict`` lists,
+in ``cli.detectors``."""
 
 
 def find_tracker(name: str = OURS, size_hw: tuple[int, int] | None = None, **options: Any) -> Tracker:

@@ -14,7 +14,27 @@ from .layers import CELLS, ConvNormAct, SqueezeExciteBlock, over_time
 
 
 class FeatureExtractor(Protocol):
-    """What a detector needs of its backbone."""
+    """What a detector needs of its backbone, which is an ``nn.Module``.
+
+    Called with frames (T, B, C, H, W), it gives a list of maps (T * B, channels, H / stride, W / stride), frames in (t,
+    b) order, and its state after the last frame. ``Detector`` pads H and W to multiples of the last stride.
+
+    What a backbone must keep:
+
+    - The state is a tuple of tensors whose first axis is the lane, with whatever other axes; it is empty without
+      memory. Zeros mean the same as None, a lane that starts. A lane depends on no other one, and a frame on none after
+      it. The state may come in float32 while the layers compute in less.
+    - Strides rise, and each divides the last. Anchors measure so many cells of their own map (``heads.PRESETS``): the
+      strides decide about the sizes of boxes.
+    - It is built of ``ModelConfig`` and the number of channels alone, also on the device ``meta``, and settings of its
+      modules are plain attributes: so ``check_built`` knows that a file of weights can be read again.
+    - The optimiser ``muon`` moves all weights of four axes but those whose names end in ``from_hidden.weight``: so are
+      called those that lead from a memory to itself. A weight of n * ``ModelConfig.channels`` output channels is n
+      matrices to it, the gates of a cell.
+    - To be exported, it is traced by ``torch.export`` for any number of lanes, one frame at a time, and a frame has
+      more pairs of anchor and class than ``DECODING.candidates``. In eight bits all convolutions of a detector are
+      quantised but the first four, and memory stays float32.
+    """
 
     @property
     def channels(self) -> int:

@@ -21,7 +21,9 @@ from ..structures import Boxes
 PRIOR = 0.01
 """Probability of an object that an untrained head gives every anchor (Lin et al., arXiv 1708.02002, section 4.1)."""
 CLASS_LOSSES = {"softmax": softmax_focal, "sigmoid": sigmoid_focal}
+"""What ``ModelConfig.activation`` lists."""
 BOX_LOSSES = ("smooth_l1", "giou")
+"""What ``ModelConfig.box_loss`` lists."""
 
 
 class AnchorPreset(NamedTuple):
@@ -40,8 +42,8 @@ PRESETS = {
     "coco": AnchorPreset(4.0, tuple((ratio, 2 ** (octave / 3)) for octave in range(3) for ratio in (0.5, 1.0, 2.0))),
     "digits": AnchorPreset(3.5, ((1.0, 1.0), (1.5, 0.9), (1.5, 1.3), (3.0, 0.9))),
 }
-"""Named presets. ``psee``: six a cell, for road scenes; ``coco``: nine, as in RetinaNet (arXiv 1708.02002); ``digits``:
-fitted to the moving digits."""
+"""What ``ModelConfig.anchors`` lists. ``psee``: six a cell, for road scenes; ``coco``: nine, as in RetinaNet (arXiv
+1708.02002); ``digits``: fitted to the moving digits."""
 
 
 class Anchors:

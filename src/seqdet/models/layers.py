@@ -206,3 +206,4 @@ def initial_state(state: State | None, like: Tensor, channels: int, *, tensors: 
 
 
 CELLS: dict[str, type[ConvLSTM | ConvGRU]] = {"lstm": ConvLSTM, "gru": ConvGRU}
+"""What ``ModelConfig.cell`` lists."""

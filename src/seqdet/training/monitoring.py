@@ -34,6 +34,9 @@ WORTH_SAYING_S = 60.0
 """What takes less has ended before anyone has read how long it takes."""
 FINAL_SCORE = "final/validation_AP"
 """The curve of one point by which the tab HParams compares runs: of the detector that is handed out."""
+DEMO_FRAMES = 12
+DEMO_MOMENTS = 6
+"""A demo is of the first so many frames, shown at so many moments."""
 
 
 class Pace:
@@ -257,18 +260,12 @@ class DemoClips(Callback):
         every: epochs between two strips; 0 for none.
         validate_every: epochs between two validations; a strip that is due waits for the next.
         steps_per_epoch: optimiser steps.
-        frames: the first so many frames are shown...
-        moments: ... at so many moments.
     """
 
-    def __init__(
-        self, every: int, *, validate_every: int, steps_per_epoch: int, frames: int = 12, moments: int = 6
-    ) -> None:
+    def __init__(self, every: int, *, validate_every: int, steps_per_epoch: int) -> None:
         self.every = every
         self.validate_every = validate_every
         self.steps_per_epoch = steps_per_epoch
-        self.frames = frames
-        self.moments = moments
         self.shown: list[tuple[Clip, list[Boxes]]] = []
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
@@ -279,7 +276,7 @@ class DemoClips(Callback):
     ) -> None:
         epoch = trainer.global_step // self.steps_per_epoch
         is_due = self.every and epoch % self.every < self.validate_every
-        if is_due and sum(len(clip.frames) for clip, _ in self.shown) < self.frames:
+        if is_due and sum(len(clip.frames) for clip, _ in self.shown) < DEMO_FRAMES:
             self.shown.append((outputs["clip"], [boxes.above(SHOWN_SCORE) for boxes in outputs["detections"]]))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -289,7 +286,7 @@ class DemoClips(Callback):
         classes = pl_module.detector.config.classes
         lanes = self.shown[0][0].frames.shape[1]
         rows = [
-            film_strip(self.shown, lane=lane, classes=classes, frames=self.moments, scale=2, paint=paint)
+            film_strip(self.shown, lane=lane, classes=classes, frames=DEMO_MOMENTS, scale=2, paint=paint)
             for lane in range(lanes)
         ]
         for logger in trainer.loggers:

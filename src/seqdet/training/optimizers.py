@@ -51,6 +51,7 @@ def muon(detector: Detector, *, lr: float, weight_decay: float) -> MuonAndAdamW:
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": adamw, "muon": muon}
+"""What ``TrainConfig.optimizer`` lists."""
 
 
 class MuonAndAdamW(Optimizer):

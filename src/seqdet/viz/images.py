@@ -46,8 +46,8 @@ PALETTES: dict[str, Palette] = {
     "cool_warm": Palette(background=(255, 255, 255), on=(206, 32, 41), off=(44, 94, 214)),
     "colour_blind": Palette(background=(18, 18, 24), on=(255, 214, 74), off=(38, 120, 214)),
 }
-"""By name. ``dark`` is what users of the vendor's viewer know; the three colours of ``colour_blind`` stay apart for
-protanopes, deuteranopes and tritanopes."""
+"""By name: those that ``palette`` of ``seqdet inspect`` lists, in ``cli.recordings``. ``dark`` is what users of the
+vendor's viewer know; the three colours of ``colour_blind`` stay apart for protanopes, deuteranopes and tritanopes."""
 
 
 def events_image(events: Events, *, size_hw: tuple[int, int], palette: str = "dark") -> np.ndarray:

@@ -32,6 +32,8 @@ BT709 = 1
 """Code of ITU-T H.273 for colour space, primaries and transfer: without it players guess from the size."""
 LIMITED_RANGE = 1
 """Code of FFmpeg for the range, likewise."""
+RECORDING_FPS = 30.0
+"""Pictures per second of the video of a recording."""
 STRIP = 24
 """Rows of the caption, below the picture so that it hides no event."""
 CAPTION_SIZE = 14
@@ -85,7 +87,6 @@ def write_recording_video(
     path: Path,
     recording: Recording,
     *,
-    fps: float = 30.0,
     speed: float = 1.0,
     window_us: int | None = None,
     start_us: int | None = None,
@@ -98,7 +99,6 @@ def write_recording_video(
     Args:
         path: file to create or replace.
         recording: what to show.
-        fps: pictures per second of playing.
         speed: 1 plays in real time, 0.1 ten times slower. A picture stands for a whole number of microseconds.
         window_us: how far a picture looks back; to the one before if None.
         start_us: no event before this; the first event if None.
@@ -108,13 +108,15 @@ def write_recording_video(
     Raises:
         InputError: if there are no events, a number is out of range, or the file cannot be written.
     """
-    if not (0.1 <= fps <= 1000 and 0 < speed <= 1e6):
-        raise InputError(f"fps must lie in 0.1 to 1000 and speed must be above 0, to 1e6, got {fps} and {speed}.")
+    if not 0 < speed <= 1e6:
+        raise InputError(f"speed must be above 0, to 1e6, got {speed}.")
     if size_hw is not None and min(size_hw) < 1:
         raise InputError(f"{recording.path} must have events to show, and has none.")
-    step_us = round(speed * 1e6 / fps)
+    step_us = round(speed * 1e6 / RECORDING_FPS)
     if step_us < 1:
-        raise InputError(f"speed must leave a microsecond for each picture, at least {fps / 1e6:g}, got {speed}.")
+        raise InputError(
+            f"speed must leave a microsecond for each picture, at least {RECORDING_FPS / 1e6:g}, got {speed}."
+        )
     if duration_us is not None:
         check_at_least(duration_us, 1, "duration_us")
         if start_us is None:
@@ -134,7 +136,7 @@ def write_recording_video(
         raise InputError(f"{recording.path} must have events to show, and has none in the time chosen.")
     total = None if duration_us is None else -(-duration_us // step_us)
     shown = progress(chain([first], images), path.name, unit="picture", total=total)
-    write_video(path, shown, fps=fps)
+    write_video(path, shown, fps=RECORDING_FPS)
 
 
 def recording_images(
