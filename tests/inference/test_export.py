@@ -24,7 +24,7 @@ from seqdet.inference.export import (
     resized,
     survivors,
 )
-from seqdet.inference.runners import OnnxRunner, sealed
+from seqdet.inference.runners import FOUND, OnnxRunner, sealed
 from seqdet.inference.torch_runner import TorchRunner
 from seqdet.models.backbones import BACKBONES
 
@@ -257,6 +257,22 @@ def test_eight_bits_that_lose_much_or_are_computed_inexactly_are_refused(detecto
     steps = [Off(exported, share) for share in (0.0, exact, full)]
     with nullcontext() if message is None else pytest.raises(InputError, match=f"^model.onnx must .* {message}"):
         check_eight_bits(*steps, frames, name="model.onnx")
+
+
+class Drifting(Off):
+    """Another rounding, which a memory carries on: each window leaves a little more in it."""
+
+    def raw(self, frames, state=None):
+        *rest, deltas, logits = super().raw(frames, state)
+        found, memory = rest[: len(FOUND)], rest[len(FOUND) :]
+        return [*found, *(1.5 * each for each in memory), deltas, logits]
+
+
+def test_eight_bits_are_held_against_exact_arithmetic_from_the_same_memory(detector, exported):
+    frames = frames_of(detector, 1, 6)[:, 0]
+    check_eight_bits(Off(exported, 0), Drifting(exported, 0), Off(exported, 0), frames, name="model.onnx")
+    with pytest.raises(InputError, match="nearly what float32 gives"):  # which goes its own way
+        check_eight_bits(Off(exported, 0), Off(exported, 0), Drifting(exported, 0), frames, name="model.onnx")
 
 
 def test_a_file_of_eight_bits_is_checked_before_it_is_written(detector, exported, tmp_path, monkeypatch):

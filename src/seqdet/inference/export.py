@@ -6,7 +6,7 @@ import copy
 import io
 import json
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
@@ -271,7 +271,8 @@ def check_eight_bits(small: OnnxRunner, exact: OnnxRunner, full: OnnxRunner, fra
     """Compare a file of eight bits, as it is computed here, with exact arithmetic and with float32, from silence on.
 
     The first because processors and runtimes take short cuts in eight bits, the second because eight bits may be too
-    coarse for a detector.
+    coarse for a detector. Exact arithmetic goes on from the memory of the file at every window: a memory that carries
+    on what was rounded otherwise would make more and more of it.
 
     Args:
         small: the file.
@@ -283,12 +284,13 @@ def check_eight_bits(small: OnnxRunner, exact: OnnxRunner, full: OnnxRunner, fra
     Raises:
         InputError: if the deltas or the logits differ by more than ``ARITHMETIC`` or ``LOSS``.
     """
-    found = _played(small, frames)
-    for other, most, what, advice in (
-        (exact, ARITHMETIC, "what its numbers give exactly", "try another release of onnxruntime"),
-        (full, LOSS, "nearly what float32 gives", "calibrate it on frames that are more like those it will see"),
+    *found, memories = _played(small, frames)
+    for other, start, most, what, advice in (
+        (exact, memories, ARITHMETIC, "what its numbers give exactly", "try another release of onnxruntime"),
+        (full, None, LOSS, "nearly what float32 gives", "calibrate it on frames that are more like those it will see"),
     ):
-        for output, mine, wanted in zip(("deltas", "logits"), found, _played(other, frames), strict=True):
+        *wanted_outputs, _ = _played(other, frames, start)
+        for output, mine, wanted in zip(("deltas", "logits"), found, wanted_outputs, strict=True):
             difference = np.sqrt(np.mean((mine - wanted) ** 2))
             spread = wanted.std()
             if not difference <= most * spread:
@@ -298,16 +300,26 @@ def check_eight_bits(small: OnnxRunner, exact: OnnxRunner, full: OnnxRunner, fra
                 )
 
 
-def _played(runner: OnnxRunner, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Deltas and logits of all frames of one lane."""
-    state = None
-    decoded = []
-    for window in frames:
-        *_, deltas, logits = results = runner.raw(window[None], state)
+def _played(
+    runner: OnnxRunner, frames: np.ndarray, memories: Sequence[RunnerState | None] | None = None
+) -> tuple[np.ndarray, np.ndarray, list[RunnerState | None]]:
+    """Deltas, logits and the memory before each window, of all frames of one lane.
+
+    Args:
+        runner: the detector.
+        frames: (T, C, H, W).
+        memories: where each window starts from; where the one before it ended if not given.
+    """
+    state: RunnerState | None = None
+    deltas, logits, begun = [], [], []
+    for n, window in enumerate(frames):
+        state = state if memories is None else memories[n]
+        begun.append(state)
+        results = runner.raw(window[None], state)
         state = tuple(results[len(FOUND) : -2])
-        decoded.append((deltas, logits))
-    every_deltas, every_logits = zip(*decoded, strict=True)
-    return np.stack(every_deltas), np.stack(every_logits)
+        deltas.append(results[-2])
+        logits.append(results[-1])
+    return np.stack(deltas), np.stack(logits), begun
 
 
 def _reset(memory: RunnerState | None, like: RunnerState, is_first: Tensor) -> RunnerState:
