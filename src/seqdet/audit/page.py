@@ -25,7 +25,7 @@ from .findings import SEVERITIES, AuditResult, Case, Finding
 MARK = '<meta name="generator" content="seqdet audit">'
 """What tells such a page from another."""
 PLURALS: dict[str, str] = {"error": "Errors", "warning": "Warnings", "note": "Notes"}
-MEANINGS: dict[str, str] = {"error": "mend these", "warning": "look at these", "note": "good to know"}
+MEANINGS: dict[str, str] = {"error": "fix these", "warning": "look at these", "note": "good to know"}
 LEGEND = (
     "Events of the window before the label, brighter ones pale, darker ones blue. The box in question is dashed in "
     "white, the others of that time are dotted in grey; what lies beyond the sensor is brown."

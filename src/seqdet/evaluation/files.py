@@ -23,11 +23,11 @@ COLUMNS: tuple[str, ...] = ("t", "class_id", "track_id", "x", "y", "w", "h", "cl
 """Of a text file without a line of names, as the Metavision SDK and ``seqdet predict`` write it; further columns are
 ignored."""
 ENDINGS = ("_bbox", "_detections", "_detection", "_tracks", ".dat", "_td")
-Kind = Literal["detections", "tracks"]
+ResultKind = Literal["detections", "tracks"]
 """Of results, and their folders as ``seqdet predict`` writes them."""
 TEXTS = "csv"
 """Folder of the texts beside these."""
-KIND_ENDINGS: dict[Kind, str] = {"detections": "_detections", "tracks": "_tracks"}
+KIND_ENDINGS: dict[ResultKind, str] = {"detections": "_detections", "tracks": "_tracks"}
 """Of these texts, which are side by side."""
 log = logging.getLogger(__name__)
 _SEPARATORS = str.maketrans(",;\t", "   ")
@@ -89,7 +89,7 @@ def truth_of(paths: Mapping[str, Path], class_names: tuple[str, ...]) -> Truth:
     return Truth(boxes, labelled_us, class_names)
 
 
-def of_classes(truth: Truth, detections: Path, *, kind: Kind = "detections") -> Truth:
+def of_classes(truth: Truth, detections: Path, *, kind: ResultKind = "detections") -> Truth:
     """The truth by the class indices of detections, where their folder has a ``label_map_dictionary.json``.
 
     So has that of the kind beside the texts of ``seqdet predict``.
@@ -108,7 +108,7 @@ def of_classes(truth: Truth, detections: Path, *, kind: Kind = "detections") -> 
     return truth.mapped(map_classes(truth.class_names, read_classes(listed[0]))) if listed else truth
 
 
-def read_detections(path: Path, *, kind: Kind = "detections") -> dict[str, np.ndarray]:
+def read_detections(path: Path, *, kind: ResultKind = "detections") -> dict[str, np.ndarray]:
     """Boxes (N,) ``EVENT_BBOX`` by the name of the recording, which is that of the file without its endings.
 
     Args:
@@ -131,7 +131,7 @@ def read_detections(path: Path, *, kind: Kind = "detections") -> dict[str, np.nd
     return {name: read_boxes(each) for name, each in _by_name(chosen).items()}
 
 
-def _of_kind(paths: list[Path], kind: Kind) -> list[Path]:
+def _of_kind(paths: list[Path], kind: ResultKind) -> list[Path]:
     """The files, without those of the other kind of recordings that have one of each."""
     own, other = (KIND_ENDINGS[each] for each in (kind, "tracks" if kind == "detections" else "detections"))
     mine = [each for each in paths if each.stem.endswith(own)]

@@ -259,7 +259,7 @@ def find_protocol(title: str) -> Protocol:
     return versions[max(versions)] if versions else PROTOCOLS[title]
 
 
-def labels_of(
+def scored_labels(
     protocol: Protocol, class_names: Mapping[int, str] | Sequence[str]
 ) -> tuple[tuple[str, ...], dict[int, int]]:
     """The names of the labels, and the label of every class index, -1 where it is not scored."""
@@ -388,7 +388,7 @@ def join(
             "Are they of another split?"
         )
     names = tuple(truth)
-    classes, label_of = labels_of(protocol, class_names)
+    classes, label_of = scored_labels(protocol, class_names)
     dropped: dict[str, int] = {}
     targets = filtered(table(truth, names, "truth", label_of), "truth", protocol, dropped)
     found = filtered(table(detections, names, "detections", label_of), "detections", protocol, dropped)

@@ -87,7 +87,7 @@ def open_evt(path: Path, options: ReadOptions = AS_IT_IS) -> EvtRecording:
 
     Raises:
         InputError: if the file is not a RAW recording, its encoding is unknown, or its words of EVT2.1 are in another
-            order than the header says, if it does; if strict, also if the header states a size that cannot be.
+            order than the header says, if it does; if strict, also if the header states an implausible size.
     """
     header = read_header(path)
     with path.open("rb") as file:

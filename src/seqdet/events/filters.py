@@ -178,7 +178,7 @@ class NoiseFilter:
         height, width = self.size_hw
         is_activity = self.config.name == "activity"
         cells, never = ((height + 2) * (width + 2), 1) if is_activity else (height * width, 4)
-        self._last = np.full(cells, never * NEVER)
+        self._last = np.full(cells, never * NOT_YET_US)
         self.seen = self.removed = 0
 
     def keep(self, events: Events) -> Events:
@@ -233,5 +233,5 @@ def filtered(chunks: Iterable[Events], filters: Sequence[NoiseFilter]) -> Iterat
         yield events
 
 
-NEVER = -(1 << 61)
+NOT_YET_US = -(1 << 61)
 """The time of the latest event where there was none: ages away from all others, and its quadruple is an int64."""

@@ -263,7 +263,7 @@ def _splits(found: Sequence[FoundRecording], named: Path, options: ImportOptions
             report.told[f"recordings are of {split}, as {why}"] += 1
             splits.append(split)
         return splits
-    report.told[f"recordings are dealt out by --ratios, with the seed {options.seed}"] += len(found)
+    report.told[f"recordings are split by --ratios, with the seed {options.seed}"] += len(found)
     ends = np.rint(np.cumsum(options.ratios) / sum(options.ratios) * len(found))
     order = np.random.default_rng(options.seed).permutation(len(found))
     return [SPLIT_FOLDERS[int(np.searchsorted(ends, place, side="right"))] for place in np.argsort(order)]

@@ -60,7 +60,7 @@ READINGS = {
     AERIAL: "confidence, class, truncation, occlusion, as of VisDrone; the last two are not kept",
 }
 """Columns after frame, identity and box, by how many there are, or what the last three of ten are."""
-Rows = list[tuple[str, list[str]]]
+TextRows = list[tuple[str, list[str]]]
 """The lines of a text that are not blank: the place of each, for messages, and its cells."""
 
 
@@ -431,7 +431,7 @@ def _lines(path: Path) -> list[tuple[str, str]]:
     return [(f"{path}, line {n},", line) for n, line in lines if line.strip()]
 
 
-def _tables(labels: ParsedLabels, *suffixes: str) -> Iterator[tuple[Path, Rows]]:
+def _tables(labels: ParsedLabels, *suffixes: str) -> Iterator[tuple[Path, TextRows]]:
     """Texts with cells between the same marks; those about classes and frames are left out."""
     for path in labels.files(*suffixes):
         if path.name in (*CLASS_FILES, *MOT_FILES) and path != labels.root:

@@ -35,7 +35,7 @@ from .tracking import MOST_OVERLAP
 TRACK_COLUMNS = (*COLUMNS, "tracking_confidence", "last_detection_update_time", "nb_detections")
 """Of lines of text, between spaces, without a line of names: the order of the Metavision SDK."""
 RESULTS = tuple(KIND_ENDINGS)
-FOLDERS = (*RESULTS, TEXTS, "videos")
+RESULT_FOLDERS = (*RESULTS, TEXTS, "videos")
 """Those that hold results."""
 FLUSH_S = 1.0
 """What is older than this can be read from the files."""
@@ -210,14 +210,14 @@ def predict_recordings(runner: Runner, paths: Path | Sequence[Path], out: Path, 
         Stopped: if Ctrl-C was pressed, or SIGTERM sent; what was found until then is in the files, which are whole.
     """
     paths = [paths] if isinstance(paths, Path) else paths
-    found = find_inputs(runner, paths, config, [out / kind for kind in FOLDERS])
+    found = find_inputs(runner, paths, config, [out / kind for kind in RESULT_FOLDERS])
     for kind in RESULTS[: 1 + config.track]:
         _check_classes(out / kind, runner.classes)
     for each, place in found:
         for result in results(out, place):
             check_output(result, inputs=[each], overwrite=config.overwrite)
     failed = []
-    with alone_in(out), stop_on_signals("what came until now" if STDIN in paths else "this window") as is_stopped:
+    with alone_in(out), stop_on_signals("what was received so far" if STDIN in paths else "this window") as is_stopped:
         for n, (each, place) in enumerate(found, 1):
             title = f"{n} of {len(found)}, {place.name}" if len(found) > 1 else place.name
             try:

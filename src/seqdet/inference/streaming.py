@@ -202,7 +202,7 @@ class Framing:
         if seen_hw != trained_hw and not any_size:
             raise InputError(
                 f"the detector must see {_size(trained_hw)} pixels, as in training, got {_size(seen_hw)}. To try it on "
-                "another sensor give any_size: boxes are as good as objects are alike in pixels."
+                "another sensor, give any_size; it works best where objects have about the same size in pixels."
             )
         self._represent = find_representation(self.shown.representation)
         self._layout: dict[str, Any] = {"size_hw": seen_hw, "to_hw": frame_hw, **self.shown.parameters}
