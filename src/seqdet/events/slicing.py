@@ -214,16 +214,15 @@ class WindowStream:
         self._clock = Clock(start, horizon, settled, newest, clock.earliest_us)
         return self._closed()
 
-    def close(self, *, partial: bool = True) -> Iterator[Window]:
+    def close(self) -> Iterator[Window]:
         """End the stream; give the windows left. The stream is as after ``reset``.
 
-        Args:
-            partial: give windows that the stream did not reach the end of as well, while there are events in them;
-                they are not shorter, but by number they have fewer events. Otherwise these are dropped and counted.
+        Windows that the stream did not reach the end of are among them, while there are events in them; they are not
+        shorter, but by number they have fewer events.
         """
         rest = copy.copy(self)
         self.reset()
-        return rest._remaining(partial=partial)
+        return rest._remaining()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream is, as numbers and arrays, for ``load_state_dict``."""
@@ -257,18 +256,15 @@ class WindowStream:
             while NEVER < self._clock.start_us <= self._clock.settled_us - self._rule.window_us:
                 yield self._by_time()
 
-    def _remaining(self, *, partial: bool) -> Iterator[Window]:
+    def _remaining(self) -> Iterator[Window]:
         """All windows that are left."""
         clock = self._clock
         settled = -NEVER if self._rule.events else self._clock.newest_us
-        start, horizon = settle(settled, clock.earliest_us, clock.start_us, clock.horizon_us, self._rule)
+        start, _ = settle(settled, clock.earliest_us, clock.start_us, clock.horizon_us, self._rule)
         self._clock = clock._replace(start_us=start, settled_us=settled)
         yield from self._closed()
-        while partial and self._held:
+        while self._held:
             yield self._by_number(self._held) if self._rule.events else self._by_time()
-        self._sort()
-        if left := self._held if self._rule.events else int((self._events.t >= horizon).sum()):
-            self.dropped["events of a window that the stream ended in"] += left
 
     def _by_time(self) -> Window:
         self._sort()
