@@ -153,7 +153,7 @@ def _drawn(image: np.ndarray, sides: np.ndarray, names: list[str]) -> np.ndarray
     ground[top : top + height, left : left + width] = image
     grown = np.maximum(SMALLEST - sides[-1, 2:], 0)
     sides[-1] += [*(-grown / 2), *grown]
-    corners = np.stack([sides[:, 0], sides[:, 1], sides[:, 0] + sides[:, 2], sides[:, 1] + sides[:, 3]], axis=1)
+    corners = np.concatenate([sides[:, :2], sides[:, :2] + sides[:, 2:]], axis=1)
     corners += [left, top, left, top]
     truth = Boxes(
         torch.from_numpy(corners).float(),

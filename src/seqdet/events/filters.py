@@ -23,7 +23,16 @@ MOST_PIXELS = 1 << 26
 
 @njit(nogil=True, cache=True)
 def activity(t, x, y, p, last, width, threshold, kept):
-    """``last`` has a rim of one pixel: the time of the latest event next to a pixel."""
+    """Mark the events that pass; see ``FilterConfig``.
+
+    Args:
+        t, x, y, p: (N,) columns of the events.
+        last: what is known of every pixel, (cells,) int64, which is brought up to date. Here it has a rim of one pixel:
+            the time of the latest event next to a pixel.
+        width: of the sensor in pixels.
+        threshold: microseconds up to which an event is recent.
+        kept: (N,) uint8, becomes 1 where an event passes and 0 elsewhere.
+    """
     across, one, two = np.uint64(width + 2), np.uint64(1), np.uint64(2)
     for i in range(len(t)):
         time = t[i]
@@ -43,7 +52,7 @@ def activity(t, x, y, p, last, width, threshold, kept):
 
 @njit(nogil=True, cache=True)
 def trail(t, x, y, p, last, width, threshold, kept):
-    """``last`` is time * 4 + polarity of the latest event of a pixel."""
+    """As ``activity``; ``last`` is time * 4 + polarity of the latest event of a pixel."""
     across = np.uint64(width)
     for i in range(len(t)):
         sign = np.int64(p[i])
@@ -56,7 +65,7 @@ def trail(t, x, y, p, last, width, threshold, kept):
 
 @njit(nogil=True, cache=True)
 def contrast(t, x, y, p, last, width, threshold, kept):
-    """``last`` is as in ``trail``, plus 2 where an event of this polarity has passed since the other one."""
+    """As ``trail``; in ``last`` plus 2 where an event of this polarity has passed since the other one."""
     across = np.uint64(width)
     for i in range(len(t)):
         sign = np.int64(p[i])
@@ -71,7 +80,7 @@ def contrast(t, x, y, p, last, width, threshold, kept):
 
 @njit(nogil=True, cache=True)
 def contrast_with_trail(t, x, y, p, last, width, threshold, kept):
-    """``last`` is as in ``trail``."""
+    """As ``trail``."""
     across = np.uint64(width)
     for i in range(len(t)):
         sign = np.int64(p[i])
@@ -83,7 +92,13 @@ def contrast_with_trail(t, x, y, p, last, width, threshold, kept):
 
 @njit(nogil=True, cache=True)
 def chosen(column, kept, count):
-    """The ``count`` entries that are kept: many times as fast as a mask of numpy, whose branches are mispredicted."""
+    """The entries that are kept: many times as fast as a mask of numpy, whose branches are mispredicted.
+
+    Args:
+        column: (N,) of any type.
+        kept: (N,) uint8, 1 where an entry is kept and else 0.
+        count: how many are.
+    """
     out = np.empty(count + 1, column.dtype)  # one more, for those behind the last that are written over each other
     place = np.uint64(0)
     for i in range(len(column)):
@@ -223,6 +238,18 @@ def chosen_events(events: Events, mask: np.ndarray) -> Events:
     count = int(np.count_nonzero(mask))
     columns = (np.ascontiguousarray(column) for column in (events.t, events.x, events.y, events.p))
     return Events(*(chosen(column, mask.view(np.uint8), count) for column in columns))
+
+
+def check_roi(roi: tuple[int, int, int, int] | None) -> None:
+    """Raise ``InputError`` unless a region is x1, y1, x2, y2 in pixels, half open, and not empty; None is all."""
+    if roi is not None and not (0 <= roi[0] < roi[2] and 0 <= roi[1] < roi[3]):
+        raise InputError(f"roi must be x1, y1, x2, y2 with x1 < x2 and y1 < y2, got {roi}.")
+
+
+def is_inside(events: Events, roi: tuple[int, int, int, int]) -> np.ndarray:
+    """Which events are in a region x1, y1, x2, y2, (N,) bool."""
+    x1, y1, x2, y2 = roi
+    return (events.x >= x1) & (events.x < x2) & (events.y >= y1) & (events.y < y2)
 
 
 def filtered(chunks: Iterable[Events], filters: Sequence[NoiseFilter]) -> Iterator[Events]:

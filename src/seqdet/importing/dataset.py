@@ -32,7 +32,7 @@ from ..data.labels import (
 from ..data.recordings import SUFFIXES, TEXTS, FoundRecording, find_recordings, recording_files
 from ..events.dataset_facts import DatasetFacts, check_facts, keep_facts, read_facts
 from ..events.files import open_recording
-from ..files import replacing
+from ..files import make_folder, replacing
 from ..progress import progress
 from .files import unpacked
 from .options import READERS, ImportOptions, ImportReport
@@ -134,10 +134,7 @@ def _write(
 
 def _write_recording(work: _ImportedRecording) -> None:
     """Write the labels of a recording, and then what says that they are whole: the recording itself."""
-    try:
-        work.target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{work.target.parent} cannot be made: {error.strerror}.") from error
+    make_folder(work.target.parent)
     labels = label_path(work.target)
     write_labels(labels, work.kept)
     write_labelled_us(labels, work.labelled_us)

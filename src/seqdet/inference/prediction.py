@@ -18,8 +18,8 @@ import numpy as np
 from ..checks import InputError, Stopped
 from ..data.classes import read_classes, write_classes
 from ..data.detections import TRACKED_BOX, best_of_place
-from ..data.labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX
-from ..evaluation.files import COLUMNS, KIND_ENDINGS, TEXTS
+from ..data.labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX, TEXT_COLUMNS
+from ..evaluation.files import KIND_ENDINGS, TEXTS
 from ..events.accounts import tell
 from ..files import check_output, make_folder, make_way
 from ..locks import alone_in
@@ -32,7 +32,7 @@ from .inputs import STDIN, FrameDetections, OpenInput, PredictConfig, find_input
 from .runners import Runner
 from .tracking import MOST_OVERLAP
 
-TRACK_COLUMNS = (*COLUMNS, "tracking_confidence", "last_detection_update_time", "nb_detections")
+TRACK_COLUMNS = (*TEXT_COLUMNS, "tracking_confidence", "last_detection_update_time", "nb_detections")
 """Of lines of text, between spaces, without a line of names: the order of the Metavision SDK."""
 RESULTS = tuple(KIND_ENDINGS)
 RESULT_FOLDERS = (*RESULTS, TEXTS, "videos")
@@ -127,7 +127,10 @@ class ResultFiles:
         self._tables: list[list[GrowingNpy | GrowingText]] = [[], []] if has_tracks else [[]]
         self._flushed_s = time.monotonic()
         detections, detections_text, tracks, tracks_text, video = results(folder, place)
-        tables = [(detections, EVENT_BBOX, detections_text, COLUMNS), (tracks, TRACKED_BOX, tracks_text, TRACK_COLUMNS)]
+        tables = [
+            (detections, EVENT_BBOX, detections_text, TEXT_COLUMNS),
+            (tracks, TRACKED_BOX, tracks_text, TRACK_COLUMNS),
+        ]
         for array, _, text, _ in tables[: len(self._tables)]:
             make_folder(array.parent)
             make_folder(text.parent)

@@ -15,7 +15,7 @@ from ..config import InputConfig
 from ..config_files import suggestion, to_dict
 from ..data.detections import Detections
 from ..events.array import Events
-from ..events.filters import FilterConfig, NoiseFilter, chosen_events
+from ..events.filters import FilterConfig, NoiseFilter, check_roi, chosen_events, is_inside
 from ..events.sieve import JITTER_US, check_inside
 from ..events.slicing import Window, WindowStream
 from ..events.tensors import blank_frame, find_representation
@@ -38,8 +38,7 @@ class ViewConfig:
 
     def __post_init__(self) -> None:
         fit_fields(self)
-        if self.roi and not (0 <= self.roi[0] < self.roi[2] and 0 <= self.roi[1] < self.roi[3]):
-            raise InputError(f"roi must be x1, y1, x2, y2 with x1 < x2 and y1 < y2, got {self.roi}.")
+        check_roi(self.roi)
 
 
 class View:
@@ -63,8 +62,7 @@ class View:
         """Which events are in the region of interest, (N,) bool."""
         if self.config.roi is None:
             return np.ones(len(events), np.bool_)
-        x1, y1, x2, y2 = self.config.roi
-        return (events.x >= x1) & (events.x < x2) & (events.y >= y1) & (events.y < y2)
+        return is_inside(events, self.config.roi)
 
     def seen(self, events: Events) -> Events:
         """The events at the places where the detector sees them."""

@@ -199,7 +199,7 @@ def render(report: ReportPage) -> str:
         frames=pictures(report.pictures),
         legend=LEGEND,
         config=report.config,
-        seconds={name: duration(seconds) for name, seconds in report.seconds.items()},
+        seconds={name: measured_duration(seconds) for name, seconds in report.seconds.items()},
         versions=report.versions,
     )
 
@@ -221,8 +221,8 @@ def whole(number: int) -> str:
     return f"{number:,}".replace(",", " ")
 
 
-def duration(seconds: float) -> str:
-    """7.4 s, 8 min 05 s or 2 h 10 min."""
+def measured_duration(seconds: float) -> str:
+    """A time that was measured, 7.4 s, 8 min 05 s or 2 h 10 min; ``progress.duration`` is for one that is foreseen."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -236,7 +236,7 @@ def _tiles(report: ReportPage) -> list[Tile]:
     if report.training_frames is not None:
         tiles.append(Tile("Training frames", whole(report.training_frames), "seen, counting repeats"))
     if report.seconds:
-        tiles.append(Tile("Time", duration(sum(report.seconds.values())), "all together"))
+        tiles.append(Tile("Time", measured_duration(sum(report.seconds.values())), "all together"))
     return tiles
 
 
