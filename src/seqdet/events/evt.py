@@ -195,8 +195,8 @@ class EvtPipe:
     The events are those of the same bytes in a file, and come as soon as theirs do. Only where time leaps, by 0.1 s or
     more, do the next ``AHEAD`` = 8192 words have to say first whether it is damaged.
 
-    format, dropped: as in `Recording`. size_hw: of the sensor, if it is known. What comes after the pipe was closed in
-    the middle of a word is dropped.
+    format, dropped: as in ``Recording``. size_hw: of the sensor, if it is known. What comes after the pipe was closed
+    in the middle of a word is dropped.
 
     Args:
         pipe: the bytes.

@@ -293,11 +293,11 @@ class PieceRecording(Recording):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """As of `Recording`."""
+        """As of ``Recording``."""
         return (*self._meaning.notes, *super().notes)
 
     def close(self) -> None:
-        """As of `Recording`."""
+        """As of ``Recording``."""
         if self._close:
             self._close()
         super().close()

@@ -38,7 +38,18 @@ def windows(
     start_us: int | None = None,
     end_us: int | None = None,
 ) -> Iterator[Window]:
-    """Cut events that come in pieces, in order up to the jitter, into windows; see ``Recording.windows``."""
+    """Cut events that come in pieces, in order up to the jitter, into windows; see ``Recording.windows``.
+
+    Args:
+        chunks: the events.
+        window_us: length of a window.
+        count: most events of a window.
+        start_us: no event before this; the time of the first event if None.
+        end_us: no event from this on; the last event is the last if None.
+
+    Raises:
+        InputError: if neither length is given, or one is below 1.
+    """
     for name, length in (("window_us", window_us), ("count", count)):
         if length is not None:
             check_at_least(length, 1, name)
@@ -84,6 +95,11 @@ def windows(
 
 def check_windows(path: Path, first_us: int, last_us: int, step_us: int) -> int:
     """How many windows of a length there are from one time to another.
+
+    Args:
+        path: of the recording, for the message.
+        first_us, last_us: times of its first and its last event.
+        step_us: from the start of a window to that of the next.
 
     Raises:
         InputError: if they are more than anyone waits for, as one damaged time can make them.
