@@ -27,10 +27,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from seqdet.devices import choose_precision
-from seqdet.inference.eight_bits import made_up_frames
 from seqdet.inference.export import export_run, resized
 from seqdet.inference.loading import load_runner
 from seqdet.inference.runners import OnnxRunner, Runner
+from seqdet.inference.sample_frames import made_up_frames
 from seqdet.inference.torch_runner import TorchRunner
 
 UNCOUNTED, COUNTED = 5, 20  # windows at the begin of a turn, and after it

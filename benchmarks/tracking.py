@@ -29,7 +29,7 @@ from seqdet.config_files import read_config
 from seqdet.data.detections import TRACKED_BOX, best_of_place
 from seqdet.evaluation.tracks import score_tracks
 from seqdet.inference import tracking
-from seqdet.inference.scoring import LabelledRecordings, from_boxes
+from seqdet.inference.scoring import LabelledRecordings, labelled_recordings
 from seqdet.inference.torch_runner import predict
 from seqdet.inference.tracking import MOST_OVERLAP, USUAL, DataAssociation, Tracker, find_tracker
 from seqdet.loading import evaluation_loader
@@ -53,7 +53,7 @@ def detections(run: Path, data: DataConfig, score: float) -> LabelledRecordings:
         found += clip.labelled(boxes)
         recordings += clip.recordings.repeat(len(clip.frames))[here].tolist()
         times_us += clip.end_us.flatten()[here].tolist()
-    return from_boxes(truth, found, recordings, times_us)
+    return labelled_recordings(truth, found, recordings, times_us)
 
 
 def followed(

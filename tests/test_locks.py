@@ -16,7 +16,7 @@ from seqdet.locks import LOCK, alone_in
 
 
 def test_a_second_one_is_refused_until_the_first_is_done(tmp_path):
-    with alone_in(tmp_path), pytest.raises(InputError, match="one command at a time"), alone_in(tmp_path):
+    with alone_in(tmp_path), pytest.raises(InputError, match="in use by another command"), alone_in(tmp_path):
         pass
     with alone_in(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == [LOCK]

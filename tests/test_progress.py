@@ -86,8 +86,8 @@ def test_work_of_unknown_size_says_what_is_done_and_since_when(clock, caplog):
     for _ in progress(iter(range(61)), "simulating", unit="frame"):
         clock.now_s += 2
     assert caplog.messages == [
-        "simulating: 30 frames, 60 s until now",
-        "simulating: 60 frames, 2 min until now",
+        "simulating: 30 frames, 60 s so far",
+        "simulating: 60 frames, 2 min so far",
     ]
 
 
@@ -102,7 +102,7 @@ def test_a_duration_is_as_exact_as_anyone_wants_to_know_it(seconds, words):
 def test_an_item_can_be_many_pieces(clock, caplog):
     for _ in progress(iter(["ab", "cde"]), "reading", unit="letter", size=len):
         clock.now_s += 60
-    assert caplog.messages == ["reading: 2 letters, 60 s until now", "reading: 5 letters, 2 min until now"]
+    assert caplog.messages == ["reading: 2 letters, 60 s so far", "reading: 5 letters, 2 min so far"]
 
 
 def test_items_come_in_their_order_and_none_is_lost():

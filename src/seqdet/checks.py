@@ -93,6 +93,12 @@ def check_size(size_hw: tuple[int, int] | None, name: str) -> None:
         raise InputError(f"{name} must be from 1 to {LARGEST_SIDE} each, got {size_hw}.")
 
 
+def check_roi(roi: tuple[int, int, int, int] | None) -> None:
+    """Raise ``InputError`` unless a region is x1, y1, x2, y2 in pixels, half open, and not empty; None is all."""
+    if roi is not None and not (0 <= roi[0] < roi[2] and 0 <= roi[1] < roi[3]):
+        raise InputError(f"roi must be x1, y1, x2, y2 with x1 < x2 and y1 < y2, got {roi}.")
+
+
 def fitted(hint: Any, value: Any, name: str) -> Any:
     """``value`` as the type ``hint`` of a setting asks for: lists become tuples, text paths, whole numbers floats.
 

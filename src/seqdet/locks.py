@@ -44,7 +44,7 @@ def alone_in(folder: Path, *, waits: bool = False) -> Iterator[None]:
         return
     while (lock := _taken(folder)) is None:
         if not waits:
-            raise InputError(f"{folder} must be left to one command at a time; another one is writing there.")
+            raise InputError(f"{folder} must not be in use by another command; one is writing there.")
         if not has_waited:
             log.info("Waiting for another command that is writing in %s.", folder)
         has_waited = True

@@ -71,7 +71,7 @@ class Progress:
         Args:
             count: pieces.
             facts: what else there is to know, between commas.
-            left_s: how long the rest will take, for the lines; as long for each piece as until now if not given.
+            left_s: how long the rest will take, for the lines; as long for each piece as so far if not given.
         """
         self.done += count
         if not self._bar.disable:
@@ -97,7 +97,7 @@ class Progress:
             left_s = taken_s / (self.done - self._first) * (self.total - self.done)
         of = "" if self.total is None else f" of {_number(self.total)}"
         head = f"{self.title}: {_number(self.done)}{of} {self.unit}s"
-        tail = f"{duration(taken_s)} until now" if left_s is None else f"about {duration(left_s)} to go"
+        tail = f"{duration(taken_s)} so far" if left_s is None else f"about {duration(left_s)} to go"
         return [head, *([facts] if facts else []), tail]
 
 

@@ -8,7 +8,7 @@ from seqdet.checks import InputError
 from seqdet.evaluation.breakdown import breakdown, breakdown_lines, breakdowns
 from seqdet.evaluation.protocols import find_protocol, join
 from seqdet.evaluation.report import score_frames
-from seqdet.inference.scoring import from_boxes
+from seqdet.inference.scoring import labelled_recordings
 from seqdet.structures import Boxes
 
 from .scored import score
@@ -132,7 +132,7 @@ def test_frames_of_a_detector_are_scored_as_the_same_boxes_from_files(random_rec
         for table in (truth, shifted)
     ]
     columns[0] = [Boxes(each.xyxy, each.labels, None, each.track_ids, each.is_ignored) for each in columns[0]]
-    found = from_boxes(*columns, [number for number, _ in frames], [t for _, t in frames])
+    found = labelled_recordings(*columns, [number for number, _ in frames], [t for _, t in frames])
     assert sorted(found.truth) == ["0", "1", "2"]
     assert found.labelled_us["1"].tolist() == labelled["recording1"].tolist()
     given = {"class_names": NAMES}
@@ -147,10 +147,10 @@ def test_frames_of_a_detector_are_scored_as_the_same_boxes_from_files(random_rec
 
 def test_frames_that_do_not_fit_are_refused_in_one_sentence():
     scored = Boxes(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0))
-    with pytest.raises(InputError, match="must be as long"):
-        from_boxes([Boxes.empty()], [], [0], [0])
+    with pytest.raises(InputError, match="must have equal lengths"):
+        labelled_recordings([Boxes.empty()], [], [0], [0])
     with pytest.raises(InputError, match="must have scores"):
-        from_boxes([scored], [Boxes.empty()], [0], [0])
+        labelled_recordings([scored], [Boxes.empty()], [0], [0])
     with pytest.raises(InputError, match="got one twice"):
-        from_boxes([Boxes.empty()] * 2, [scored] * 2, [0, 0], [5, 5])
-    assert from_boxes([], [], [], []) == ({}, {}, {})
+        labelled_recordings([Boxes.empty()] * 2, [scored] * 2, [0, 0], [5, 5])
+    assert labelled_recordings([], [], [], []) == ({}, {}, {})

@@ -240,7 +240,7 @@ def test_evaluation_neither_speaks_nor_touches_its_input_nor_the_collector(capfd
 @pytest.mark.parametrize(
     ("truth", "detections", "message"),
     [
-        ([BOX], [], "as many frames, got 1 and 0"),
+        ([BOX], [], "equal lengths, got 1 and 0"),
         ([GUESS], [BOX], "must have scores"),
         ([boxes((0, 0, 1, 1), labels=3)], [GUESS], "labels of truth must be 0 to 2, got 3"),
         ([BOX], [boxes((0, 0, 1, 1), labels=-1, scores=0.5)], "labels of detections must be 0 to 2, got -1"),

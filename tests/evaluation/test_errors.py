@@ -81,12 +81,15 @@ def test_reliability_is_the_share_of_hits_by_score_and_its_distance_from_the_sco
     right = [(0, 100 * n, 0, 40, 40) for n in range(3)]
     wrong = [(0, 100 * n, 300, 40, 40) for n in range(3)]
     detections = {"a": boxes(*right, *wrong, class_confidence=[1, 0.75, 0.75, 0.75, 0.25, 0.25])}
-    found = reliability(joined(truth, detections), shown_score=0.5, bins=4)
+    found = reliability(joined(truth, detections), shown_score=0.5)
+    nothing = (0, None, None)
     assert [(each.detections, each.score, each.precision) for each in found.bins] == [
-        (0, None, None),
+        *[nothing] * 2,
         (2, 0.25, 0),
-        (0, None, None),
-        (4, pytest.approx(13 / 16), 0.75),
+        *[nothing] * 4,
+        (3, 0.75, pytest.approx(2 / 3)),
+        nothing,
+        (1, 1, 1),
     ]
     assert found.expected_error == pytest.approx((2 * 0.25 + 4 / 16) / 6)
     assert found.expected_error_shown == pytest.approx(1 / 16)

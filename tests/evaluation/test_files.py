@@ -8,8 +8,8 @@ import pytest
 
 from seqdet.checks import InputError
 from seqdet.data.detections import TRACKED_BOX
-from seqdet.data.labels import EVENT_BBOX, write_labelled_us, write_labels
-from seqdet.evaluation.files import COLUMNS, name_of, read_boxes, read_detections, read_truth
+from seqdet.data.labels import EVENT_BBOX, TEXT_COLUMNS, write_labelled_us, write_labels
+from seqdet.evaluation.files import name_of, read_boxes, read_detections, read_truth
 from seqdet.evaluation.protocols import find_protocol
 from seqdet.evaluation.report import evaluate_files
 from seqdet.inference.prediction import ResultFiles
@@ -22,14 +22,14 @@ def table(boxes):
 
 
 def lines(table, separator):
-    return [separator.join(str(row[name]) for name in COLUMNS) for row in table]
+    return [separator.join(str(row[name]) for name in TEXT_COLUMNS) for row in table]
 
 
 @pytest.mark.parametrize("separator", [" ", ",", ", ", ";", "\t"])
 @pytest.mark.parametrize("header", [[], ["names"], ["# a comment", "", "names"]])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_text_with_any_separator_and_header_gives_the_boxes(separator, header, end, table, tmp_path):
-    first = [separator.join(COLUMNS) if line == "names" else line for line in header]
+    first = [separator.join(TEXT_COLUMNS) if line == "names" else line for line in header]
     (tmp_path / "a.csv").write_bytes(end.join([*first, *lines(table, separator), ""]).encode())
     assert read_boxes(tmp_path / "a.csv").tolist() == table.tolist()
 
@@ -50,7 +50,7 @@ def test_names_tell_the_order_of_columns_and_further_columns_are_ignored(table, 
 def test_rows_are_sorted_by_time_and_an_empty_file_has_none(table, tmp_path):
     (tmp_path / "a.txt").write_text("\n".join(reversed(lines(table, " "))))
     assert read_boxes(tmp_path / "a.txt").tolist() == table.tolist()
-    for text in ("", "\n\n", "# nothing\n", " ".join(COLUMNS)):
+    for text in ("", "\n\n", "# nothing\n", " ".join(TEXT_COLUMNS)):
         (tmp_path / "b.csv").write_text(text)
         assert read_boxes(tmp_path / "b.csv").tolist() == []
 

@@ -376,3 +376,10 @@ def test_an_account_comes_back_from_json():
     for damaged in (None, {}, {"events": 1}, {"events": "1", "left_out": {}}, {"events": 1, "left_out": {"a": -1}}):
         with pytest.raises(ValueError, match="no account"):
             Account.of(damaged)
+
+
+def test_an_account_of_an_earlier_version_counts_as_it_did():
+    found = Account.of({"events": 1, "left_out": {"events at times that cannot be": 2}})
+    assert (found.lost, found.is_too_little) == (2, True)
+    found = Account.of({"events": 1, "left_out": {"sensor sizes that cannot be, in the header": 1}})
+    assert (found.lost, found.is_too_little) == (0, False)

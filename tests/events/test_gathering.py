@@ -119,7 +119,7 @@ def test_columns_grow_to_hold_all_pieces_whatever_was_foreseen(pieces, shares):
             place = [column[: len(times)] for column in room(number / len(pieces) if shares else 0.9)]
             for column in place:
                 column[:] = times
-            yield reading.Piece(place, 0, 9)
+            yield reading.DecodedPiece(place, 0, 9)
 
     events = reading.decoded(decoding, 0, 100, piece=6)
     for name in COLUMNS:

@@ -19,7 +19,7 @@ from seqdet.events.sieve import JITTER_US, LEAP_US, Sieve
 
 SIZE_HW = (480, 640)
 COUNT = 20_000
-ASTRAY = "events at times that cannot be"
+ASTRAY = "events at implausible times"
 WORDS = {"a.evt2.raw": ("<u4", 28), "a.evt3.raw": ("<u2", 12)}
 
 

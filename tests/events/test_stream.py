@@ -164,25 +164,23 @@ def test_the_clock_settles_events_by_number_and_the_start():
     assert plain(by_time.advance(15)) == [(10, 15, [10, 12], [0, 1])]
 
 
-def test_a_stream_that_ends_inside_a_window_gives_it_or_not():
-    for partial in (True, False):
-        stream = WindowStream(window_us=100, start_us=0)
-        list(stream.push(at([10, 150, 210])))
-        ends = [window.end_us for window in stream.close(partial=partial)]
-        assert ends == ([100, 200, 300] if partial else [100, 200])
-        assert stream.dropped.total() == (not partial)
-        stream = WindowStream(count=2)
-        list(stream.push(at([1, 2, 3])))
-        assert [len(window.events) for window in stream.close(partial=partial)] == ([2, 1] if partial else [2])
+def test_a_stream_that_ends_inside_a_window_gives_it():
+    stream = WindowStream(window_us=100, start_us=0)
+    list(stream.push(at([10, 150, 210])))
+    assert [window.end_us for window in stream.close()] == [100, 200, 300]
+    assert stream.dropped.total() == 0
+    stream = WindowStream(count=2)
+    list(stream.push(at([1, 2, 3])))
+    assert [len(window.events) for window in stream.close()] == [2, 1]
 
 
 @given(events=walks(back=0), arguments=by_time | by_number, step=st.integers(1, 80), is_started=st.booleans())
-def test_without_partial_windows_what_was_in_no_window_is_counted(events, arguments, step, is_started):
+def test_what_was_in_no_window_is_counted(events, arguments, step, is_started):
     arguments = {"start_us": -1500, **arguments} if is_started else arguments
     if "window_us" in arguments:
         arguments = {**arguments, "step_us": step + 10}
     stream = WindowStream(**arguments)
-    found = [*stream.push(events), *stream.close(partial=False)]
+    found = [*stream.push(events), *stream.close()]
     seen = {x for window in found for x in window.events.x.tolist()}
     assert len(seen) + stream.dropped.total() == len(events)
 

@@ -57,7 +57,7 @@ def test_a_size_that_cannot_be_is_counted_and_not_believed(tmp_path, head):
     with open_recording(tmp_path / "a.csv") as recording:
         assert sum(map(len, recording.chunks())) == 200
         assert recording.stated_size_hw is None
-        assert recording.dropped == {"sensor sizes that cannot be, in the header": 1}
+        assert recording.dropped == {"sensor sizes that are not plausible, in the header": 1}
 
 
 def test_two_numbers_are_no_size_where_no_events_follow(tmp_path):

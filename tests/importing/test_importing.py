@@ -357,7 +357,7 @@ def test_a_folder_above_the_one_that_was_named_says_no_split(tmp_path, monkeypat
     assert splits(tmp_path / "test" / "recs" / "val", "e")[0] == {"val": 1}
     assert splits(tmp_path / "test", "f", split="val")[1] == ["2 recordings are of val, as --split says"]
     dealt = splits(tmp_path / "test", "g", ratios=(1.0, 0.0, 0.0), seed=3)[1]
-    assert dealt == ["2 recordings are dealt out by --ratios, with the seed 3"]
+    assert dealt == ["2 recordings are split by --ratios, with the seed 3"]
     monkeypatch.chdir(tmp_path / "test" / "recs")
     assert splits(".", "h")[0] == apart
     assert splits("..", "i")[0] == {"test": 1, "val": 1}

@@ -11,7 +11,7 @@ from seqdet import DataConfig, DigitsConfig, EventDigitsConfig, ModelConfig, Tra
 from seqdet.checks import InputError
 from seqdet.config import AugmentConfig, DatasetConfig, TensorConfig
 from seqdet.config_files import read_config, write_config
-from seqdet.inference.eight_bits import frames_of_run
+from seqdet.inference.sample_frames import frames_of_run
 from seqdet.training.fit import resume
 from seqdet.viz.tiles import play
 

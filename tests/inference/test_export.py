@@ -14,7 +14,7 @@ from seqdet.cli import main
 from seqdet.config import DECODING, InputConfig
 from seqdet.config_files import from_dict
 from seqdet.inference import export as exporting
-from seqdet.inference.eight_bits import made_up_frames, quantized
+from seqdet.inference.eight_bits import quantized
 from seqdet.inference.export import (
     DecodingDetector,
     check_eight_bits,
@@ -25,6 +25,7 @@ from seqdet.inference.export import (
     survivors,
 )
 from seqdet.inference.runners import FOUND, OnnxRunner, sealed
+from seqdet.inference.sample_frames import made_up_frames
 from seqdet.inference.torch_runner import TorchRunner
 from seqdet.models.backbones import BACKBONES
 

@@ -364,7 +364,7 @@ def test_links_and_pipes_in_the_folder_of_results_are_not_written_to(recording, 
 
 
 def test_a_second_command_that_writes_into_the_folder_is_refused(recording, tmp_path):
-    with alone_in(tmp_path / "out"), pytest.raises(InputError, match="left to one command at a time"):
+    with alone_in(tmp_path / "out"), pytest.raises(InputError, match="must not be in use by another command"):
         predict_recordings(HullRunner(), recording, tmp_path / "out", PredictConfig())
     assert not (tmp_path / "out").exists()
 

@@ -10,8 +10,8 @@ from seqdet.config import DatasetConfig, InputConfig, ModelConfig, RunConfig, Tr
 from seqdet.events.array import Events
 from seqdet.events.tables import write_npz
 from seqdet.events.tensors import REPRESENTATIONS, event_cube
-from seqdet.inference.eight_bits import frames_of_recording, frames_of_run, made_up_frames, tiled
 from seqdet.inference.runners import frame_type
+from seqdet.inference.sample_frames import frames_of_recording, frames_of_run, made_up_frames, tiled
 
 SHOWN = InputConfig("event_cube", {"bins": 2}, 10_000, (40, 60), (20, 30))
 

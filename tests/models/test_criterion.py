@@ -154,7 +154,7 @@ def test_a_label_of_no_class_is_refused(losses, label):
 
 
 def test_the_truth_of_another_number_of_frames_is_refused():
-    with pytest.raises(InputError, match=r"^frames must be as many as the outputs are of, 3, got 2\.$"):
+    with pytest.raises(InputError, match=r"^frames and outputs must have equal lengths, got 2 and 3\.$"):
         make_criterion()(make_outputs(3), TRUTH[:2])
 
 

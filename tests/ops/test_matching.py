@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.ops.losses import BACKGROUND, IGNORED, Targets, match_anchors, pad_targets
+from seqdet.ops.losses import BACKGROUND, IGNORED_ANCHOR, Targets, match_anchors, pad_targets
 from seqdet.structures import Boxes
 
 ANCHORS = torch.tensor([[x, y, x + size, y + size] for size in (4, 8) for x in (0, 4, 8) for y in (0, 4)]).float()
@@ -53,7 +53,7 @@ def match_one_frame(boxes: Boxes, foreground: float, background: float) -> list[
         if overlap >= foreground:
             matched.append(best)
         else:
-            matched.append(IGNORED if overlap >= background or excused else BACKGROUND)
+            matched.append(IGNORED_ANCHOR if overlap >= background or excused else BACKGROUND)
     pairs = [(-iou(anchors[a], xyxy[i]), a, i) for a in range(len(anchors)) for i in waiting]
     taken, served = set(), set()
     for overlap, anchor, box in sorted(pairs):
@@ -93,7 +93,7 @@ def test_a_target_without_an_anchor_overlaps_none_that_others_left(frames):
 def test_boxes_at_the_same_place_share_out_the_anchors_that_they_overlap():
     whole = (0, 0, 16, 12)
     same = make_boxes([whole] * 5, [False] * 5)
-    assert sorted(set(match([same])[0].tolist()) - {BACKGROUND, IGNORED}) == [0, 1, 2, 3, 4]
+    assert sorted(set(match([same])[0].tolist()) - {BACKGROUND, IGNORED_ANCHOR}) == [0, 1, 2, 3, 4]
     crowd = make_boxes([whole] * 50, [False] * 50)
     assert len(set(match([crowd])[0].tolist())) == len(ANCHORS)
 
@@ -194,6 +194,6 @@ def test_an_overlap_equal_to_a_threshold_reaches_it():
     sharing = [ANCHORS.tolist().index(anchor) for anchor in ([0, 0, 4, 4], [0, 4, 4, 8], [0, 0, 8, 8])]
     target, ignored = make_boxes(tall, [False]), make_boxes(tall, [True])
     assert match([target], 0.5, 0.4)[0, sharing].tolist() == [0, 0, 0]
-    assert match([target], 0.7, 0.5)[0, sharing].tolist() == [0, IGNORED, IGNORED]
-    assert match([ignored], 0.7, 0.5)[0, sharing].tolist() == [IGNORED] * 3
-    assert (match([ignored], 0.7, 0.5) == IGNORED).sum() == 3
+    assert match([target], 0.7, 0.5)[0, sharing].tolist() == [0, IGNORED_ANCHOR, IGNORED_ANCHOR]
+    assert match([ignored], 0.7, 0.5)[0, sharing].tolist() == [IGNORED_ANCHOR] * 3
+    assert (match([ignored], 0.7, 0.5) == IGNORED_ANCHOR).sum() == 3

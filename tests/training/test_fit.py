@@ -205,9 +205,9 @@ def test_a_run_without_anything_to_go_on_from_is_not_begun_anew_without_a_word(t
 def test_a_run_is_trained_by_one_command_at_a_time(whole, tmp_path, monkeypatch):
     shutil.copytree(whole, tmp_path / "run")
     (tmp_path / "run" / "training.json").unlink()
-    with alone_in(tmp_path / "run"), pytest.raises(InputError, match="left to one command at a time"):
+    with alone_in(tmp_path / "run"), pytest.raises(InputError, match="must not be in use by another command"):
         resume(tmp_path / "run")
-    with alone_in(tmp_path / "new"), pytest.raises(InputError, match="left to one command at a time"):
+    with alone_in(tmp_path / "new"), pytest.raises(InputError, match="must not be in use by another command"):
         run(tmp_path / "new")
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from seqdet.checks import InputError
 from seqdet.viz.charts import Chart
-from seqdet.viz.pages import Report, render, write_report
+from seqdet.viz.pages import ReportPage, render, write_report
 
 NASTY = "<b>&\"'"
 VOID = {"meta", "img", "br", "path", "circle", "polyline"}
@@ -46,7 +46,7 @@ def report():
     rng = np.random.default_rng(0)
     of_class = {"AP": 0.5, "AP50": 0.75, "AP75": 0.25, "AR": 0.625, "truth_boxes": 321}
     nothing = {"AP": None, "AP50": None, "AP75": None, "AR": None, "truth_boxes": 0}
-    return Report(
+    return ReportPage(
         title=NASTY,
         summary=NASTY,
         scores={
@@ -199,15 +199,15 @@ def headings(page):
 
 @pytest.mark.parametrize("part", SECTIONS)
 def test_a_missing_part_leaves_out_its_section_alone(report, part):
-    default = Report("")
+    default = ReportPage("")
     page = render(replace(report, **{part: getattr(default, part)}))
     Outline(page)
     assert headings(page) == [title for title in headings(render(report)) if title not in SECTIONS[part]]
 
 
 def test_a_report_of_nothing_is_a_page_with_a_title():
-    assert set(SECTIONS) == {field.name for field in fields(Report)} - {"title"}
-    page = render(Report("empty"))
+    assert set(SECTIONS) == {field.name for field in fields(ReportPage)} - {"title"}
+    page = render(ReportPage("empty"))
     Outline(page)
     assert "<h1>empty</h1>" in page
     assert headings(page) == []

@@ -22,7 +22,7 @@ from ..data.surveys import has_no_bytes
 from ..events.accounts import Account
 from ..events.dataset_facts import DatasetFacts
 from ..events.files import Recording
-from ..events.inspection import HOT_FACTOR
+from ..events.inspection import hot_xy
 from ..events.time_units import Unit
 from ..progress import progress
 from .findings import AuditResult, Case, Findings, Limits, SplitFacts
@@ -131,7 +131,7 @@ def _look(
         if not source.is_checked:
             findings.add_recording("no_checksums", entry)
     _look_at_losses(entry, seen.account, findings)
-    if len(hot := _hot_xy(seen.counts)):
+    if len(hot := _lone_hot_xy(seen.counts)):
         scale = sensor_hw(source) or seen.counts.shape
         places = (hot[:5] + 0.5) * [scale[1] / seen.counts.shape[1], scale[0] / seen.counts.shape[0]]
         text = f"{len(hot):,} ({', '.join(f'{int(x)},{int(y)}' for x, y in places)})"
@@ -159,21 +159,18 @@ def _damaged_frames(tensors: TensorFile) -> list[int]:
     return damaged
 
 
-def _hot_xy(counts: np.ndarray) -> np.ndarray:
-    """(K, 2) pixels with far more than the median active one and than those around them, the hottest first.
+def _lone_hot_xy(counts: np.ndarray) -> np.ndarray:
+    """Those of ``hot_xy`` that also have far more events than the pixels around them, (K, 2), the hottest first.
 
     ``counts`` are the events of all, (H, W).
     """
-    active = counts[counts > 0]
-    if not active.size:
-        return np.zeros((0, 2), np.int64)
-    y, x = np.nonzero(counts >= HOT_FACTOR * np.median(active))
-    order = np.argsort(-counts[y, x], kind="stable")[:MOST_HOT]
+    hot = hot_xy(counts)[:MOST_HOT]
+    if not len(hot):
+        return hot
     side = 2 * NEIGHBOURS + 1
     around = sliding_window_view(np.pad(counts, NEIGHBOURS), (side, side))
-    usual = np.array([np.median(around[y[n], x[n]]) for n in order])
-    order = order[counts[y[order], x[order]] >= ALONE_FACTOR * np.maximum(usual, 1)]
-    return np.stack([x[order], y[order]], axis=1)
+    usual = np.array([np.median(around[y, x]) for x, y in hot])
+    return hot[counts[hot[:, 1], hot[:, 0]] >= ALONE_FACTOR * np.maximum(usual, 1)]
 
 
 def _look_at_losses(entry: Entry, account: Account, findings: Findings) -> None:
@@ -288,7 +285,7 @@ def _look_at_boxes(
     few_before = np.maximum(limits.few_events, seen.noise(areas * seen.reach, (height, width)))
     is_quiet = sound & (seen.inside <= few)
     is_new = is_quiet & ~_was_seen(boxes, seen.before > few_before)
-    frozen_s = _still_s(boxes, is_quiet)
+    frozen_s = _frozen_s(boxes, is_quiet)
     is_much = is_new.sum() > MANY * max(int(sound.sum()), 1)
     severity = "error" if is_much else None
     findings.add_boxes("no_events", entry, boxes, is_new, values=areas, text="{:.0f} pixels", severity=severity)
@@ -326,8 +323,12 @@ def _was_seen(boxes: np.ndarray, is_active: np.ndarray) -> np.ndarray:
     return seen
 
 
-def _still_s(boxes: np.ndarray, is_quiet: np.ndarray) -> np.ndarray:
-    """For the last of the boxes that stay at one place without events, (N,), how many seconds they do; else 0."""
+def _frozen_s(boxes: np.ndarray, is_quiet: np.ndarray) -> np.ndarray:
+    """For the last of the boxes that stay at one place without events, (N,), how many seconds they do; else 0.
+
+    Other than ``evaluation.breakdown.still_us`` it trusts no identity, which wrong labels may not have: boxes are the
+    same where place and class are, and a gap in their times ends it.
+    """
     seconds = np.zeros(len(boxes))
     if not is_quiet.any():
         return seconds

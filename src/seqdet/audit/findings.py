@@ -232,7 +232,17 @@ class Findings:
         text: str = "{:.2g}",
         severity: Severity | None = None,
     ) -> None:
-        """Note the boxes that a mask marks; ``values`` say how bad each box is, which ``text`` puts into words."""
+        """Note the boxes that a mask marks, the worst as cases.
+
+        Args:
+            kind: of the finding, a key of ``KINDS``.
+            entry: the recording.
+            boxes: its labels, (N,) ``EVENT_BBOX``.
+            is_found: (N,) bool, the mask.
+            values: (N,) how bad each box is; all alike if None.
+            text: puts such a value into words, as ``str.format`` does.
+            severity: that of the kind if None.
+        """
         places = np.flatnonzero(is_found)
         worst = places if values is None else places[np.argsort(-values[places], kind="stable")]
         cases = []

@@ -25,7 +25,7 @@ from .findings import SEVERITIES, AuditResult, Case, Finding
 MARK = '<meta name="generator" content="seqdet audit">'
 """What tells such a page from another."""
 PLURALS: dict[str, str] = {"error": "Errors", "warning": "Warnings", "note": "Notes"}
-MEANINGS: dict[str, str] = {"error": "mend these", "warning": "look at these", "note": "good to know"}
+MEANINGS: dict[str, str] = {"error": "fix these", "warning": "look at these", "note": "good to know"}
 LEGEND = (
     "Events of the window before the label, brighter ones pale, darker ones blue. The box in question is dashed in "
     "white, the others of that time are dotted in grey; what lies beyond the sensor is brown."
@@ -153,7 +153,7 @@ def _drawn(image: np.ndarray, sides: np.ndarray, names: list[str]) -> np.ndarray
     ground[top : top + height, left : left + width] = image
     grown = np.maximum(SMALLEST - sides[-1, 2:], 0)
     sides[-1] += [*(-grown / 2), *grown]
-    corners = np.stack([sides[:, 0], sides[:, 1], sides[:, 0] + sides[:, 2], sides[:, 1] + sides[:, 3]], axis=1)
+    corners = np.concatenate([sides[:, :2], sides[:, :2] + sides[:, 2:]], axis=1)
     corners += [left, top, left, top]
     truth = Boxes(
         torch.from_numpy(corners).float(),

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..checks import InputError, check_choice, check_shape
-from ..viz.draw import PALETTE, label_above, outline, write_labels
+from ..viz.draw import PALETTE, label_above, outline, write_captions
 from .boxes import EventBbox
 
 
@@ -64,7 +64,7 @@ def draw_box_events(
         outline(canvas, rectangle, (red, green, blue), thickness)
         text = f"{label_map[class_id]}  {box[confidence_field]:.2f}" if draw_score else label_map[class_id]
         labels.append(label_above(text, rectangle, (red, green, blue)))
-    write_labels(canvas, labels, layer.size)
+    write_captions(canvas, labels, layer.size)
     _lay_over(frame, np.asarray(layer))
     return frame
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..checks import InputError, check_range, fit_fields
+from ..checks import check_range, check_roi, fit_fields
 from .datasets import Unit
 from .run import SHOWN_SCORE
 
@@ -24,8 +24,7 @@ class ViewConfig:
 
     def __post_init__(self) -> None:
         fit_fields(self)
-        if self.roi and not (0 <= self.roi[0] < self.roi[2] and 0 <= self.roi[1] < self.roi[3]):
-            raise InputError(f"roi must be x1, y1, x2, y2 with x1 < x2 and y1 < y2, got {self.roi}.")
+        check_roi(self.roi)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from ..files import below
 from .classes import map_classes, read_classes
 from .dataset import SPLIT_FOLDERS, Contents, contents, labels_of
 from .labels import LABEL_SUFFIX, recording_name
-from .layouts import layout_of
+from .layouts import LAYOUTS, layout_of
 
 NEEDED = ("train", "val")
 """Splits of which a training makes use."""
@@ -79,8 +79,14 @@ def check_folder(
 
 def scored_splits(folder: Path) -> list[str]:
     """Of test, val and train, in the order in which one would be scored, those that hold labels."""
-    labels = f"*{LABEL_SUFFIX}", "*/labels_v2"
-    return [split for split in reversed(SPLIT_FOLDERS) if any(any((folder / split).glob(each)) for each in labels)]
+    places = [(split, folder / split) for split in reversed(SPLIT_FOLDERS)]
+    return [name for name, place in places if any(place.glob(f"*{LABEL_SUFFIX}")) or recording_folders(place)]
+
+
+def recording_folders(folder: Path) -> list[Path]:
+    """The folders right in a folder that are recordings of a layout which has a folder for each, by name."""
+    inside = sorted(folder.glob("*/*"))
+    return [path for layout in LAYOUTS.values() for path in layout.recordings(inside)]
 
 
 def instead_of_split(folder: Path) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from ..checks import InputError
-from .labels import EVENT_BBOX
+from .labels import EVENT_BBOX, are_boxes
 
 if TYPE_CHECKING:
     from ..structures import Boxes
@@ -58,14 +58,16 @@ class Detections(NamedTuple):
 
     def rows(self, time_us: int) -> np.ndarray:
         """(N,) ``EVENT_BBOX`` at one time, of track 0."""
-        rows = _rows(self.xyxy.astype(np.float64), self.labels, time_us)
+        rows = box_rows(self.xyxy.astype(np.float64), self.labels, time_us)
         rows["class_confidence"] = self.scores
         return rows
 
 
 def event_boxes(boxes: Boxes, time_us: int, *, scale_xy: tuple[float, float] = (1, 1)) -> np.ndarray:
     """The boxes of a frame as (N,) ``EVENT_BBOX``, their pixels times ``scale_xy``; ignored ones of confidence 0."""
-    rows = _rows(boxes.xyxy.double().numpy(force=True) * np.tile(scale_xy, 2), boxes.labels.numpy(force=True), time_us)
+    rows = box_rows(
+        boxes.xyxy.double().numpy(force=True) * np.tile(scale_xy, 2), boxes.labels.numpy(force=True), time_us
+    )
     rows["class_confidence"] = 1
     if boxes.track_ids is not None:
         rows["track_id"] = boxes.track_ids.numpy(force=True)
@@ -76,7 +78,14 @@ def event_boxes(boxes: Boxes, time_us: int, *, scale_xy: tuple[float, float] = (
     return rows
 
 
-def _rows(xyxy: np.ndarray, labels: np.ndarray, time_us: int) -> np.ndarray:
+def box_rows(xyxy: np.ndarray, labels: np.ndarray, time_us: int) -> np.ndarray:
+    """(N,) ``EVENT_BBOX`` at one time, without identities and scores.
+
+    Args:
+        xyxy: (N, 4) pixels.
+        labels: (N,) class indices.
+        time_us: of all.
+    """
     rows = np.zeros(len(xyxy), EVENT_BBOX)
     rows["t"] = time_us
     rows["class_id"] = labels
@@ -152,7 +161,7 @@ def checked_detections(boxes: np.ndarray) -> np.ndarray:
     """
     if boxes.dtype.names != EVENT_BBOX.names or boxes.ndim != 1:
         raise InputError(f"boxes must be rows with {', '.join(EVENT_BBOX.names or ())}, got {boxes.dtype}.")
-    numbers = np.stack([boxes[name] for name in ("x", "y", "w", "h", "class_confidence")])
-    if not np.isfinite(numbers).all() or (numbers[2:] < 0).any():
+    scores = boxes["class_confidence"]
+    if not (are_boxes(boxes) & np.isfinite(scores) & (scores >= 0)).all():
         raise InputError("boxes must have finite corners, and sizes and scores of at least 0, got others.")
     return boxes

@@ -26,6 +26,8 @@ EVENT_BBOX = np.dtype(
 )
 """One box of a label file, 40 bytes: microseconds, the top left corner and the size in pixels of the sensor, class,
 track, score. Layout of the Prophesee automotive dataset toolbox (Apache-2.0)."""
+TEXT_COLUMNS: tuple[str, ...] = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
+"""Of a text without a line of names, as the Metavision SDK and ``seqdet predict`` write it; others may follow."""
 IGNORED = 0
 """The score of a label that ``is_ignored``."""
 LEGACY_NAMES = {"ts": "t", "confidence": "class_confidence"}
@@ -100,10 +102,20 @@ def checked_boxes(found: np.ndarray, path: Path) -> np.ndarray:
             boxes[name] = column
         if EVENT_BBOX[name].kind in "iu" and not np.all(boxes[name] == column):
             raise InputError(f"{path} must have whole numbers of at least 0 for {name}, got others.")
-    sizes = np.stack([boxes[name] for name in ("x", "y", "w", "h")])
-    if not np.isfinite(sizes).all() or (sizes[2:] < 0).any():
-        raise InputError(f"{path} must have finite corners and sizes of at least 0, got others.")
+    check_boxes(boxes, path)
     return boxes[np.argsort(boxes["t"], kind="stable")]
+
+
+def are_boxes(rows: np.ndarray) -> np.ndarray:
+    """Which rows with fields x, y, w, h have finite corners and sizes of at least 0, (N,) bool."""
+    are_finite = [np.isfinite(rows[name]) for name in ("x", "y", "w", "h")]
+    return np.logical_and.reduce([*are_finite, rows["w"] >= 0, rows["h"] >= 0])
+
+
+def check_boxes(boxes: np.ndarray, path: Path) -> None:
+    """Raise ``InputError`` unless all of ``are_boxes``; ``path`` is where they are from."""
+    if not are_boxes(boxes).all():
+        raise InputError(f"{path} must have finite corners and sizes of at least 0, got others.")
 
 
 def write_labels(path: Path, boxes: np.ndarray) -> None:

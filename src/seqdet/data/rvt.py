@@ -52,7 +52,7 @@ def open_rvt(folder: Path, name: str | None = None) -> tuple[TensorFile, np.ndar
     Raises:
         InputError: if a file is missing or damaged, or there is no one representation of that name.
     """
-    names = check_tensors(folder)
+    names = representation_names(folder)
     chosen = [each for each in names if name in (None, each)]
     if len(chosen) != 1:
         wanted = f"the representation {name}" if name else "one representation"
@@ -97,7 +97,7 @@ def read_rvt_labels(folder: Path) -> np.ndarray:
     return checked_boxes(labels, path)
 
 
-def check_tensors(folder: Path) -> list[str]:
+def representation_names(folder: Path) -> list[str]:
     """The names of the representations of one recording, sorted. Raises ``InputError`` if there are none."""
     names = sorted(each.parent.name for each in folder.glob(f"{REPRESENTATIONS}/*/event_representations*.h5"))
     if not names:
@@ -183,7 +183,7 @@ class RvtLayout:
         return True
 
     def check(self, path: Path) -> None:
-        check_tensors(path)
+        representation_names(path)
 
     def open(self, path: Path) -> TensorFile:
         return open_rvt(path)[0]

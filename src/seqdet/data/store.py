@@ -242,8 +242,8 @@ def _described(data: h5py.Dataset, path: Path) -> Description:
     is_time = 1 <= window_us <= MOST_US and abs(start_us) <= LATEST_US and window_us * len(data) <= LATEST_US
     if not (is_time and is_size(sensor_hw)):
         raise InputError(
-            f"{path} must tell of windows and a sensor that can be, got {len(data):,} windows of {window_us} us from "
-            f"{start_us} us on, and {sensor_hw[0]} by {sensor_hw[1]} pixels."
+            f"{path} must tell of plausible windows and a plausible sensor, got {len(data):,} windows of "
+            f"{window_us} us from {start_us} us on, and {sensor_hw[0]} by {sensor_hw[1]} pixels."
         )
     return Description(
         InputConfig(

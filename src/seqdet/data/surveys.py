@@ -13,6 +13,7 @@ from ..checks import InputError
 from ..events.accounts import Account
 from ..events.dataset_facts import UNSTATED, DatasetFacts
 from ..events.files import open_recording
+from ..events.reading import whole_span_us
 from ..files import make_folder, read_json, write_text
 from .labels import recording_name
 
@@ -42,13 +43,8 @@ def look_through(path: Path, stated: DatasetFacts = UNSTATED) -> Survey:
     if has_no_bytes(path):
         return Survey(Account(), None)
     with open_recording(path, size_hw=stated.size_hw, time_unit=stated.time_unit) as recording:
-        first_us = last_us = None
-        for events in recording.chunks():
-            if len(events):
-                first_us = min(int(events.t.min()), int(events.t.min()) if first_us is None else first_us)
-                last_us = max(int(events.t.max()), int(events.t.max()) if last_us is None else last_us)
-        span_us = None if first_us is None or last_us is None else (first_us, last_us)
-        return Survey(recording.account, span_us)
+        span_us = whole_span_us(recording.chunks())
+        return Survey(recording.account, span_us)  # the account is of the pass that ended just now
 
 
 def has_no_bytes(path: Path) -> bool:

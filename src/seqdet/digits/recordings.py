@@ -20,7 +20,8 @@ from ..config import EventDigitsConfig
 from ..config_files import to_dict
 from ..data.classes import write_classes
 from ..data.dataset import FOLDERS, SPLITS, Split
-from ..data.labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX, write_labelled_us, write_labels
+from ..data.detections import box_rows
+from ..data.labels import CLASSES_FILE, LABEL_SUFFIX, write_labelled_us, write_labels
 from ..data.processes import Report, each
 from ..events.array import Events
 from ..events.evt import write_evt3
@@ -161,11 +162,8 @@ def _step_counts(scene: Scene, frame_numbers: FrameNumbers, ends: np.ndarray) ->
 
 
 def _rows(time_us: int, xyxy: np.ndarray, labels: np.ndarray, is_ignored: np.ndarray) -> np.ndarray:
-    rows = np.zeros(len(labels), EVENT_BBOX)
-    rows["t"] = time_us
-    rows["class_id"] = labels
+    rows = box_rows(xyxy, labels, time_us)
     rows["track_id"] = np.arange(len(labels))
-    rows["x"], rows["y"], rows["w"], rows["h"] = np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1).T
     rows["class_confidence"] = ~is_ignored
     return rows
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ..checks import InputError, check_at_least
+from ..checks import InputError
 from ..data.box_events import count_in_recording
 from ..data.dataset import recording_files
 from ..data.detections import overlap
@@ -39,6 +39,8 @@ ERROR_KINDS = ("found twice", "wrong class", "badly placed", "wrong class, badly
 with a box of its class, or with one of another class; or at less with all."""
 TOUCHES = 0.1
 FITS = 0.5
+SCORE_BINS = 10
+"""Of equal width, from 0 to 1, for how reliable scores are."""
 
 
 def has_tracks(labels: np.ndarray) -> bool:
@@ -83,19 +85,18 @@ def still_us(labels: np.ndarray, *, tolerance: float = STILL_TOLERANCE) -> np.nd
     return result
 
 
-def quiet_us(labels: np.ndarray, events: np.ndarray, *, least: int = 1) -> np.ndarray:
+def quiet_us(labels: np.ndarray, events: np.ndarray) -> np.ndarray:
     """(N,) int64 microseconds since the last label of the same track whose box had events; since its first if none.
 
     Args:
         labels: (N,) ``EVENT_BBOX`` of one recording.
         events: (N,) how many events were in each box since the label before.
-        least: so many of them count as some.
     """
     order, edges = _tracks(labels)
     t = labels["t"][order].astype(np.int64)
     is_start = np.zeros(len(order), bool)
     is_start[edges[:-1]] = True
-    last = np.maximum.accumulate(np.where(is_start | (events[order] >= least), np.arange(len(order)), 0))
+    last = np.maximum.accumulate(np.where(is_start | (events[order] > 0), np.arange(len(order)), 0))
     result = np.zeros(len(labels), np.int64)
     result[order] = t - t[last]
     return result
@@ -377,29 +378,27 @@ class Reliability:
         return asdict(self) | {"bins": [asdict(each) for each in self.bins]}
 
 
-def reliability(frames: ScoredFrames, *, shown_score: float, bins: int = 10) -> Reliability:
-    """How precise detections are by their score.
+def reliability(frames: ScoredFrames, *, shown_score: float) -> Reliability:
+    """How precise detections are by their score, in ``SCORE_BINS`` of equal width from 0 to 1.
 
     Most detections have low scores, and an error over all is mostly theirs; another one is over those that are shown.
 
     Args:
         frames: the boxes.
         shown_score: least score of those that are shown.
-        bins: of equal width, from 0 to 1.
     """
-    check_at_least(bins, 1, "bins")
     matches = [match(frames, label) for label in range(len(frames.classes))]
     outcomes = np.concatenate([np.zeros(0, np.int8), *(each.outcomes[0] for each in matches)])
     rows = np.concatenate([np.zeros(0, np.int64), *(each.rows for each in matches)])[outcomes >= 0]
     is_right = outcomes[outcomes >= 0] == 1
     scores = frames.detections["scores"][rows].astype(np.float64)
-    edges = np.linspace(0, 1, bins + 1).round(12)
-    place = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, bins - 1)
-    counts = np.bincount(place, minlength=bins)
-    sums, hits = np.bincount(place, scores, bins), np.bincount(place, is_right, bins)
+    edges = np.linspace(0, 1, SCORE_BINS + 1).round(12)
+    place = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, SCORE_BINS - 1)
+    counts = np.bincount(place, minlength=SCORE_BINS)
+    sums, hits = np.bincount(place, scores, SCORE_BINS), np.bincount(place, is_right, SCORE_BINS)
     found = tuple(
         ScoreBin(float(edges[n]), float(edges[n + 1]), int(counts[n]), *_means(counts[n], sums[n], hits[n]))
-        for n in range(bins)
+        for n in range(SCORE_BINS)
     )
     gaps = abs(hits - sums)
     is_shown = edges[:-1] >= shown_score - 1e-9

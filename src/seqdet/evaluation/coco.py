@@ -129,7 +129,7 @@ class CocoEvaluator:
             InputError: if the lengths differ, detections have no scores, a label has no class, a number is not finite.
         """
         if len(truth) != len(detections):
-            raise InputError(f"truth and detections must be as many frames, got {len(truth)} and {len(detections)}.")
+            raise InputError(f"truth and detections must have equal lengths, got {len(truth)} and {len(detections)}.")
         if any(boxes.scores is None for boxes in detections):
             raise InputError("detections must have scores, got boxes without. Were truth and detections swapped?")
         if not truth:

@@ -11,23 +11,29 @@ from typing import Literal
 import numpy as np
 
 from ..checks import InputError
-from ..data.checking import instead_of_split
+from ..data.checking import instead_of_split, recording_folders
 from ..data.classes import ClassMap, map_classes, read_classes
 from ..data.dataset import SPLIT_FOLDERS
-from ..data.labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX, LABELLED_SUFFIX, LEGACY_NAMES, read_labels
+from ..data.labels import (
+    CLASSES_FILE,
+    EVENT_BBOX,
+    LABEL_SUFFIX,
+    LABELLED_SUFFIX,
+    LEGACY_NAMES,
+    TEXT_COLUMNS,
+    check_boxes,
+    read_labels,
+)
 from ..data.layouts import labels_at
 from ..files import below, read_npy_header
 
 SUFFIXES = (".npy", ".csv", ".txt")
-COLUMNS: tuple[str, ...] = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
-"""Of a text file without a line of names, as the Metavision SDK and ``seqdet predict`` write it; further columns are
-ignored."""
 ENDINGS = ("_bbox", "_detections", "_detection", "_tracks", ".dat", "_td")
-Kind = Literal["detections", "tracks"]
+ResultKind = Literal["detections", "tracks"]
 """Of results, and their folders as ``seqdet predict`` writes them."""
 TEXTS = "csv"
 """Folder of the texts beside these."""
-KIND_ENDINGS: dict[Kind, str] = {"detections": "_detections", "tracks": "_tracks"}
+KIND_ENDINGS: dict[ResultKind, str] = {"detections": "_detections", "tracks": "_tracks"}
 """Of these texts, which are side by side."""
 log = logging.getLogger(__name__)
 _SEPARATORS = str.maketrans(",;\t", "   ")
@@ -65,7 +71,7 @@ def read_truth(folder: Path, *, split: str = "test", classes: tuple[str, ...] = 
     """
     inside = split_folder(folder, split)
     paths = _by_name([path for path in below(inside) if path.name.endswith(LABEL_SUFFIX)])
-    paths |= {name_of(path.parent): path.parent for path in sorted(inside.glob("*/labels_v2"))}
+    paths |= {name_of(path): path for path in recording_folders(inside)}
     if not paths:
         raise InputError(
             f"{inside} must hold label files, which end in {LABEL_SUFFIX}, and holds none.{instead_of_split(folder)}"
@@ -89,7 +95,7 @@ def truth_of(paths: Mapping[str, Path], class_names: tuple[str, ...]) -> Truth:
     return Truth(boxes, labelled_us, class_names)
 
 
-def of_classes(truth: Truth, detections: Path, *, kind: Kind = "detections") -> Truth:
+def of_classes(truth: Truth, detections: Path, *, kind: ResultKind = "detections") -> Truth:
     """The truth by the class indices of detections, where their folder has a ``label_map_dictionary.json``.
 
     So has that of the kind beside the texts of ``seqdet predict``.
@@ -108,13 +114,14 @@ def of_classes(truth: Truth, detections: Path, *, kind: Kind = "detections") -> 
     return truth.mapped(map_classes(truth.class_names, read_classes(listed[0]))) if listed else truth
 
 
-def read_detections(path: Path, *, kind: Kind = "detections") -> dict[str, np.ndarray]:
+def read_detections(path: Path, *, kind: ResultKind = "detections") -> dict[str, np.ndarray]:
     """Boxes (N,) ``EVENT_BBOX`` by the name of the recording, which is that of the file without its endings.
 
     Args:
-        path: a file or a folder of files: npy as label files are, csv or txt with lines of ``COLUMNS`` between spaces,
-            commas, semicolons or tabs, and a first line of names if their order is another one. Of what ``seqdet
-            predict`` writes, its folder or one of those in it, only the files of the kind, one for each recording.
+        path: a file or a folder of files: npy as label files are, csv or txt with lines of ``TEXT_COLUMNS`` between
+            spaces, commas, semicolons or tabs, and a first line of names if their order is another one. Of what
+            ``seqdet predict`` writes, its folder or one of those in it, only the files of the kind, one for each
+            recording.
         kind: which of a recording's files are meant where there are some of both.
 
     Raises:
@@ -131,7 +138,7 @@ def read_detections(path: Path, *, kind: Kind = "detections") -> dict[str, np.nd
     return {name: read_boxes(each) for name, each in _by_name(chosen).items()}
 
 
-def _of_kind(paths: list[Path], kind: Kind) -> list[Path]:
+def _of_kind(paths: list[Path], kind: ResultKind) -> list[Path]:
     """The files, without those of the other kind of recordings that have one of each."""
     own, other = (KIND_ENDINGS[each] for each in (kind, "tracks" if kind == "detections" else "detections"))
     mine = [each for each in paths if each.stem.endswith(own)]
@@ -155,7 +162,10 @@ def read_boxes(path: Path) -> np.ndarray:
 
 
 def name_of(path: Path) -> str:
-    """The recording that a file belongs to."""
+    """The recording that a file of labels or of results belongs to.
+
+    Its name has what they were written as behind it, other than that of a recording (``data.labels.recording_name``).
+    """
     name = path.stem
     while ending := next((each for each in ENDINGS if name.endswith(each) and name != each), None):
         name = name.removesuffix(ending)
@@ -177,25 +187,23 @@ def _read_text(path: Path) -> np.ndarray:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     lines = [line for line in text.split("\n") if line.strip() and not line.lstrip().startswith(("#", "%"))]
-    words = [LEGACY_NAMES.get(word, word) for word in lines[0].split()] if lines else list(COLUMNS)
-    has_names = bool(set(words) & set(COLUMNS))
-    names = words if has_names else list(COLUMNS)
-    if missing := [name for name in COLUMNS if name not in names and name != "track_id"]:
-        raise InputError(f"{path} must have the columns {' '.join(COLUMNS)}, and has no {', '.join(missing)}.")
-    columns = [name for name in COLUMNS if name in names]
+    words = [LEGACY_NAMES.get(word, word) for word in lines[0].split()] if lines else list(TEXT_COLUMNS)
+    has_names = bool(set(words) & set(TEXT_COLUMNS))
+    names = words if has_names else list(TEXT_COLUMNS)
+    if missing := [name for name in TEXT_COLUMNS if name not in names and name != "track_id"]:
+        raise InputError(f"{path} must have the columns {' '.join(TEXT_COLUMNS)}, and has no {', '.join(missing)}.")
+    columns = [name for name in TEXT_COLUMNS if name in names]
     rows = lines[1:] if has_names and lines else lines
     try:
         order = [names.index(name) for name in columns]
         numbers = np.loadtxt(rows, comments=None, usecols=order, ndmin=2) if rows else np.zeros((0, len(order)))
     except ValueError as error:
-        raise InputError(f"{path} must hold lines of {' '.join(COLUMNS)} as numbers: {error}.") from error
+        raise InputError(f"{path} must hold lines of {' '.join(TEXT_COLUMNS)} as numbers: {error}.") from error
     boxes = np.zeros(len(numbers), EVENT_BBOX)
     with np.errstate(invalid="ignore", over="ignore"):
         for name, column in zip(columns, numbers.T, strict=True):
             boxes[name] = column
             if EVENT_BBOX[name].kind in "iu" and not (boxes[name] == column).all():
                 raise InputError(f"{path} must have whole numbers for {name}, of at least 0 for classes and tracks.")
-    sizes = np.stack([boxes[name] for name in "xywh"])
-    if not np.isfinite(sizes).all() or (sizes[2:] < 0).any():
-        raise InputError(f"{path} must have finite corners and sizes of at least 0, got others.")
+    check_boxes(boxes, path)
     return boxes[np.argsort(boxes["t"], kind="stable")]

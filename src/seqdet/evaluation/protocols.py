@@ -20,7 +20,7 @@ import numpy as np
 
 from ..checks import InputError, check_at_least, check_range, fit_fields
 from ..data.detections import corners
-from ..data.labels import EVENT_BBOX, is_ignored
+from ..data.labels import EVENT_BBOX, are_boxes, is_ignored
 from .coco import FRAME_BOX, ScoredFrames
 
 TIMES = {
@@ -259,7 +259,7 @@ def find_protocol(title: str) -> Protocol:
     return versions[max(versions)] if versions else PROTOCOLS[title]
 
 
-def labels_of(
+def scored_labels(
     protocol: Protocol, class_names: Mapping[int, str] | Sequence[str]
 ) -> tuple[tuple[str, ...], dict[int, int]]:
     """The names of the labels, and the label of every class index, -1 where it is not scored."""
@@ -303,12 +303,10 @@ def table(boxes: Recordings, names: Sequence[str], whose: str, label_of: Mapping
     rows["row"] = np.arange(len(found))
     rows["t"], rows["scores"] = found["t"], found["class_confidence"]
     rows["xyxy"] = corners(found)
-    size = np.stack([found["w"], found["h"]], axis=1)
     if whose == "truth":
         rows["is_ignored"] = is_ignored(found)
         rows["scores"] = ~rows["is_ignored"]  # what else labels have as scores says nothing
-    numbers = np.column_stack([rows["xyxy"], rows["scores"]])
-    is_sound = np.isfinite(numbers).all(1) & (size >= 0).all(1) & (abs(rows["t"]) < MOST_TIME_US)
+    is_sound = are_boxes(found) & np.isfinite(rows["scores"]) & (abs(rows["t"]) < MOST_TIME_US)
     if not is_sound.all():
         bad = found[~is_sound][0]
         raise InputError(f"{whose} of {names[rows[~is_sound][0]['recording']]} must be finite boxes, got {bad}.")
@@ -388,7 +386,7 @@ def join(
             "Are they of another split?"
         )
     names = tuple(truth)
-    classes, label_of = labels_of(protocol, class_names)
+    classes, label_of = scored_labels(protocol, class_names)
     dropped: dict[str, int] = {}
     targets = filtered(table(truth, names, "truth", label_of), "truth", protocol, dropped)
     found = filtered(table(detections, names, "detections", label_of), "detections", protocol, dropped)

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checks import InputError, check_at_least, check_choice
+from ..checks import InputError, check_at_least, check_choice, check_roi
 from ..files import check_output
 from ..progress import progress
 from .accounts import Account, check
 from .array import Events
 from .files import Recording
-from .filters import FilterConfig, NoiseFilter, filtered
+from .filters import FilterConfig, NoiseFilter, filtered, is_inside
 from .formats import ENCODINGS, encoding_of
 from .sieve import JITTER_US
 
@@ -78,8 +78,7 @@ def convert(
     written = ENCODINGS[encoding]
     if duration_us is not None:
         check_at_least(duration_us, 1, "duration_us")
-    if roi is not None and not (0 <= roi[0] < roi[2] and 0 <= roi[1] < roi[3]):
-        raise InputError(f"roi must be x1, y1, x2, y2 with x1 < x2 and y1 < y2, got {roi}.")
+    check_roi(roi)
     if start_us is None and duration_us is not None:
         start_us = next((int(chunk.t[0]) for chunk in recording.chunks() if len(chunk)), 0)
     end_us = None if start_us is None or duration_us is None else start_us + duration_us
@@ -119,8 +118,7 @@ def _inside(pieces: Iterable[Events], roi: tuple[int, int, int, int] | None, cou
     """Those within the region, which are counted."""
     for events in pieces:
         if roi is not None:
-            x1, y1, x2, y2 = roi
-            events = events[(events.x >= x1) & (events.x < x2) & (events.y >= y1) & (events.y < y2)]
+            events = events[is_inside(events, roi)]
         if len(events) and not count["events"]:
             count["first_us"] = int(events.t[0])
         count["events"] += len(events)

@@ -95,7 +95,7 @@ def open_dat(path: Path, options: ReadOptions = AS_IT_IS) -> DatRecording:
     outside the sensor and those older than another one before them by more than a jitter are dropped and counted.
 
     Raises:
-        InputError: if the file is not such a recording; if strict, also if the header states a size that cannot be.
+        InputError: if the file is not such a recording; if strict, also if the header states an implausible size.
     """
     header = words.read_header(path)
     offset = header.length

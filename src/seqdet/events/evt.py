@@ -87,7 +87,7 @@ def open_evt(path: Path, options: ReadOptions = AS_IT_IS) -> EvtRecording:
 
     Raises:
         InputError: if the file is not a RAW recording, its encoding is unknown, or its words of EVT2.1 are in another
-            order than the header says, if it does; if strict, also if the header states a size that cannot be.
+            order than the header says, if it does; if strict, also if the header states an implausible size.
     """
     header = read_header(path)
     with path.open("rb") as file:
@@ -195,8 +195,8 @@ class EvtPipe:
     The events are those of the same bytes in a file, and come as soon as theirs do. Only where time leaps, by 0.1 s or
     more, do the next ``AHEAD`` = 8192 words have to say first whether it is damaged.
 
-    format, dropped: as in `Recording`. size_hw: of the sensor, if it is known. What comes after the pipe was closed in
-    the middle of a word is dropped.
+    format, dropped: as in ``Recording``. size_hw: of the sensor, if it is known. What comes after the pipe was closed
+    in the middle of a word is dropped.
 
     Args:
         pipe: the bytes.

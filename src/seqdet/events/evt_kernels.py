@@ -46,7 +46,14 @@ def first_encoder_state() -> np.ndarray:
 
 @njit(nogil=True, cache=True)
 def new_epoch(epoch, old, new, bits, unit):
-    """The time of the counter's zero, after its high part of ``bits`` bits, in units of us, went from old to new."""
+    """The time of the counter's zero, in microseconds, after the high part of the counter went from old to new.
+
+    Args:
+        epoch: the time before.
+        old, new: high parts.
+        bits: of a high part.
+        unit: microseconds of one step of it.
+    """
     if old - new >= 1 << (bits - 1):
         return epoch + (unit << bits)
     if new - old >= (1 << bits) - JITTER_US // unit - 1:
@@ -56,14 +63,25 @@ def new_epoch(epoch, old, new, bits, unit):
 
 @njit(nogil=True, cache=True)
 def leaps(bits, unit, old, new):
-    """Whether a high part of time goes forward by more than ``LEAP_US``, or back by more than a jitter."""
+    """Whether a high part of time goes forward by more than ``LEAP_US``, or back by more than a jitter.
+
+    Args:
+        bits, unit, old, new: as of ``new_epoch``.
+    """
     mask, late, near = (1 << bits) - 1, JITTER_US // unit + 1, LEAP_US // unit
     return (new - old + late) & mask > near + late
 
 
 @njit(nogil=True, cache=True)
 def until_leap(words, up, bits, unit, high):
-    """How many words there are before a high part of time that leaps; ``high`` is the one before the first word."""
+    """How many words there are before a high part of time that leaps.
+
+    Args:
+        words: (N,) of a recording.
+        up: the place of the half with the type in a word, in bits.
+        bits, unit: as of ``new_epoch``; the type lies above the high part.
+        high: the high part before the first word, or ``UNSET``.
+    """
     for i in range(len(words)):
         half = np.int64((np.uint64(words[i]) >> np.uint64(up)) & np.uint64(0xFFFFFFFF))
         if half >> bits & 15 == 8:
@@ -78,7 +96,11 @@ def until_leap(words, up, bits, unit, high):
 def is_astray(words, start, ahead, up, bits, unit, old, new):
     """Whether a high part of time is damaged: it leaps, and two more of the next go on from the old than from the new.
 
-    ``up``: the place of the half with the type in a word. ``bits``, ``unit``: as in ``new_epoch``; the type lies above.
+    Args:
+        words, up, bits, unit: as of ``until_leap``.
+        start: of the words that come after it.
+        ahead: so many of these are looked at.
+        old, new: the high part before it, and this one.
     """
     if not leaps(bits, unit, old, new):
         return False

@@ -23,7 +23,16 @@ MOST_PIXELS = 1 << 26
 
 @njit(nogil=True, cache=True)
 def activity(t, x, y, p, last, width, threshold, kept):
-    """``last`` has a rim of one pixel: the time of the latest event next to a pixel."""
+    """Mark the events that pass; see ``FilterConfig``.
+
+    Args:
+        t, x, y, p: (N,) columns of the events.
+        last: what is known of every pixel, (cells,) int64, which is brought up to date. Here it has a rim of one pixel:
+            the time of the latest event next to a pixel.
+        width: of the sensor in pixels.
+        threshold: microseconds up to which an event is recent.
+        kept: (N,) uint8, becomes 1 where an event passes and 0 elsewhere.
+    """
     across, one, two = np.uint64(width + 2), np.uint64(1), np.uint64(2)
     for i in range(len(t)):
         time = t[i]
@@ -43,7 +52,7 @@ def activity(t, x, y, p, last, width, threshold, kept):
 
 @njit(nogil=True, cache=True)
 def trail(t, x, y, p, last, width, threshold, kept):
-    """``last`` is time * 4 + polarity of the latest event of a pixel."""
+    """As ``activity``; ``last`` is time * 4 + polarity of the latest event of a pixel."""
     across = np.uint64(width)
     for i in range(len(t)):
         sign = np.int64(p[i])
@@ -56,7 +65,7 @@ def trail(t, x, y, p, last, width, threshold, kept):
 
 @njit(nogil=True, cache=True)
 def contrast(t, x, y, p, last, width, threshold, kept):
-    """``last`` is as in ``trail``, plus 2 where an event of this polarity has passed since the other one."""
+    """As ``trail``; in ``last`` plus 2 where an event of this polarity has passed since the other one."""
     across = np.uint64(width)
     for i in range(len(t)):
         sign = np.int64(p[i])
@@ -71,7 +80,7 @@ def contrast(t, x, y, p, last, width, threshold, kept):
 
 @njit(nogil=True, cache=True)
 def contrast_with_trail(t, x, y, p, last, width, threshold, kept):
-    """``last`` is as in ``trail``."""
+    """As ``trail``."""
     across = np.uint64(width)
     for i in range(len(t)):
         sign = np.int64(p[i])
@@ -83,7 +92,13 @@ def contrast_with_trail(t, x, y, p, last, width, threshold, kept):
 
 @njit(nogil=True, cache=True)
 def chosen(column, kept, count):
-    """The ``count`` entries that are kept: many times as fast as a mask of numpy, whose branches are mispredicted."""
+    """The entries that are kept: many times as fast as a mask of numpy, whose branches are mispredicted.
+
+    Args:
+        column: (N,) of any type.
+        kept: (N,) uint8, 1 where an entry is kept and else 0.
+        count: how many are.
+    """
     out = np.empty(count + 1, column.dtype)  # one more, for those behind the last that are written over each other
     place = np.uint64(0)
     for i in range(len(column)):
@@ -178,7 +193,7 @@ class NoiseFilter:
         height, width = self.size_hw
         is_activity = self.config.name == "activity"
         cells, never = ((height + 2) * (width + 2), 1) if is_activity else (height * width, 4)
-        self._last = np.full(cells, never * NEVER)
+        self._last = np.full(cells, never * NOT_YET_US)
         self.seen = self.removed = 0
 
     def keep(self, events: Events) -> Events:
@@ -225,6 +240,12 @@ def chosen_events(events: Events, mask: np.ndarray) -> Events:
     return Events(*(chosen(column, mask.view(np.uint8), count) for column in columns))
 
 
+def is_inside(events: Events, roi: tuple[int, int, int, int]) -> np.ndarray:
+    """Which events are in a region x1, y1, x2, y2, (N,) bool."""
+    x1, y1, x2, y2 = roi
+    return (events.x >= x1) & (events.x < x2) & (events.y >= y1) & (events.y < y2)
+
+
 def filtered(chunks: Iterable[Events], filters: Sequence[NoiseFilter]) -> Iterator[Events]:
     """The events of a stream that pass all filters, one after the other, in pieces as they come."""
     for events in chunks:
@@ -233,5 +254,5 @@ def filtered(chunks: Iterable[Events], filters: Sequence[NoiseFilter]) -> Iterat
         yield events
 
 
-NEVER = -(1 << 61)
+NOT_YET_US = -(1 << 61)
 """The time of the latest event where there was none: ages away from all others, and its quadruple is an int64."""

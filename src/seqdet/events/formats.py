@@ -187,4 +187,4 @@ def check_foreign(path: Path) -> None:
             f"{_ARRAYS}."
         )
     if len(start) == LOOKED_AT and not any(start):
-        raise InputError(f"{path} must be a recording, and begins with zeros alone. Was its download broken off?")
+        raise InputError(f"{path} must be a recording, and begins with zeros alone. Was its download interrupted?")

@@ -84,7 +84,7 @@ class _Pieces:
         self._path = path
         is_vendor = options.place in (None, VENDORS) and find(file, VENDORS) is not None
         if is_vendor:
-            layout = Layout(VENDORS, {name: Column(VENDORS, name) for name in "txyp"})
+            layout = EventTable(VENDORS, {name: Column(VENDORS, name) for name in "txyp"})
             self.rows = Rows(path, file, layout.columns)
             self.size_hw = _geometry(file)
         else:
@@ -137,7 +137,7 @@ class _Pieces:
             except DAMAGE:
                 yield None, stop - start
 
-    def _find_meaning(self, layout: Layout, options: ReadOptions) -> Meaning:
+    def _find_meaning(self, layout: EventTable, options: ReadOptions) -> Meaning:
         """By the first piece that can be read."""
         pieces = (fields for fields, _ in self._read_pieces(0) if fields is not None)
         first = next(pieces, None)
@@ -185,7 +185,7 @@ DEEPEST = 4
 LOOKED_AT = 1 << 12  # rows of an array that say which column is which
 
 
-class Layout(NamedTuple):
+class EventTable(NamedTuple):
     """Where events are.
 
     place: the name of their group, table or array; "/" for the root. columns: of t, x, y, p. time_name: what the file
@@ -198,7 +198,7 @@ class Layout(NamedTuple):
     note: str = ""
 
 
-def find_layout(file: h5py.File, path: Path, place: str | None) -> Layout:
+def find_layout(file: h5py.File, path: Path, place: str | None) -> EventTable:
     """The events of a file, those at a place if one is named.
 
     Raises:
@@ -224,14 +224,14 @@ def find_layout(file: h5py.File, path: Path, place: str | None) -> Layout:
     )
 
 
-def _at(file: h5py.File, path: Path, place: str) -> Layout:
+def _at(file: h5py.File, path: Path, place: str) -> EventTable:
     if layout := _layout(file, path, place):
         return layout
     places = ", ".join(layout.place for layout in _layouts(file, path)) or "nowhere"
     raise InputError(f"the place must be one where {path} has events, {places}; got {place}.")
 
 
-def _layouts(file: h5py.File, path: Path) -> Iterator[Layout]:
+def _layouts(file: h5py.File, path: Path) -> Iterator[EventTable]:
     """Of all places that are near the root and no links."""
     waiting = deque(["/"])
     for _ in range(MOST_PLACES):
@@ -250,7 +250,7 @@ def _layouts(file: h5py.File, path: Path) -> Iterator[Layout]:
         waiting += [name if place == "/" else f"{place}/{name}" for name in names]
 
 
-def _layout(file: h5py.File, path: Path, place: str) -> Layout | None:
+def _layout(file: h5py.File, path: Path, place: str) -> EventTable | None:
     """The events at a place, if it has some."""
     found = file if place == "/" else find(file, place)
     if isinstance(found, h5py.Group):
@@ -261,7 +261,7 @@ def _layout(file: h5py.File, path: Path, place: str) -> Layout | None:
         names = column_names(found.dtype.names or ())
         are_numbers = all(found.dtype[name].kind in "iufb" for name in names.values())
         columns = {ours: Column(place, name) for ours, name in names.items()}
-        return Layout(place, columns, names["t"]) if names and are_numbers else None
+        return EventTable(place, columns, names["t"]) if names and are_numbers else None
     is_array = found.ndim == 2 and 4 in found.shape and found.dtype.kind in "iuf"
     if not is_array or place.rpartition("/")[2].lower() not in ARRAYS:
         return None
@@ -269,16 +269,16 @@ def _layout(file: h5py.File, path: Path, place: str) -> Layout | None:
     is_across = found.shape[1] != 4
     order = find_order(np.asarray(found[:, :LOOKED_AT]).T if is_across else np.asarray(found[:LOOKED_AT]), path)
     columns = {name: Column(place, order.index(name), is_across) for name in "txyp"}
-    return Layout(place, columns, note=order_note(order))
+    return EventTable(place, columns, note=order_note(order))
 
 
-def _side_by_side(file: h5py.File, group: h5py.Group, place: str) -> Layout | None:
+def _side_by_side(file: h5py.File, group: h5py.Group, place: str) -> EventTable | None:
     names = column_names(group)
     prefix = "" if place == "/" else f"{place}/"
     columns = {ours: Column(prefix + name) for ours, name in names.items()}
     parts = [find(file, column.dataset) for column in columns.values()]
     are_columns = all(isinstance(part, h5py.Dataset) and part.ndim == 1 and part.dtype.kind in "iufb" for part in parts)
-    return Layout(place, columns, names["t"]) if columns and are_columns else None
+    return EventTable(place, columns, names["t"]) if columns and are_columns else None
 
 
 EVENT = np.dtype({"names": ["x", "y", "p", "t"], "formats": ["<u2", "<u2", "<i2", "<i8"], "offsets": [0, 2, 4, 8]})

@@ -139,7 +139,7 @@ def inspect(recording: Recording) -> Inspection:
         brighter_rates=brighter_rates,
         fine_rates=fine_rates,
         counts=counts,
-        hot_xy=_hot(counts),
+        hot_xy=[(x, y) for x, y in hot_xy(counts).tolist()],
         longest_gap_us=longest,
         gaps_us=gaps,
         edges=recording.triggers(),
@@ -155,13 +155,17 @@ def _grown(counts: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return np.pad(counts, ((0, height - counts.shape[0]), (0, width - counts.shape[1])))
 
 
-def _hot(counts: np.ndarray) -> list[tuple[int, int]]:
+def hot_xy(counts: np.ndarray) -> np.ndarray:
+    """(K, 2) pixels x, y with ``HOT_FACTOR`` times the events of the median active one, the hottest first.
+
+    ``counts`` are the events of all, (H, W).
+    """
     active = counts[counts > 0]
     if not active.size:
-        return []
+        return np.zeros((0, 2), np.int64)
     y, x = np.nonzero(counts >= HOT_FACTOR * np.median(active))
     order = np.argsort(-counts[y, x], kind="stable")
-    return list(zip(x[order].tolist(), y[order].tolist(), strict=True))
+    return np.stack([x[order], y[order]], axis=1)
 
 
 def _some(hot_xy: list[tuple[int, int]]) -> str:

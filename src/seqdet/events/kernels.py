@@ -3,6 +3,9 @@
 A kernel places a block of events at a time and answers False, without writing, at the first block with an event that
 is outside the sensor or of no polarity; what it wrote before stays. Two passes over a block, of which the compiler
 turns the first into vector instructions, take half the time of one.
+
+All take columns ``t`` (N,) int64 microseconds, ``x`` and ``y`` (N,) uint16 and ``p`` (N,) uint8 of the events, the
+``Grid`` on which they are placed, and ``out``, the flat frame of ``grid``'s cells that they change.
 """
 
 from __future__ import annotations
@@ -36,6 +39,14 @@ def cut(t, edges, jitter):
     """The first event at or after each edge, and whether all before it are earlier and all after it are not.
 
     Exact where no time is more than ``jitter`` smaller than one before it.
+
+    Args:
+        t: (N,) int64 microseconds.
+        edges: (K,) int64 microseconds, rising.
+        jitter: microseconds.
+
+    Returns:
+        (K,) int64 indices, and (K,) bool.
     """
     first, is_clean = np.empty(len(edges), np.int64), np.empty(len(edges), np.bool_)
     for n in range(len(edges)):
@@ -63,7 +74,7 @@ def _place(x, y, p, grid, cells):
 
 @njit(nogil=True, cache=True)
 def count(x, y, p, grid, most, out):
-    """Add one for each event, up to ``most``."""
+    """Add one for each event, up to ``most``, the largest number of a cell."""
     cells = np.empty(BLOCK, np.uint32)
     for start in range(0, len(x), BLOCK):
         part = slice(start, start + BLOCK)
@@ -93,7 +104,7 @@ def balance(x, y, p, grid, least, most, out):
 
 @njit(nogil=True, cache=True)
 def accumulate(x, y, p, grid, steps, clip, out):
-    """Add ``steps[p]`` for each event, and clip to [-clip, clip] each time."""
+    """Add ``steps[p]``, (2,) float32, for each event, and clip to [-clip, clip] each time."""
     cells = np.empty(BLOCK, np.uint32)
     for start in range(0, len(x), BLOCK):
         part = slice(start, start + BLOCK)
@@ -116,6 +127,13 @@ def interpolate(t, x, y, p, grid, steps, clip, start_us, window_us, bins, out):
     """Share ``steps[p]`` of each event between the two bins whose centres are nearest in time; clip each time.
 
     The share of a bin outside [0, bins) is lost.
+
+    Args:
+        t, x, y, p, grid: as of all kernels.
+        steps, clip: as of ``accumulate``.
+        start_us, window_us: when the window begins, and its length.
+        bins: into which the window is cut.
+        out: (bins * cells,), one bin after the other.
     """
     cells, per_us = np.empty(BLOCK, np.uint32), bins / window_us
     earlier, later = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
@@ -166,7 +184,14 @@ def latest(t, x, y, p, grid, out):
 
 @njit(nogil=True, cache=True)
 def decay(t, x, y, p, grid, now_us, tau_us, is_exponential, out):
-    """Keep what the age of the last event leaves of 1; computed once for events of the same microsecond."""
+    """Keep what the age of the last event leaves of 1; computed once for events of the same microsecond.
+
+    Args:
+        t, x, y, p, grid, out: as of all kernels.
+        now_us: when the age is asked for.
+        tau_us: age at which 1/e is left, or, where it falls along a line, nothing.
+        is_exponential: whether it falls so, and not along a line.
+    """
     cells = np.empty(BLOCK, np.uint32)
     age, value = np.int64(-1), np.float32(0)
     for start in range(0, len(x), BLOCK):
@@ -185,6 +210,6 @@ def decay(t, x, y, p, grid, now_us, tau_us, is_exponential, out):
 
 @njit(nogil=True, cache=True)
 def narrow(values, most, out):
-    """Write ``values`` to ``out`` in its smaller type, clipped to [-most, most]."""
+    """Write ``values`` (N,) to ``out`` (N,) in its smaller type, clipped to [-most, most]."""
     for i in range(len(values)):
         out[i] = min(max(values[i], -most), most)

@@ -293,11 +293,11 @@ class PieceRecording(Recording):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """As of `Recording`."""
+        """As of ``Recording``."""
         return (*self._meaning.notes, *super().notes)
 
     def close(self) -> None:
-        """As of `Recording`."""
+        """As of ``Recording``."""
         if self._close:
             self._close()
         super().close()
@@ -410,7 +410,7 @@ SPARE = 1.05  # how much more room is made than seems to be needed
 LEAST_SHARE = 1 / 1024  # from which so much is foreseen
 
 
-class Piece(NamedTuple):
+class DecodedPiece(NamedTuple):
     """Columns t, x, y, p, decoded into a ``Room``; no event in them is before ``least_us`` or after ``newest_us``."""
 
     columns: list[np.ndarray]
@@ -418,7 +418,7 @@ class Piece(NamedTuple):
     newest_us: int
 
 
-def decoded(decoding: Callable[[Room], Generator[Piece]], start_us: int, end_us: int, *, piece: int) -> Events:
+def decoded(decoding: Callable[[Room], Generator[DecodedPiece]], start_us: int, end_us: int, *, piece: int) -> Events:
     """The events with times in ``[start_us, end_us)``, decoded where they stay.
 
     Memory is that of the events, some percent more while they come, and of a piece at either end: how many there will

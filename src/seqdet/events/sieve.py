@@ -1,4 +1,4 @@
-"""Leave out what cannot be, and count it: for readers of formats that store events as numbers."""
+"""Leave out what is not plausible, and count it: for readers of formats that store events as numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ LEAST_RUN = 20  # events of one value in a column by which rows may be sorted
 UNORDERED = 0.01  # so many of the steps from one event to the next go back in time in no recording of a camera
 FINE = 32  # parts of a pixel that some tools write
 MOST_NOTES = 5
-OUTSIDE, BACKWARDS = "events outside the sensor", "events running back in time"
+OUTSIDE_EVENTS = "events outside the sensor"
+BACKWARD_EVENTS = "events running back in time"
+IMPLAUSIBLE_EVENTS = "events at implausible times"
 SORT_IT = "Sort its rows by t, with all columns in the same order, as np.argsort(t, kind='stable') gives it"
 GO_ON, WAIT, NEW_CLOCK = range(3)
 
@@ -43,7 +45,7 @@ def check_inside(events: Events, size_hw: tuple[int, int]) -> None:
 
 
 class Sieve:
-    """Events of one pass over a recording, in; those that can be, out.
+    """Events of one pass over a recording, in; those that are plausible, out.
 
     dropped: how much was left out, by reason. A strict sieve raises instead.
 
@@ -71,7 +73,7 @@ class Sieve:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was noticed until now, and is to be said."""
+        """What was noticed so far, and is to be said."""
         return (*self._clocks[:MOST_NOTES], *self._fine_coordinates(), *self._unordered())
 
     def drop(self, reason: str, count: int) -> None:
@@ -136,9 +138,9 @@ class Sieve:
         if outside:
             furthest_x, furthest_y = int(events.x.max()), int(events.y.max())
             self._largest_xy = max(self._largest_xy[0], furthest_x), max(self._largest_xy[1], furthest_y)
-        self.drop(OUTSIDE, outside)
-        self.drop("events at times that cannot be", impossible)
-        self.drop(BACKWARDS, backwards)
+        self.drop(OUTSIDE_EVENTS, outside)
+        self.drop(IMPLAUSIBLE_EVENTS, impossible)
+        self.drop(BACKWARD_EVENTS, backwards)
         events = events[kept] if outside or impossible or backwards else events
         self._remember(events)
         return events
@@ -189,7 +191,7 @@ class Sieve:
 
     def _unordered(self) -> tuple[str, ...]:
         """That most events are earlier than others before them."""
-        if not self._seen or 2 * self.dropped[BACKWARDS] <= self._seen:
+        if not self._seen or 2 * self.dropped[BACKWARD_EVENTS] <= self._seen:
             return ()
         return (f"most of its events are earlier than others before them, in no order of time. {SORT_IT}",)
 
@@ -197,7 +199,7 @@ class Sieve:
         """That places of events are parts of pixels, where most are outside the sensor and would then not be."""
         (height, width), (x, y) = self._limits_hw, self._largest_xy
         is_fine = FINE // 8 <= x // width < FINE and FINE // 8 <= y // height < FINE
-        is_fine &= 2 * self.dropped[OUTSIDE] > self._seen
+        is_fine &= 2 * self.dropped[OUTSIDE_EVENTS] > self._seen
         if not is_fine:
             return ()
         return (f"x up to {x} and y up to {y} would lie on the sensor as parts of {FINE} of a pixel: divide them",)

@@ -38,7 +38,18 @@ def windows(
     start_us: int | None = None,
     end_us: int | None = None,
 ) -> Iterator[Window]:
-    """Cut events that come in pieces, in order up to the jitter, into windows; see ``Recording.windows``."""
+    """Cut events that come in pieces, in order up to the jitter, into windows; see ``Recording.windows``.
+
+    Args:
+        chunks: the events.
+        window_us: length of a window.
+        count: most events of a window.
+        start_us: no event before this; the time of the first event if None.
+        end_us: no event from this on; the last event is the last if None.
+
+    Raises:
+        InputError: if neither length is given, or one is below 1.
+    """
     for name, length in (("window_us", window_us), ("count", count)):
         if length is not None:
             check_at_least(length, 1, name)
@@ -84,6 +95,11 @@ def windows(
 
 def check_windows(path: Path, first_us: int, last_us: int, step_us: int) -> int:
     """How many windows of a length there are from one time to another.
+
+    Args:
+        path: of the recording, for the message.
+        first_us, last_us: times of its first and its last event.
+        step_us: from the start of a window to that of the next.
 
     Raises:
         InputError: if they are more than anyone waits for, as one damaged time can make them.
@@ -214,16 +230,15 @@ class WindowStream:
         self._clock = Clock(start, horizon, settled, newest, clock.earliest_us)
         return self._closed()
 
-    def close(self, *, partial: bool = True) -> Iterator[Window]:
+    def close(self) -> Iterator[Window]:
         """End the stream; give the windows left. The stream is as after ``reset``.
 
-        Args:
-            partial: give windows that the stream did not reach the end of as well, while there are events in them;
-                they are not shorter, but by number they have fewer events. Otherwise these are dropped and counted.
+        Windows that the stream did not reach the end of are among them, while there are events in them; they are not
+        shorter, but by number they have fewer events.
         """
         rest = copy.copy(self)
         self.reset()
-        return rest._remaining(partial=partial)
+        return rest._remaining()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream is, as numbers and arrays, for ``load_state_dict``."""
@@ -257,18 +272,15 @@ class WindowStream:
             while NEVER < self._clock.start_us <= self._clock.settled_us - self._rule.window_us:
                 yield self._by_time()
 
-    def _remaining(self, *, partial: bool) -> Iterator[Window]:
+    def _remaining(self) -> Iterator[Window]:
         """All windows that are left."""
         clock = self._clock
         settled = -NEVER if self._rule.events else self._clock.newest_us
-        start, horizon = settle(settled, clock.earliest_us, clock.start_us, clock.horizon_us, self._rule)
+        start, _ = settle(settled, clock.earliest_us, clock.start_us, clock.horizon_us, self._rule)
         self._clock = clock._replace(start_us=start, settled_us=settled)
         yield from self._closed()
-        while partial and self._held:
+        while self._held:
             yield self._by_number(self._held) if self._rule.events else self._by_time()
-        self._sort()
-        if left := self._held if self._rule.events else int((self._events.t >= horizon).sum()):
-            self.dropped["events of a window that the stream ended in"] += left
 
     def _by_time(self) -> Window:
         self._sort()

@@ -131,7 +131,7 @@ def _text_pieces(path: Path, time_unit: Unit | None) -> tuple[Pieces, Meaning, t
     size_hw = stated_hw if stated_hw and is_size(stated_hw) else None
 
     def pieces(_: int, sieve: Sieve) -> Iterator[Events]:
-        sieve.drop("sensor sizes that cannot be, in the header", int(stated_hw != size_hw))
+        sieve.drop("sensor sizes that are not plausible, in the header", int(stated_hw != size_hw))
         for block in _blocks(path, encoding):
             lines = form.events_in(block)
             rows = form.numbers(lines)

@@ -23,8 +23,18 @@ import numpy as np
 from ..checks import InputError
 from ..files import replacing
 from .array import Events, Triggers
-from .reading import LATE_US, Piece, ReadOptions, Recording, Room, decoded, new_columns
-from .sieve import BACK_US, JITTER_US, MOST_NOTES, NEVER, Sieve, check_inside
+from .reading import LATE_US, DecodedPiece, ReadOptions, Recording, Room, decoded, new_columns
+from .sieve import (
+    BACK_US,
+    BACKWARD_EVENTS,
+    IMPLAUSIBLE_EVENTS,
+    JITTER_US,
+    MOST_NOTES,
+    NEVER,
+    OUTSIDE_EVENTS,
+    Sieve,
+    check_inside,
+)
 
 BLOCK_BYTES = 1 << 20  # of the file at a time
 AHEAD = 1 << 13  # words of the next block that a kernel may look at
@@ -43,9 +53,9 @@ LATE_EVENTS = 1024  # that run back in a row: the clock has begun anew
 
 REASONS = (
     "words before the first time",
-    "events outside the sensor",
-    "events running back in time",
-    "events at times that cannot be",
+    OUTSIDE_EVENTS,
+    BACKWARD_EVENTS,
+    IMPLAUSIBLE_EVENTS,
 )
 EARLY, OUTSIDE, BACKWARDS, ASTRAY = range(len(REASONS))
 NEWEST = 0  # the place in a kernel's state of the greatest event time so far
@@ -82,8 +92,9 @@ class Header:
         return size if min(size) >= 1 and max(size) <= largest else None
 
     def drop_false_size(self, largest: int, sieve: Sieve) -> None:
-        """Tell a sieve if a size of the sensor is stated that cannot be."""
-        sieve.drop("sensor sizes that cannot be, in the header", int(self.states_size and not self.size_hw(largest)))
+        """Tell a sieve if a size of the sensor is stated that is not plausible."""
+        is_false = self.states_size and not self.size_hw(largest)
+        sieve.drop("sensor sizes that are not plausible, in the header", int(is_false))
 
 
 def read_header(path: Path) -> Header:
@@ -344,7 +355,7 @@ class WordRecording(Recording):
         mark = self._mark_before(start_us)
         sieve = self._sieve
 
-        def decoding(room: Room) -> Generator[Piece]:
+        def decoding(room: Room) -> Generator[DecodedPiece]:
             return (piece for piece, _ in self._pieces(mark, sieve, room, end) if piece.newest_us >= start_us)
 
         return decoded(decoding, start_us, end_us, piece=CHUNK_EVENTS + SLACK)
@@ -399,7 +410,7 @@ class WordRecording(Recording):
 
     def _pieces(
         self, mark: Mark, sieve: Sieve, room: Room | None = None, end: int | None = None
-    ) -> Iterator[tuple[Piece, Triggers]]:
+    ) -> Iterator[tuple[DecodedPiece, Triggers]]:
         """Events in the room that is asked for before each piece, and trigger edges, valid until the next.
 
         Args:
@@ -439,7 +450,7 @@ class WordRecording(Recording):
                     late += backwards
                     if count and is_early:
                         first_us = min(first_us, int(events[0][:count].min()))
-                    piece = Piece([column[:count] for column in events], before_us - LATE_US, int(state[NEWEST]))
+                    piece = DecodedPiece([column[:count] for column in events], before_us - LATE_US, int(state[NEWEST]))
                     yield piece, decoder.edges
                     late = self._checked_clock(state, int(words[done - 1]), position, late) if late else 0
                 if is_last:

@@ -31,7 +31,7 @@ from ..data.labels import (
 )
 from ..events.dataset_facts import DatasetFacts, check_facts, keep_facts, read_facts
 from ..events.files import open_recording
-from ..files import replacing
+from ..files import make_folder, replacing
 from ..progress import progress
 from .files import unpacked
 from .options import READERS, ImportOptions, ImportReport
@@ -133,10 +133,7 @@ def _write(
 
 def _write_recording(work: _ImportedRecording) -> None:
     """Write the labels of a recording, and then what says that they are whole: the recording itself."""
-    try:
-        work.target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{work.target.parent} cannot be made: {error.strerror}.") from error
+    make_folder(work.target.parent)
     labels = label_path(work.target)
     write_labels(labels, work.kept)
     write_labelled_us(labels, work.labelled_us)
@@ -262,7 +259,7 @@ def _splits(found: Sequence[FoundRecording], named: Path, options: ImportOptions
             report.told[f"recordings are of {split}, as {why}"] += 1
             splits.append(split)
         return splits
-    report.told[f"recordings are dealt out by --ratios, with the seed {options.seed}"] += len(found)
+    report.told[f"recordings are split by --ratios, with the seed {options.seed}"] += len(found)
     ends = np.rint(np.cumsum(options.ratios) / sum(options.ratios) * len(found))
     order = np.random.default_rng(options.seed).permutation(len(found))
     return [SPLIT_FOLDERS[int(np.searchsorted(ends, place, side="right"))] for place in np.argsort(order)]

@@ -182,9 +182,9 @@ def times_us(cells: Sequence[object], path: Path, name: str, unit: Unit | None =
     is_whole = all(re.fullmatch(r"[+-]?\d{1,18}(\.0*)?", text) or re.fullmatch(r"[+-]?\d{19}", text) for text in texts)
     numbers = [int(text.partition(".")[0]) if is_whole else real(text, f"times ({name}) of {path}") for text in texts]
     if numbers and max(map(abs, numbers)) >= 1 << 63:
-        raise InputError(f"{path} must have times that can be, got {max(numbers, key=abs)}.")
+        raise InputError(f"{path} must have plausible times, got {max(numbers, key=abs)}.")
     t = np.array(numbers, np.int64 if is_whole else np.float64)
     found = find_unit(t, path, name=name, stated=unit)
     if len(t) and np.abs(t).max() > found.limit:
-        raise InputError(f"{path} must have times that can be, got {max(numbers, key=abs)} {found.unit}.")
+        raise InputError(f"{path} must have plausible times, got {max(numbers, key=abs)} {found.unit}.")
     return found.to_us(t), found

@@ -19,6 +19,7 @@ from ..config_files import suggestion
 from ..data.checking import check_clock, check_inside, check_pixels
 from ..data.labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX, is_ignored, recording_name
 from ..events.files import Recording
+from ..events.time_units import LATEST_US
 from ..files import below
 from .files import is_number, is_zip, last_number, read_names, whole
 from .options import ImportOptions, ImportReport
@@ -38,7 +39,6 @@ MOST_FILLED = 20_000_000
 ADVICE = " Give --start-us, and --label-rate where they number frames; name columns of times t_s, t_ms, t_us or t_ns."
 FAR_ASPECT = 0.02
 """Frames whose shape differs by this part from the sensor's show something else."""
-LATEST_US = 1 << 53
 MOST_TRACKS = 1 << 32
 MOST = 1 << 24
 """Of the place and the size of a box, and of a score; larger ones are damage, and no numbers that labels hold."""
@@ -462,7 +462,7 @@ def _times(at: np.ndarray, labels: RecordingLabels, options: ImportOptions, last
     else:
         times = np.rint((at - labels.first) * frame_us) + options.start_us
     if len(times) and np.abs(times).max() > LATEST_US:
-        raise InputError(f"{labels.source} must have times that can be, got {np.abs(times).max():.0f} us.")
+        raise InputError(f"{labels.source} must have plausible times, got {np.abs(times).max():.0f} us.")
     return times.astype(np.int64)
 
 

@@ -15,6 +15,7 @@ import yaml
 
 from ..checks import InputError
 from ..config_files import read_yaml
+from ..data.labels import TEXT_COLUMNS
 from ..events.time_units import SPELT, Unit, is_time_name, unit_in_name
 from .files import frame_number, read_text, real, times_us, whole
 from .parsed import CLASS_FILES, RELATIVE, ParsedLabels, frame_size
@@ -29,8 +30,6 @@ POLYGONS = "polygons that became their upright boxes (if they are key points, kp
 OUTERMOST = -0.5, 1.5
 """Least and most of a place, as a share of the frame: objects may be partly outside."""
 LastColumn = Literal["confidence", "identity"]
-ORDER = ("t", "class_id", "track_id", "x", "y", "w", "h", "class_confidence")
-"""Columns of a CSV file without a header."""
 NAMES = {
     "frame": ("frame", "frame_id", "frame_number", "frame_index"),
     "x": ("x", "x1", "xmin", "left", "bb_left"),
@@ -60,7 +59,7 @@ READINGS = {
     AERIAL: "confidence, class, truncation, occlusion, as of VisDrone; the last two are not kept",
 }
 """Columns after frame, identity and box, by how many there are, or what the last three of ten are."""
-Rows = list[tuple[str, list[str]]]
+TextRows = list[tuple[str, list[str]]]
 """The lines of a text that are not blank: the place of each, for messages, and its cells."""
 
 
@@ -214,10 +213,10 @@ def _check_shares(row: list[str], place: str) -> list[float]:
 def read_csv(labels: ParsedLabels) -> None:
     """One file for each recording, separated by commas, semicolons, tabs or spaces.
 
-    Without a header the columns are those of ``ORDER``. A header may have them in any order and under the names in
-    ``NAMES``, with ``frame`` for ``t``, corners for sizes and names for classes. The unit of times is what their column
-    says, as t_ns does, or else follows by the rule for recordings. A row without a box (x is empty) is a time at which
-    somebody looked and there was no object.
+    Without a header the columns are those of ``TEXT_COLUMNS``. A header may have them in any order and under the names
+    in ``NAMES``, with ``frame`` for ``t``, corners for sizes and names for classes. The unit of times is what their
+    column says, as t_ns does, or else follows by the rule for recordings. A row without a box (x is empty) is a time at
+    which somebody looked and there was no object.
     """
     labels.find_classes()
     unit = "s" if any(table.has_fractions() for table in _box_tables(labels)) else None
@@ -262,10 +261,10 @@ def _box_tables(labels: ParsedLabels) -> Iterator[BoxTable]:
     for path, rows in _tables(labels, ".csv", ".txt"):
         header = [cell.strip().lower() for cell in rows[0][1]] if rows else []
         is_headed = bool(header) and not re.match(r"[-+.\d]", header[0])
-        names = _columns(header, path) if is_headed else {name: n for n, name in enumerate(ORDER)}
+        names = _columns(header, path) if is_headed else {name: n for n, name in enumerate(TEXT_COLUMNS)}
         longest = max((len(row) for _, row in rows), default=0)
         rest = [cell for n, cell in enumerate(header) if cell and n not in names.values()]
-        rest = rest if is_headed else [f"number {n + 1}" for n in range(len(ORDER), longest)]
+        rest = rest if is_headed else [f"number {n + 1}" for n in range(len(TEXT_COLUMNS), longest)]
         time = header[names["t"]] if is_headed and "t" in names else "t"
         cells = [
             (place, {name: row[n].strip() if n < len(row) else "" for name, n in names.items()})
@@ -431,7 +430,7 @@ def _lines(path: Path) -> list[tuple[str, str]]:
     return [(f"{path}, line {n},", line) for n, line in lines if line.strip()]
 
 
-def _tables(labels: ParsedLabels, *suffixes: str) -> Iterator[tuple[Path, Rows]]:
+def _tables(labels: ParsedLabels, *suffixes: str) -> Iterator[tuple[Path, TextRows]]:
     """Texts with cells between the same marks; those about classes and frames are left out."""
     for path in labels.files(*suffixes):
         if path.name in (*CLASS_FILES, *MOT_FILES) and path != labels.root:

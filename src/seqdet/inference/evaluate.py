@@ -23,7 +23,7 @@ from ..data.schedule import Cue
 from ..devices import choose_device
 from ..evaluation.breakdown import ERROR_KINDS, has_tracks, still_us
 from ..evaluation.files import Truth
-from ..evaluation.protocols import find_protocol, labels_of
+from ..evaluation.protocols import find_protocol, scored_labels
 from ..evaluation.report import FIGURES, figure, judge
 from ..events.accounts import Account, total
 from ..files import make_folder, write_text
@@ -34,7 +34,7 @@ from ..structures import Boxes, Clip
 from ..viz.charts import Chart
 from ..viz.draw import draw_boxes
 from ..viz.images import Paint, painter
-from ..viz.pages import Report, write_report
+from ..viz.pages import ReportPage, write_report
 from ..viz.tiles import film_strip, play
 from ..viz.video import write_video
 from .scoring import HeldOut, Scored, bins, held_out_config, score, write_detections
@@ -115,7 +115,7 @@ def evaluate(
     prepare_split(scored_config.data, split)
     data = HeldOut(scored_config, split, called=str(place or "the data"))
     for each in (rules, second or rules):
-        labels_of(each, detector.config.classes)  # which may refuse, and should before minutes have passed
+        scored_labels(each, detector.config.classes)  # which may refuse, and should before minutes have passed
     if samples:
         check_at_least(len(data.names), 2, "recordings to resample")
     if detections:
@@ -207,7 +207,7 @@ def _show(scored: Scored, data: HeldOut, metrics: dict[str, Any], folder: RunFol
     write_report(folder.report, page(scored, data, metrics, folder, paint=paint))
 
 
-def page(scored: Scored, data: HeldOut, metrics: dict[str, Any], run: RunFolder, *, paint: Paint) -> Report:
+def page(scored: Scored, data: HeldOut, metrics: dict[str, Any], run: RunFolder, *, paint: Paint) -> ReportPage:
     """Scores, curves, errors and pictures of a run.
 
     Args:
@@ -229,7 +229,7 @@ def page(scored: Scored, data: HeldOut, metrics: dict[str, Any], run: RunFolder,
     charts.append(Chart("Validation", "step", validation, y_limits=(0, 1)))
     by_protocol = metrics.get("by_protocol", {})
     scores = scored.scores
-    return Report(
+    return ReportPage(
         title=data.known.title,
         summary=" ".join(
             f"{line[0].upper()}{line[1:]}."

@@ -30,9 +30,10 @@ from ..models.layers import reset_lanes
 from ..ops.boxes import candidate_boxes, voted_boxes
 from ..runs import RunFolder
 from ..structures import Boxes
-from .eight_bits import frames_of_recording, frames_of_run, made_up_frames, quantized, tiled
+from .eight_bits import quantized
 from .loading import load_runner
 from .runners import FORMAT, FOUND, OnnxRunner, RunnerState, frame_type, sealed
+from .sample_frames import frames_of_recording, frames_of_run, made_up_frames, tiled
 from .torch_runner import TorchRunner
 
 Suppress = Callable[[Tensor, Tensor, float], Tensor]

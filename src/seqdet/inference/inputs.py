@@ -302,7 +302,7 @@ def picture_detections(
         size_hw = size_hw or image.shape[:2]
         if image.shape[:2] != size_hw:
             raise InputError(f"pictures must all be {size_hw[1]}x{size_hw[0]}, got {image.shape[1]}x{image.shape[0]}.")
-        fitted, scale = fit(image, frame_hw or size_hw)
+        fitted, scale = letterboxed(image, frame_hw or size_hw)
         (found,), memory = runner(np.ascontiguousarray(fitted.transpose(2, 0, 1))[None], memory)
         limits = np.tile(size_hw[::-1], 2)
         found = chosen(found, least)
@@ -313,7 +313,7 @@ def picture_detections(
             return
 
 
-def fit(image: np.ndarray, size_hw: tuple[int, int]) -> tuple[np.ndarray, float]:
+def letterboxed(image: np.ndarray, size_hw: tuple[int, int]) -> tuple[np.ndarray, float]:
     """The image (H, W, 3) in a picture of another size, at the top left, and the factor by which it was resized."""
     height, width = image.shape[:2]
     if (height, width) == size_hw:

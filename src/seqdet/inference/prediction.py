@@ -18,8 +18,8 @@ import numpy as np
 from ..checks import InputError, Stopped
 from ..data.classes import read_classes, write_classes
 from ..data.detections import TRACKED_BOX, best_of_place
-from ..data.labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX
-from ..evaluation.files import COLUMNS, KIND_ENDINGS, TEXTS
+from ..data.labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX, TEXT_COLUMNS
+from ..evaluation.files import KIND_ENDINGS, TEXTS
 from ..events.accounts import tell
 from ..files import check_output, make_folder, make_way
 from ..locks import alone_in
@@ -32,10 +32,10 @@ from .inputs import STDIN, FrameDetections, OpenInput, PredictConfig, find_input
 from .runners import Runner
 from .tracking import MOST_OVERLAP
 
-TRACK_COLUMNS = (*COLUMNS, "tracking_confidence", "last_detection_update_time", "nb_detections")
+TRACK_COLUMNS = (*TEXT_COLUMNS, "tracking_confidence", "last_detection_update_time", "nb_detections")
 """Of lines of text, between spaces, without a line of names: the order of the Metavision SDK."""
 RESULTS = tuple(KIND_ENDINGS)
-FOLDERS = (*RESULTS, TEXTS, "videos")
+RESULT_FOLDERS = (*RESULTS, TEXTS, "videos")
 """Those that hold results."""
 FLUSH_S = 1.0
 """What is older than this can be read from the files."""
@@ -127,7 +127,10 @@ class ResultFiles:
         self._tables: list[list[GrowingNpy | GrowingText]] = [[], []] if has_tracks else [[]]
         self._flushed_s = time.monotonic()
         detections, detections_text, tracks, tracks_text, video = results(folder, place)
-        tables = [(detections, EVENT_BBOX, detections_text, COLUMNS), (tracks, TRACKED_BOX, tracks_text, TRACK_COLUMNS)]
+        tables = [
+            (detections, EVENT_BBOX, detections_text, TEXT_COLUMNS),
+            (tracks, TRACKED_BOX, tracks_text, TRACK_COLUMNS),
+        ]
         for array, _, text, _ in tables[: len(self._tables)]:
             make_folder(array.parent)
             make_folder(text.parent)
@@ -210,14 +213,14 @@ def predict_recordings(runner: Runner, paths: Path | Sequence[Path], out: Path, 
         Stopped: if Ctrl-C was pressed, or SIGTERM sent; what was found until then is in the files, which are whole.
     """
     paths = [paths] if isinstance(paths, Path) else paths
-    found = find_inputs(runner, paths, config, [out / kind for kind in FOLDERS])
+    found = find_inputs(runner, paths, config, [out / kind for kind in RESULT_FOLDERS])
     for kind in RESULTS[: 1 + config.track]:
         _check_classes(out / kind, runner.classes)
     for each, place in found:
         for result in results(out, place):
             check_output(result, inputs=[each], overwrite=config.overwrite)
     failed = []
-    with alone_in(out), stop_on_signals("what came until now" if STDIN in paths else "this window") as is_stopped:
+    with alone_in(out), stop_on_signals("what was received so far" if STDIN in paths else "this window") as is_stopped:
         for n, (each, place) in enumerate(found, 1):
             title = f"{n} of {len(found)}, {place.name}" if len(found) > 1 else place.name
             try:

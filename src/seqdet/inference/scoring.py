@@ -118,7 +118,7 @@ class LabelledRecordings(NamedTuple):
     labelled_us: dict[str, np.ndarray]
 
 
-def from_boxes(
+def labelled_recordings(
     truth: Sequence[Boxes],
     detections: Sequence[Boxes],
     recordings: Sequence[int],
@@ -140,7 +140,7 @@ def from_boxes(
     """
     lengths = {len(truth), len(detections), len(recordings), len(times_us)}
     if len(lengths) > 1:
-        raise InputError(f"truth, detections, recordings and times_us must be as long, got {sorted(lengths)}.")
+        raise InputError(f"truth, detections, recordings and times_us must have equal lengths, got {sorted(lengths)}.")
     if any(boxes.scores is None for boxes in detections):
         raise InputError("detections must have scores, got boxes without. Were truth and detections swapped?")
     of_frame, times = np.array(recordings, np.int64), np.array(times_us, np.int64)
@@ -195,7 +195,7 @@ class LabelledFrames:
         """The boxes in pixels of the sensor, by the number of the recording."""
         numbers = [each.recording for each in self._frames]
         found = [each.detections for each in self._frames]
-        return from_boxes(self._truth, found, numbers, self._times_us, scale_xy=self.scale_xy)
+        return labelled_recordings(self._truth, found, numbers, self._times_us, scale_xy=self.scale_xy)
 
     def joined(self, classes: Sequence[str]) -> tuple[ScoredFrames, LabelledRecordings]:
         """All of them as frames of plain COCO, in pixels of the sensor, and the boxes that they come from."""

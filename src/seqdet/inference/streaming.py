@@ -15,7 +15,7 @@ from ..config import InputConfig, ViewConfig
 from ..config_files import suggestion, to_dict
 from ..data.detections import Detections
 from ..events.array import Events
-from ..events.filters import FilterConfig, NoiseFilter, chosen_events
+from ..events.filters import FilterConfig, NoiseFilter, chosen_events, is_inside
 from ..events.sieve import JITTER_US, check_inside
 from ..events.slicing import Window, WindowStream
 from ..events.tensors import blank_frame, find_representation
@@ -44,8 +44,7 @@ class View:
         """Which events are in the region of interest, (N,) bool."""
         if self.config.roi is None:
             return np.ones(len(events), np.bool_)
-        x1, y1, x2, y2 = self.config.roi
-        return (events.x >= x1) & (events.x < x2) & (events.y >= y1) & (events.y < y2)
+        return is_inside(events, self.config.roi)
 
     def seen(self, events: Events) -> Events:
         """The events at the places where the detector sees them."""
@@ -183,7 +182,7 @@ class Framing:
         if seen_hw != trained_hw and not any_size:
             raise InputError(
                 f"the detector must see {_size(trained_hw)} pixels, as in training, got {_size(seen_hw)}. To try it on "
-                "another sensor give any_size: boxes are as good as objects are alike in pixels."
+                "another sensor, give any_size; it works best where objects have about the same size in pixels."
             )
         self._represent = find_representation(self.shown.representation)
         self._layout: dict[str, Any] = {"size_hw": seen_hw, "to_hw": frame_hw, **self.shown.parameters}

@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 
 from ..checks import InputError, check_at_least, check_choice, check_range, fit_fields
-from ..data.detections import TRACKED_BOX, best_pairs, checked_detections, first_of_close, overlaps
+from ..data.detections import TRACKED_BOX, best_pairs, checked_detections, corners, first_of_close, overlaps
 from ..data.labels import EVENT_BBOX
 from ..events.array import Events
 
@@ -499,10 +499,9 @@ class LibraryTracker:
 
     def _followed(self, label: int, found: np.ndarray, time_us: int) -> np.ndarray:
         """The tracks of one class that are detected now."""
-        x, y, w, h = (found[name].astype(np.float64) for name in ("x", "y", "w", "h"))
         result = self._of_class[label].update(
             self._boxes_type(
-                xyxy=np.stack([x, y, x + w, y + h], axis=1),
+                xyxy=corners(found),
                 confidence=found["class_confidence"].astype(np.float64),
                 data={"row": np.arange(len(found))},
             ),

@@ -15,7 +15,7 @@ from torchvision.ops import box_convert
 from ..checks import InputError, check_choice
 from ..devices import one_thread
 from ..ops.boxes import decode_boxes, encode_boxes
-from ..ops.losses import IGNORED, giou, match_anchors, pad_targets, sigmoid_focal, smooth_l1, softmax_focal
+from ..ops.losses import IGNORED_ANCHOR, giou, match_anchors, pad_targets, sigmoid_focal, smooth_l1, softmax_focal
 from ..structures import Boxes
 
 PRIOR = 0.01
@@ -209,12 +209,14 @@ class Criterion:
             InputError: if there are not F entries, or ``pad_targets`` refuses one.
         """
         if len(frames) != len(outputs.logits):
-            raise InputError(f"frames must be as many as the outputs are of, {len(outputs.logits)}, got {len(frames)}.")
+            raise InputError(
+                f"frames and outputs must have equal lengths, got {len(frames)} and {len(outputs.logits)}."
+            )
         classes = outputs.logits.shape[-1] - (self.activation == "softmax")
         targets = pad_targets(frames, outputs.logits.device, classes=classes)
         corners = box_convert(outputs.anchors, "cxcywh", "xyxy")
         matched = match_anchors(corners, targets, foreground=self.foreground, background=self.background)
-        counted = matched != IGNORED
+        counted = matched != IGNORED_ANCHOR
         frame, anchor = (matched >= 0).nonzero(as_tuple=True)
         box = matched[frame, anchor]
         labels = torch.full_like(matched, -1)

@@ -15,7 +15,7 @@ from ..structures import Boxes
 from .boxes import box_iou
 
 BACKGROUND = -1
-IGNORED = -2
+IGNORED_ANCHOR = -2
 ALPHA = 0.25
 GAMMA = 2.0
 """Weight of the positives and focusing exponent of the focal losses (Lin et al., arXiv 1708.02002)."""
@@ -83,11 +83,11 @@ def _check_truth(xyxy: Tensor, labels: Tensor, classes: int | None) -> None:
 def match_anchors(anchors: Tensor, targets: Targets, *, foreground: float, background: float) -> Tensor:
     """The box of every anchor, for all frames at once: (F, A) int64.
 
-    An entry is the index of a box, ``BACKGROUND`` or ``IGNORED``. An anchor takes the box it overlaps most if their IoU
-    reaches ``foreground``, is background below ``background`` and ignored between. Then every box takes the anchor that
-    it overlaps most, however little; where several boxes want the same anchor, the largest overlap wins and the others
-    take their next best. A box that overlaps no anchor, or has no area, gets none and teaches nothing. An anchor that
-    is background but overlaps an ignored box by ``background`` or more is ignored.
+    An entry is the index of a box, ``BACKGROUND`` or ``IGNORED_ANCHOR``. An anchor takes the box it overlaps most if
+    their IoU reaches ``foreground``, is background below ``background`` and ignored between. Then every box takes the
+    anchor that it overlaps most, however little; where several boxes want the same anchor, the largest overlap wins and
+    the others take their next best. A box that overlaps no anchor, or has no area, gets none and teaches nothing. An
+    anchor that is background but overlaps an ignored box by ``background`` or more is ignored.
 
     Args:
         anchors: (A, 4) xyxy.
@@ -105,11 +105,11 @@ def match_anchors(anchors: Tensor, targets: Targets, *, foreground: float, backg
     overlaps = box_iou(anchors, targets.xyxy)
     to_targets = overlaps.masked_fill(~targets.is_target[:, None], -1)
     best_overlap, best_box = to_targets.max(dim=2)
-    matched = best_box.masked_fill(best_overlap < foreground, IGNORED).masked_fill(
+    matched = best_box.masked_fill(best_overlap < foreground, IGNORED_ANCHOR).masked_fill(
         best_overlap < background, BACKGROUND
     )
     excused = (overlaps.masked_fill(~targets.is_ignored[:, None], -1) >= background).any(dim=2)
-    matched.masked_fill_(excused & (matched == BACKGROUND), IGNORED)
+    matched.masked_fill_(excused & (matched == BACKGROUND), IGNORED_ANCHOR)
     return _give_every_box_an_anchor(matched, to_targets, targets.is_target)
 
 

@@ -228,12 +228,12 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def _number(value: float) -> str:
-    """A short spelling: 0.25, 40k, 2e-5."""
+    """A number beside an axis, narrower than ``draw.short_number``: 0.25, 40k, 2e-5."""
     if value and abs(value) >= 1000:
         return f"{value / 1000:.6g}k"
     return f"{value:.3g}".replace("e-0", "e-")
 
 
 def _short(count: int) -> str:
-    """12, 3.4k or 56k."""
+    """A count above a bar, in two digits from a thousand on: 12, 3.4k or 56k."""
     return str(count) if count < 1000 else f"{count / 1000:.{0 if count >= 9950 else 1}f}k"

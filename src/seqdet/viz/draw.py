@@ -102,7 +102,7 @@ def draw_boxes(
         _dashed_outline(canvas, box, GREY if is_ignored else WHITE, line - 1, 1 if is_ignored else 5)
         if not is_ignored:
             labels.append(Label(text, box, False, WHITE, (*BLACK, 150)))
-    write_labels(canvas, labels, picture.size)
+    write_captions(canvas, labels, picture.size)
     return np.asarray(picture)
 
 
@@ -199,7 +199,7 @@ def _dashed_outline(canvas: Canvas, box: Rectangle, colour: Colour, line: int, d
                 canvas.rectangle((max(x2 - line, x1), a, x2 - 1, b - 1), fill=colour)
 
 
-def write_labels(canvas: Canvas, labels: Sequence[Label], size_wh: tuple[int, int]) -> None:
+def write_captions(canvas: Canvas, labels: Sequence[Label], size_wh: tuple[int, int]) -> None:
     """Write every label where it covers least of its own box and of the labels before it."""
     width, height = size_wh
     font = load_font(max(14, height // 32))

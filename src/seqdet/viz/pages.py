@@ -81,7 +81,7 @@ class Picture(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportPage:
     """What the page shows. A part that is not given leaves out its section.
 
     scores: "AP", "AP50", "AP75", "AR", "AP_small", "AP_medium", "AP_large", and "per_class", which has name ->
@@ -124,7 +124,7 @@ class Report:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def write_report(path: Path, report: Report) -> None:
+def write_report(path: Path, report: ReportPage) -> None:
     """Write the page as one HTML file that needs no other file and no network.
 
     Raises:
@@ -164,7 +164,7 @@ def draw_chart(chart: Chart, *, width: int = 540) -> str:
     return render_page("chart.html", figure=figure) if figure else ""
 
 
-def render(report: Report) -> str:
+def render(report: ReportPage) -> str:
     """The page as HTML; the same report gives the same text."""
     over_recall = [
         Chart("Precision over recall at IoU 0.50, by class", "recall", _over_recall(report.precision), (0, 1)),
@@ -199,7 +199,7 @@ def render(report: Report) -> str:
         frames=pictures(report.pictures),
         legend=LEGEND,
         config=report.config,
-        seconds={name: duration(seconds) for name, seconds in report.seconds.items()},
+        seconds={name: measured_duration(seconds) for name, seconds in report.seconds.items()},
         versions=report.versions,
     )
 
@@ -221,22 +221,22 @@ def whole(number: int) -> str:
     return f"{number:,}".replace(",", " ")
 
 
-def duration(seconds: float) -> str:
-    """7.4 s, 8 min 05 s or 2 h 10 min."""
+def measured_duration(seconds: float) -> str:
+    """A time that was measured, 7.4 s, 8 min 05 s or 2 h 10 min; ``progress.duration`` is for one that is foreseen."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _tiles(report: Report) -> list[Tile]:
+def _tiles(report: ReportPage) -> list[Tile]:
     tiles = [
         Tile(name, _score(report.scores[name]), meaning) for name, meaning in MEANINGS.items() if name in report.scores
     ]
     if report.training_frames is not None:
         tiles.append(Tile("Training frames", whole(report.training_frames), "seen, counting repeats"))
     if report.seconds:
-        tiles.append(Tile("Time", duration(sum(report.seconds.values())), "all together"))
+        tiles.append(Tile("Time", measured_duration(sum(report.seconds.values())), "all together"))
     return tiles
 
 

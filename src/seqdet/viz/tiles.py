@@ -26,7 +26,7 @@ from .draw import (
     load_font,
     outline,
     readable_scale,
-    write_labels,
+    write_captions,
 )
 from .images import Paint, frame_image
 
@@ -251,7 +251,7 @@ class Panes:
             outline(canvas, box, colour, line if is_detected else max(1, line // 2))
             text = f"{self._classes[int(track['class_id'])]} #{number}  {track['tracking_confidence']:.2f}"
             labels.append(label_above(text, box, colour))
-        write_labels(canvas, labels, picture.size)
+        write_captions(canvas, labels, picture.size)
         return picture
 
     def _remember(self, tracks: np.ndarray) -> None:
@@ -273,7 +273,7 @@ def _detected(picture: Image.Image, boxes: np.ndarray, classes: Sequence[str], s
         (box, int(row["class_id"]), f"{classes[int(row['class_id'])]}  {row['class_confidence']:.2f}")
         for row, box in _rows_in_view(boxes[order], scale, picture.size)
     ]
-    write_labels(canvas, draw_detections(canvas, found, line_width(picture)), picture.size)
+    write_captions(canvas, draw_detections(canvas, found, line_width(picture)), picture.size)
     return picture
 
 
