@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import runpy
 import subprocess
 import sys
@@ -154,3 +155,14 @@ def test_recipes_are_found_where_they_were_before():
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     folders = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert folders == {"seqdet", f"seqdet-{seqdet.__version__}.dist-info"}
+
+
+def test_the_page_for_contributors_names_files_that_are_there():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = page[page.index("## Where does what go") : page.index("## Conventions")]
+    named = set(re.findall(r"`([a-z_0-9/]+\.py)`", table))
+    missing = {
+        name for name in named if not list((ROOT / "src" / "seqdet").rglob(name)) and not (ROOT / name).is_file()
+    }
+    assert not missing
+    assert len(named) > 10
