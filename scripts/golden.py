@@ -117,9 +117,11 @@ def folder_results(root: Path, name: str) -> Iterator[tuple[str, str]]:
 
 
 def metrics(path: Path) -> str:
-    """Of the figures, without times and the versions of libraries."""
+    """Of the figures, to twelve places, without times and the versions of libraries."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    return text(json.dumps({name: value for name, value in content.items() if name != "versions"}, sort_keys=True))
+    kept = {name: value for name, value in content.items() if name != "versions" and "second" not in name}
+    rounded = json.loads(json.dumps(kept), parse_float=lambda number: round(float(number), 12))
+    return text(json.dumps(rounded, sort_keys=True))
 
 
 def onnx_outputs(path: Path) -> str:
