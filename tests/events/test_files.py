@@ -33,6 +33,9 @@ class Pieces(Recording):
         for start in range(0, len(self.events), self.size):
             yield self.events[start : start + self.size]
 
+    def _find_span_us(self) -> tuple[int, int] | None:
+        return (int(self.events.t.min()), int(self.events.t.max())) if len(self.events) else None
+
 
 def recording(times: list[int], size: int) -> Recording:
     number = np.arange(len(times))

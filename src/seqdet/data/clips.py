@@ -22,7 +22,7 @@ from .dataset import FOLDERS, Split
 from .joining import Labelled, join_labels, length_between
 from .labels import is_ignored, recording_name
 from .schedule import BLANK, Cue
-from .sources import dataset_folder, open_source, paths_of
+from .sources import accounts_of, dataset_folder, open_source
 from .store import Frames, TensorFile
 
 log = logging.getLogger(__name__)
@@ -59,9 +59,10 @@ class RecordedClips(Dataset[Clip]):
         self._source = open_source(config, clip_length=clip_length)
         self.class_map = map_classes(read_classes(folder), config.classes, others=config.other_classes)
         self._files: dict[tuple[int, int], Frames] = {}
-        paths = paths_of(self._source, folder / FOLDERS[split])
-        found = {f"{FOLDERS[split]}/{path.name}": self._source.account(path) for path in paths}
-        self.accounts = {name: account for name, account in found.items() if account is not None}
+        found = accounts_of(self._source, folder / FOLDERS[split])
+        paths = list(found)
+        known = {path: account for path, account in found.items() if account is not None}
+        self.accounts = {f"{FOLDERS[split]}/{path.name}": account for path, account in known.items()}
         tell(log, self.accounts)
         with self._source.open(paths[0]) as first:
             self.frame = first.shape[1:]

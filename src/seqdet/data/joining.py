@@ -14,7 +14,7 @@ from ..config import DatasetConfig
 from .checking import check_labels
 from .classes import ClassMap
 from .labels import IGNORED
-from .layouts import label_place, labels_at
+from .layouts import label_place, labels_at, layout_of
 from .store import Frames
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def join_labels(path: Path, frames: Frames, config: DatasetConfig, class_map: Cl
     boxes, labelled_us = labels_at(place)
     if place is None:
         log.warning("%s has no labels beside it: it is seen, and neither trained on nor scored.", path)
-    elif place.is_file():
+    elif layout_of(path).labels_are_independent:
         span_us = start_us, int(ends_us.max(initial=start_us))
         check_labels(place, boxes, labelled_us, span_us=span_us, sensor_hw=frames.description.input.sensor_hw)
     boxes = class_map.boxes(boxes)

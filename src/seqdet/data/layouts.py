@@ -31,6 +31,8 @@ class Layout(Protocol):
 
     compression: str
     """Of tensors, a key of ``store.COMPRESSIONS``, where none is asked for."""
+    labels_are_independent: bool
+    """Whether labels were written apart from the recording, and so may be of another one or of another clock."""
 
     def owns(self, path: Path) -> bool:
         """Whether a recording, tensors or labels at that path are of this layout and of no other."""
@@ -101,6 +103,7 @@ class FilesLayout:
     """Ours, and the vendor's: a tensor file for each recording, with its labels beside it as beside recordings."""
 
     compression = "lz4"
+    labels_are_independent = True
 
     def owns(self, path: Path) -> bool:
         """What no other layout owns."""

@@ -169,6 +169,7 @@ class RvtLayout:
     """A folder for each recording, see ``layouts.Layout``."""
 
     compression = "blosc"
+    labels_are_independent = False  # they are those of the tensors
 
     def owns(self, path: Path) -> bool:
         return path.is_dir()

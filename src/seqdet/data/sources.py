@@ -129,17 +129,17 @@ def open_source(config: DatasetConfig, *, clip_length: int) -> FrameSource:
     return CachedTensors(cache, config.tensor, stated_facts(config), clip_length)
 
 
-def paths_of(source: FrameSource, folder: Path) -> list[Path]:
+def accounts_of(source: FrameSource, folder: Path) -> dict[Path, Account | None]:
     """The recordings or tensor files in the folder of a split, without those that are known to have no events.
+
+    Each has what became of its events; None if nobody has looked.
 
     Raises:
         InputError: if there are none.
     """
-    found = source.paths(folder)
-    accounts = [source.account(path) for path in found]
-    paths = [path for path, account in zip(found, accounts, strict=True) if account is None or not account.is_silent]
-    if paths:
-        return paths
+    found = {path: source.account(path) for path in source.paths(folder)}
+    if loud := {path: account for path, account in found.items() if account is None or not account.is_silent}:
+        return loud
     if found:
         raise InputError(f"{folder} must hold {source.kind} with events, and none of its {len(found)} has any.")
     raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -47,7 +48,7 @@ AS_IT_IS = ReadOptions()
 RECORDS = 1 << 17  # that are read together
 
 
-class Recording:
+class Recording(ABC):
     """A recording, open for reading. Everything streams: memory does not grow with the length of the file.
 
     The readers of all formats derive from it and say how ``_chunks``, ``_find_span_us`` and the others are made.
@@ -200,11 +201,13 @@ class Recording:
     def _can_seek(self) -> bool:
         return False
 
+    @abstractmethod
     def _chunks(self, start_us: int | None) -> Iterator[Events]:
-        raise NotImplementedError
+        """The events from a time on, or a little before it, as they come."""
 
+    @abstractmethod
     def _find_span_us(self) -> tuple[int, int] | None:
-        raise NotImplementedError
+        """The times of the first and of the last event; None without events."""
 
     def _find_triggers(self) -> Triggers:
         return Triggers.empty()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from abc import abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
@@ -375,13 +376,13 @@ class WordRecording(Recording):
         passed = self._pieces(self._marks[0], self._new_sieve())
         return Triggers.concatenate([Triggers.concatenate([edges]) for _, edges in passed if len(edges)])
 
+    @abstractmethod
     def _now_us(self, state: np.ndarray, word: int) -> int:
         """The time at a word, the last that was decoded; ``NEVER`` where it is not known."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _go_on(self, state: np.ndarray, step_us: int) -> None:
         """Make all times from now on so much later."""
-        raise NotImplementedError
 
     def _new_sieve(self) -> Sieve:
         sieve = super()._new_sieve()
