@@ -69,8 +69,8 @@ class VanillaConfig(SingleShotConfig):
     """Width of the recurrent levels."""
     levels: int = 5
     """Recurrent levels, at strides 8, 16, 32, 64 and 128: fewer where no object is large."""
-    cell: Literal["lstm", "gru"] = "lstm"
-    """The memory."""
+    cell: Literal["lstm", "gru", "mingru"] = "lstm"
+    """The memory; mingru is computed for all frames at once."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

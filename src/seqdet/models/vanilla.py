@@ -6,13 +6,14 @@ from torch import Tensor, nn
 
 from ..checks import InputError, check_choice
 from ..structures import State
-from .layers import CELLS, ConvNormAct, SqueezeExciteBlock, over_time
+from .cells import CELLS
+from .layers import ConvNormAct, SqueezeExciteBlock, over_time
 
 
 class Vanilla(nn.Module):
     """Squeeze-excite stem to stride 4, then recurrent levels at strides 8, 16 and so on, up to five.
 
-    The stem sees single frames; every level is a strided convolutional LSTM or GRU on the one before, and its hidden
+    The stem sees single frames; every level is a strided cell with memory on the one before, and its hidden
     state is a map of features. This is the pyramid of RED (Perot et al., arXiv 2009.13436).
 
     Args:
@@ -20,11 +21,11 @@ class Vanilla(nn.Module):
         base: width of the stem; it grows from ``2 * base`` to ``8 * base``.
         channels: of every level.
         levels: how many there are; the last of five has the stride 128.
-        cell: a key of ``layers.CELLS``.
+        cell: a key of ``cells.CELLS``.
 
     Shapes:
         frames (T, B, in_channels, H, W), floating point, H and W multiples of the last stride;
-        maps (T * B, channels, H / stride, W / stride), the state 2 (lstm) or 1 (gru) tensor a level.
+        maps (T * B, channels, H / stride, W / stride), the state 2 (lstm) or 1 (gru, mingru) tensors a level.
     """
 
     scaled = True
