@@ -8,7 +8,17 @@ from .datasets import AugmentConfig, DatasetConfig, InputConfig, OtherClasses, T
 from .digits import DigitsConfig, EventDigitsConfig
 from .inference import LatencyConfig, ViewConfig
 from .limits import MOST_US
-from .models import MODELS, ModelConfig, OwnConfig, SingleShotConfig, VanillaConfig, model_config, usual_config
+from .models import (
+    MODELS,
+    LowrecConfig,
+    ModelConfig,
+    OwnConfig,
+    SingleShotConfig,
+    VanillaConfig,
+    WithMemoryConfig,
+    model_config,
+    usual_config,
+)
 from .run import DECODING, SHOWN_SCORE, DataConfig, DecodingConfig, Device, RunConfig, TrainConfig
 
 __all__ = [
@@ -25,6 +35,7 @@ __all__ = [
     "EventDigitsConfig",
     "InputConfig",
     "LatencyConfig",
+    "LowrecConfig",
     "ModelConfig",
     "OtherClasses",
     "OwnConfig",
@@ -35,6 +46,7 @@ __all__ = [
     "Unit",
     "VanillaConfig",
     "ViewConfig",
+    "WithMemoryConfig",
     "model_config",
     "usual_config",
 ]

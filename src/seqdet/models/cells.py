@@ -6,12 +6,14 @@ that all frames are computed at once, by a scan over time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..checks import InputError
 from ..ops.scan import linear_scan
 from ..structures import State
 from .layers import over_time
@@ -44,6 +46,7 @@ class Alignment(nn.Module):
         with torch.no_grad():
             for convolution in (self.from_input, self.from_hidden):
                 convolution.weight.mul_(0.1)
+            assert self.from_input.bias is not None
             self.from_input.bias.zero_()
             self.from_input.bias[4] = STAYS
 
@@ -221,6 +224,15 @@ def initial_state(state: State | None, like: Tensor, channels: int, *, tensors: 
         return tuple(tensor.to(like.dtype) for tensor in state)
     _, batch, _, height, width = like.shape
     return (like.new_zeros(batch, channels, height, width),) * tensors
+
+
+def check_state(state: State, sizes: Sequence[tuple[int, ...]], what: str) -> None:
+    """Raise ``InputError`` unless the tensors have these sizes, which are those of ``what``."""
+    if [tuple(tensor.shape) for tensor in state] != list(sizes):
+        raise InputError(
+            f"state must be what the last call returned for {what}, "
+            f"got {len(state)} tensors of other shapes: {', '.join(str(tuple(tensor.shape)) for tensor in state)}."
+        )
 
 
 CELLS: dict[str, type[ConvLSTM | ConvGRU | ConvMinGRU]] = {"lstm": ConvLSTM, "gru": ConvGRU, "mingru": ConvMinGRU}

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..checks import InputError, check_choice
 from ..structures import State
-from .cells import CELLS
+from .cells import CELLS, check_state
 from .layers import ConvNormAct, SqueezeExciteBlock, over_time
 
 
@@ -48,11 +48,11 @@ class Vanilla(nn.Module):
         self.levels = nn.ModuleList(CELLS[cell](width, channels, stride=2, norm=True) for width in widths)
 
     def forward(self, frames: Tensor, state: State | None = None) -> tuple[list[Tensor], State]:
-        height, width = frames.shape[-2:]
+        _, lanes, _, height, width = frames.shape
         if height % self.strides[-1] or width % self.strides[-1]:
             raise InputError(f"frames must have sides that are multiples of {self.strides[-1]}, got {width}x{height}.")
         if state is not None:
-            self._check_state(state, frames)
+            check_state(state, self._sizes(lanes, height, width), f"{lanes} lanes of {width}x{height} pixels")
         x = over_time(self.stem, frames)
         maps = []
         after = []
@@ -63,14 +63,10 @@ class Vanilla(nn.Module):
             after.extend(level_state)
         return maps, tuple(after)
 
-    def _check_state(self, state: State, frames: Tensor) -> None:
-        _, lanes, _, height, width = frames.shape
+    def _sizes(self, lanes: int, height: int, width: int) -> list[tuple[int, ...]]:
+        """Of the state."""
         sizes = [
             (lanes, channels, height // stride, width // stride)
             for channels, stride in zip(self.channels, self.strides, strict=True)
         ]
-        if [tensor.shape for tensor in state] != [size for size in sizes for _ in range(self.state_tensors)]:
-            raise InputError(
-                f"state must be what the last call returned for {lanes} lanes of {width}x{height} pixels, "
-                f"got {len(state)} tensors of other shapes: {', '.join(str(tuple(tensor.shape)) for tensor in state)}."
-            )
+        return [size for size in sizes for _ in range(self.state_tensors)]
