@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.nn import functional
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
@@ -152,3 +152,12 @@ def smooth_l1(deltas: Tensor, wanted: Tensor, *, beta: float = 1 / 9) -> Tensor:
 def giou(xyxy: Tensor, wanted: Tensor) -> Tensor:
     """1 - generalised IoU of the decoded boxes (Rezatofighi et al., arXiv 1902.09630): (N, 4), (N, 4) -> (N,)."""
     return generalized_box_iou_loss(xyxy, wanted)
+
+
+def per_process(count: int, device: torch.device) -> float:
+    """The mean of the counts of all processes that train together."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return count
+    total = torch.tensor(float(count), device=device)
+    distributed.all_reduce(total)
+    return float(total) / distributed.get_world_size()
