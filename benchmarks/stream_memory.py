@@ -25,7 +25,7 @@ import numpy as np
 import onnxruntime
 import psutil
 
-from seqdet.config import InputConfig, ModelConfig
+from seqdet.config import InputConfig, VanillaConfig
 from seqdet.data.detections import best_of_place
 from seqdet.events.array import Events
 from seqdet.events.filters import FilterConfig
@@ -42,11 +42,11 @@ def write_model(path: Path) -> None:
     import torch
 
     from seqdet.inference.export import export
-    from seqdet.models.detector import build_detector
+    from seqdet.models.zoo import build_detector
 
-    detector = build_detector(ModelConfig(classes=tuple("0123456789"), in_channels=10, base=1, channels=8))
+    detector = build_detector(VanillaConfig(classes=tuple("0123456789"), in_channels=10, base=1, channels=8))
     detector.input = InputConfig("stacked_histogram", {"bins": 5}, WINDOW_US, (SIDE, SIDE), (SIDE, SIDE))
-    bias: Any = detector.head.classes[-1].bias
+    bias: Any = detector.head.predictors[1].bias
     torch.nn.init.zeros_(bias)
     export(detector, path)
 

@@ -30,8 +30,8 @@ from seqdet.config import RunConfig
 from seqdet.config_files import read_config
 from seqdet.devices import choose_precision
 from seqdet.loading import TrainingLoader, TrainingOrder, model_of_data, open_split
-from seqdet.models.detector import build_detector
 from seqdet.models.layers import detach
+from seqdet.models.zoo import build_detector
 from seqdet.structures import Clip
 from seqdet.training.optimizers import OPTIMIZERS
 

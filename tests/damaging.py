@@ -215,7 +215,7 @@ def read_exported(path: Path) -> None:
 
 def read_checkpoint(path: Path) -> None:
     """As resuming does, up to the first step."""
-    from seqdet.models.detector import build_detector
+    from seqdet.models.zoo import build_detector
     from seqdet.training.checkpoints import read_checkpoint
     from seqdet.training.module import TrainingModule
 

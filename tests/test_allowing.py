@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import seqdet
-from seqdet import DataConfig, InputError, ModelConfig, TrainConfig, build_detector, load_runner
+from seqdet import DataConfig, InputError, TrainConfig, VanillaConfig, build_detector, load_runner
 from seqdet.allowing import ALLOWED, allow, find_allowed, recall, remember, source_digest
 from seqdet.cli import main
 from seqdet.config import DatasetConfig, InputConfig, RunConfig, TensorConfig
@@ -74,7 +74,7 @@ def recordings(tmp_path_factory):
 
 
 def detector(representation):
-    made = build_detector(ModelConfig(in_channels=2, base=1, channels=8, classes=("car",)))
+    made = build_detector(VanillaConfig(in_channels=2, base=1, channels=8, classes=("car",)))
     made.input = InputConfig(representation, {}, 50_000, SIZE_HW, SIZE_HW)
     return made
 
@@ -82,7 +82,7 @@ def detector(representation):
 def configuration(recordings, representation=FOREIGN):
     tensor = TensorConfig(representation=representation, window_us=50_000)
     dataset = DatasetConfig(folder=recordings, tensor=tensor)
-    model = ModelConfig(in_channels=2, base=1, channels=8, classes=("car",))
+    model = VanillaConfig(in_channels=2, base=1, channels=8, classes=("car",))
     return RunConfig(DataConfig(clip_length=2, lanes=2, dataset=dataset), model, TrainConfig(max_steps=2))
 
 

@@ -11,13 +11,13 @@ import yaml
 from seqdet import __version__
 from seqdet.cli import main
 from seqdet.cli.parser import COMMANDS, spelt
-from seqdet.config import ModelConfig, RunConfig
+from seqdet.config import RunConfig, VanillaConfig
 from seqdet.config_files import read_config, recipes, to_dict, to_yaml
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.events.array import columns
 from seqdet.events.tables import write_npz
-from seqdet.models.detector import build_detector
 from seqdet.models.weights import save_detector
+from seqdet.models.zoo import build_detector
 from seqdet.runs import TRAINING_FORMAT
 
 RECIPES = sorted(recipes().values())
@@ -203,7 +203,7 @@ def test_the_version_is_printed(capsys):
 def test_a_finished_run_is_said_to_be_finished_and_how_to_go_on(tmp_path, caplog):
     (tmp_path / "config.yaml").write_text(to_yaml(RunConfig()))
     save_detector(
-        build_detector(ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8)),
+        build_detector(VanillaConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8)),
         tmp_path / "detector.safetensors",
     )
     facts = dict.fromkeys(("precision", "frames", "seconds", "frames_per_second", "parameters"))

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from seqdet.cli import main
-from seqdet.config import InputConfig, ModelConfig
+from seqdet.config import InputConfig, VanillaConfig
 from seqdet.events.array import columns
 from seqdet.events.evt import write_evt3
 from seqdet.inference.streaming import least_score
-from seqdet.models.detector import build_detector
 from seqdet.models.weights import save_detector
+from seqdet.models.zoo import build_detector
 
 SIZE_HW = 64, 64
 
@@ -24,7 +24,7 @@ SIZE_HW = 64, 64
 def folder(tmp_path_factory):
     """A detector and a recording of three windows."""
     root = tmp_path_factory.mktemp("predict")
-    detector = build_detector(ModelConfig(in_channels=2, base=1, channels=8, classes=("car", "person")))
+    detector = build_detector(VanillaConfig(in_channels=2, base=1, channels=8, classes=("car", "person")))
     for parameter in detector.head.parameters():
         torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1))
     detector.input = InputConfig("stacked_histogram", {"bins": 1}, 50_000, SIZE_HW, SIZE_HW)

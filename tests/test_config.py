@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from seqdet.checks import InputError
-from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TrainConfig
+from seqdet.config import DataConfig, DigitsConfig, RunConfig, TrainConfig, VanillaConfig
 
 NAN, INF = float("nan"), float("inf")
 IMPOSSIBLE = [
@@ -18,12 +18,12 @@ IMPOSSIBLE = [
     *((DataConfig, {name: 0}) for name in ("clip_length", "lanes")),
     *((DataConfig, {name: -1}) for name in ("workers", "seed")),
     (DataConfig, {"clip_length": 5}),
-    *((ModelConfig, {name: 0}) for name in ("in_channels", "base", "channels")),
-    *((ModelConfig, {name: -1}) for name in ("head_layers", "box_weight")),
-    *((ModelConfig, {"classes": classes}) for classes in (("a", "a"), ("a", "b", "a"))),
-    *((ModelConfig, {name: "other"}) for name in ("cell", "anchors", "activation", "box_loss")),
-    *((ModelConfig, {"foreground": value}) for value in (0.0, 0.1, 1.0, NAN)),
-    *((ModelConfig, {"background": value}) for value in (0.0, -0.1, 0.9, NAN)),
+    *((VanillaConfig, {name: 0}) for name in ("in_channels", "base", "channels")),
+    *((VanillaConfig, {name: -1}) for name in ("head_layers", "box_weight")),
+    *((VanillaConfig, {"classes": classes}) for classes in (("a", "a"), ("a", "b", "a"))),
+    *((VanillaConfig, {name: "other"}) for name in ("cell", "anchors", "activation", "box_loss")),
+    *((VanillaConfig, {"foreground": value}) for value in (0.0, 0.1, 1.0, NAN)),
+    *((VanillaConfig, {"background": value}) for value in (0.0, -0.1, 0.9, NAN)),
     *((TrainConfig, {name: 0}) for name in ("max_steps", "accumulate", "validate_epochs", "checkpoint_steps")),
     *((TrainConfig, {name: -1}) for name in ("weight_decay", "warmup_steps", "keep_epochs", "demo_epochs", "seed")),
     *((TrainConfig, {name: value}) for name in ("lr", "gradient_clip", "decay") for value in (0.0, -1.0, NAN)),
@@ -43,14 +43,14 @@ IMPOSSIBLE = [
     *((DataConfig, {"seed": value}) for value in (2**63 + 1, 0.5)),
     (DataConfig, {"workers": 257}),
     (DataConfig, {"digits": {"height": 64}}),
-    *((ModelConfig, {name: 1025}) for name in ("in_channels", "base")),
-    *((ModelConfig, {"name": value}) for value in (None, 5)),
-    *((ModelConfig, {"classes": value}) for value in ("car", (0, 1), None)),
-    *((ModelConfig, {"box_weight": value}) for value in (INF, NAN, 10**400, "1", None)),
-    (ModelConfig, {"channels": 4097}),
-    (ModelConfig, {"head_layers": 65}),
-    *((ModelConfig, {"levels": value}) for value in (0, 6)),
-    (ModelConfig, {"foreground": INF}),
+    *((VanillaConfig, {name: 1025}) for name in ("in_channels", "base")),
+    *((VanillaConfig, {"name": value}) for value in (None, 5)),
+    *((VanillaConfig, {"classes": value}) for value in ("car", (0, 1), None)),
+    *((VanillaConfig, {"box_weight": value}) for value in (INF, NAN, 10**400, "1", None)),
+    (VanillaConfig, {"channels": 4097}),
+    (VanillaConfig, {"head_layers": 65}),
+    *((VanillaConfig, {"levels": value}) for value in (0, 6)),
+    (VanillaConfig, {"foreground": INF}),
     *((TrainConfig, {name: INF}) for name in ("lr", "weight_decay", "gradient_clip", "decay")),
     *((TrainConfig, {"channels_last": value}) for value in (1, "true", None)),
     *((TrainConfig, {"seed": value}) for value in (2**63 + 1, "0")),
@@ -76,7 +76,7 @@ def test_an_impossible_setting_is_refused_by_name_in_one_sentence(kind, wrong):
 
 def test_the_defaults_are_possible_and_frozen():
     config = RunConfig()
-    assert config == RunConfig(DataConfig(), ModelConfig(), TrainConfig())
+    assert config == RunConfig(DataConfig(), VanillaConfig(), TrainConfig())
     with pytest.raises(FrozenInstanceError):
         config.train = TrainConfig()
 
@@ -86,7 +86,7 @@ def test_values_take_the_type_of_their_setting():
     assert digits == DigitsConfig(digit_heights=(24.0, 60.0), max_speed=3.0, folder=Path("mnist"))
     assert hash(digits) == hash(replace(digits))
     assert [type(value) for value in (*digits.digit_heights, digits.max_speed)] == [float] * 3
-    assert ModelConfig(classes=["car"]).classes == ("car",)
+    assert VanillaConfig(classes=["car"]).classes == ("car",)
 
 
 def test_a_setting_of_the_wrong_type_is_told_what_it_must_be():
@@ -97,5 +97,5 @@ def test_a_setting_of_the_wrong_type_is_told_what_it_must_be():
 
 
 def test_every_part_can_be_replaced_by_itself():
-    for part in (RunConfig(), DataConfig(), DigitsConfig(), ModelConfig(), TrainConfig()):
+    for part in (RunConfig(), DataConfig(), DigitsConfig(), VanillaConfig(), TrainConfig()):
         assert type(part)(**{f.name: getattr(part, f.name) for f in fields(part)}) == part

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TrainConfig
+from seqdet.config import DataConfig, DigitsConfig, RunConfig, TrainConfig, VanillaConfig
 from seqdet.config_files import check_setting, from_dict, read_config, to_dict, to_yaml, write_config
 from seqdet.importing.files import read_names
 
@@ -24,7 +24,7 @@ CONFIGS = st.builds(
     RunConfig,
     data=st.builds(DataConfig, lanes=st.integers(1, 99), seed=st.integers(0, 2**63), digits=DIGITS),
     model=st.builds(
-        ModelConfig,
+        VanillaConfig,
         classes=st.lists(st.text(), min_size=1, unique=True).map(tuple),
         cell=st.sampled_from(["lstm", "gru"]),
         box_weight=POSITIVE,

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from seqdet.allowing import ALLOWED, remember
-from seqdet.config import DataConfig, DigitsConfig, InputConfig, ModelConfig, RunConfig, TensorConfig, TrainConfig
+from seqdet.config import DataConfig, DigitsConfig, InputConfig, RunConfig, TensorConfig, TrainConfig, VanillaConfig
 from seqdet.config_files import write_config
 from seqdet.data.cached import CachedRecording
 from seqdet.data.classes import write_classes
@@ -34,8 +34,8 @@ from seqdet.events.files import open_recording
 from seqdet.events.tables import write_npz
 from seqdet.inference.export import export
 from seqdet.inference.prediction import ResultFiles, results
-from seqdet.models.detector import build_detector
 from seqdet.models.weights import save_detector
+from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit
 from seqdet.viz.video import write_video
 
@@ -45,7 +45,7 @@ SAMPLED, MANY, FILES = 8, 4000, 63
 NEVER_REFUSED = ("dataset", "survey", "cached", "index", "allowed")
 """An audit tells what it finds, and what is kept of something else is made again."""
 SIZE_HW = (60, 80)
-MODEL = ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)
+MODEL = VanillaConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)
 WINDOW = Description(InputConfig("histogram", {"max_incr_per_pixel": 5.0}, 50_000, (24, 32), (24, 32)), source="a.raw")
 COCO = {
     "images": [{"id": n, "file_name": f"drive/{n:06}.png", "width": 80, "height": 60} for n in (2, 3)],

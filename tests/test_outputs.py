@@ -13,7 +13,7 @@ from PIL import Image
 
 from seqdet.checks import InputError
 from seqdet.cli import main
-from seqdet.config import DatasetConfig, InputConfig, ModelConfig
+from seqdet.config import DatasetConfig, InputConfig, VanillaConfig
 from seqdet.data.classes import write_classes
 from seqdet.data.labels import EVENT_BBOX, read_labels, write_labels
 from seqdet.events.array import columns
@@ -22,8 +22,8 @@ from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
 from seqdet.files import below, check_output
 from seqdet.loading import prepare
-from seqdet.models.detector import build_detector
 from seqdet.models.weights import save_detector
+from seqdet.models.zoo import build_detector
 
 SIZE_HW = 32, 32
 COMMANDS = {
@@ -51,7 +51,7 @@ def given(tmp_path_factory):
     size = np.where(np.arange(3000) % 4, 9, 32)  # most events are of one object, at the top left
     events = columns(t=t, x=rng.integers(0, size), y=rng.integers(0, size), p=rng.integers(0, 2, 3000))
     write_evt3(root / "a.raw", [events], size_hw=SIZE_HW)
-    detector = build_detector(ModelConfig(in_channels=2, base=1, channels=8, classes=("car",)))
+    detector = build_detector(VanillaConfig(in_channels=2, base=1, channels=8, classes=("car",)))
     for parameter in detector.head.parameters():
         torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1))
     detector.input = InputConfig("stacked_histogram", {"bins": 1}, 50_000, SIZE_HW, SIZE_HW)

@@ -56,9 +56,9 @@ def test_the_public_names_are_shown_before_they_are_loaded():
 
 CHOICES = [
     ("train", "--model.cell", "models.layers.CELLS"),
-    ("train", "--model.anchors", "models.heads.PRESETS"),
-    ("train", "--model.activation", "models.heads.CLASS_LOSSES"),
-    ("train", "--model.box_loss", "models.heads.BOX_LOSSES"),
+    ("train", "--model.anchors", "models.single_shot.PRESETS"),
+    ("train", "--model.activation", "models.single_shot.CLASS_LOSSES"),
+    ("train", "--model.box_loss", "models.single_shot.BOX_LOSSES"),
     ("train", "--train.optimizer", "training.optimizers.OPTIMIZERS"),
     ("predict", "--tracker", "inference.tracking.TRACKERS"),
     ("inspect", "--palette", "viz.images.PALETTES"),

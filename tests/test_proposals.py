@@ -11,7 +11,7 @@ import pytest
 from jsonargparse import capture_parser
 
 import seqdet
-from seqdet import ModelConfig, build_detector, save_detector
+from seqdet import VanillaConfig, build_detector, save_detector
 from seqdet.checks import proposed
 from seqdet.cli import main
 from seqdet.cli.options import EVERYWHERE, SHORT, options_of, parsers_name
@@ -139,7 +139,7 @@ def test_a_video_for_a_detector_of_events_is_simulated_and_inspected_as_proposed
     monkeypatch.chdir(tmp_path)
     frames = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3)).astype(np.uint8)
     write_video(tmp_path / "a drive.mp4", frames, fps=30)
-    detector = build_detector(ModelConfig(classes=tuple("0123456789"), in_channels=2, base=1, channels=8))
+    detector = build_detector(VanillaConfig(classes=tuple("0123456789"), in_channels=2, base=1, channels=8))
     detector.input = InputConfig("histogram_quantized", {}, 50_000, (32, 32), (32, 32))
     save_detector(detector, tmp_path / "detector.safetensors")
     with pytest.raises(SystemExit, match="must be a recording of events") as told:

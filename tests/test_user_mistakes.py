@@ -393,7 +393,7 @@ def test_classes_and_channels_come_from_the_data_and_are_refused_before_any_tens
         main([*words, "--out", str(tmp_path / "run")])
     assert "From the data: 20 channels, and the classes car, pedestrian." in caplog.messages
     detector = load_detector(tmp_path / "run" / "detector.safetensors")
-    assert (detector.config.in_channels, detector.config.classes) == (20, ("car", "pedestrian"))
+    assert (detector.config.in_channels, detector.classes) == (20, ("car", "pedestrian"))
     assert detector.input.frame_hw == (24, 32)
 
 

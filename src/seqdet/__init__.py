@@ -16,8 +16,11 @@ if TYPE_CHECKING:
         DigitsConfig,
         EventDigitsConfig,
         ModelConfig,
+        OwnConfig,
         TensorConfig,
         TrainConfig,
+        VanillaConfig,
+        model_config,
     )
     from .events.array import Events
     from .events.canvas import representation
@@ -25,8 +28,9 @@ if TYPE_CHECKING:
     from .inference.evaluate import evaluate
     from .inference.loading import load_runner
     from .inference.streaming import StreamConfig, StreamingDetector
-    from .models.detector import Detector, build_detector
+    from .models.detector import Detector
     from .models.weights import load_detector, save_detector
+    from .models.zoo import build_detector
     from .structures import Boxes, Clip
     from .training.fit import fit, resume
 
@@ -48,16 +52,19 @@ __all__ = [
     "Events",
     "InputError",
     "ModelConfig",
+    "OwnConfig",
     "StreamConfig",
     "StreamingDetector",
     "TensorConfig",
     "TrainConfig",
+    "VanillaConfig",
     "allow",
     "build_detector",
     "evaluate",
     "fit",
     "load_detector",
     "load_runner",
+    "model_config",
     "open_recording",
     "representation",
     "resume",
@@ -76,16 +83,19 @@ _HOMES = {
     "Events": "events.array",
     "InputError": "checks",
     "ModelConfig": "config",
+    "OwnConfig": "config",
     "StreamConfig": "inference.streaming",
     "StreamingDetector": "inference.streaming",
     "TensorConfig": "config",
     "TrainConfig": "config",
+    "VanillaConfig": "config",
     "allow": "allowing",
-    "build_detector": "models.detector",
+    "build_detector": "models.zoo",
     "evaluate": "inference.evaluate",
     "fit": "training.fit",
     "load_detector": "models.weights",
     "load_runner": "inference.loading",
+    "model_config": "config",
     "open_recording": "events.files",
     "representation": "events.canvas",
     "resume": "training.fit",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from difflib import get_close_matches
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
 
 import yaml
 
 from .checks import InputError, fitted
-from .config import RunConfig
+from .config import ModelConfig, RunConfig, VanillaConfig, usual_config
 from .files import write_text
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(kind: type[Config], values: Any, *, name: str) -> Config:
     """The configuration ``kind`` with the given values; fields that are not given keep their defaults.
 
+    A ``ModelConfig`` is that of the architecture that its name stands for.
+
     Args:
         kind: a dataclass of settings, such as ``RunConfig``.
         values: what ``to_dict`` gave.
@@ -54,6 +56,10 @@ def from_dict(kind: type[Config], values: Any, *, name: str) -> Config:
     """
     if not isinstance(values, Mapping):
         raise InputError(f"{name} must be a table of settings, got {values!r}.")
+    usual = None
+    if kind is ModelConfig:
+        usual = _usual_model(values.get("name", VanillaConfig.name), name)
+        kind = cast(type[Config], type(usual))
     hints = get_type_hints(kind)
     if unknown := [key for key in values if key not in hints]:
         settings = f"The settings are {', '.join(sorted(hints))}.{suggestion(unknown[0], hints)}"
@@ -63,13 +69,36 @@ def from_dict(kind: type[Config], values: Any, *, name: str) -> Config:
         raise InputError(f"{name} must have the setting {missing[0]!r}, and has not.")
     parsed = {key: _parsed(hints[key], value, f"{name}.{key}") for key, value in values.items()}
     try:
-        return kind(**parsed)
+        return kind(**parsed) if usual is None else cast(Config, replace(usual, **parsed))
     except InputError as error:
         raise InputError(f"{name}.{error}") from error
 
 
-def check_setting(name: str, text: str) -> None:
+def _usual_model(model: Any, name: str) -> ModelConfig:
+    """What the name of an architecture stands for, as it stands in a file."""
+    if not isinstance(model, str):
+        raise InputError(f"{name}.name must be text, got {model!r}.")
+    try:
+        return usual_config(model)
+    except InputError as error:
+        raise InputError(f"{name}.{str(error).removeprefix('model.')}") from error
+
+
+def model_named(path: Path) -> str | None:
+    """The architecture that a file of a configuration names; None if it names none, or cannot be read."""
+    with suppress(OSError, ValueError, RecursionError, yaml.YAMLError, AttributeError):
+        name = yaml.load(path.read_text(encoding="utf-8"), _Strict).get("model", {}).get("name")
+        return name if isinstance(name, str) else None
+    return None
+
+
+def check_setting(name: str, text: str, *, model: str = VanillaConfig.name) -> None:
     """Raise unless ``text``, which may be YAML, fits the setting ``name``, like ``train.lr``.
+
+    Args:
+        name: of the setting.
+        text: its value.
+        model: the architecture that settings of ``model`` are of.
 
     Raises:
         InputError: as ``from_dict``.
@@ -78,6 +107,8 @@ def check_setting(name: str, text: str) -> None:
     part, *keys = name.split(".")
     for key in reversed(keys):
         value = {key: value}
+    if part == "model" and keys and keys != ["name"]:
+        value = {"name": model, **value}
     from_dict(get_type_hints(RunConfig)[part], value, name=part)
 
 

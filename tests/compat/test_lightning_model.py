@@ -132,9 +132,9 @@ def test_the_kpis_are_those_of_the_evaluator(trained):
 def test_settings_reach_the_detector(tmp_path):
     made = {act: LightningDetectionModel(tutorial(tmp_path, act=act)).detector.core for act in ("softmax", "sigmoid")}
     assert (made["softmax"].head.logits, made["sigmoid"].head.logits) == (11, 10)
-    assert made["softmax"].anchors.per_cell == 4
+    assert made["softmax"].head.anchors.per_cell == 4
     psee = LightningDetectionModel(tutorial(tmp_path, anchor_list="PSEE_ANCHORS"))
-    assert psee.detector.core.anchors.per_cell == 6
+    assert psee.detector.core.head.anchors.per_cell == 6
 
 
 def test_thresholds_and_caps_reach_the_decoding_and_the_mode_stays(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,8 @@ from seqdet.compat.metavision_ml.detection.losses import DetectionLoss
 from seqdet.compat.metavision_ml.detection.rpn import BoxHead
 
 from seqdet.checks import InputError
-from seqdet.models import heads
+from seqdet.config import VanillaConfig
+from seqdet.models import single_shot
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +81,15 @@ def test_the_branches_of_the_head_are_printed_and_named_as_the_reference_has_the
 def test_the_head_says_what_a_head_of_seqdet_with_its_weights_says(act):
     torch.manual_seed(0)
     head = BoxHead(4, 6, 11, 1, act=act)
-    own = heads.BoxHead(4, 6, 11 - (act == "softmax"), hidden=2, activation=act)
+    config = VanillaConfig(classes=tuple("0123456789x")[: 11 - (act == "softmax")], head_layers=2, activation=act)
+    own = single_shot.single_shot_head(replace(config, anchors="psee"), 4, (8, 16))
     own.load_state_dict(dict(zip(own.state_dict(), head.state_dict().values(), strict=True)))
     maps = [torch.randn(2, 4, side, side) for side in (3, 2)]
-    for one, other in zip(head(maps), own(maps), strict=True):
-        assert torch.equal(one, other)
-    logits = own(maps)[1]
-    assert torch.equal(head.get_scores(logits), own.scores(logits))
+    outputs = own(maps, (24, 24))
+    boxes, logits = head(maps)
+    assert torch.equal(boxes, outputs.deltas)
+    assert torch.equal(logits, outputs.logits)
+    assert torch.equal(head.get_scores(logits), own.scores(outputs))
 
 
 def test_a_layer_of_the_head_can_be_initialised_anew():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
-from seqdet import DataConfig, ModelConfig, TrainConfig, build_detector, evaluate, fit
+from seqdet import DataConfig, TrainConfig, VanillaConfig, build_detector, evaluate, fit
 from seqdet.checks import InputError, Stopped
 from seqdet.config import AugmentConfig, DatasetConfig, TensorConfig
 from seqdet.data import cached
@@ -420,7 +420,7 @@ def test_tensor_files_are_taken_as_they_are(dataset):
 
 
 def test_a_run_from_the_cache_stopped_and_resumed_equals_one_from_tensor_files(dataset, tmp_path, monkeypatch):
-    model = ModelConfig(in_channels=20, base=1, channels=8, head_layers=0, classes=("car",))
+    model = VanillaConfig(in_channels=20, base=1, channels=8, head_layers=0, classes=("car",))
     train = TrainConfig(max_steps=4, warmup_steps=2, device="cpu")
 
     def run(cache_gb, out, workers=0):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from seqdet import Detector, ModelConfig, build_detector
+from seqdet import Detector, VanillaConfig, build_detector
 from seqdet.config import InputConfig
 
 SHOWN = InputConfig("stacked_histogram", {"bins": 2}, 50_000, (120, 125), (120, 125))
@@ -16,7 +16,7 @@ SHOWN = InputConfig("stacked_histogram", {"bins": 2}, 50_000, (120, 125), (120, 
 def opinionated(**config) -> Detector:
     """An untrained detector of tiny size that finds much, with scores that differ from frame to frame."""
     small = {"base": 1, "channels": 8, "in_channels": 4, "classes": ("a", "b")}
-    detector = build_detector(ModelConfig(**small | config))
+    detector = build_detector(VanillaConfig(**small | config))
     with torch.no_grad():
         detector.backbone.stem[0][0].weight *= 255
         for level in detector.backbone.levels:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from seqdet.checks import InputError
-from seqdet.config import DataConfig, DigitsConfig, ModelConfig, TrainConfig
+from seqdet.config import DataConfig, DigitsConfig, TrainConfig, VanillaConfig
 from seqdet.inference.evaluate import evaluate, read_curves, summary
-from seqdet.models.detector import build_detector
+from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit
 
 DIGITS = DigitsConfig(
@@ -22,7 +22,7 @@ TRAIN = TrainConfig(max_steps=8, warmup_steps=2, log_steps=2, device="cpu")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluate") / "run"
     fit(
-        build_detector(ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)),
+        build_detector(VanillaConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)),
         DATA,
         TRAIN,
         out,

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from seqdet import DataConfig, DigitsConfig, EventDigitsConfig, ModelConfig, TrainConfig, build_detector, evaluate, fit
+from seqdet import (
+    DataConfig,
+    DigitsConfig,
+    EventDigitsConfig,
+    TrainConfig,
+    VanillaConfig,
+    build_detector,
+    evaluate,
+    fit,
+)
 from seqdet.checks import InputError
 from seqdet.config import AugmentConfig, DatasetConfig, TensorConfig
 from seqdet.config_files import read_config
@@ -34,7 +43,7 @@ def trained(folder, downscale):
         augment=AugmentConfig(flip=1),
     )
     data = DataConfig(clip_length=4, lanes=2, dataset=dataset)
-    model = ModelConfig(classes=tuple("0123456789"), in_channels=2, base=2, channels=16)
+    model = VanillaConfig(classes=tuple("0123456789"), in_channels=2, base=2, channels=16)
     return fit(build_detector(model), data, TrainConfig(max_steps=1), folder / f"run{downscale}")
 
 

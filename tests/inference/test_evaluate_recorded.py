@@ -7,7 +7,16 @@ from dataclasses import replace
 import av
 import pytest
 
-from seqdet import DataConfig, DigitsConfig, EventDigitsConfig, ModelConfig, TrainConfig, build_detector, evaluate, fit
+from seqdet import (
+    DataConfig,
+    DigitsConfig,
+    EventDigitsConfig,
+    TrainConfig,
+    VanillaConfig,
+    build_detector,
+    evaluate,
+    fit,
+)
 from seqdet.checks import InputError
 from seqdet.config import AugmentConfig, DatasetConfig, TensorConfig
 from seqdet.config_files import read_config, write_config
@@ -30,7 +39,7 @@ def run(tmp_path_factory):
         augment=AugmentConfig(zoom=0.5, translate=0.5),
     )
     data = DataConfig(clip_length=4, lanes=2, random_share=0.5, dataset=dataset)
-    model = ModelConfig(classes=tuple("0123456789"), in_channels=2, base=2, channels=16)
+    model = VanillaConfig(classes=tuple("0123456789"), in_channels=2, base=2, channels=16)
     return fit(build_detector(model), data, TrainConfig(max_steps=2), folder / "run")
 
 
@@ -94,12 +103,12 @@ def test_a_detector_for_other_frames_or_classes_is_refused_before_training(run, 
     data = DataConfig(clip_length=4, lanes=2, dataset=dataset)
     with pytest.raises(InputError, match="in_channels must be the 2 of the data, got 3"):
         fit(
-            build_detector(ModelConfig(classes=tuple("0123456789"), in_channels=3, base=2, channels=16)),
+            build_detector(VanillaConfig(classes=tuple("0123456789"), in_channels=3, base=2, channels=16)),
             data,
             TrainConfig(max_steps=1),
             tmp_path / "run",
         )
-    model = ModelConfig(in_channels=2, base=2, channels=16, classes=("car",))
+    model = VanillaConfig(in_channels=2, base=2, channels=16, classes=("car",))
     with pytest.raises(InputError, match="classes must be those of the data"):
         fit(build_detector(model), data, TrainConfig(max_steps=1), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -8,7 +8,7 @@ import pytest
 
 import seqdet
 from seqdet.checks import InputError
-from seqdet.config import ModelConfig, RunConfig
+from seqdet.config import RunConfig, VanillaConfig
 from seqdet.config_files import to_yaml
 from seqdet.events.array import Events, columns
 from seqdet.events.evt import write_evt3
@@ -16,14 +16,14 @@ from seqdet.inference.loading import load_runner
 from seqdet.inference.runners import OnnxRunner
 from seqdet.inference.streaming import StreamConfig, StreamingDetector
 from seqdet.inference.torch_runner import TorchRunner
-from seqdet.models.detector import build_detector
 from seqdet.models.weights import save_detector
+from seqdet.models.zoo import build_detector
 
 from .conftest import SHOWN as WIDE
 from .fakes import SHOWN
 from .test_streaming import played, share_found
 
-MODEL = ModelConfig(in_channels=2, base=1, channels=8, classes=("a", "b"))
+MODEL = VanillaConfig(in_channels=2, base=1, channels=8, classes=("a", "b"))
 
 
 @pytest.fixture

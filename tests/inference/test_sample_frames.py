@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seqdet import DataConfig, DigitsConfig, InputError
-from seqdet.config import DatasetConfig, InputConfig, ModelConfig, RunConfig, TrainConfig
+from seqdet.config import DatasetConfig, InputConfig, RunConfig, TrainConfig, VanillaConfig
 from seqdet.events.array import Events
 from seqdet.events.tables import write_npz
 from seqdet.events.tensors import REPRESENTATIONS, event_cube
@@ -60,7 +60,7 @@ def test_frames_of_a_run_are_about_as_many_as_asked_for():
         64, 64, max_digits=1, digit_heights=(12.0, 24.0), frames_per_video=8, held_out_frames_per_video=8,
         frames_per_epoch=80, validation_frames=8, test_frames=8,
     )  # fmt: skip
-    run = RunConfig(DataConfig(clip_length=4, digits=digits, dataset=DatasetConfig()), ModelConfig(), TrainConfig())
+    run = RunConfig(DataConfig(clip_length=4, digits=digits, dataset=DatasetConfig()), VanillaConfig(), TrainConfig())
     sequences = list(frames_of_run(run, 24))
     assert {each.shape[1:] for each in sequences} == {(3, 64, 64)}
     assert 16 <= sum(map(len, sequences)) <= 40

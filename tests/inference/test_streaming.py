@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.config import DatasetConfig, DigitsConfig, EventDigitsConfig, InputConfig, ModelConfig, TensorConfig
+from seqdet.config import DatasetConfig, DigitsConfig, EventDigitsConfig, InputConfig, TensorConfig, VanillaConfig
 from seqdet.data.clips import RecordedClips
 from seqdet.data.detections import event_boxes
 from seqdet.data.labels import EVENT_BBOX, write_labels
@@ -29,7 +29,8 @@ from seqdet.events.files import open_recording
 from seqdet.events.filters import FilterConfig, NoiseFilter, filtered
 from seqdet.inference.streaming import StreamConfig, StreamingDetector, View, ViewConfig, WindowDetections
 from seqdet.inference.torch_runner import TorchRunner, predict
-from seqdet.models.detector import Detector, build_detector
+from seqdet.models.detector import Detector
+from seqdet.models.zoo import build_detector
 
 from .fakes import SENSOR_HW, SHOWN, WINDOW_US, HullRunner
 
@@ -69,7 +70,7 @@ def share_found(rows: np.ndarray, wanted: np.ndarray) -> float:
 
 def loud_detector(shown: InputConfig, channels: int) -> Detector:
     """With a head that is as loud as a trained one."""
-    detector = build_detector(ModelConfig(in_channels=channels, base=2, channels=8, classes=("a", "b", "c"))).eval()
+    detector = build_detector(VanillaConfig(in_channels=channels, base=2, channels=8, classes=("a", "b", "c"))).eval()
     for parameter in detector.head.parameters():
         torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1))
     detector.input = shown

@@ -69,7 +69,7 @@ def test_what_is_shown_is_what_was_scored_and_a_higher_floor_would_move_it(detec
     ((_, evaluated),) = predict(detector, [clip])
     (predicted, _), _ = TorchRunner(detector)(FRAMES[0])
     (moved, _), _ = TorchRunner(detector, 0.2)(FRAMES[0])
-    shown = chosen(predicted, thresholds(detector.config.classes, score=0.2))
+    shown = chosen(predicted, thresholds(detector.classes, score=0.2))
     for mine, theirs in zip(shown, Detections.of(evaluated[0].above(0.2)), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert len(shown.scores) == len(moved.scores) > 3

@@ -20,10 +20,10 @@ from seqdet.config import (
     DataConfig,
     DatasetConfig,
     EventDigitsConfig,
-    ModelConfig,
     RunConfig,
     TensorConfig,
     TrainConfig,
+    VanillaConfig,
 )
 from seqdet.config_files import write_config
 from seqdet.digits.recordings import write_event_digits
@@ -33,7 +33,7 @@ from .small import DIGITS, LONG_S, alive, environment
 
 DATA = DataConfig(clip_length=3, lanes=2, digits=DIGITS)
 RECORDED = replace(DATA, dataset=DatasetConfig(tensor=TensorConfig("histogram", window_us=10_000)))
-MODEL = ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)
+MODEL = VanillaConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)
 TRAIN = TrainConfig(
     max_steps=40,
     checkpoint_steps=2,

@@ -27,10 +27,10 @@ from seqdet.config import (
     DataConfig,
     DatasetConfig,
     EventDigitsConfig,
-    ModelConfig,
     RunConfig,
     TensorConfig,
     TrainConfig,
+    VanillaConfig,
 )
 from seqdet.config_files import to_dict, write_config
 from seqdet.data.labels import read_labels, write_labels
@@ -42,8 +42,8 @@ from seqdet.events.files import open_recording
 from seqdet.events.frames import read_frames
 from seqdet.files import TEMPORARY
 from seqdet.inference.runners import OnnxRunner
-from seqdet.models.detector import build_detector
 from seqdet.models.weights import load_detector
+from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit
 from seqdet.viz.video import write_video
 
@@ -53,7 +53,7 @@ RECORDED = replace(
     DIGITS, frames_per_video=24, held_out_frames_per_video=96, frames_per_epoch=96, validation_frames=96, test_frames=96
 )
 TENSOR = TensorConfig("histogram")
-MODEL = ModelConfig(classes=tuple("0123456789"), base=1, channels=8, head_layers=0, in_channels=2)
+MODEL = VanillaConfig(classes=tuple("0123456789"), base=1, channels=8, head_layers=0, in_channels=2)
 TRAIN = TrainConfig(
     max_steps=40, checkpoint_steps=1, warmup_steps=2, validate_epochs=1, log_steps=1, device="cpu", precision="float32"
 )

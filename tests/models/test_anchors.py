@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seqdet.models.heads import PRESETS, Anchors
+from seqdet.models.single_shot import PRESETS, Anchors
 
 STRIDES = (8, 16, 32, 64, 128)
 EVERY_PRESET = pytest.mark.parametrize("preset", PRESETS)

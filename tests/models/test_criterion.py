@@ -5,9 +5,9 @@ import torch
 from torchvision.ops import box_convert
 
 from seqdet.checks import InputError
-from seqdet.config import ModelConfig
-from seqdet.models.detector import build_detector
-from seqdet.models.heads import BOX_LOSSES, CLASS_LOSSES, PRESETS, Anchors, Criterion, Outputs
+from seqdet.config import VanillaConfig
+from seqdet.models.single_shot import BOX_LOSSES, CLASS_LOSSES, PRESETS, Anchors, Criterion, Outputs
+from seqdet.models.zoo import build_detector
 from seqdet.ops.boxes import encode_boxes
 from seqdet.ops.losses import match_anchors, pad_targets, smooth_l1, softmax_focal
 from seqdet.structures import Boxes, Clip
@@ -118,7 +118,7 @@ def test_what_is_predicted_around_an_ignored_box_changes_nothing(losses):
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_the_gradient_reaches_every_parameter(losses, cell):
     activation, box_loss = losses
-    config = ModelConfig(
+    config = VanillaConfig(
         in_channels=3, base=2, channels=8, cell=cell, classes=("a", "b", "c"), activation=activation, box_loss=box_loss
     )
     detector = build_detector(config)

@@ -7,16 +7,17 @@ from hypothesis import strategies as st
 from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
 
 from seqdet.checks import InputError
-from seqdet.config import ModelConfig
-from seqdet.models.detector import Detector, build_detector
-from seqdet.models.heads import Outputs
+from seqdet.config import VanillaConfig
+from seqdet.models.detector import Detector
+from seqdet.models.single_shot import Outputs
+from seqdet.models.zoo import build_detector
 from seqdet.ops.boxes import decode_boxes
 from seqdet.structures import Boxes
 
 CLASSES = ("a", "b", "c")
 VARIANCES = (0.1, 0.2)
 DETECTORS = {
-    activation: build_detector(ModelConfig(in_channels=3, base=1, channels=8, classes=CLASSES, activation=activation))
+    activation: build_detector(VanillaConfig(in_channels=3, base=1, channels=8, classes=CLASSES, activation=activation))
     for activation in ("softmax", "sigmoid")
 }
 
@@ -27,7 +28,7 @@ def detector() -> Detector:
 
 
 def random_outputs(detector: Detector, frames: int, seed: int) -> Outputs:
-    anchors = detector.anchors([(16, 16), (8, 8), (4, 4), (2, 2), (1, 1)])
+    anchors = detector.head.anchors([(16, 16), (8, 8), (4, 4), (2, 2), (1, 1)])
     generator = torch.Generator().manual_seed(seed)
     logits = len(CLASSES) + (detector.config.activation == "softmax")
     deltas = 2 * torch.randn(frames, len(anchors), 4, generator=generator)

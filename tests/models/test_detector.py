@@ -6,10 +6,11 @@ import torch
 from torch.nn.functional import pad
 
 from seqdet.checks import InputError
-from seqdet.config import ModelConfig
-from seqdet.models.detector import Detector, build_detector
-from seqdet.models.heads import Outputs
+from seqdet.config import VanillaConfig
+from seqdet.models.detector import Detector
 from seqdet.models.layers import CELLS, reset_lanes
+from seqdet.models.single_shot import Outputs
+from seqdet.models.zoo import build_detector
 from seqdet.structures import Boxes, Clip
 
 CLASSES = ("a", "b", "c")
@@ -17,7 +18,7 @@ CLASSES = ("a", "b", "c")
 
 def make_detector(cell: str = "lstm") -> Detector:
     """With a head that is as loud as a trained one."""
-    config = ModelConfig(in_channels=3, base=1, channels=8, classes=CLASSES, cell=cell)
+    config = VanillaConfig(in_channels=3, base=1, channels=8, classes=CLASSES, cell=cell)
     detector = build_detector(config).eval()
     for parameter in detector.head.parameters():
         torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
@@ -160,7 +161,7 @@ def test_the_loss_is_that_of_the_labelled_frames_after_the_new_lanes_are_reset(d
     losses, after = detector.loss(clip, state)
     outputs, wanted_state = detector(clip.frames, reset_lanes(state, clip.is_first))
     labelled = outputs._replace(deltas=outputs.deltas[1:], logits=outputs.logits[1:])
-    torch.testing.assert_close(losses, detector.criterion(labelled, clip.boxes[1:]))
+    torch.testing.assert_close(losses, detector.head.loss(labelled, clip.boxes[1:]))
     torch.testing.assert_close(after, wanted_state)
     assert not torch.allclose(losses["classes"], detector.loss(clip)[0]["classes"], rtol=1e-7, atol=0)
 

@@ -13,12 +13,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from seqdet.checks import InputError
-from seqdet.config import InputConfig, ModelConfig
+from seqdet.config import InputConfig, VanillaConfig
 from seqdet.config_files import to_dict
-from seqdet.models.detector import build_detector
 from seqdet.models.weights import load_detector, save_detector
+from seqdet.models.zoo import build_detector
 
-CONFIG = ModelConfig(in_channels=3, base=1, channels=4, classes=("a", "b"), cell="gru", activation="sigmoid")
+CONFIG = VanillaConfig(in_channels=3, base=1, channels=4, classes=("a", "b"), cell="gru", activation="sigmoid")
 HEADER = {"format": "seqdet detector 2", "model": json.dumps(to_dict(CONFIG))}
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from seqdet.checks import InputError
-from seqdet.config import ModelConfig
-from seqdet.models.detector import build_detector
+from seqdet.config import VanillaConfig
+from seqdet.models.zoo import build_detector
 
-CONFIG = ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=4, head_layers=1)
+CONFIG = VanillaConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=4, head_layers=1)
 
 
 def weights(seed: int) -> torch.Tensor:
@@ -28,7 +28,7 @@ def test_the_random_state_of_torch_does_not_matter_and_stays_as_it_is():
 
 
 def test_a_detector_keeps_its_configuration_and_has_the_parts_that_it_names():
-    config = ModelConfig(
+    config = VanillaConfig(
         in_channels=3, base=1, channels=4, cell="gru", anchors="coco", classes=("a", "b"), activation="sigmoid"
     )
     detector = build_detector(config).eval()
@@ -40,7 +40,7 @@ def test_a_detector_keeps_its_configuration_and_has_the_parts_that_it_names():
 
 def test_a_detector_has_as_many_levels_as_its_configuration_says():
     outputs, state = build_detector(
-        ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=4, levels=2)
+        VanillaConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=4, levels=2)
     ).eval()(torch.zeros(1, 1, 3, 128, 128))
     assert outputs.anchors.shape == ((16**2 + 8**2) * 4, 4)
     assert len(state) == 4
@@ -48,11 +48,11 @@ def test_a_detector_has_as_many_levels_as_its_configuration_says():
 
 def test_an_unknown_name_is_refused():
     with pytest.raises(InputError, match=r"model\.name must be one of .*vanilla.*; got 'vanila'"):
-        build_detector(ModelConfig(name="vanila"))
+        build_detector(VanillaConfig(name="vanila"))
 
 
 def test_a_configuration_that_leaves_classes_or_channels_to_the_data_builds_nothing():
     with pytest.raises(InputError, match=r"^model\.classes must be given, as build_detector sees no data"):
-        build_detector(ModelConfig(in_channels=3))
+        build_detector(VanillaConfig(in_channels=3))
     with pytest.raises(InputError, match=r"^model\.in_channels must be given, as build_detector sees no data"):
-        build_detector(ModelConfig(classes=("a",)))
+        build_detector(VanillaConfig(classes=("a",)))

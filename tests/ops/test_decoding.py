@@ -3,20 +3,27 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seqdet.ops.boxes import detections
+from seqdet.ops.boxes import decode_boxes, detections, rows_at
 
 SIZE_HW = 100, 600
 APART = torch.tensor([[50.0 + 100 * n, 50, 40, 40] for n in range(5)])
-SETTINGS = {"size_hw": SIZE_HW, "variances": (0.1, 0.2), "score": 0.3, "iou": 0.5, "vote": 0.7, "most": 10}
+SETTINGS = {"size_hw": SIZE_HW, "score": 0.3, "iou": 0.5, "vote": 0.7, "most": 10}
+
+
+def found(deltas, scores, candidates):
+    def boxes_at(places):
+        return decode_boxes(rows_at(deltas, places), APART[places], variances=(0.1, 0.2))
+
+    return detections(scores, boxes_at, candidates=candidates, **SETTINGS)
 
 
 @pytest.mark.parametrize("candidates", [5, 300])
 @pytest.mark.parametrize("what", ["delta", "score"])
 def test_an_anchor_that_is_not_a_number_takes_nothing_from_the_others(what, candidates):
     deltas, scores = torch.zeros(1, 5, 4), torch.linspace(0.9, 0.5, 5)[None, :, None]
-    (whole,) = detections(deltas, scores, APART, candidates=candidates, **SETTINGS)
+    (whole,) = found(deltas, scores, candidates)
     (deltas if what == "delta" else scores)[0, 2, 0] = torch.nan
-    (damaged,) = detections(deltas, scores, APART, candidates=candidates, **SETTINGS)
+    (damaged,) = found(deltas, scores, candidates)
     others = [0, 1, 3, 4]
     assert torch.equal(damaged.xyxy, whole.xyxy[others])
     assert torch.equal(damaged.scores, whole.scores[others])

@@ -21,12 +21,12 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from seqdet import devices
 from seqdet.checks import InputError, Stopped
-from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TrainConfig
+from seqdet.config import DataConfig, DigitsConfig, RunConfig, TrainConfig, VanillaConfig
 from seqdet.config_files import read_config, write_config
 from seqdet.files import MACHINE
 from seqdet.locks import alone_in
-from seqdet.models.detector import build_detector
 from seqdet.models.weights import load_detector
+from seqdet.models.zoo import build_detector
 from seqdet.training import fit as training_fit
 from seqdet.training.fit import fit, resume
 from seqdet.training.module import TrainingModule
@@ -35,7 +35,7 @@ DIGITS = DigitsConfig(
     frames_per_video=6, held_out_frames_per_video=6, frames_per_epoch=36, validation_frames=12, test_frames=12
 )
 DATA = DataConfig(clip_length=3, lanes=2, digits=DIGITS)
-MODEL = ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)
+MODEL = VanillaConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)
 TRAIN = TrainConfig(max_steps=10, checkpoint_steps=2, warmup_steps=2, validate_epochs=1, log_steps=1, device="cpu")
 
 

@@ -11,10 +11,11 @@ from torch import nn
 
 from seqdet.checks import InputError, Stopped
 from seqdet.cli import main
-from seqdet.config import DataConfig, DigitsConfig, ModelConfig, TrainConfig
+from seqdet.config import DataConfig, DigitsConfig, TrainConfig, VanillaConfig
 from seqdet.config_files import read_config
-from seqdet.models.detector import Detector, build_detector
+from seqdet.models.detector import Detector
 from seqdet.models.weights import load_detector, save_detector
+from seqdet.models.zoo import build_detector
 from seqdet.runs import RunFolder
 from seqdet.training.fit import fit, resume
 from seqdet.training.module import freeze, frozen_parts
@@ -23,7 +24,7 @@ DIGITS = DigitsConfig(
     frames_per_video=6, held_out_frames_per_video=6, frames_per_epoch=36, validation_frames=12, test_frames=12
 )
 DATA = DataConfig(clip_length=3, lanes=2, digits=DIGITS)
-MODEL = ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0, levels=1)
+MODEL = VanillaConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0, levels=1)
 TRAIN = TrainConfig(
     max_steps=4, checkpoint_steps=2, warmup_steps=2, validate_epochs=1, demo_epochs=0, schedule="constant", device="cpu"
 )
@@ -159,15 +160,15 @@ def foreign(part):
     detector = build_detector(MODEL)
     if part == "backbone.stem":
         detector.backbone.stem = Stem(*detector.backbone.stem)
-    elif part == "criterion":
-        detector.criterion.box_weight = 7.0
+    elif part == "head":
+        detector.head.criterion.box_weight = 7.0
     else:
         norm = next(module for module in detector.modules() if isinstance(module, nn.BatchNorm2d))
         norm.eps = 1e-2
     return detector
 
 
-@pytest.mark.parametrize("part", ["backbone.stem", "criterion", "norm"])
+@pytest.mark.parametrize("part", ["backbone.stem", "head", "norm"])
 def test_a_detector_that_no_file_could_give_back_is_refused_before_the_first_step(tmp_path, part):
     words = {"backbone.stem": "its part backbone.stem is a Stem in place of a Sequential"}.get(
         part, "of other settings"

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from seqdet.config import ModelConfig
-from seqdet.models.detector import build_detector
+from seqdet.config import VanillaConfig
+from seqdet.models.zoo import build_detector
 from seqdet.training.optimizers import COEFFICIENTS, OPTIMIZERS, STEPS, Muon, muon, orthogonal
 
-MODEL = ModelConfig(classes=tuple("0123456789"), in_channels=3, base=4, channels=8)
+MODEL = VanillaConfig(classes=tuple("0123456789"), in_channels=3, base=4, channels=8)
 FORMATS = pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 EVERY_OPTIMIZER = pytest.mark.parametrize("name", OPTIMIZERS)
 
@@ -47,7 +47,7 @@ def exact(matrix: torch.Tensor) -> torch.Tensor:
 def test_muon_moves_every_gate_as_torch_moves_a_matrix_of_its_own(memory_format):
     weight = torch.nn.Parameter(torch.randn(32, 8, 3, 3).to(memory_format=memory_format))
     gates = [torch.nn.Parameter(gate.flatten(1).clone()) for gate in weight.detach().split(8)]
-    ours = Muon([weight], rows=8, lr=0.1, weight_decay=0.1)
+    ours = Muon([weight], matrices=[4], lr=0.1, weight_decay=0.1)
     theirs = torch.optim.Muon(gates, lr=0.1, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     for _ in range(3):
         gradient = torch.randn(32, 8, 3, 3)
@@ -63,7 +63,7 @@ def test_muon_moves_every_gate_as_torch_moves_a_matrix_of_its_own(memory_format)
 def test_muon_averages_gradients_looks_ahead_and_decays_as_written(memory_format):
     start = torch.randn(8, 4, 3, 3)
     weight = torch.nn.Parameter(start.clone(memory_format=memory_format))
-    optimizer = Muon([weight], rows=8, lr=0.1, weight_decay=0.1)
+    optimizer = Muon([weight], matrices=[1], lr=0.1, weight_decay=0.1)
     wanted, average = start.double().flatten(1), torch.zeros(8, 36, dtype=torch.float64)
     for _ in range(12):
         weight.grad = torch.randn(8, 4, 3, 3)
@@ -78,7 +78,7 @@ def test_momentum_saved_in_another_memory_order_goes_on():
     gradients = torch.randn(3, 8, 4, 3, 3)
     weights = [torch.nn.Parameter(torch.ones(8, 4, 3, 3)) for _ in range(2)]
     weights[1] = torch.nn.Parameter(torch.ones(8, 4, 3, 3).to(memory_format=torch.channels_last))
-    optimizers = [Muon([weight], rows=8, lr=0.1, weight_decay=0.1) for weight in weights]
+    optimizers = [Muon([weight], matrices=[1], lr=0.1, weight_decay=0.1) for weight in weights]
     for step, gradient in enumerate(gradients):
         for weight, optimizer in zip(weights, optimizers, strict=True):
             weight.grad = gradient.clone()
@@ -113,7 +113,7 @@ def test_a_matrix_of_zeros_stays_one():
 def test_a_weight_without_gradient_stays_as_it_is():
     still, moved = (torch.nn.Parameter(torch.randn(8, 4, 3, 3)) for _ in range(2))
     before = still.detach().clone()
-    optimizer = Muon([still, moved], rows=8, lr=0.1, weight_decay=0.1)
+    optimizer = Muon([still, moved], matrices=[1, 1], lr=0.1, weight_decay=0.1)
     moved.grad = torch.randn(8, 4, 3, 3)
     optimizer.step()
     assert torch.equal(still, before)
@@ -125,13 +125,13 @@ def test_a_gradient_in_another_layout_moves_a_weight_alike(memory_format):
     gradient = torch.randn(8, 4, 3, 3)
     for weight, layout in zip(weights, (torch.contiguous_format, torch.channels_last), strict=True):
         weight.grad = gradient.clone(memory_format=layout)
-    Muon(weights, rows=8, lr=0.1, weight_decay=0.1).step()
+    Muon(weights, matrices=[1, 1], lr=0.1, weight_decay=0.1).step()
     assert torch.equal(*weights)
 
 
 def test_an_update_is_nearly_orthogonal():
     weight = torch.nn.Parameter(torch.zeros(8, 8, 3, 3))
-    optimizer = Muon([weight], rows=8, lr=1.0, weight_decay=0.0)
+    optimizer = Muon([weight], matrices=[1], lr=1.0, weight_decay=0.0)
     weight.grad = torch.randn(8, 1, 1, 1) * torch.randn(1, 8, 3, 3) + 0.1 * torch.randn(8, 8, 3, 3)
     optimizer.step()
     values = torch.linalg.svdvals(weight.detach().flatten(1))

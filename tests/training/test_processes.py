@@ -16,13 +16,13 @@ import torch
 from torch import distributed
 
 from seqdet.checks import InputError, Stopped
-from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TrainConfig
+from seqdet.config import DataConfig, DigitsConfig, RunConfig, TrainConfig, VanillaConfig
 from seqdet.config_files import write_config
 from seqdet.evaluation.coco import CocoEvaluator
 from seqdet.loading import TrainingOrder, evaluation_loader, open_split
-from seqdet.models.detector import build_detector
 from seqdet.models.layers import reset_lanes
 from seqdet.models.weights import load_detector
+from seqdet.models.zoo import build_detector
 from seqdet.training import processes
 from seqdet.training.fit import fit, resume
 from seqdet.training.module import TrainingModule
@@ -32,7 +32,7 @@ DIGITS = DigitsConfig(
 )
 """Five videos to train on and three to validate with: neither is a multiple of the lanes."""
 DATA = DataConfig(clip_length=3, lanes=4, digits=DIGITS)
-MODEL = ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)
+MODEL = VanillaConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)
 TRAIN = TrainConfig(
     max_steps=6, checkpoint_steps=2, warmup_steps=2, validate_epochs=1, log_steps=1, device="cpu", processes=2
 )

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from seqdet.config import DataConfig, DigitsConfig, ModelConfig, TrainConfig
-from seqdet.models.detector import build_detector
+from seqdet.config import DataConfig, DigitsConfig, TrainConfig, VanillaConfig
+from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit
 from seqdet.training.module import TrainingModule
 from seqdet.training.monitoring import PATIENCE_S, SURE_S, SURE_STEPS, WARM_UP_STEPS, Pace
@@ -15,7 +15,7 @@ DIGITS = DigitsConfig(
     frames_per_video=6, held_out_frames_per_video=6, frames_per_epoch=36, validation_frames=12, test_frames=12
 )
 DATA = DataConfig(clip_length=3, lanes=2, digits=DIGITS)
-MODEL = ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)
+MODEL = VanillaConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)
 TRAIN = TrainConfig(max_steps=40, checkpoint_steps=100, warmup_steps=2, validate_epochs=5, device="cpu")
 
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from seqdet.checks import InputError, Stopped
-from seqdet.config import DataConfig, DigitsConfig, ModelConfig, RunConfig, TrainConfig
+from seqdet.config import DataConfig, DigitsConfig, RunConfig, TrainConfig, VanillaConfig
 from seqdet.config_files import write_config
-from seqdet.models.detector import build_detector
+from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit, resume
 from seqdet.training.module import TrainingModule
 
@@ -24,7 +24,7 @@ DIGITS = DigitsConfig(
     frames_per_video=4, held_out_frames_per_video=4, frames_per_epoch=16, validation_frames=16, test_frames=16
 )
 DATA = DataConfig(clip_length=2, lanes=4, digits=DIGITS)
-MODEL = ModelConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)
+MODEL = VanillaConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=8, head_layers=0)
 TRAIN = TrainConfig(max_steps=4, warmup_steps=1, validate_epochs=1, device="cpu")
 LONG_S = 600
 """For what takes seconds unless the machine has other work."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import distributed
 
-from seqdet.models.heads import Criterion, Outputs
+from seqdet.models.single_shot import Criterion, Outputs
 from seqdet.structures import Boxes
 from seqdet.training.processes import gathered
 

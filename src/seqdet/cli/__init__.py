@@ -111,5 +111,5 @@ def _run(words: list[str]) -> None:
             allow_abbrev=False,
         )
     except InputError as error:
-        options = options_of(functions(words[0])) if words else {}
+        options = options_of(functions(words[0], words)) if words else {}
         raise type(error)(quoting(str(error), words, options)) from error

@@ -16,6 +16,7 @@ from ..config import (
     ModelConfig,
     TrainConfig,
     Unit,
+    VanillaConfig,
     ViewConfig,
 )
 from ..config_files import read_config
@@ -29,7 +30,7 @@ log = logging.getLogger("seqdet")
 
 def train(
     data: DataConfig = DataConfig(),
-    model: ModelConfig = ModelConfig(),
+    model: ModelConfig = VanillaConfig(),
     train: TrainConfig = TrainConfig(),
     out: Path | None = None,
     resume: Path | None = None,

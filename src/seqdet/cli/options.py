@@ -14,12 +14,14 @@ from functools import cache
 from importlib import import_module
 from importlib.util import resolve_name
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse, parse_from_object
 
 from ..checks import InputError, fitted
-from ..config_files import read_value
+from ..config import ModelConfig, VanillaConfig, usual_config
+from ..config_files import model_named, read_value, recipes
 
 
 class Typed(frozenset[str]):
@@ -40,6 +42,7 @@ COMMON = {
 REQUIRED = inspect.Parameter.empty
 SHORT = {"-o": "--out", "--from": "--source"}
 RECIPE = "--recipe"
+MODEL_NAME = "--model.name"
 FILES = ("--config", RECIPE)
 """Options that stand for many others."""
 EVERYWHERE = (*FILES, "--print_config", "--help", "--help-all", "--version")
@@ -77,7 +80,8 @@ def flat(command: Callable[..., Any], words: tuple[str, ...] = ()) -> Callable[.
 
     Args:
         command: a function.
-        words: the command line, if it is known, for an argument of the type ``Typed``.
+        words: the command line, if it is known: for an argument of the type ``Typed``, and for a ``ModelConfig``, whose
+            options are those of the architecture that it names.
     """
     hints = get_type_hints(command, localns=_Late(command.__module__))
     parameters = inspect.signature(command).parameters
@@ -93,6 +97,11 @@ def flat(command: Callable[..., Any], words: tuple[str, ...] = ()) -> Callable[.
             described |= _descriptions(kinds[name])
         elif name not in asks:
             arguments.append(argument.replace(annotation=hints[name]))
+    usual = usual_model(words) if ModelConfig in hints.values() else None
+    arguments = [
+        each.replace(annotation=type(usual), default=usual) if each.annotation is ModelConfig else each
+        for each in arguments
+    ]
     arguments.sort(key=lambda argument: (argument.kind, argument.default is not REQUIRED))
     says = parse(command.__doc__ or "")
     described |= {each.arg_name: each.description or "" for each in says.params}
@@ -110,6 +119,27 @@ def flat(command: Callable[..., Any], words: tuple[str, ...] = ()) -> Callable[.
     called.__annotations__ = {each.name: each.annotation for each in arguments}
     called.__dict__["__signature__"] = inspect.Signature(arguments)
     return called
+
+
+def usual_model(words: Sequence[str]) -> ModelConfig:
+    """The settings of the architecture that a command line names, by its option or by a file; else the usual one.
+
+    Raises:
+        InputError: if there is no such architecture.
+    """
+    typed = []
+    files = []
+    for word, after in pairwise([*words, ""]):
+        option, equals, value = word.partition("=")
+        value = value if equals else after
+        if option == MODEL_NAME:
+            typed.append(value)
+        elif option == "--config":
+            files.append(Path(value))
+        elif option == RECIPE and value in recipes():
+            files.append(recipes()[value])
+    named = typed or list(filter(None, map(model_named, files)))
+    return usual_config(named[-1] if named else VanillaConfig.name)
 
 
 def _shown(kind: Any) -> Iterator[tuple[Field[Any], str, Any]]:

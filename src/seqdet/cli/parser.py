@@ -16,11 +16,23 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from ..allowing import allow
 from ..checks import InputError, check_choice, fitted
-from ..config import RunConfig
+from ..config import ModelConfig, RunConfig
 from ..config_files import check_setting, from_dict, read_config, read_value, recipes, suggestion
 from . import UsageError
 from .detectors import benchmark_model, evaluate_results, export_model, predict_recording, train
-from .options import RECIPE, SHORT, as_list, flat, list_entries, missing_sentence, options_of, parsers_name, users_name
+from .options import (
+    MODEL_NAME,
+    RECIPE,
+    SHORT,
+    as_list,
+    flat,
+    list_entries,
+    missing_sentence,
+    options_of,
+    parsers_name,
+    users_name,
+    usual_model,
+)
 from .recordings import (
     audit_dataset,
     convert_recording,
@@ -32,8 +44,8 @@ from .recordings import (
 )
 
 PARTS = get_type_hints(RunConfig)
-REPRESENTATIONS = ("--tensor", "--data.dataset.tensor.representation")
-"""Options that name what makes the frames. Whoever types a function of their own here allows it."""
+OWN_FUNCTIONS = ("--tensor", "--data.dataset.tensor.representation", MODEL_NAME)
+"""Options that name what makes the frames, or the detector. Whoever types a function of their own here allows it."""
 LIST_TYPE = re.compile(r"(?:Optional\[)?tuple\[([^\]]*)\]\]?(?: \| null)?")
 MISSING = re.compile(r"the following arguments are required: (\w+\.[\w.]+)")
 ALLOW = "--allow"
@@ -72,7 +84,7 @@ COMMANDS: dict[str, Any] = {
 FIRST = (
     *("--out", "--resume", "--config", "--help", "--help-all", "--print_config"),
     *("--data.dataset.folder", "--data.lanes", "--data.clip_length", "--data.workers"),
-    *("--model.base", "--model.channels", "--model.classes"),
+    *("--model.name", "--model.base", "--model.channels", "--model.classes"),
     *("--train.max_steps", "--train.lr", "--train.precision", "--train.device", "--train.processes", "--train.seed"),
 )
 """Options of ``train`` that its help shows at first."""
@@ -174,6 +186,7 @@ class Parser(ArgumentParser):
             is_group = name in namespace and "." not in name
             is_group &= "subcommand" not in namespace  # which may have that name as well
             if is_group and isinstance(kind, type) and is_dataclass(kind):
+                kind = ModelConfig if issubclass(kind, ModelConfig) else kind
                 namespace[name] = from_dict(kind, namespace.as_dict()[name], name=name)
         return super().instantiate(namespace, instantiate_groups=False)
 
@@ -197,11 +210,11 @@ class Parser(ArgumentParser):
             return message
         words = [word for arg in self.args for word in (arg.split("=", 1) if arg.startswith("--") else [arg])]
         given = [value for option, value in pairwise(words) if option == f"--{named[1]}"]
-        options = options_of(functions(self.prog.split()[-1]))
+        options = options_of(functions(self.prog.split()[-1], words))
         try:
             for value in given:
                 if named[1].partition(".")[0] in PARTS:
-                    check_setting(named[1], value)
+                    check_setting(named[1], value, model=usual_model(words).name)
                 elif f"--{named[1]}" in options:
                     fitted(options[f"--{named[1]}"], read_value(value), named[1])
         except InputError as error:
@@ -211,10 +224,17 @@ class Parser(ArgumentParser):
         return f"--{named[1]}: {message[named.end() :]}"
 
 
-def functions(command: str) -> list[Callable[..., Any]]:
-    """The functions behind a command: several where one more word tells which."""
+def functions(command: str, words: Sequence[str] = ()) -> list[Callable[..., Any]]:
+    """The functions behind a command: several where one more word tells which.
+
+    Args:
+        command: its name.
+        words: the command line, for the options of the architecture that it names.
+    """
     found = COMMANDS.get(command) or COMMANDS.get("simulate", {}).get(command)
-    return [flat(each) for each in ([found] if callable(found) else (found or {}).values()) if callable(each)]
+    return [
+        flat(each, tuple(words)) for each in ([found] if callable(found) else (found or {}).values()) if callable(each)
+    ]
 
 
 def spelt(args: Sequence[str]) -> list[str]:
@@ -223,7 +243,7 @@ def spelt(args: Sequence[str]) -> list[str]:
     Functions that they name are allowed, and named as files name them; ``--allow`` does nothing else and goes.
     """
     words = _files_first(_allowed([SHORT.get(word, word) for word in args]))
-    options = options_of(functions(words[0])) if words else {}
+    options = options_of(functions(words[0], words)) if words else {}
     for n, word in enumerate(words):
         if not word.startswith("--"):
             continue
@@ -237,7 +257,7 @@ def spelt(args: Sequence[str]) -> list[str]:
             words[n + 1] = as_list(options[name], after)
     for n, (before, word) in enumerate(pairwise(words), 1):
         option, equals, value = word.partition("=") if word.startswith("--") else (before, "", word)
-        if option in REPRESENTATIONS and ":" in value:
+        if option in OWN_FUNCTIONS and ":" in value:
             words[n] = (f"{option}=" if equals else "") + allow(value)[0]
     places = [
         n

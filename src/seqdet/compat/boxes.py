@@ -13,9 +13,10 @@ from torchvision.ops import box_convert
 
 from ..checks import InputError, check_choice, check_shape
 from ..data.labels import EVENT_BBOX as EventBbox
-from ..models import heads
+from ..models import single_shot
+from ..models.detector import NO_VOTE
 from ..ops.boxes import box_iou as box_iou
-from ..ops.boxes import decode_boxes, detections, encode_boxes
+from ..ops.boxes import decode_boxes, detections, encode_boxes, rows_at
 from ..ops.losses import match_anchors, pad_targets
 from ..structures import Boxes
 
@@ -23,9 +24,7 @@ LABEL_OFFSET = 1
 """Class ids in labels: 0 is background."""
 ANCHORS = {"PSEE_ANCHORS": "psee", "COCO_ANCHORS": "coco", "MNIST_ANCHORS": "digits"}
 """Anchor lists by their name in a ``ModelConfig``."""
-PRESETS = {theirs: heads.PRESETS[ours] for theirs, ours in ANCHORS.items()}
-NO_VOTE = 2.0
-"""An overlap that no two boxes have: detections stay where they are."""
+PRESETS = {theirs: single_shot.PRESETS[ours] for theirs, ours in ANCHORS.items()}
 FIELDS = {"labels": "class_id", "scores": "class_confidence", "track_ids": "track_id"}
 """Of the EventBbox type, by the arguments of ``box_vectors_to_bboxes``."""
 
@@ -109,7 +108,7 @@ class Anchors(nn.Module):
     Args:
         num_levels: maps, finest first.
         anchor_list: a key of ``PRESETS``, or a (ratio, scale) for each anchor of a cell, ratio being height over width;
-            a scale of 1 is 4 heads.
+            a scale of 1 is 4 single_shot.
         variances: divisors of the coded offsets and log sizes.
         fg_iou_threshold: an anchor that overlaps a box by this is responsible for it; every box has its best.
         bg_iou_threshold: an anchor that overlaps no box by this is background; those between are ignored.
@@ -128,7 +127,7 @@ class Anchors(nn.Module):
             check_choice(anchor_list, PRESETS, "anchor_list")
             self.preset = PRESETS[anchor_list]
         else:
-            self.preset = heads.AnchorPreset(4.0, tuple((ratio, scale) for ratio, scale in anchor_list))
+            self.preset = single_shot.AnchorPreset(4.0, tuple((ratio, scale) for ratio, scale in anchor_list))
         offset, size = variances
         self.num_levels = num_levels
         self.variances = (offset, size)
@@ -149,7 +148,7 @@ class Anchors(nn.Module):
             raise InputError(f"features must be {self.num_levels} maps, got {len(features)}.")
         strides = [2 ** round(math.log2(x.shape[-2] / feature.shape[-2])) for feature in features]
         sizes = [(feature.shape[-2], feature.shape[-1]) for feature in features]
-        return heads.Anchors(self.preset, strides)(sizes, features[0].device)
+        return single_shot.Anchors(self.preset, strides)(sizes, features[0].device)
 
     def encode(
         self, features: Sequence[Tensor], x: Tensor, targets: Sequence[Tensor | np.ndarray]
@@ -206,12 +205,12 @@ class Anchors(nn.Module):
             nms_thresh: of two boxes of a class that overlap by more, the better stays.
             max_boxes_per_input: the best so many candidates of a frame are looked at.
         """
+        deltas = loc_preds.float()
+        anchors = self(features, x).to(loc_preds.device)
         found = detections(
-            loc_preds.float(),
             scores.float(),
-            self(features, x).to(loc_preds.device),
+            lambda places: decode_boxes(rows_at(deltas, places), anchors[places], variances=self.variances),
             size_hw=(x.shape[-2], x.shape[-1]),
-            variances=self.variances,
             score=score_thresh,
             iou=nms_thresh,
             vote=NO_VOTE,

@@ -16,11 +16,11 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import ExponentialLR
 
 from ..checks import InputError, check_choice
-from ..config import SHOWN_SCORE, ModelConfig
+from ..config import SHOWN_SCORE, VanillaConfig
 from ..config_files import from_dict
 from ..data.dataset import Split
 from ..evaluation.coco import CocoEvaluator
-from ..models.detector import build_detector
+from ..models.zoo import build_detector
 from ..structures import Boxes, Clip
 from ..viz.tiles import play
 from ..viz.video import write_video
@@ -201,7 +201,7 @@ def _check(hparams: Mapping[str, Any]) -> None:
         raise InputError(f"classes of the toy problem must be {DEFAULTS['classes']}, got {hparams['classes']}.")
 
 
-def _model_config(hparams: Mapping[str, Any]) -> ModelConfig:
+def _model_config(hparams: Mapping[str, Any]) -> VanillaConfig:
     values = {
         "classes": hparams["classes"],
         "in_channels": hparams["in_channels"],
@@ -212,4 +212,4 @@ def _model_config(hparams: Mapping[str, Any]) -> ModelConfig:
         "box_loss": "smooth_l1",
         "box_weight": 1.0,
     }
-    return from_dict(ModelConfig, values, name="hparams")
+    return from_dict(VanillaConfig, values, name="hparams")

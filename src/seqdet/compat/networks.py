@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ..checks import InputError, check_choice, check_shape
-from ..models import backbones, heads
-from ..models.detector import Detector
+from ..models import single_shot, vanilla
+from ..models.detector import NO_VOTE, Detector
 from ..models.layers import detach, pad_to_multiple, reset_lanes
 from ..ops.losses import sigmoid_focal, smooth_l1, softmax_focal
 from ..structures import Boxes, Clip, State
-from .boxes import NO_VOTE, nested
+from .boxes import nested
 
 CLASS_LOSSES = {"softmax_focal_loss": softmax_focal, "sigmoid_focal_loss": sigmoid_focal}
 
@@ -90,7 +90,7 @@ class Vanilla(Stateful):
 
     def __init__(self, cin: int, base: int = 16, cout: int = 256, cell: str = "lstm") -> None:
         super().__init__()
-        self.core = backbones.Vanilla(cin, base=base, channels=cout, cell=cell)
+        self.core = vanilla.Vanilla(cin, base=base, channels=cout, cell=cell)
         self.cin = cin
         self.base = base
         self.cout = cout
@@ -119,7 +119,7 @@ class ConvLayer(nn.Sequential):
 class BoxHead(nn.Module):
     """Two branches shared over all maps: features -> boxes (F, N, 4) and class logits (F, N, num_logits).
 
-    It starts as ``models.heads.BoxHead`` does; the layers have the names and the order of the reference.
+    It starts as the branches of ``models.single_shot`` do; the layers have the names and the order of the reference.
 
     Args:
         in_channels: of the maps.
@@ -134,19 +134,21 @@ class BoxHead(nn.Module):
     ) -> None:
         super().__init__()
         classes = num_logits - (act == "softmax")
-        plain = heads.BoxHead(in_channels, num_anchors, classes, hidden=n_layers + 1, activation=act)
+        of_boxes, of_classes = single_shot.box_and_class_branches(
+            in_channels, num_anchors, classes, hidden=n_layers + 1, activation=act
+        )
         self.num_logits = num_logits
         self.act = act
-        self.box_head = _branch(plain.boxes)
-        self.cls_head = _branch(plain.classes)
+        self.box_head = _branch(of_boxes)
+        self.cls_head = _branch(of_classes)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        boxes = heads.per_anchor(self.box_head, features, 4)
-        return boxes, heads.per_anchor(self.cls_head, features, self.num_logits)
+        boxes = single_shot.per_anchor(self.box_head, features, 4)
+        return boxes, single_shot.per_anchor(self.cls_head, features, self.num_logits)
 
     def get_scores(self, cls_preds: Tensor) -> Tensor:
         """Probability of every class, without the background: (F, N, num_logits) -> (F, N, classes)."""
-        return heads.class_scores(cls_preds, self.act)
+        return single_shot.class_scores(cls_preds, self.act)
 
 
 def _branch(plain: nn.Sequential) -> nn.Sequential:
@@ -204,7 +206,7 @@ class StatefulDetector(Stateful):
         """``cls_loss`` and ``loc_loss`` over the labelled frames. Call ``reset`` before."""
         outputs, state = self.core(clip.frames, self.recall(clip.frames), keep=clip.is_labelled)
         self.remember(state)
-        losses = self.core.criterion(outputs, clip.labelled(clip.boxes))
+        losses = self.core.head.loss(outputs, clip.labelled(clip.boxes))
         return {"cls_loss": losses["classes"], "loc_loss": losses["boxes"]}
 
     @torch.no_grad()

@@ -1,17 +1,19 @@
 """Settings: plain frozen dataclasses, without parsing, numpy or torch, so that a command line can offer them at once.
 
-``datasets`` and ``digits`` are the data, ``run`` is all of a training, ``inference`` is how a trained detector is put
-to work. ``limits`` are what bounds them.
+``datasets`` and ``digits`` are the data, ``models`` the detectors, ``run`` is all of a training, ``inference`` is how a
+trained detector is put to work. ``limits`` are what bounds them.
 """
 
 from .datasets import AugmentConfig, DatasetConfig, InputConfig, OtherClasses, TensorConfig, Unit
 from .digits import DigitsConfig, EventDigitsConfig
 from .inference import LatencyConfig, ViewConfig
 from .limits import MOST_US
-from .run import DECODING, SHOWN_SCORE, DataConfig, DecodingConfig, Device, ModelConfig, RunConfig, TrainConfig
+from .models import MODELS, ModelConfig, OwnConfig, SingleShotConfig, VanillaConfig, model_config, usual_config
+from .run import DECODING, SHOWN_SCORE, DataConfig, DecodingConfig, Device, RunConfig, TrainConfig
 
 __all__ = [
     "DECODING",
+    "MODELS",
     "MOST_US",
     "SHOWN_SCORE",
     "AugmentConfig",
@@ -25,9 +27,14 @@ __all__ = [
     "LatencyConfig",
     "ModelConfig",
     "OtherClasses",
+    "OwnConfig",
     "RunConfig",
+    "SingleShotConfig",
     "TensorConfig",
     "TrainConfig",
     "Unit",
+    "VanillaConfig",
     "ViewConfig",
+    "model_config",
+    "usual_config",
 ]

@@ -9,6 +9,7 @@ from ..checks import InputError, check_at_least, check_range, fit_fields
 from .datasets import DatasetConfig
 from .digits import DigitsConfig
 from .limits import LARGEST_SEED, MOST_STEPS
+from .models import ModelConfig, VanillaConfig
 
 Device = Literal["auto", "cpu", "cuda"]
 """Where to compute."""
@@ -69,55 +70,6 @@ class DecodingConfig:
 DECODING = DecodingConfig()
 SHOWN_SCORE = 0.3
 """Least score of a detection in pictures and videos."""
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The detector."""
-
-    name: str = "vanilla"
-    """A backbone listed in ``seqdet.models.backbones.BACKBONES``."""
-    classes: tuple[str, ...] = ()
-    """Names of the classes, in the order of their labels; those of the data if none."""
-    in_channels: int | None = None
-    """Channels of a frame; those of the data if not given."""
-    base: int = 8
-    """Width of the stem."""
-    channels: int = 128
-    """Width of the recurrent levels."""
-    levels: int = 5
-    """Recurrent levels, at strides 8, 16, 32, 64 and 128: fewer where no object is large."""
-    cell: Literal["lstm", "gru"] = "lstm"
-    """The memory."""
-    anchors: Literal["psee", "coco", "digits"] = "digits"
-    """Shapes of the anchors."""
-    head_layers: int = 1
-    """Hidden convolutions in each branch of the head."""
-    activation: Literal["softmax", "sigmoid"] = "softmax"
-    """Whether the classes exclude each other."""
-    box_loss: Literal["smooth_l1", "giou"] = "giou"
-    """Regression loss."""
-    box_weight: float = 2.0
-    """Factor of the regression loss."""
-    foreground: float = 0.5
-    """An anchor that overlaps a box by this IoU learns to find it."""
-    background: float = 0.4
-    """An anchor that overlaps no box by this IoU learns to be silent."""
-
-    def __post_init__(self) -> None:
-        fit_fields(self)
-        check_range(self, 1, 1024, *(["base"] if self.in_channels is None else ["in_channels", "base"]))
-        check_range(self, 1, 4096, "channels")
-        check_range(self, 1, 5, "levels")
-        check_range(self, 0, 64, "head_layers")
-        check_at_least(self.box_weight, 0, "box_weight")
-        if len(set(self.classes)) != len(self.classes):
-            raise InputError(f"classes must be different names, got {self.classes}.")
-        if not 0 < self.background <= self.foreground < 1:
-            raise InputError(
-                f"background and foreground must be rising IoU thresholds between 0 and 1, "
-                f"got {self.background} and {self.foreground}."
-            )
 
 
 @dataclass(frozen=True)
@@ -182,7 +134,7 @@ class RunConfig:
     """Everything that decides how a run goes: what ``config.yaml`` in its folder holds."""
 
     data: DataConfig = field(default_factory=DataConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: ModelConfig = field(default_factory=VanillaConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:

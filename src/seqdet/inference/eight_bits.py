@@ -13,11 +13,8 @@ from ..checks import InputError
 from ..progress import Progress
 from .runners import OnnxRunner
 
-FIRST = 4
-"""Convolutions at the input that stay float32: the frames' few large counts would leave the many small ones no bits."""
 
-
-def quantized(model: Any, runner: OnnxRunner, sequences: Iterable[np.ndarray]) -> Any:
+def quantized(model: Any, runner: OnnxRunner, sequences: Iterable[np.ndarray], *, exact: int) -> Any:
     """The ONNX model with the inputs, outputs and weights of its convolutions but the first in eight bits.
 
     The memory stays float32. Every number gets the range that it has over the sequences (static quantisation after
@@ -28,6 +25,8 @@ def quantized(model: Any, runner: OnnxRunner, sequences: Iterable[np.ndarray]) -
         model: in float32; it is changed.
         runner: runs the same.
         sequences: of frames (T, C, H, W), each played from silence.
+        exact: so many convolutions at the input stay float32: the frames' few large counts would leave the many small
+            ones no bits.
 
     Raises:
         InputError: if there are no frames, or they do not fit.
@@ -46,7 +45,7 @@ def quantized(model: Any, runner: OnnxRunner, sequences: Iterable[np.ndarray]) -
             per_channel=True,
             reduce_range=True,  # the seven bits
             op_types_to_quantize=["Conv"],
-            nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Conv"][:FIRST],
+            nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Conv"][:exact],
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )

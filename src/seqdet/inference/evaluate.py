@@ -115,7 +115,7 @@ def evaluate(
     prepare_split(scored_config.data, split)
     data = HeldOut(scored_config, split, called=str(place or "the data"))
     for each in (rules, second or rules):
-        scored_labels(each, detector.config.classes)  # which may refuse, and should before minutes have passed
+        scored_labels(each, detector.classes)  # which may refuse, and should before minutes have passed
     if samples:
         check_at_least(len(data.names), 2, "recordings to resample")
     if detections:
@@ -125,12 +125,12 @@ def evaluate(
     scored = score(detector, data, precision=training["precision"], protocol=asked)
     by_protocol: dict[str, Any] = {}
     if protocol and scored.detections is not None:
-        truth = data.truth or Truth(scored.parts.truth, scored.parts.labelled_us, detector.config.classes)
+        truth = data.truth or Truth(scored.parts.truth, scored.parts.labelled_us, detector.classes)
         counts = data.events(truth.boxes) if events else None
         verdict = judge(truth, scored.detections, rules, other=second, samples=samples, events=counts)
         by_protocol = {"by_protocol": {**verdict.facts, "lines": verdict.lines}}
     if detections and scored.detections is not None:
-        write_detections(detections, scored.detections, detector.config.classes)
+        write_detections(detections, scored.detections, detector.classes)
     metrics = {
         "format": METRICS_FORMAT,
         **scored.scores.as_dict(),

@@ -8,6 +8,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from itertools import chain, islice
@@ -25,9 +26,9 @@ from ..config import DECODING
 from ..config_files import read_config, to_dict
 from ..events.time_units import Unit
 from ..files import make_folder, replacing
-from ..models.detector import FULL_SCALE, Detector
+from ..models.detector import FULL_SCALE, NO_VOTE, Detector
 from ..models.layers import reset_lanes
-from ..ops.boxes import candidate_boxes, voted_boxes
+from ..ops.boxes import candidate_boxes, finished, places_and_labels
 from ..runs import RunFolder
 from ..structures import Boxes
 from .eight_bits import quantized
@@ -55,7 +56,7 @@ standard deviation of the output. Sums that are cut off at sixteen bits differ b
 LOSS = 0.25
 """The same to float32."""
 Run = Callable[[np.ndarray, RunnerState], list[np.ndarray]]
-"""Frames and memory to xyxy, labels, scores, counts, the memory after, deltas and logits, as ``DecodingDetector``."""
+"""Frames and memory to xyxy, labels, scores, counts, the memory after, and what the head says: ``DecodingDetector``."""
 Precision = Literal["float32", "float16", "int8"]
 TOLERANCES = {"float32": 1e-4, "float16": 3e-2}
 """Largest difference of an output, as a share of the largest number in it."""
@@ -100,8 +101,8 @@ def onnx_survivors(xyxy: Any, scores: Any, iou: float) -> Any:
 class DecodingDetector(nn.Module):
     """Frames and memory in, detections and memory out.
 
-    Equal to ``Detector.decode``, but every frame has N = ``DECODING.most`` rows: the first ``counts`` are detections,
-    the others zeros.
+    Equal to ``Detector.decode``, but every frame has N rows, ``DECODING.most`` or as many as there are pairs of place
+    and class: the first ``counts`` are detections, the others zeros.
 
     Args:
         detector: in evaluation mode, on the CPU.
@@ -111,7 +112,7 @@ class DecodingDetector(nn.Module):
     Shapes:
         frames (B, C, H, W); state, each (B, channels, h, w) float32, zeros for a lane that starts;
         xyxy (B, N, 4) float32, labels (B, N) int64, scores (B, N) float32, counts (B,) int64, the state after,
-        and what was decoded: deltas (B, A, 4) and logits (B, A, K or K + 1) float32.
+        and what was decoded: ``Head.outputs``, (B, ...) float32.
     """
 
     def __init__(self, detector: Detector, score: float, suppress: Suppress) -> None:
@@ -122,27 +123,33 @@ class DecodingDetector(nn.Module):
 
     def forward(self, frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         outputs, after = self.detector(frames[None], state)
-        every = self.detector.head.scores(outputs.logits)
+        head = self.detector.head
+        every = head.scores(outputs)
         classes = every.shape[2]
-        scores, pairs = every.flatten(1).topk(DECODING.candidates, dim=1)  # the smallest frame has more
-        found = candidate_boxes(
-            outputs.deltas,
-            scores,
-            pairs,
-            outputs.anchors,
-            classes=classes,
+        count = min(DECODING.candidates, every.shape[1] * classes)
+        best, pairs = every.flatten(1).topk(count, dim=1)
+        places, labels = places_and_labels(pairs, classes)
+        found = candidate_boxes(head.boxes_at(outputs, places), labels, best, size_hw=outputs.size_hw, score=self.score)
+        kept = found.is_box
+        if head.suppresses:
+            by_class = found.scores[:, None] * (found.labels[:, None] == torch.arange(classes)[:, None])
+            kept = self.suppress(found.xyxy, by_class, DECODING.iou)
+        ranks, stays = (kept * torch.arange(count, 0, -1)).topk(min(DECODING.most, count), dim=1)
+        is_found = ranks > 0
+        xyxy, labels, scores = finished(
+            found,
+            places,
+            stays,
+            is_found,
             size_hw=outputs.size_hw,
-            variances=self.detector.criterion.variances,
-            score=self.score,
+            vote=DECODING.vote if head.suppresses else NO_VOTE,
+            final_scores=partial(head.final_scores, outputs),
         )
-        by_class = found.scores[:, None] * (found.labels[:, None] == torch.arange(classes)[:, None])
-        kept = self.suppress(found.xyxy, by_class, DECODING.iou)
-        places, stays = (kept * torch.arange(DECODING.candidates, 0, -1)).topk(DECODING.most, dim=1)
-        is_found = places > 0
-        final = voted_boxes(found, stays, size_hw=outputs.size_hw, vote=DECODING.vote) * is_found[..., None]
-        labels, scores = (each.gather(1, stays) * is_found for each in (found.labels, found.scores))
+        counts = is_found.sum(dim=1)
+        is_found = torch.arange(is_found.shape[1]) < counts[:, None]
         memory = (each.float() for each in after)
-        return final, labels, scores, is_found.sum(dim=1), *memory, outputs.deltas, outputs.logits
+        raw = (getattr(outputs, name) for name in head.outputs)
+        return xyxy * is_found[..., None], labels * is_found, scores * is_found, counts, *memory, *raw
 
 
 def traced(detector: Detector, size_hw: tuple[int, int], score: float, suppress: Suppress) -> ExportedProgram:
@@ -184,7 +191,7 @@ def onnx_model(detector: Detector, size_hw: tuple[int, int], *, score: float, pr
     made = torch.onnx.export(
         program,
         input_names=["frames", *memory],
-        output_names=[*FOUND, *(f"{name}_after" for name in memory), "deltas", "logits"],
+        output_names=[*FOUND, *(f"{name}_after" for name in memory), *detector.head.outputs],
         opset_version=OPSET,
         custom_translation_table={torch.ops.seqdet.survivors.default: onnx_survivors},
         verbose=False,
@@ -203,11 +210,11 @@ def onnx_model(detector: Detector, size_hw: tuple[int, int], *, score: float, pr
 
 def _facts(detector: Detector, score: float, precision: str) -> dict[str, str]:
     """The metadata of the file."""
-    scale = FULL_SCALE.get(_frame_type(detector))
+    scale = FULL_SCALE.get(_frame_type(detector)) if detector.backbone.scaled else None
     return {
         "format": FORMAT,
         "seqdet": version("seqdet"),
-        "classes": json.dumps(detector.config.classes),
+        "classes": json.dumps(detector.classes),
         "input": json.dumps(detector.input and to_dict(detector.input)),
         "dtype": frame_type(detector.input).name,
         "normalisation": f"inside: divided by {scale}" if scale else "none",
@@ -238,7 +245,9 @@ def check_parity(
         InputError: if an output differs by more, or the detections are not those that the detector makes of it, in any
             frame in which they do not hang on rounding.
     """
-    shown, channels = detector.input, detector.channels
+    shown = detector.input
+    channels = detector.channels
+    head = detector.head
     for lanes in (1, 3):
         ways = [made_up_frames(shown, channels, size_hw, windows=WINDOWS, seed=seed) for seed in range(lanes)]
         state, memory = None, None
@@ -247,19 +256,20 @@ def check_parity(
             state = reset_lanes(state, is_first)
             outputs, after = detector(torch.from_numpy(frames)[None], state)
             memory = _reset(memory, after, is_first)
-            xyxy, labels, scores, counts, *rest, deltas, logits = run(frames, memory)
-            memory = tuple(rest)
+            xyxy, labels, scores, counts, *rest = run(frames, memory)
+            memory = tuple(rest[: len(after)])
             wanted = {f"state_{n}": each for n, each in enumerate(after)}
-            wanted |= {"deltas": outputs.deltas, "logits": outputs.logits}
-            for (output, mine), theirs in zip(wanted.items(), [*memory, deltas, logits], strict=True):
+            wanted |= {each: getattr(outputs, each) for each in head.outputs}
+            for (output, mine), theirs in zip(wanted.items(), rest, strict=True):
                 scale = mine.abs().max().item()
                 if not np.abs(mine.numpy() - theirs).max() <= tolerance * scale:
                     raise InputError(
                         f"{name} must compute what the detector does, and differs in {output}. Nothing was written; "
                         "try other releases of torch, onnxscript and onnxruntime."
                     )
-            raw = outputs._replace(deltas=torch.from_numpy(deltas), logits=torch.from_numpy(logits))
-            every = detector.head.scores(raw.logits)
+            mine = map(torch.from_numpy, rest[len(after) :])
+            raw = outputs._replace(**dict(zip(head.outputs, mine, strict=True)))
+            every = head.scores(raw)
             for lane, boxes in enumerate(detector.decode(raw, score=score)):
                 count = counts[lane]
                 is_same = _is_same(boxes, xyxy[lane, :count], labels[lane, :count], scores[lane, :count])
@@ -283,15 +293,16 @@ def check_eight_bits(small: OnnxRunner, exact: OnnxRunner, full: OnnxRunner, fra
         name: of the file, for the message.
 
     Raises:
-        InputError: if the deltas or the logits differ by more than ``ARITHMETIC`` or ``LOSS``.
+        InputError: if an output differs by more than ``ARITHMETIC`` or ``LOSS``.
     """
-    *found, memories = _played(small, frames)
+    found, memories = _played(small, frames)
     for other, start, most, what, advice in (
         (exact, memories, ARITHMETIC, "what its numbers give exactly", "try another release of onnxruntime"),
         (full, None, LOSS, "nearly what float32 gives", "calibrate it on frames that are more like those it will see"),
     ):
-        *wanted_outputs, _ = _played(other, frames, start)
-        for output, mine, wanted in zip(("deltas", "logits"), found, wanted_outputs, strict=True):
+        exactly, _ = _played(other, frames, start)
+        for output, wanted in exactly.items():
+            mine = found[output]
             difference = np.sqrt(np.mean((mine - wanted) ** 2))
             spread = wanted.std()
             if not difference <= most * spread:
@@ -303,8 +314,8 @@ def check_eight_bits(small: OnnxRunner, exact: OnnxRunner, full: OnnxRunner, fra
 
 def _played(
     runner: OnnxRunner, frames: np.ndarray, memories: Sequence[RunnerState | None] | None = None
-) -> tuple[np.ndarray, np.ndarray, list[RunnerState | None]]:
-    """Deltas, logits and the memory before each window, of all frames of one lane.
+) -> tuple[dict[str, np.ndarray], list[RunnerState | None]]:
+    """What a head says, by the name of the output, and the memory before each window, of all frames of one lane.
 
     Args:
         runner: the detector.
@@ -312,15 +323,15 @@ def _played(
         memories: where each window starts from; where the one before it ended if not given.
     """
     state: RunnerState | None = None
-    deltas, logits, begun = [], [], []
+    said: list[list[np.ndarray]] = []
+    begun: list[RunnerState | None] = []
     for n, window in enumerate(frames):
         state = state if memories is None else memories[n]
         begun.append(state)
-        results = runner.raw(window[None], state)
-        state = tuple(results[len(FOUND) : -2])
-        deltas.append(results[-2])
-        logits.append(results[-1])
-    return np.stack(deltas), np.stack(logits), begun
+        rest = runner.raw(window[None], state)[len(FOUND) :]
+        state = tuple(rest[: -len(runner.outputs)])
+        said.append(rest[-len(runner.outputs) :])
+    return {name: np.stack(each) for name, each in zip(runner.outputs, zip(*said, strict=True), strict=True)}, begun
 
 
 def _reset(memory: RunnerState | None, like: RunnerState, is_first: Tensor) -> RunnerState:
@@ -333,7 +344,7 @@ def _reset(memory: RunnerState | None, like: RunnerState, is_first: Tensor) -> R
 
 def _is_clear(scores: Tensor, score: float) -> bool:
     """Whether no two candidates are as good as equal, nor one and the least score: else rounding decides."""
-    best = scores.flatten().topk(DECODING.candidates + 1).values
+    best = scores.flatten().topk(min(DECODING.candidates + 1, scores.numel())).values
     ranked = torch.cat([best[best > score - TIE], torch.tensor([score])]).sort().values
     return bool((ranked.diff() > TIE).all())
 
@@ -392,7 +403,7 @@ def export(
         if precision == "int8":
             sequences = iter(calibration)
             first = list(islice(sequences, 1))
-            model = quantized(model, runner, chain(first, sequences))
+            model = quantized(model, runner, chain(first, sequences), exact=detector.backbone.exact)
             for entry in model.metadata_props:
                 entry.value = precision if entry.key == "precision" else entry.value
             temporary.write_bytes(sealed(model.SerializeToString()))

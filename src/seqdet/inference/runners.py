@@ -95,6 +95,7 @@ class OnnxRunner:
         size_hw: height and width of the frames.
         score: least score of a detection.
         precision: "float32", "float16" or "int8".
+        outputs: names of what the head of the detector says, before it is decoded.
 
     Raises:
         InputError: if the file is missing, damaged, of another kind or version, or ONNX Runtime is not installed or
@@ -147,6 +148,7 @@ class OnnxRunner:
         self.size_hw = int(height), int(width)
         self._memory = {each.name: each.shape[1:] for each in memory}
         self._results = (*FOUND, *(f"{name}_after" for name in self._memory))
+        self.outputs = tuple(each.name for each in self._session.get_outputs())[len(self._results) :]
 
     def __call__(self, frames: np.ndarray, state: RunnerState | None = None) -> tuple[list[Detections], RunnerState]:
         xyxy, labels, scores, counts, *after = self._run(frames, state, self._results)
@@ -154,8 +156,8 @@ class OnnxRunner:
         return found, tuple(after)
 
     def raw(self, frames: np.ndarray, state: RunnerState | None = None) -> list[np.ndarray]:
-        """All outputs of the file: xyxy, labels, scores, counts, the memory after, and deltas and logits."""
-        return self._run(frames, state, (*self._results, "deltas", "logits"))
+        """All outputs of the file: xyxy, labels, scores, counts, the memory after, and ``outputs``."""
+        return self._run(frames, state, (*self._results, *self.outputs))
 
     def inputs(self, frames: np.ndarray, state: RunnerState | None = None) -> dict[str, np.ndarray]:
         """What goes into the graph, by name."""

@@ -309,7 +309,7 @@ def score(detector: Detector, data: HeldOut, *, precision: str, protocol: Protoc
         precision: "float32" or "bfloat16" layers.
         protocol: by whose times detections are gathered as files hold them; none are if not given.
     """
-    classes = detector.config.classes
+    classes = detector.classes
     clip_length = data.config.data.clip_length
     evaluator = CocoEvaluator(classes)
     labelled = LabelledFrames(data.known.scale_xy)
@@ -359,7 +359,7 @@ def _still(
     forgotten = LabelledFrames(data.known.scale_xy)
     for clip, detections in _predicted(detector, data, precision, "without memory", remembers=False):
         forgotten.add(clip, detections)
-    without = forgotten.joined(detector.config.classes)
+    without = forgotten.joined(detector.classes)
     return {"still": _longest(*remembered), "still_without_memory": _longest(*without)}
 
 

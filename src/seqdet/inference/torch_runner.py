@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-from torch import nn
 
 from ..checks import check_choice
 from ..config import DECODING
@@ -35,7 +34,7 @@ class TorchRunner:
         self.detector = detector.eval()
         self.score = score
         self.precision = precision
-        self.classes = detector.config.classes
+        self.classes = detector.classes
         self.input = detector.input
         self.channels = detector.channels
         self.dtype = frame_type(detector.input)
@@ -56,8 +55,7 @@ class TorchRunner:
 def _compiled(detector: Detector) -> Detector:
     """A copy whose layers are compiled when they are first called."""
     detector = copy.deepcopy(detector)
-    for part in (detector.backbone, detector.head):
-        assert isinstance(part, nn.Module)
+    for part in detector.parts.values():
         part.compile()
     return detector
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -127,6 +128,8 @@ class ConvLSTM(nn.Module):
     """
 
     state_tensors = 2
+    gate_weights: ClassVar = {"from_input": 4, "from_hidden": 4}
+    recurrent_weights = ("from_hidden",)
 
     def __init__(
         self, in_channels: int, channels: int, kernel_size: int = 3, *, stride: int = 1, norm: bool = False
@@ -156,6 +159,8 @@ class ConvGRU(nn.Module):
     """
 
     state_tensors = 1
+    gate_weights: ClassVar = {"from_input": 3, "gates_from_hidden": 2}
+    recurrent_weights = ("gates_from_hidden", "value_from_hidden")
 
     def __init__(
         self, in_channels: int, channels: int, kernel_size: int = 3, *, stride: int = 1, norm: bool = False
@@ -206,4 +211,4 @@ def initial_state(state: State | None, like: Tensor, channels: int, *, tensors: 
 
 
 CELLS: dict[str, type[ConvLSTM | ConvGRU]] = {"lstm": ConvLSTM, "gru": ConvGRU}
-"""What ``ModelConfig.cell`` lists."""
+"""What ``VanillaConfig.cell`` lists."""

@@ -15,7 +15,8 @@ from ..config import InputConfig, ModelConfig
 from ..config_files import from_dict, to_dict
 from ..devices import find_device
 from ..files import read_json, write_bytes
-from .detector import Detector, build_detector, check_built
+from .detector import Detector
+from .zoo import build_detector, check_built
 
 FORMAT = "seqdet detector 2"
 OLD_FORMAT = "seqdet detector 1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,8 +12,15 @@ from torchvision.ops import batched_nms, box_convert
 from ..checks import InputError, check_at_least
 from ..structures import Boxes
 
+FinalScores = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From places, labels and scores (F, M), by which detections were chosen, to those that they are handed out with."""
 LARGEST_LOG_SCALE = 4.0
 """A decoded box is at most exp(4) = 55 times its anchor, so that a wild prediction cannot overflow."""
+
+
+def as_ranked(places: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
+    """The scores by which detections were chosen, as they are."""
+    return scores
 
 
 def box_iou(first: Tensor, second: Tensor) -> Tensor:
@@ -64,31 +72,29 @@ def clip_boxes(xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
 
 
 def detections(
-    deltas: Tensor,
     scores: Tensor,
-    anchors: Tensor,
+    boxes_at: Callable[[Tensor], Tensor],
     *,
     size_hw: tuple[int, int],
-    variances: tuple[float, float],
     score: float,
     iou: float,
     vote: float,
     candidates: int,
     most: int,
+    final_scores: FinalScores = as_ranked,
 ) -> list[Boxes]:
     """The detections of F frames, best score first: threshold, best candidates, suppression within a class, vote.
 
     Args:
-        deltas: (F, A, 4) coded boxes.
-        scores: (F, A, K) of every class.
-        anchors: (A, 4) centre x, centre y, width, height in pixels.
+        scores: (F, A, K) of every class at every place.
+        boxes_at: gives the boxes (F, M, 4) xyxy at some places (F, M) of every frame.
         size_hw: of the frames in pixels; boxes are clipped to it, and those wholly outside are left out.
-        variances: of the box coding.
         score: least score of a detection.
-        iou: of two detections of one class that overlap by more than this, the better stays.
+        iou: of two detections of one class that overlap by more than this, the better stays; 1: both.
         vote: least overlap of the boxes whose mean a detection becomes, see ``vote_boxes``.
-        candidates: the best pairs of anchor and class per frame that suppression looks at.
+        candidates: the best pairs of place and class per frame that suppression looks at.
         most: detections kept per frame.
+        final_scores: gives the scores that detections are handed out with.
     """
     check_at_least(score, 0, "score")
     if not 0 <= iou <= 1:
@@ -100,25 +106,22 @@ def detections(
     best, pair = scores.flatten(1).topk(min(candidates, scores[0].numel() if frames else 0), dim=1)
     most_chosen = int((~(best < score)).sum(dim=1).max()) if frames else 0  # NaN comes first, and is never chosen
     best = best[:, :most_chosen]
-    pair = pair[:, :most_chosen]
-    found = candidate_boxes(
-        deltas, best, pair, anchors, classes=classes, size_hw=size_hw, variances=variances, score=score
-    )
+    places, labels = places_and_labels(pair[:, :most_chosen], classes)
+    found = candidate_boxes(boxes_at(places), labels, best, size_hw=size_hw, score=score)
     frame = torch.arange(frames, device=best.device)[:, None]
     group = (frame * classes + found.labels)[found.is_box]
     survivors = grouped_nms(found.xyxy[found.is_box], found.scores[found.is_box], group, iou=iou)
     kept = torch.zeros_like(found.is_box)
     kept[found.is_box.nonzero()[survivors].unbind(1)] = True
-    counts = kept.sum(dim=1).clamp(max=most).tolist()
-    stays = kept.byte().argsort(dim=1, descending=True, stable=True)[:, : max(counts, default=0)]
-    final = voted_boxes(found, stays, size_hw=size_hw, vote=vote)
-    labels = found.labels.gather(1, stays)
-    best = found.scores.gather(1, stays)
-    return [Boxes(final[i, :count], labels[i, :count], best[i, :count]) for i, count in enumerate(counts)]
+    counts = kept.sum(dim=1).clamp(max=most)
+    stays = kept.byte().argsort(dim=1, descending=True, stable=True)[:, : max(counts.tolist(), default=0)]
+    is_kept = kept.gather(1, stays)
+    xyxy, labels, best = finished(found, places, stays, is_kept, size_hw=size_hw, vote=vote, final_scores=final_scores)
+    return [Boxes(xyxy[i, :count], labels[i, :count], best[i, :count]) for i, count in enumerate(counts.tolist())]
 
 
 class Candidates(NamedTuple):
-    """The best pairs of anchor and class of F frames, best first; what ``is_box`` denies has score and corners 0.
+    """The best pairs of place and class of F frames, best first; what ``is_box`` denies has score and corners 0.
 
     xyxy: (F, M, 4), clipped to the frame. labels: (F, M). scores: (F, M). is_box: (F, M) bool.
     """
@@ -129,45 +132,62 @@ class Candidates(NamedTuple):
     is_box: Tensor
 
 
+def places_and_labels(pairs: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Of the numbers of pairs in (A, K) of every frame, their places and their labels."""
+    return pairs // classes, pairs % classes
+
+
 def candidate_boxes(
-    deltas: Tensor,
-    scores: Tensor,
-    pairs: Tensor,
-    anchors: Tensor,
-    *,
-    classes: int,
-    size_hw: tuple[int, int],
-    variances: tuple[float, float],
-    score: float,
+    xyxy: Tensor, labels: Tensor, scores: Tensor, *, size_hw: tuple[int, int], score: float
 ) -> Candidates:
-    """The boxes of pairs of anchor and class, of which those of too low a score and those outside are none.
+    """The boxes of the best pairs of place and class, of which those of too low a score and those outside are none.
 
     Args:
-        deltas: (F, A, 4) coded boxes.
+        xyxy: (F, M, 4), which may reach beyond the frames.
+        labels: (F, M).
         scores: (F, M), best first.
-        pairs: (F, M) number of the anchor times that of the classes, plus the label.
-        anchors: (A, 4) centre x, centre y, width, height in pixels.
-        classes: how many there are.
         size_hw: of the frames in pixels.
-        variances: of the box coding.
         score: least score of a box.
     """
-    anchor = pairs // classes
-    xyxy = decode_boxes(_rows(deltas, anchor), anchors[anchor], variances=variances)
     xyxy = clip_boxes(xyxy, size_hw)
     is_box = (scores >= score) & (xyxy[..., :2] < xyxy[..., 2:]).all(dim=-1)
     # a box of NaN would spoil the others
-    return Candidates(xyxy.where(is_box[..., None], 0), pairs % classes, scores.where(is_box, 0), is_box)
+    return Candidates(xyxy.where(is_box[..., None], 0), labels, scores.where(is_box, 0), is_box)
 
 
-def voted_boxes(found: Candidates, stays: Tensor, *, size_hw: tuple[int, int], vote: float) -> Tensor:
-    """The final corners (F, K, 4) of the candidates ``stays`` (F, K), moved by ``vote_boxes`` within the frame."""
+def finished(
+    found: Candidates,
+    places: Tensor,
+    stays: Tensor,
+    is_kept: Tensor,
+    *,
+    size_hw: tuple[int, int],
+    vote: float,
+    final_scores: FinalScores,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Corners (F, K, 4), labels (F, K) and scores (F, K) of the candidates that stay, best score first.
+
+    Args:
+        found: M candidates a frame.
+        places: (F, M) of them.
+        stays: (F, K) which of them stay, best first.
+        is_kept: (F, K) bool; what it denies comes last, and is nothing.
+        size_hw: of the frames in pixels.
+        vote: boxes are moved by ``vote_boxes`` within the frame.
+        final_scores: as for ``detections``.
+    """
     labels = found.labels.gather(1, stays)
-    final = vote_boxes(_rows(found.xyxy, stays), labels, found.xyxy, found.labels, found.scores, iou=vote)
-    return clip_boxes(final, size_hw)  # a mean of equal numbers may be off by its rounding
+    scores = found.scores.gather(1, stays)
+    xyxy = vote_boxes(rows_at(found.xyxy, stays), labels, found.xyxy, found.labels, found.scores, iou=vote)
+    xyxy = clip_boxes(xyxy, size_hw)  # a mean of equal numbers may be off by its rounding
+    final = final_scores(places.gather(1, stays), labels, scores)
+    if final is scores:
+        return xyxy, labels, scores
+    order = final.masked_fill(~is_kept, -1).argsort(dim=1, descending=True, stable=True)
+    return rows_at(xyxy, order), labels.gather(1, order), final.gather(1, order)
 
 
-def _rows(x: Tensor, index: Tensor) -> Tensor:
+def rows_at(x: Tensor, index: Tensor) -> Tensor:
     """Of (F, N, 4) those rows of every frame that (F, M) names."""
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
 

@@ -24,8 +24,9 @@ from ..devices import choose_device, choose_precision
 from ..files import write_bytes, write_text
 from ..loading import fitted_model, left_out, model_of_data, prepare
 from ..locks import alone_in
-from ..models.detector import Detector, build_detector, check_built
+from ..models.detector import Detector
 from ..models.weights import load_detector, save_detector
+from ..models.zoo import build_detector, check_built
 from ..runs import TRAINING_FORMAT, RunFolder, training_facts, versions
 from ..stopping import stop_on_signals
 from .checkpoints import Checkpoints, WholeFiles, read_checkpoint

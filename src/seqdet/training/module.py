@@ -43,7 +43,7 @@ class TrainingModule(LightningModule):
         self.state: State | None = None
         self.validation_state: State | None = None
         self.random_state: Tensor | None = None
-        self.evaluator = CocoEvaluator(detector.config.classes)
+        self.evaluator = CocoEvaluator(detector.classes)
 
     def training_step(self, clip: Clip, batch_index: int) -> Tensor:
         losses, state = self.detector.loss(clip, self.state)
@@ -61,7 +61,7 @@ class TrainingModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self.validation_state = None
-        self.evaluator = CocoEvaluator(self.detector.config.classes)
+        self.evaluator = CocoEvaluator(self.detector.classes)
 
     def validation_step(self, clip: Clip, batch_index: int) -> dict[str, Clip | list[Boxes]]:
         state = reset_lanes(self.validation_state, clip.is_first)

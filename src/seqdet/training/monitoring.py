@@ -283,7 +283,7 @@ class DemoClips(Callback):
         if not self.shown:
             return
         paint = painter(pl_module.detector.input)
-        classes = pl_module.detector.config.classes
+        classes = pl_module.detector.classes
         lanes = self.shown[0][0].frames.shape[1]
         rows = [
             film_strip(self.shown, lane=lane, classes=classes, frames=DEMO_MOMENTS, scale=2, paint=paint)

@@ -39,15 +39,22 @@ def muon(detector: Detector, *, lr: float, weight_decay: float) -> MuonAndAdamW:
         lr: learning rate of both.
         weight_decay: per step, over the learning rate.
     """
-    predicting = {id(layer.weight) for layer in detector.head.predictors}
-    convolutions = [
-        p
-        for name, p in detector.named_parameters()
-        if p.ndim == 4 and id(p) not in predicting and not name.endswith("from_hidden.weight")
-    ]
-    chosen = {id(p) for p in convolutions}
-    others = [p for p in detector.parameters() if id(p) not in chosen]
-    return MuonAndAdamW(convolutions, others, rows=detector.config.channels, lr=lr, weight_decay=weight_decay)
+    gates: dict[str, int] = {}
+    recurrent: list[str] = []
+    for name, module in detector.named_modules():
+        gates |= {f"{name}.{part}.": count for part, count in getattr(module, "gate_weights", {}).items()}
+        recurrent += [f"{name}.{part}." for part in getattr(module, "recurrent_weights", ())]
+    predicting = {id(p) for layer in detector.head.predictors for p in layer.parameters()}
+    convolutions = []
+    matrices = []
+    others = []
+    for name, p in detector.named_parameters():
+        if p.ndim != 4 or id(p) in predicting or name.startswith(tuple(recurrent)):
+            others.append(p)
+            continue
+        convolutions.append(p)
+        matrices.append(next((count for part, count in gates.items() if name.startswith(part)), 1))
+    return MuonAndAdamW(convolutions, others, matrices=matrices, lr=lr, weight_decay=weight_decay)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": adamw, "muon": muon}
@@ -60,14 +67,20 @@ class MuonAndAdamW(Optimizer):
     Args:
         convolutions: weights (channels, in_channels, height, width), for Muon.
         others: all other parameters.
-        rows: of a matrix, as in ``Muon``.
+        matrices: of every convolution, as in ``Muon``.
         lr, weight_decay: of both.
     """
 
     def __init__(
-        self, convolutions: Sequence[Tensor], others: Sequence[Tensor], *, rows: int, lr: float, weight_decay: float
+        self,
+        convolutions: Sequence[Tensor],
+        others: Sequence[Tensor],
+        *,
+        matrices: Sequence[int],
+        lr: float,
+        weight_decay: float,
     ) -> None:
-        self.muon = Muon(convolutions, rows=rows, lr=lr, weight_decay=weight_decay)
+        self.muon = Muon(convolutions, matrices=matrices, lr=lr, weight_decay=weight_decay)
         self.adamw = _adamw(others, lr=lr, weight_decay=weight_decay)
         super().__init__(self.muon.param_groups + self.adamw.param_groups, {})
 
@@ -103,14 +116,14 @@ class Muon(Optimizer):
 
     Args:
         weights: (channels, in_channels, height, width).
-        rows: a convolution of several times as many output channels is as many matrices: the gates of a recurrent cell.
+        matrices: of how many each consists, such as the gates of a recurrent cell, which share its output channels.
         lr: learning rate.
         weight_decay: per step, over the learning rate.
     """
 
-    def __init__(self, weights: Sequence[Tensor], *, rows: int, lr: float, weight_decay: float) -> None:
+    def __init__(self, weights: Sequence[Tensor], *, matrices: Sequence[int], lr: float, weight_decay: float) -> None:
         super().__init__(weights, {"lr": lr, "weight_decay": weight_decay})
-        self.rows = rows
+        self.counts = dict(zip(map(id, weights), matrices, strict=True))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -159,7 +172,7 @@ class Muon(Optimizer):
         """``values``, of the shape of ``weight``, as matrices (N, rows, columns), columns in the memory order of it."""
         is_channels_last = weight.is_contiguous(memory_format=torch.channels_last)
         matrix = (values.permute(0, 2, 3, 1) if is_channels_last else values).reshape(len(values), -1)
-        return matrix.unflatten(0, (-1, self.rows)) if len(matrix) % self.rows == 0 else matrix[None]
+        return matrix.unflatten(0, (self.counts[id(weight)], -1))
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

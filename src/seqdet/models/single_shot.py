@@ -1,4 +1,4 @@
-"""The head: from maps of features to one box and one score vector per anchor, and the loss by which it learns them."""
+"""The single-shot head: from maps to one box and one score vector per anchor, and the loss by which it learns them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,35 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torchvision.ops import box_convert
 
 from ..checks import InputError, check_choice
+from ..config import SingleShotConfig
 from ..devices import one_thread
-from ..ops.boxes import decode_boxes, encode_boxes
-from ..ops.losses import IGNORED_ANCHOR, giou, match_anchors, pad_targets, sigmoid_focal, smooth_l1, softmax_focal
+from ..ops.boxes import decode_boxes, encode_boxes, rows_at
+from ..ops.losses import (
+    IGNORED_ANCHOR,
+    giou,
+    match_anchors,
+    pad_targets,
+    per_process,
+    sigmoid_focal,
+    smooth_l1,
+    softmax_focal,
+)
 from ..structures import Boxes
 
 PRIOR = 0.01
 """Probability of an object that an untrained head gives every anchor (Lin et al., arXiv 1708.02002, section 4.1)."""
 CLASS_LOSSES = {"softmax": softmax_focal, "sigmoid": sigmoid_focal}
-"""What ``ModelConfig.activation`` lists."""
+"""What ``SingleShotConfig.activation`` lists."""
 BOX_LOSSES = ("smooth_l1", "giou")
-"""What ``ModelConfig.box_loss`` lists."""
+"""What ``SingleShotConfig.box_loss`` lists."""
+
+
+VARIANCES = (0.1, 0.2)
+"""Of the coding of boxes (Liu et al., arXiv 1512.02325)."""
 
 
 class AnchorPreset(NamedTuple):
@@ -42,8 +56,8 @@ PRESETS = {
     "coco": AnchorPreset(4.0, tuple((ratio, 2 ** (octave / 3)) for octave in range(3) for ratio in (0.5, 1.0, 2.0))),
     "digits": AnchorPreset(3.5, ((1.0, 1.0), (1.5, 0.9), (1.5, 1.3), (3.0, 0.9))),
 }
-"""What ``ModelConfig.anchors`` lists. ``psee``: six a cell, for road scenes; ``coco``: nine, as in RetinaNet (arXiv
-1708.02002); ``digits``: fitted to the moving digits."""
+"""What ``SingleShotConfig.anchors`` lists. ``psee``: six a cell, for road scenes; ``coco``: nine, as in RetinaNet
+(arXiv 1708.02002); ``digits``: fitted to the moving digits."""
 
 
 class Anchors:
@@ -99,8 +113,10 @@ class Outputs(NamedTuple):
     size_hw: tuple[int, int]
 
 
-class BoxHead(nn.Module):
-    """Two branches, boxes and classes, shared by all maps.
+def box_and_class_branches(
+    in_channels: int, anchors_per_cell: int, classes: int, *, hidden: int, activation: str
+) -> tuple[nn.Sequential, nn.Sequential]:
+    """Two branches, each shared by all maps, for four numbers and for the logits of every anchor.
 
     Args:
         in_channels: of the maps.
@@ -109,38 +125,15 @@ class BoxHead(nn.Module):
         hidden: 3x3 convolutions with ReLU before the last one, in each branch.
         activation: "softmax" predicts K + 1 logits that exclude each other, background first; "sigmoid" predicts K
             independent ones.
-
-    Shapes:
-        maps, each (N, in_channels, h, w); deltas (N, A, 4) and logits (N, A, K or K + 1), anchors in the order of
-        ``Anchors``.
     """
-
-    def __init__(self, in_channels: int, anchors_per_cell: int, classes: int, *, hidden: int, activation: str) -> None:
-        super().__init__()
-        check_choice(activation, ("softmax", "sigmoid"), "activation")
-        self.activation = activation
-        self.logits = classes + (activation == "softmax")
-        self.boxes = _branch(in_channels, hidden, anchors_per_cell * 4)
-        self.classes = _branch(in_channels, hidden, anchors_per_cell * self.logits)
-        odds = PRIOR / (1 - PRIOR)
-        bias = [math.log(odds)] * classes if activation == "sigmoid" else [0.0] + [math.log(odds / classes)] * classes
-        self.classes[-1].bias = nn.Parameter(torch.tensor(bias * anchors_per_cell))
-
-    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        return per_anchor(self.boxes, maps, 4), per_anchor(self.classes, maps, self.logits)
-
-    @property
-    def predictors(self) -> tuple[nn.Conv2d, nn.Conv2d]:
-        """The last layer of each branch."""
-        boxes = self.boxes[-1]
-        classes = self.classes[-1]
-        assert isinstance(boxes, nn.Conv2d)
-        assert isinstance(classes, nn.Conv2d)
-        return boxes, classes
-
-    def scores(self, logits: Tensor) -> Tensor:
-        """Probability of every class: (N, A, K)."""
-        return class_scores(logits, self.activation)
+    check_choice(activation, CLASS_LOSSES, "activation")
+    logits = classes + (activation == "softmax")
+    of_boxes = _branch(in_channels, hidden, anchors_per_cell * 4)
+    of_classes = _branch(in_channels, hidden, anchors_per_cell * logits)
+    odds = PRIOR / (1 - PRIOR)
+    bias = [math.log(odds)] * classes if activation == "sigmoid" else [0.0] + [math.log(odds / classes)] * classes
+    of_classes[-1].bias = nn.Parameter(torch.tensor(bias * anchors_per_cell))
+    return of_boxes, of_classes
 
 
 def per_anchor(branch: nn.Module, maps: Sequence[Tensor], numbers: int) -> Tensor:
@@ -221,7 +214,7 @@ class Criterion:
         box = matched[frame, anchor]
         labels = torch.full_like(matched, -1)
         labels[frame, anchor] = targets.labels[frame, box]
-        positives = max(1.0, _per_process(len(frame), outputs.logits.device))
+        positives = max(1.0, per_process(len(frame), outputs.logits.device))
         class_loss = CLASS_LOSSES[self.activation](outputs.logits[counted], labels[counted])
         deltas = outputs.deltas[frame, anchor]
         anchors = outputs.anchors[anchor]
@@ -233,10 +226,62 @@ class Criterion:
         return {"classes": class_loss.sum() / positives, "boxes": self.box_weight * box_loss.sum() / positives}
 
 
-def _per_process(count: int, device: torch.device) -> float:
-    """The mean of the counts of all processes that train together."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return count
-    total = torch.tensor(float(count), device=device)
-    distributed.all_reduce(total)
-    return float(total) / distributed.get_world_size()
+class SingleShotHead(nn.Module):
+    """Boxes coded against anchors, as in SSD and RetinaNet: see ``contracts.Head``. The places are the anchors.
+
+    Args:
+        in_channels: of the maps.
+        anchors: of the maps.
+        classes: K.
+        hidden: as for ``box_and_class_branches``.
+        criterion: the loss; its activation is that of the classes.
+    """
+
+    outputs = ("deltas", "logits")
+    suppresses = True
+
+    def __init__(self, in_channels: int, anchors: Anchors, classes: int, *, hidden: int, criterion: Criterion) -> None:
+        super().__init__()
+        self.anchors = anchors
+        self.criterion = criterion
+        self.logits = classes + (criterion.activation == "softmax")
+        self.boxes, self.classes = box_and_class_branches(
+            in_channels, anchors.per_cell, classes, hidden=hidden, activation=criterion.activation
+        )
+
+    def forward(self, maps: Sequence[Tensor], size_hw: tuple[int, int]) -> Outputs:
+        deltas = per_anchor(self.boxes, maps, 4)
+        logits = per_anchor(self.classes, maps, self.logits)
+        anchors = self.anchors([(x.shape[2], x.shape[3]) for x in maps], deltas.device)
+        return Outputs(deltas, logits, anchors, size_hw)
+
+    @property
+    def predictors(self) -> Sequence[nn.Module]:
+        return self.boxes[-1], self.classes[-1]
+
+    def loss(self, outputs: Outputs, frames: Sequence[Boxes]) -> dict[str, Tensor]:
+        return self.criterion(outputs, frames)
+
+    def scores(self, outputs: Outputs) -> Tensor:
+        return class_scores(outputs.logits, self.criterion.activation)
+
+    def boxes_at(self, outputs: Outputs, places: Tensor) -> Tensor:
+        deltas = rows_at(outputs.deltas, places)
+        return decode_boxes(deltas, outputs.anchors[places], variances=self.criterion.variances)
+
+    def final_scores(self, outputs: Outputs, places: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
+        return scores
+
+
+def single_shot_head(config: SingleShotConfig, channels: int, strides: Sequence[int]) -> SingleShotHead:
+    """The head that a configuration describes, for maps of equally many channels at some strides."""
+    criterion = Criterion(
+        activation=config.activation,
+        box_loss=config.box_loss,
+        box_weight=config.box_weight,
+        foreground=config.foreground,
+        background=config.background,
+        variances=VARIANCES,
+    )
+    anchors = Anchors(PRESETS[config.anchors], strides)
+    return SingleShotHead(channels, anchors, len(config.classes), hidden=config.head_layers, criterion=criterion)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from seqdet.checks import InputError
-from seqdet.models.backbones import Vanilla
+from seqdet.models.vanilla import Vanilla
 
 STATE_TENSORS = {"lstm": 10, "gru": 5}
 

@@ -1,0 +1,121 @@
+"""Detectors: one configuration for each architecture, and the names that have one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from ..checks import InputError, check_at_least, check_choice, check_range, fit_fields
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What every detector has. An architecture is a subclass with settings of its own, and ``MODELS`` names them."""
+
+    name: str
+    """The architecture: a key of ``seqdet.config.MODELS``, or a function of yours, package.module:function."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes, in the order of their labels; those of the data if none."""
+    in_channels: int | None = None
+    """Channels of a frame; those of the data if not given."""
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
+        if self.in_channels is not None:
+            check_range(self, 1, 1024, "in_channels")
+        if len(set(self.classes)) != len(self.classes):
+            raise InputError(f"classes must be different names, got {self.classes}.")
+
+
+@dataclass(frozen=True)
+class SingleShotConfig(ModelConfig):
+    """A detector whose head codes boxes against anchors."""
+
+    anchors: Literal["psee", "coco", "digits"] = "digits"
+    """Shapes of the anchors."""
+    head_layers: int = 1
+    """Hidden convolutions in each branch of the head."""
+    activation: Literal["softmax", "sigmoid"] = "softmax"
+    """Whether the classes exclude each other."""
+    box_loss: Literal["smooth_l1", "giou"] = "giou"
+    """Regression loss."""
+    box_weight: float = 2.0
+    """Factor of the regression loss."""
+    foreground: float = 0.5
+    """An anchor that overlaps a box by this IoU learns to find it."""
+    background: float = 0.4
+    """An anchor that overlaps no box by this IoU learns to be silent."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, 0, 64, "head_layers")
+        check_at_least(self.box_weight, 0, "box_weight")
+        if not 0 < self.background <= self.foreground < 1:
+            raise InputError(
+                f"background and foreground must be rising IoU thresholds between 0 and 1, "
+                f"got {self.background} and {self.foreground}."
+            )
+
+
+@dataclass(frozen=True)
+class VanillaConfig(SingleShotConfig):
+    """Squeeze-excite stem, recurrent levels at strides 8 and up, anchors: the pyramid of RED (arXiv 2009.13436)."""
+
+    name: str = "vanilla"
+    """An architecture that ``seqdet models`` lists, or a function of yours, package.module:function."""
+    base: int = 8
+    """Width of the stem."""
+    channels: int = 128
+    """Width of the recurrent levels."""
+    levels: int = 5
+    """Recurrent levels, at strides 8, 16, 32, 64 and 128: fewer where no object is large."""
+    cell: Literal["lstm", "gru"] = "lstm"
+    """The memory."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, 1, 1024, "base")
+        check_range(self, 1, 4096, "channels")
+        check_range(self, 1, 5, "levels")
+
+
+@dataclass(frozen=True)
+class OwnConfig(ModelConfig):
+    """A detector that a function of yours puts together: see ``seqdet.models.zoo.build_detector``."""
+
+    name: str = ""
+    """The function, package.module:function; none for a detector that was put together by hand."""
+    parameters: dict[str, int | float | bool | str] = field(default_factory=dict)
+    """Its own arguments, beside the classes and the channels."""
+
+
+MODELS: dict[str, ModelConfig] = {"vanilla": VanillaConfig()}
+"""The architectures by name, with the settings that the name stands for."""
+
+
+def model_config(name: str, **settings: Any) -> ModelConfig:
+    """The configuration that a name stands for, with some settings of it changed.
+
+    Args:
+        name: a key of ``MODELS``, or package.module:function.
+        settings: fields of the architecture's configuration.
+
+    Raises:
+        InputError: if there is no such name or setting, or a value does not fit.
+    """
+    usual = usual_config(name)
+    if unknown := sorted(settings.keys() - vars(usual).keys()):
+        raise InputError(f"{name} has no setting {unknown[0]}; it has {', '.join(sorted(vars(usual)))}.")
+    return replace(usual, **settings)
+
+
+def usual_config(name: str) -> ModelConfig:
+    """What a name stands for.
+
+    Raises:
+        InputError: if there is no such name.
+    """
+    if ":" in name:
+        return OwnConfig(name)
+    check_choice(name, MODELS, "model.name")
+    return MODELS[name]

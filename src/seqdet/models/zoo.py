@@ -1,0 +1,119 @@
+"""The detectors by name: how each is put together of its parts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..allowing import find_allowed
+from ..checks import InputError
+from ..config import ModelConfig, OwnConfig, VanillaConfig, model_config, usual_config
+from .detector import Detector
+from .single_shot import single_shot_head
+from .vanilla import Vanilla
+
+PLAIN = (bool, int, float, str, tuple)
+"""Types of the settings of a part."""
+
+
+def vanilla(config: VanillaConfig, in_channels: int) -> Detector:
+    """The reference architecture."""
+    backbone = Vanilla(in_channels, base=config.base, channels=config.channels, levels=config.levels, cell=config.cell)
+    head = single_shot_head(config, config.channels, backbone.strides)
+    return Detector(backbone, head, classes=config.classes, in_channels=in_channels)
+
+
+def own(config: OwnConfig, in_channels: int) -> Detector:
+    """What a function of the user makes, if it was allowed by name."""
+    if not config.name:
+        raise InputError(
+            "model.name must be the function that puts the detector together, package.module:function, and this one "
+            "was put together by hand: its file could not be read again."
+        )
+    function = find_allowed(config.name)
+    try:
+        inspect.signature(function).bind(config.classes, in_channels, **config.parameters)
+    except TypeError as error:
+        given = ", ".join(["classes", "in_channels", *config.parameters])
+        raise InputError(f"{config.name} must take {' and '.join(given.rsplit(', ', 1))}: {error}.") from error
+    detector = function(config.classes, in_channels, **config.parameters)
+    if not isinstance(detector, Detector):
+        raise InputError(f"{config.name} must return a seqdet.Detector, got {type(detector).__name__}.")
+    return detector
+
+
+BUILDERS: dict[type[ModelConfig], Callable[..., Detector]] = {VanillaConfig: vanilla, OwnConfig: own}
+"""How the detector of each kind of configuration is put together, of it and of the channels of the frames."""
+
+
+def build_detector(model: ModelConfig | str, *, seed: int = 0, **settings: Any) -> Detector:
+    """An untrained detector; its weights are drawn from ``seed`` and torch's own random state stays as it is.
+
+    Args:
+        model: its configuration, or the name of one: a key of ``seqdet.config.MODELS``, or a function of yours,
+            package.module:function, which was allowed (``seqdet.allow``). That is called with the names of the classes,
+            the channels of the frames and its own ``parameters``, and returns a ``Detector``.
+        seed: of the weights.
+        settings: of the architecture that a name stands for: classes, in_channels and its own.
+
+    Raises:
+        InputError: if the configuration names something unknown, or no classes or channels.
+    """
+    config = model_config(model, **settings) if isinstance(model, str) else model
+    if type(config) is not type(usual_config(config.name or ":")):
+        raise InputError(f"model.name must be one of a {type(config).__name__}, got {config.name!r}.")
+    if not config.classes or config.in_channels is None:
+        missing = "in_channels" if config.classes else "classes"
+        raise InputError(
+            f"model.{missing} must be given, as build_detector sees no data; seqdet.fit takes a ModelConfig in place "
+            "of a detector, and what it leaves open from the data."
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs as well
+        detector = BUILDERS[type(config)](config, config.in_channels)
+    detector.config = config
+    return detector
+
+
+def check_built(detector: Detector) -> None:
+    """Raise unless ``build_detector`` would build the same from the detector's configuration: its file says no more.
+
+    Raises:
+        InputError: naming a part that is of another kind, or of other settings.
+    """
+    with torch.device("meta"):
+        usual = build_detector(detector.config)
+    wanted, found = (dict(each.named_modules()) for each in (usual, detector))
+    for name in sorted(wanted.keys() | found.keys()):
+        one = wanted.get(name)
+        other = found.get(name)
+        if _settings(one) != _settings(other):
+            kinds = [type(each).__name__ if each is not None else "nothing" for each in (one, other)]
+            what = f"a {kinds[1]} in place of a {kinds[0]}" if kinds[0] != kinds[1] else "of other settings"
+            raise InputError(
+                "detector must be what build_detector makes of its configuration, or its file could not be read "
+                f"again; its part {name or type(detector).__name__} is {what}."
+            )
+
+
+def _settings(part: nn.Module | None) -> tuple[object, dict[str, object]]:
+    """What a part is, but for its tensors and its own parts."""
+    if part is None:
+        return None, {}
+    tensors = {name: tuple(tensor.shape) for name, tensor in part.named_parameters(recurse=False)}
+    return type(part), {**_plain(part), **tensors}
+
+
+def _plain(thing: object) -> dict[str, object]:
+    """The settings of a part, or of an object of seqdet's that is one of them, such as a loss."""
+    values = {name: value for name, value in vars(thing).items() if name != "training"}
+    found: dict[str, object] = {name: value for name, value in values.items() if isinstance(value, PLAIN)}
+    for name, value in values.items():
+        is_own = type(value).__module__.startswith(f"{__package__}.") and not isinstance(value, nn.Module | ModelConfig)
+        if is_own and name not in found:
+            found[name] = (type(value), _plain(value))
+    return found
