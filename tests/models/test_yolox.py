@@ -108,7 +108,7 @@ def test_boxes_are_those_of_the_places_asked_for():
     outputs = head(make_maps(), SIZE_HW)
     places = torch.tensor([[3, 125, 3], [100, 0, 7]])
     whole = decoded(outputs.deltas, outputs.cells)
-    assert torch.equal(head.boxes(outputs, places), torch.stack([whole[n, places[n]] for n in range(2)]))
+    assert torch.equal(head.boxes_at(outputs, places), torch.stack([whole[n, places[n]] for n in range(2)]))
 
 
 def test_losses_are_those_of_the_formulas():

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import box_convert
 
-from ..checks import check_choice
+from ..checks import InputError, check_choice
 from ..devices import one_thread
+from ..ops.boxes import rows_at
 from ..ops.losses import IGNORED_ANCHOR, pad_targets, per_process
 from ..ops.simota import assign_cells
 from ..structures import Boxes
@@ -24,7 +25,7 @@ BOX_WEIGHT = 5.0
 LARGEST_LOG_SIZE = 10.0
 """A box is at most exp(10) strides wide, so that a wild prediction cannot overflow."""
 SCORE_RULES = ("product", "class")
-"""What ``score_rule`` lists."""
+"""What ``YoloxConfig.score_rule`` lists."""
 
 
 class YoloxOutputs(NamedTuple):
@@ -140,17 +141,15 @@ class YoloxHead(nn.Module):
         best = functional.one_hot(outputs.logits.argmax(dim=-1), product.shape[-1])
         return product * best
 
-    def boxes(self, outputs: YoloxOutputs, places: Tensor) -> Tensor:
+    def boxes_at(self, outputs: YoloxOutputs, places: Tensor) -> Tensor:
         """The boxes (F, M, 4) xyxy of the cells ``places`` (F, M)."""
-        deltas = outputs.deltas.gather(1, places[..., None].expand(-1, -1, 4))
-        return decoded(deltas, outputs.cells[places])
+        return decoded(rows_at(outputs.deltas, places), outputs.cells[places])
 
     def final_scores(self, outputs: YoloxOutputs, places: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
         """The scores (F, M) that are handed out for detections of these cells and labels."""
         if self.score_rule == "product":
             return scores
-        logits = outputs.logits.gather(1, places[..., None].expand(-1, -1, outputs.logits.shape[2]))
-        return logits.gather(2, labels[..., None]).squeeze(2).sigmoid()
+        return rows_at(outputs.logits, places).gather(2, labels[..., None]).squeeze(2).sigmoid()
 
     @one_thread()
     def loss(self, outputs: YoloxOutputs, frames: Sequence[Boxes]) -> dict[str, Tensor]:
@@ -161,8 +160,15 @@ class YoloxHead(nn.Module):
 
         Args:
             outputs: of F frames.
-            frames: their truth.
+            frames: the truth, F entries.
+
+        Raises:
+            InputError: if there are not F entries, or ``pad_targets`` refuses one.
         """
+        if len(frames) != len(outputs.logits):
+            raise InputError(
+                f"frames and outputs must have equal lengths, got {len(frames)} and {len(outputs.logits)}."
+            )
         targets = pad_targets(frames, outputs.logits.device, classes=outputs.logits.shape[-1])
         found = decoded(outputs.deltas.detach(), outputs.cells)
         made = assign_cells(found, outputs.objectness, outputs.logits, cells=outputs.cells, targets=targets)
