@@ -305,6 +305,18 @@ def export_model(
     log.info("%s", done)
 
 
+def list_models(*, size_hw: tuple[int, int] = (240, 304), channels: int = 20) -> None:
+    """List the detectors that there are: what each costs, what is published of it, and whose weights there are.
+
+    Args:
+        size_hw: height and width of the frames in pixels, by which the operations are counted.
+        channels: of these frames.
+    """
+    from ..models.measuring import models_table
+
+    log_lines(log, models_table(size_hw=size_hw, channels=channels))
+
+
 def benchmark_model(
     detector: Path,
     recording: Path,

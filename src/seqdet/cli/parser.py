@@ -19,7 +19,7 @@ from ..checks import InputError, check_choice, fitted
 from ..config import ModelConfig, RunConfig
 from ..config_files import check_setting, from_dict, read_config, read_value, recipes, suggestion
 from . import UsageError
-from .detectors import benchmark_model, evaluate_results, export_model, predict_recording, train
+from .detectors import benchmark_model, evaluate_results, export_model, list_models, predict_recording, train
 from .options import (
     MODEL_NAME,
     RECIPE,
@@ -68,6 +68,7 @@ COMMANDS: dict[str, Any] = {
     "predict": predict_recording,
     "export": export_model,
     "benchmark": benchmark_model,
+    "models": list_models,
     "inspect": inspect_recording,
     "convert": convert_recording,
     "precompute": precompute_tensors,
