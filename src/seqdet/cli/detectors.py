@@ -266,6 +266,7 @@ def export_model(
     program: Path | None = None,
     size_hw: tuple[int, int] | None = None,
     score: float = DECODING.score,
+    input: Literal["auto", "float32"] = "auto",
     calibration: Path | None = None,
     time_unit: Unit | None = None,
     overwrite: bool = False,
@@ -280,6 +281,8 @@ def export_model(
         program: also write this file, which torch.export.load reads.
         size_hw: height and width of the frames; those that the detector was trained on if not given.
         score: least score of a detection.
+        input: type of the frames in the file: that of the detector, or float32 with the same numbers, for other runners
+            of recurrent ONNX models, some of which know no other.
         calibration: recording to quantise by, in place of training frames.
         time_unit: of the times of that recording, where it does not say; guessed if not given.
         overwrite: replace files that are there already.
@@ -299,6 +302,7 @@ def export_model(
         size_hw=size_hw,
         score=score,
         program=program,
+        frames_as=input,
         calibration=calibration,
         time_unit=time_unit,
     )

@@ -8,7 +8,16 @@ from .datasets import AugmentConfig, DatasetConfig, InputConfig, OtherClasses, T
 from .digits import DigitsConfig, EventDigitsConfig
 from .inference import LatencyConfig, ViewConfig
 from .limits import MOST_US
-from .models import MODELS, ModelConfig, OwnConfig, SingleShotConfig, VanillaConfig, model_config, usual_config
+from .models import (
+    MODELS,
+    ModelConfig,
+    OwnConfig,
+    SingleShotConfig,
+    VanillaConfig,
+    anchors_in_words,
+    model_config,
+    usual_config,
+)
 from .run import DECODING, SHOWN_SCORE, DataConfig, DecodingConfig, Device, RunConfig, TrainConfig
 
 __all__ = [
@@ -35,6 +44,7 @@ __all__ = [
     "Unit",
     "VanillaConfig",
     "ViewConfig",
+    "anchors_in_words",
     "model_config",
     "usual_config",
 ]
