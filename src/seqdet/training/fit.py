@@ -121,7 +121,7 @@ def resume(out: Path | str, *, max_steps: int | None = None) -> Path:
 
 
 def _of_data(model: ModelConfig, data: DataConfig) -> ModelConfig:
-    """The configuration with the classes, channels and anchors of the data, of which the log says what was not known."""
+    """The configuration with the classes, channels and anchors of the data; the log says what it did not state."""
     found = model_of_data(model, data)
     if found != model and data.dataset.folder is not None:
         log.info("From the data: %d channels, and the classes %s.", found.in_channels, ", ".join(found.classes))
