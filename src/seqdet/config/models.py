@@ -31,8 +31,12 @@ class ModelConfig:
 class SingleShotConfig(ModelConfig):
     """A detector whose head codes boxes against anchors."""
 
-    anchors: Literal["psee", "coco", "digits"] = "digits"
-    """Shapes of the anchors."""
+    anchors: Literal["psee", "coco", "digits", "fitted"] = "digits"
+    """Shapes of the anchors; fitted ones are those of the boxes of the training data."""
+    anchors_per_cell: int = 4
+    """How many shapes are fitted."""
+    anchor_shapes: tuple[tuple[float, float], ...] = ()
+    """Fitted ones, width and height in cells: stated, or found when a training begins."""
     head_layers: int = 1
     """Hidden convolutions in each branch of the head."""
     activation: Literal["softmax", "sigmoid"] = "softmax"
@@ -48,6 +52,11 @@ class SingleShotConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_range(self, 1, 64, "anchors_per_cell")
+        if self.anchor_shapes and self.anchors != "fitted":
+            raise InputError(f"anchor_shapes must be given with anchors fitted alone, got {self.anchors}.")
+        if any(not 0 < side < 10_000 for shape in self.anchor_shapes for side in shape):
+            raise InputError(f"anchor_shapes must be widths and heights above 0 in cells, got {self.anchor_shapes}.")
         check_range(self, 0, 64, "head_layers")
         check_at_least(self.box_weight, 0, "box_weight")
         if not 0 < self.background <= self.foreground < 1:
@@ -55,6 +64,13 @@ class SingleShotConfig(ModelConfig):
                 f"background and foreground must be rising IoU thresholds between 0 and 1, "
                 f"got {self.background} and {self.foreground}."
             )
+
+
+def anchors_in_words(model: ModelConfig) -> str:
+    """The shapes of fitted anchors; nothing where a detector has none."""
+    shapes = model.anchor_shapes if isinstance(model, SingleShotConfig) else ()
+    listed = ", ".join(f"{width:.2g} x {height:.2g}" for width, height in shapes)
+    return f"anchors of {listed} cells, width x height, on every map" if shapes else ""
 
 
 @dataclass(frozen=True)
@@ -141,6 +157,61 @@ class WithMemoryConfig(SingleShotConfig):
 
 
 @dataclass(frozen=True)
+class YoloxConfig(ModelConfig):
+    """A detector whose head finds one box a cell, without anchors (YOLOX, arXiv 2107.08430)."""
+
+    neck_depth: int = 1
+    """Bottlenecks in each block of the neck."""
+    score_rule: Literal["product", "class"] = "class"
+    """``product``: the score is objectness times class, of every class of a cell. ``class``: a cell has one label; the
+    product chooses and suppresses, and the class alone is handed out, as the authors of RVT evaluate."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, 0, 64, "neck_depth")
+
+
+@dataclass(frozen=True)
+class RvtConfig(YoloxConfig):
+    """Attention within frames and an LSTM in every cell, at four strides: RVT (arXiv 2212.05598)."""
+
+    name: str = "rvt_tiny"
+    """An architecture that ``seqdet models`` lists, or a function of yours, package.module:function."""
+    dim: int = 32
+    """Channels of the first of four stages; they double from stage to stage."""
+    head_width: int = 32
+    """Channels of one head of attention; it divides ``dim``."""
+    split: int = 1
+    """Windows of attention on the coarsest map, in each direction: frames are padded to multiples of 32 times this."""
+    partition: tuple[int, int] | None = None
+    """Rows and columns of cells in a window; what ``split`` makes of the size of the frames if not given."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, 1, 512, "dim", "head_width")
+        check_range(self, 1, 64, "split")
+        if self.dim % self.head_width:
+            raise InputError(f"head_width must divide dim, got {self.head_width} and {self.dim}.")
+        if self.partition is not None and not 1 <= min(self.partition) <= max(self.partition) <= 4096:
+            raise InputError(f"partition must be two numbers of cells from 1 to 4096, got {self.partition}.")
+
+
+@dataclass(frozen=True)
+class S5VitConfig(RvtConfig):
+    """RVT with a linear state space in every cell in place of the LSTM: S5-ViT (arXiv 2402.15584)."""
+
+    name: str = "s5vit_small"
+    """An architecture that ``seqdet models`` lists, or a function of yours, package.module:function."""
+    carry: bool = True
+    """Whether memory goes from one call to the next. Without it, as published, every clip begins in silence, and a
+    recording played one window at a time has no memory at all."""
+    dim: int = 48
+    """Channels of the first of four stages; they double from stage to stage."""
+    head_width: int = 24
+    """Channels of one head of attention; it divides ``dim``."""
+
+
+@dataclass(frozen=True)
 class OwnConfig(ModelConfig):
     """A detector that a function of yours puts together: see ``seqdet.models.zoo.build_detector``."""
 
@@ -154,6 +225,11 @@ MODELS: dict[str, ModelConfig] = {
     "vanilla": VanillaConfig(),
     "lowrec": LowrecConfig(),
     "with_memory": WithMemoryConfig(),
+    "rvt_tiny": RvtConfig("rvt_tiny"),
+    "rvt_small": RvtConfig("rvt_small", dim=48, head_width=24),
+    "rvt_base": RvtConfig("rvt_base", dim=64, neck_depth=2),
+    "s5vit_small": S5VitConfig("s5vit_small"),
+    "s5vit_base": S5VitConfig("s5vit_base", dim=64, head_width=32, neck_depth=2),
 }
 """The architectures by name, with the settings that the name stands for."""
 

@@ -6,6 +6,7 @@ import copy
 from importlib import import_module
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..checks import InputError, one_line

@@ -11,16 +11,30 @@ from torch import nn
 
 from ..allowing import find_allowed
 from ..checks import InputError
-from ..config import LowrecConfig, ModelConfig, OwnConfig, VanillaConfig, WithMemoryConfig, model_config, usual_config
+from ..config import (
+    LowrecConfig,
+    ModelConfig,
+    OwnConfig,
+    RvtConfig,
+    S5VitConfig,
+    VanillaConfig,
+    WithMemoryConfig,
+    YoloxConfig,
+    model_config,
+    usual_config,
+)
 from .checking import check_contract
 from .detector import Detector
 from .lowrec import Lowrec
 from .memory import with_memory
-from .necks import FPN
+from .necks import FPN, PAFPN
+from .rvt import RVT
 from .single_shot import single_shot_head
+from .state_space import s5_vit
 from .timm_parts import TimmFrames
 from .torchvision_parts import torchvision_detector
 from .vanilla import Vanilla
+from .yolox import YoloxHead
 
 PLAIN = (bool, int, float, str, tuple)
 """Types of the settings of a part."""
@@ -68,6 +82,27 @@ def remembering(config: WithMemoryConfig, in_channels: int) -> Detector:
     )
 
 
+def rvt(config: RvtConfig, in_channels: int) -> Detector:
+    """Recurrent vision transformers."""
+    settings = {name: getattr(config, name) for name in ("dim", "head_width", "split", "partition")}
+    return _with_yolox(config, RVT(in_channels, **settings), in_channels)
+
+
+def s5vit(config: S5VitConfig, in_channels: int) -> Detector:
+    """Vision transformers with state spaces."""
+    settings = {name: getattr(config, name) for name in ("dim", "head_width", "split", "partition", "carry")}
+    return _with_yolox(config, s5_vit(in_channels, **settings), in_channels)
+
+
+def _with_yolox(config: YoloxConfig, backbone: RVT, in_channels: int) -> Detector:
+    neck = PAFPN(backbone.channels, backbone.strides, depth=config.neck_depth)
+    width = backbone.channels[-1] // 4
+    head = YoloxHead(
+        neck.channels, neck.strides, width=width, classes=len(config.classes), score_rule=config.score_rule
+    )
+    return Detector(backbone, head, neck=neck, classes=config.classes, in_channels=in_channels)
+
+
 def own(config: OwnConfig, in_channels: int) -> Detector:
     """What a function of the user makes, if it was allowed by name."""
     if not config.name:
@@ -98,6 +133,8 @@ BUILDERS: dict[type[ModelConfig], Callable[..., Detector]] = {
     VanillaConfig: vanilla,
     LowrecConfig: lowrec,
     WithMemoryConfig: remembering,
+    RvtConfig: rvt,
+    S5VitConfig: s5vit,
     OwnConfig: own,
 }
 """How the detector of each kind of configuration is put together, of it and of the channels of the frames."""
