@@ -10,6 +10,7 @@ from .inference import LatencyConfig, ViewConfig
 from .limits import MOST_US
 from .models import (
     MODELS,
+    EvrtDetrConfig,
     ModelConfig,
     OwnConfig,
     RvtConfig,
@@ -34,6 +35,7 @@ __all__ = [
     "Device",
     "DigitsConfig",
     "EventDigitsConfig",
+    "EvrtDetrConfig",
     "InputConfig",
     "LatencyConfig",
     "ModelConfig",
