@@ -19,7 +19,7 @@ from ..checks import InputError, check_choice, fitted
 from ..config import ModelConfig, RunConfig
 from ..config_files import check_setting, from_dict, read_config, read_value, recipes, suggestion
 from . import UsageError
-from .detectors import benchmark_model, evaluate_results, export_model, predict_recording, train
+from .detectors import benchmark_model, evaluate_results, export_model, import_weights, predict_recording, train
 from .options import (
     MODEL_NAME,
     RECIPE,
@@ -67,6 +67,7 @@ COMMANDS: dict[str, Any] = {
     "evaluate": evaluate_results,
     "predict": predict_recording,
     "export": export_model,
+    "import-weights": import_weights,
     "benchmark": benchmark_model,
     "inspect": inspect_recording,
     "convert": convert_recording,
