@@ -136,7 +136,7 @@ class S5VitConfig(RvtConfig):
 
 @dataclass(frozen=True)
 class EvrtDetrConfig(ModelConfig):
-    """A detector of single frames, RT-DETR, with convolutional LSTMs between neck and head: EvRT-DETR (arXiv 2412.02890)."""
+    """RT-DETR, a detector of single frames, with LSTMs between its neck and its head: EvRT-DETR (arXiv 2412.02890)."""
 
     name: str = "evrt_detr_r18"
     """An architecture that ``seqdet models`` lists, or a function of yours, package.module:function."""

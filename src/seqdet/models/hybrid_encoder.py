@@ -22,7 +22,8 @@ def positions(height: int, width: int, channels: int, device: torch.device | str
     """Sines and cosines (height * width, channels) that tell cells apart.
 
     A quarter of the channels each: sine of x, cosine of x, sine of y, cosine of y. Rows come with x as the slow index,
-    while the cells of a map that they are added to have y as theirs: as RT-DETR was trained, whose weights depend on it.
+    while the cells of a map that they are added to have y as theirs: so RT-DETR was trained, and its weights depend on
+    it.
 
     Args:
         height, width: of the map.

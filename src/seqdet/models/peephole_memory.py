@@ -1,4 +1,4 @@
-"""The memory of EvRT-DETR: what convolutional LSTMs with peepholes remember is added to the maps of a frame detector."""
+"""The memory of EvRT-DETR: what convolutional LSTMs with peepholes remember is added to the maps of single frames."""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -152,19 +153,22 @@ class RtDetrHead(nn.Module):
         self.layers = nn.ModuleList(
             DecoderLayer(channels, heads, levels=levels, feed_forward=feed_forward) for _ in range(layers)
         )
-        self.classes = nn.ModuleList(nn.Linear(channels, classes) for _ in range(layers))
-        self.boxes = nn.ModuleList(perceptron(channels, channels, channels, 4) for _ in range(layers))
+        class_layers = [nn.Linear(channels, classes) for _ in range(layers)]
+        box_layers = [perceptron(channels, channels, channels, 4) for _ in range(layers)]
+        self.classes = nn.ModuleList(class_layers)
+        self.boxes = nn.ModuleList(box_layers)
         self.noisy_labels = nn.Embedding(classes + 1, channels, padding_idx=classes)  # the last one stands for nothing
-        for layer in (self.cell_classes, *self.classes):
+        for layer in (self.cell_classes, *class_layers):
             nn.init.constant_(layer.bias, -math.log((1 - PRIOR) / PRIOR))
-        for layers_of_box in (self.cell_boxes, *self.boxes):
-            nn.init.zeros_(layers_of_box[-1].weight)
-            nn.init.zeros_(layers_of_box[-1].bias)
+        for layer in (each[-1] for each in (self.cell_boxes, *box_layers)):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
     @property
     def predictors(self) -> tuple[nn.Module, ...]:
         """The last layers of boxes and classes."""
-        return (self.cell_classes, self.cell_boxes[-1], *self.classes, *(layers[-1] for layers in self.boxes))
+        boxes = (self.cell_boxes, *self.boxes)
+        return (self.cell_classes, *self.classes, *(list(each.children())[-1] for each in boxes))
 
     def forward(self, maps: list[Tensor], size_hw: tuple[int, int]) -> RtDetrOutputs:
         maps = [layer(x) for layer, x in zip(self.inputs, maps, strict=True)]
@@ -177,7 +181,7 @@ class RtDetrHead(nn.Module):
         _, chosen = cell_logits.amax(dim=2).topk(count, dim=1)
         contents = rows_at(cells, chosen)
         boxes = (self.cell_boxes(contents).float() + starts[chosen]).sigmoid()
-        looked_at = [layer.cross.looked_at(memory, sizes_hw) for layer in self.layers]
+        looked_at = [layer.cross.looked_at(memory, sizes_hw) for layer in self._layers()]
         logits, layer_boxes, passed = self._decoded(contents.detach(), boxes.detach(), looked_at)
         return RtDetrOutputs(
             logits[-1],
@@ -188,6 +192,11 @@ class RtDetrHead(nn.Module):
             (boxes, *layer_boxes),
             passed,
         )
+
+    def _layers(self) -> Iterator[DecoderLayer]:
+        for layer in self.layers:
+            assert isinstance(layer, DecoderLayer)
+            yield layer
 
     def _decoded(
         self,
@@ -210,7 +219,7 @@ class RtDetrHead(nn.Module):
         every_logits = []
         every_boxes = []
         passed = []
-        for number, layer in enumerate(self.layers):
+        for number, layer in enumerate(self._layers()):
             position = self.position(boxes.to(contents.dtype))
             passed.append(Passed(contents, position, looked_at[number]))
             seen = None if others is None else others[number]
@@ -276,7 +285,7 @@ class RtDetrHead(nn.Module):
 def perceptron(*widths: int) -> nn.Sequential:
     """Linear layers from width to width, with ReLU between."""
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
