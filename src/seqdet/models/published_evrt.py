@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .published_names import renamed_by
+from ..checks import InputError
+from ..config import EvrtDetrConfig
+from .published_names import Architecture, Facts, renamed_by, size_of
+from .resnet_vd import BLOCKS
+from .rtdetr import POINTS
 
 GATES = ("forget_gate", "input_gate", "output_gate", "cell_state_gate")
 """In the order in which ours lie in one weight; the last one has no peephole."""
@@ -106,3 +111,58 @@ def renamed(name: str, tensor: Tensor) -> Sequence[tuple[str, Tensor]]:
             for part, each in zip(("query", "key", "value"), parts, strict=True)
         )
     return ((ours, tensor),)
+
+
+def facts(tensors: Mapping[str, Tensor], path: Path) -> Facts:
+    """What the shapes say of a checkpoint of EvRT-DETR, with or without memory."""
+    kinds = {found[1] for name in tensors if (found := re.match(r"(net_(?:ema_)?)[a-z]", name))}
+    if len(kinds) > 1:
+        raise InputError(
+            f"{path} must hold either net_*.pth or net_ema_*.pth, the averages of the weights, got both. Put those "
+            "that are wanted into a folder of their own."
+        )
+    net = kinds.pop()
+    stages = (rf"_net\.res_layers\.{stage}\.blocks\.(\d+)\." for stage in range(4))
+    blocks = tuple(_count(tensors, f"{net}backbone:{stage}") for stage in stages)
+    is_deep = any(".branch2c." in name for name in tensors)
+    depths = [depth for depth, each in BLOCKS.items() if each == blocks and is_deep == (depth == 50)]
+    if not depths:
+        raise InputError(
+            f"{path} must hold a backbone of {' or '.join(map(str, BLOCKS))} layers, got {blocks} blocks in its stages."
+        )
+    encoder = f"{net}encoder:"
+    decoder = f"{net}decoder:"
+    memory = f"{net}temp_enc:layers.0.layers.0.input_gate.gate_to_input.weight"
+    has_memory = any(name.startswith(f"{net}temp_enc:") for name in tensors)
+    levels = _count(tensors, rf"{decoder}input_proj\.(\d+)\.")
+    width = size_of(tensors, f"{encoder}input_proj.0.0.weight", 0, path)
+    offsets = size_of(tensors, f"{decoder}decoder.layers.0.cross_attn.sampling_offsets.weight", 0, path)
+    return Facts(
+        classes=size_of(tensors, f"{decoder}enc_score_head.weight", 0, path),
+        in_channels=size_of(tensors, f"{net}backbone:_net.conv1.conv1_1.conv.weight", 1, path),
+        settings={
+            "depth": depths[0],
+            "base": size_of(tensors, f"{net}backbone:_net.conv1.conv1_3.conv.weight", 0, path),
+            "width": width,
+            "heads": max(1, offsets // (2 * POINTS * max(1, levels))),
+            "feed_forward": size_of(tensors, f"{encoder}encoder.0.layers.0.linear1.weight", 0, path),
+            "expansion": size_of(tensors, f"{encoder}fpn_blocks.0.conv1.conv.weight", 0, path) / max(1, width),
+            "memory": size_of(tensors, memory, 0, path) if has_memory else 0,
+            "decoder_layers": _count(tensors, rf"{decoder}decoder\.layers\.(\d+)\."),
+        },
+    )
+
+
+def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:
+    """How many numbers stand at one place of the names."""
+    return len({found[1] for name in tensors if (found := re.match(pattern, name))})
+
+
+EVRT_DETR = Architecture(
+    "EvRT-DETR",
+    EvrtDetrConfig,
+    signs=(r"^net_(ema_)?encoder:encoder\.0\.layers\.0\.", r"^net_(ema_)?decoder:decoder\.layers\.0\."),
+    facts=facts,
+    renamed=renamed,
+    combined=combined,
+)
