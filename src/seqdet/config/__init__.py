@@ -8,7 +8,18 @@ from .datasets import AugmentConfig, DatasetConfig, InputConfig, OtherClasses, T
 from .digits import DigitsConfig, EventDigitsConfig
 from .inference import LatencyConfig, ViewConfig
 from .limits import MOST_US
-from .models import MODELS, ModelConfig, OwnConfig, SingleShotConfig, VanillaConfig, model_config, usual_config
+from .models import (
+    MODELS,
+    ModelConfig,
+    OwnConfig,
+    RvtConfig,
+    S5VitConfig,
+    SingleShotConfig,
+    VanillaConfig,
+    YoloxConfig,
+    model_config,
+    usual_config,
+)
 from .run import DECODING, SHOWN_SCORE, DataConfig, DecodingConfig, Device, RunConfig, TrainConfig
 
 __all__ = [
@@ -29,12 +40,15 @@ __all__ = [
     "OtherClasses",
     "OwnConfig",
     "RunConfig",
+    "RvtConfig",
+    "S5VitConfig",
     "SingleShotConfig",
     "TensorConfig",
     "TrainConfig",
     "Unit",
     "VanillaConfig",
     "ViewConfig",
+    "YoloxConfig",
     "model_config",
     "usual_config",
 ]

@@ -80,6 +80,61 @@ class VanillaConfig(SingleShotConfig):
 
 
 @dataclass(frozen=True)
+class YoloxConfig(ModelConfig):
+    """A detector whose head finds one box a cell, without anchors (YOLOX, arXiv 2107.08430)."""
+
+    neck_depth: int = 1
+    """Bottlenecks in each block of the neck."""
+    score_rule: Literal["product", "class"] = "class"
+    """``product``: the score is objectness times class, of every class of a cell. ``class``: a cell has one label; the
+    product chooses and suppresses, and the class alone is handed out, as the authors of RVT evaluate."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, 0, 64, "neck_depth")
+
+
+@dataclass(frozen=True)
+class RvtConfig(YoloxConfig):
+    """Attention within frames and an LSTM in every cell, at four strides: RVT (arXiv 2212.05598)."""
+
+    name: str = "rvt_tiny"
+    """An architecture that ``seqdet models`` lists, or a function of yours, package.module:function."""
+    dim: int = 32
+    """Channels of the first of four stages; they double from stage to stage."""
+    head_width: int = 32
+    """Channels of one head of attention; it divides ``dim``."""
+    split: int = 1
+    """Windows of attention on the coarsest map, in each direction: frames are padded to multiples of 32 times this."""
+    partition: tuple[int, int] | None = None
+    """Rows and columns of cells in a window; what ``split`` makes of the size of the frames if not given."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, 1, 512, "dim", "head_width")
+        check_range(self, 1, 64, "split")
+        if self.dim % self.head_width:
+            raise InputError(f"head_width must divide dim, got {self.head_width} and {self.dim}.")
+        if self.partition is not None and not 1 <= min(self.partition) <= max(self.partition) <= 4096:
+            raise InputError(f"partition must be two numbers of cells from 1 to 4096, got {self.partition}.")
+
+
+@dataclass(frozen=True)
+class S5VitConfig(RvtConfig):
+    """RVT with a linear state space in every cell in place of the LSTM: S5-ViT (arXiv 2402.15584)."""
+
+    name: str = "s5vit_small"
+    """An architecture that ``seqdet models`` lists, or a function of yours, package.module:function."""
+    carry: bool = True
+    """Whether memory goes from one call to the next. Without it, as published, every clip begins in silence, and a
+    recording played one window at a time has no memory at all."""
+    dim: int = 48
+    """Channels of the first of four stages; they double from stage to stage."""
+    head_width: int = 24
+    """Channels of one head of attention; it divides ``dim``."""
+
+
+@dataclass(frozen=True)
 class OwnConfig(ModelConfig):
     """A detector that a function of yours puts together: see ``seqdet.models.zoo.build_detector``."""
 
@@ -89,7 +144,14 @@ class OwnConfig(ModelConfig):
     """Its own arguments, beside the classes and the channels."""
 
 
-MODELS: dict[str, ModelConfig] = {"vanilla": VanillaConfig()}
+MODELS: dict[str, ModelConfig] = {
+    "vanilla": VanillaConfig(),
+    "rvt_tiny": RvtConfig("rvt_tiny"),
+    "rvt_small": RvtConfig("rvt_small", dim=48, head_width=24),
+    "rvt_base": RvtConfig("rvt_base", dim=64, neck_depth=2),
+    "s5vit_small": S5VitConfig("s5vit_small"),
+    "s5vit_base": S5VitConfig("s5vit_base", dim=64, head_width=32, neck_depth=2),
+}
 """The architectures by name, with the settings that the name stands for."""
 
 
