@@ -71,7 +71,7 @@ def test_a_setting_freezes_what_the_method_does(tmp_path):
     [
         (
             ["backbones"],
-            r"train\.freeze must name parts of the detector, which consists of backbone and head, got 'backbones'.*backbone",
+            r"train\.freeze must name parts of the detector, which consists of backbone and head, got 'backbones'",
         ),
         (["backbone.st"], "must name parts of the detector"),
         (["backbone", "head"], "train.freeze must leave something to learn"),

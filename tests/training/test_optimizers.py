@@ -256,5 +256,5 @@ def test_a_factor_of_no_part_is_refused_with_what_may_be_meant(name):
 
 @pytest.mark.parametrize("factor", [0, -1.0])
 def test_a_factor_that_moves_nothing_is_refused(factor):
-    with pytest.raises(InputError, match="lr_factors must be positive.* for backbone.*belongs in freeze"):
+    with pytest.raises(InputError, match=r"lr_factors must be positive.* for backbone.*belongs in freeze"):
         TrainConfig(lr_factors={"backbone": factor})

@@ -30,7 +30,9 @@ def model_of_start(path: Path) -> ModelConfig:
     Raises:
         InputError: as ``load_detector``.
     """
-    return replace(_loaded(path).config, classes=(), in_channels=None)
+    config = _loaded(path).config
+    log.info("The detector is built as that of %s: %s.", path, config.name)
+    return replace(config, classes=(), in_channels=None)
 
 
 def start_from(detector: Detector, path: Path) -> Detector:
