@@ -41,7 +41,7 @@ def train(
 
     Args:
         data: the clips.
-        model: the detector; that of --train.start if none of its options, no recipe and no --config is given.
+        model: the detector.
         train: the optimisation.
         out: new folder of the run; runs/last if not given.
         resume: folder of a run to go on with, as it is configured there; of other options only --train.max_steps may be

@@ -78,7 +78,8 @@ class TrainConfig:
     """The optimisation."""
 
     start: Path | None = None
-    """Begin with the weights of this file, or run, as far as they fit; classes of the same name keep theirs."""
+    """Begin with the weights of this file, or run, as far as they fit; classes of the same name keep theirs. On the
+    command line the detector is of its kind too, unless an option, a recipe or a configuration says of which."""
     max_steps: int = 830
     """Optimiser steps."""
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -86,7 +87,8 @@ class TrainConfig:
     lr: float = 2e-3
     """Peak learning rate."""
     lr_factors: dict[str, float] = field(default_factory=dict)
-    """Factors of the learning rate for parts of the detector, such as {backbone: 0.1}; the longest name counts."""
+    """Factors of the learning rate for parts of the detector, by names as in ``freeze``, such as {backbone: 0.1}; the
+    longest name that fits counts."""
     weight_decay: float = 0.05
     """Of the weights; norms and biases do not decay."""
     schedule: Literal["cosine", "one_cycle", "exponential", "constant"] = "cosine"
@@ -99,10 +101,10 @@ class TrainConfig:
     gradient_clip: float = 10.0
     """Largest norm of the gradient."""
     gradient_clip_value: float | None = None
-    """Largest size of each of its entries, which are cut before the norm is taken; any if not given."""
+    """Largest size of each entry of the gradient; they are cut before its norm. Any if not given."""
     ema: float = 0.0
-    """Validate, keep and hand out a moving average of the weights, of which each step keeps this much: 0.999 averages
-    some 1000 steps, less at first; 0: none."""
+    """What a step keeps of a moving average of the weights, which is then validated, kept and handed out: 0.999 for one
+    over some 1000 steps, over fewer at first; 0: no average."""
     freeze: tuple[str, ...] = ()
     """Parts of the detector that stay as they are, in evaluation mode: modules or parameters, such as backbone."""
     accumulate: int = 1
