@@ -63,7 +63,7 @@ def test_the_memory_learns_from_the_first_step_on():
 
 
 def test_a_frozen_detector_of_frames_neither_learns_nor_counts():
-    detector = with_memory(of_frames(), channels=4, freeze=True).train()
+    detector = with_memory(of_frames(), channels=4, freeze=True)
     awake(detector.memory)
     before = {name: each.clone() for name, each in detector.state_dict().items()}
     optimizer = torch.optim.SGD([each for each in detector.parameters() if each.requires_grad], lr=0.1)
@@ -74,6 +74,7 @@ def test_a_frozen_detector_of_frames_neither_learns_nor_counts():
     assert changed
     assert {name.partition(".")[0] for name in changed} == {"memory"}
     assert not detector.backbone.training
+    assert not detector.head.training
     assert detector.memory.training
 
 

@@ -10,6 +10,7 @@ from .inference import LatencyConfig, ViewConfig
 from .limits import MOST_US
 from .models import (
     MODELS,
+    EvrtDetrConfig,
     LowrecConfig,
     ModelConfig,
     OwnConfig,
@@ -37,6 +38,7 @@ __all__ = [
     "Device",
     "DigitsConfig",
     "EventDigitsConfig",
+    "EvrtDetrConfig",
     "InputConfig",
     "LatencyConfig",
     "LowrecConfig",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,14 +79,6 @@ class Detector(nn.Module):
         """Those that it has, by name, in the order in which frames pass them."""
         parts = {name: getattr(self, name) for name in ("backbone", "neck", "memory", "head")}
         return {name: part for name, part in parts.items() if part is not None}
-
-    def train(self, mode: bool = True) -> Self:
-        """As of any module, but a part that learns nothing stays in evaluation mode: statistics of batch norm too."""
-        super().train(mode)
-        for part in self.parts.values():
-            if not any(each.requires_grad for each in part.parameters()):
-                part.eval()
-        return self
 
     def forward(self, frames: Tensor, state: State | None = None, *, keep: Tensor | None = None) -> tuple[Any, State]:
         """What the head says of F = T * B frames in (t, b) order, and the state after the last of them.

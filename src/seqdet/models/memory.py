@@ -93,7 +93,9 @@ def with_memory(
         channels: of every memory.
         classes: names, in the order of the labels; those of ``frame_detector`` if it has them.
         in_channels: of the frames; those of ``frame_detector`` if not given.
-        freeze: everything but the memory stays as it is, in evaluation mode and without a gradient.
+        freeze: everything but the memory stays as it is, in evaluation mode and without a gradient. ``fit`` leaves it
+        so; in
+            a loop of your own call ``detector.memory.train()``, not ``detector.train()``.
 
     Raises:
         InputError: if the detector is of another kind or has a memory already, or the settings do not fit it.
@@ -129,7 +131,8 @@ def with_memory(
         classes=classes,
         in_channels=in_channels,
     )
+    detector.train(frame_detector.training)
     if freeze:
         for name, part in detector.parts.items():
-            part.requires_grad_(name == "memory")
-    return detector.train(frame_detector.training)
+            part.requires_grad_(name == "memory").train(name == "memory")
+    return detector
