@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 from argparse import SUPPRESS, Action
@@ -17,7 +18,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from ..allowing import allow
 from ..checks import InputError, check_choice, fitted
 from ..config import ModelConfig, RunConfig
-from ..config_files import check_setting, from_dict, read_config, read_value, recipes, suggestion
+from ..config_files import check_setting, for_model, from_dict, read_config, read_value, recipes, suggestion
 from . import UsageError
 from .detectors import benchmark_model, evaluate_results, export_model, import_weights, predict_recording, train
 from .options import (
@@ -43,6 +44,7 @@ from .recordings import (
     simulate_frames,
 )
 
+log = logging.getLogger("seqdet")
 PARTS = get_type_hints(RunConfig)
 OWN_FUNCTIONS = ("--tensor", "--data.dataset.tensor.representation", MODEL_NAME)
 """Options that name what makes the frames, or the detector. Whoever types a function of their own here allows it."""
@@ -158,6 +160,14 @@ class Parser(ArgumentParser):
             read_config(Path(path))
         return super().parse_path(path, *args, **kwargs)
 
+    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
+        if self.prog.split()[-1] == "train":
+            name = self.get_default("model.name")
+            content, other = for_model(content, name)
+            if other is not None:
+                log.info("The settings of %s in the configuration are left out for %s.", other, name)
+        return super().parse_string(content, *args, **kwargs)
+
     def add_function_arguments(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> list[str]:
         if function.__name__ == "train":
             self.add_argument("--help-all", action=HelpAll, help="Show all options and exit.")
@@ -206,6 +216,10 @@ class Parser(ArgumentParser):
         if unknown := re.match(r"unrecognized arguments: ([^\s=]+)", message):
             options = [option for action in self._actions for option in action.option_strings]
             like_options = re.sub(r"(?<=\w)-", "_", unknown[1])
+            if like_options.startswith("--model.") and MODEL_NAME in options:
+                has = ", ".join(sorted(each[len("--model.") :] for each in options if each.startswith("--model.")))
+                settings = f"The settings of {self.get_default('model.name')} are {has}."
+                return f"unknown argument {unknown[1]}. {settings}{suggestion(like_options, options)}"
             return f"unknown argument {unknown[1]}.{suggestion(like_options, options)}"
         if not (named := re.match(r'Parser key "([\w.]+)":', message)):
             return message
