@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Sampler
 
 from .checks import InputError
-from .config import DataConfig, DatasetConfig, ModelConfig
+from .config import DataConfig, DatasetConfig, ModelConfig, SingleShotConfig
 from .data import sources
 from .data.checking import NEEDED, check_folder
 from .data.classes import ClassMap, map_classes
@@ -26,6 +27,8 @@ from .data.labels import CLASSES_FILE
 from .data.layouts import label_place
 from .data.schedule import Cue, drawn, schedule, share, shuffled
 from .events.tensors import blank_frame
+from .models.fitted_anchors import fitted_anchors
+from .models.zoo import build_detector
 from .structures import Clip
 
 if TYPE_CHECKING:
@@ -71,6 +74,29 @@ def fitted_model(model: ModelConfig, classes: tuple[str, ...], channels: int) ->
             f"model.classes must be those of the data, {', '.join(classes)}; got {', '.join(model.classes)}."
         )
     return replace(model, classes=classes, in_channels=channels)
+
+
+def with_fitted_anchors(model: ModelConfig, config: DataConfig) -> ModelConfig:
+    """The configuration with anchors of the shapes that the boxes of the training data have, if it asks for them.
+
+    Recordings are made into tensors before, as ``prepare`` does. What augmentation does to boxes does not count.
+
+    Args:
+        model: with classes and channels; it stays as it is if its anchors are presets, or have shapes already.
+        config: the data.
+
+    Raises:
+        InputError: if there are too few boxes, or the data cannot be read.
+    """
+    if not isinstance(model, SingleShotConfig) or model.anchors != "fitted" or model.anchor_shapes:
+        return model
+    if config.dataset.folder is not None:
+        prepare(config.dataset)
+    sizes_wh = open_split(config, "train").target_sizes_wh
+    with torch.device("meta"):
+        detector = build_detector(replace(model, anchor_shapes=((1.0, 1.0),)))
+    strides = (detector.neck or detector.backbone).strides
+    return replace(model, anchor_shapes=fitted_anchors(sizes_wh, strides, per_cell=model.anchors_per_cell))
 
 
 def classes_and_channels(config: DataConfig) -> tuple[tuple[str, ...], int]:

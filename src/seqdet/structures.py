@@ -89,6 +89,11 @@ class Boxes:
         """The boxes that a detector has to find."""
         return self if self.is_ignored is None else self[~self.is_ignored]
 
+    @property
+    def sizes_wh(self) -> Tensor:
+        """(N, 2) width and height."""
+        return self.xyxy[:, 2:] - self.xyxy[:, :2]
+
     def above(self, score: float) -> Boxes:
         """The detections of at least this score."""
         if self.scores is None:

@@ -266,6 +266,7 @@ def export_model(
     program: Path | None = None,
     size_hw: tuple[int, int] | None = None,
     score: float = DECODING.score,
+    input: Literal["auto", "float32"] = "auto",
     calibration: Path | None = None,
     time_unit: Unit | None = None,
     overwrite: bool = False,
@@ -280,6 +281,8 @@ def export_model(
         program: also write this file, which torch.export.load reads.
         size_hw: height and width of the frames; those that the detector was trained on if not given.
         score: least score of a detection.
+        input: type of the frames in the file: that of the detector, or float32 with the same numbers, for other runners
+            of recurrent ONNX models, some of which know no other.
         calibration: recording to quantise by, in place of training frames.
         time_unit: of the times of that recording, where it does not say; guessed if not given.
         overwrite: replace files that are there already.
@@ -299,12 +302,14 @@ def export_model(
         size_hw=size_hw,
         score=score,
         program=program,
+        frames_as=input,
         calibration=calibration,
         time_unit=time_unit,
     )
     log.info("%s", done)
 
 
+<<<<<<< HEAD
 def import_weights(
     path: Path,
     *,
@@ -340,6 +345,18 @@ def import_weights(
     save_detector(made.detector, out, source=made.source)
     log_lines(log, made.notes)
     _say_written(out)
+=======
+def list_models(*, size_hw: tuple[int, int] = (240, 304), channels: int = 20) -> None:
+    """List the detectors that there are: what each costs, what is published of it, and whose weights there are.
+
+    Args:
+        size_hw: height and width of the frames in pixels, by which the operations are counted.
+        channels: of these frames.
+    """
+    from ..models.measuring import models_table
+
+    log_lines(log, models_table(size_hw=size_hw, channels=channels))
+>>>>>>> tools
 
 
 def benchmark_model(

@@ -17,6 +17,7 @@ from .models import (
     SingleShotConfig,
     VanillaConfig,
     YoloxConfig,
+    anchors_in_words,
     model_config,
     usual_config,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "VanillaConfig",
     "ViewConfig",
     "YoloxConfig",
+    "anchors_in_words",
     "model_config",
     "usual_config",
 ]

@@ -31,8 +31,12 @@ class ModelConfig:
 class SingleShotConfig(ModelConfig):
     """A detector whose head codes boxes against anchors."""
 
-    anchors: Literal["psee", "coco", "digits"] = "digits"
-    """Shapes of the anchors."""
+    anchors: Literal["psee", "coco", "digits", "fitted"] = "digits"
+    """Shapes of the anchors; fitted ones are those of the boxes of the training data."""
+    anchors_per_cell: int = 4
+    """How many shapes are fitted."""
+    anchor_shapes: tuple[tuple[float, float], ...] = ()
+    """Fitted ones, width and height in cells: stated, or found when a training begins."""
     head_layers: int = 1
     """Hidden convolutions in each branch of the head."""
     activation: Literal["softmax", "sigmoid"] = "softmax"
@@ -48,6 +52,11 @@ class SingleShotConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_range(self, 1, 64, "anchors_per_cell")
+        if self.anchor_shapes and self.anchors != "fitted":
+            raise InputError(f"anchor_shapes must be given with anchors fitted alone, got {self.anchors}.")
+        if any(not 0 < side < 10_000 for shape in self.anchor_shapes for side in shape):
+            raise InputError(f"anchor_shapes must be widths and heights above 0 in cells, got {self.anchor_shapes}.")
         check_range(self, 0, 64, "head_layers")
         check_at_least(self.box_weight, 0, "box_weight")
         if not 0 < self.background <= self.foreground < 1:
@@ -55,6 +64,13 @@ class SingleShotConfig(ModelConfig):
                 f"background and foreground must be rising IoU thresholds between 0 and 1, "
                 f"got {self.background} and {self.foreground}."
             )
+
+
+def anchors_in_words(model: ModelConfig) -> str:
+    """The shapes of fitted anchors; nothing where a detector has none."""
+    shapes = model.anchor_shapes if isinstance(model, SingleShotConfig) else ()
+    listed = ", ".join(f"{width:.2g} x {height:.2g}" for width, height in shapes)
+    return f"anchors of {listed} cells, width x height, on every map" if shapes else ""
 
 
 @dataclass(frozen=True)

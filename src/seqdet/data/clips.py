@@ -134,6 +134,11 @@ class RecordedClips(Dataset[Clip]):
             weights.append(of_clip if self.config.balance_classes else (of_clip > 0).astype(float))
         return weights
 
+    @property
+    def target_sizes_wh(self) -> np.ndarray:
+        """(N, 2) width and height of all boxes to find, in pixels of the frame, as long as nothing changes them."""
+        return np.concatenate([self._boxes(each.boxes).targets.sizes_wh.numpy() for each in self.recordings])
+
     def __getitem__(self, cue: Cue) -> Clip:
         length = self.clip_length
         frames = np.empty((length, 1, *self.frame), self.dtype)  # numpy asks for large pages, which torch does not

@@ -27,6 +27,8 @@ FORMAT_VERSION = 1
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile)
 TARGET_SHARE = 0.25
 """A digit with less of its ink visible than this is no target, and predicting it is no error."""
+SAMPLED_VIDEOS = 1000
+"""Whose boxes stand for those of all, of which there is no list."""
 _ZOOM_PERIODS = (12.0, 24.0)  # shortest and longest cycle in frames
 _TURN_PERIODS = (40.0, 160.0)
 _USUAL_ASPECT = 1.3  # width over height up to which digits must fit at every height; wider ones are kept smaller
@@ -199,6 +201,12 @@ class MovingDigits(Dataset[Clip]):
     def weights(self) -> list[np.ndarray]:
         """Of the clips of every video: all are drawn alike."""
         return [np.ones(count) for count in self.clip_counts]
+
+    @property
+    def target_sizes_wh(self) -> np.ndarray:
+        """(N, 2) width and height of boxes to find, in pixels: those of some first frames, of as many videos."""
+        videos = range(min(len(self.clip_counts), SAMPLED_VIDEOS))
+        return np.concatenate([boxes.targets.sizes_wh.numpy() for n in videos for boxes in self.video(n, 0, 1)[1]])
 
     def __getitem__(self, cue: Cue) -> Clip:
         config = self.config

@@ -135,15 +135,14 @@ def silent_frame(runner: Runner, path: Path, size_hw: tuple[int, int], *, any_si
 
 def _of_torch(runner: TorchRunner, names: list[str], frame: np.ndarray, threads: int) -> tuple[list[Backend], Bound]:
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
+    from ..models.measuring import measure
     from .torch_runner import TorchRunner
 
     torch.set_num_threads(threads)
     detector = runner.detector
     device = next(runner.detector.parameters()).device
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        detector(torch.from_numpy(frame)[None].to(device))
+    flop = measure(detector, (frame.shape[2], frame.shape[3])).flop
     exported = _exported(runner, frame.shape[2:], threads) if "onnx" in names else None
     ended_s: list[float] = []
 
@@ -158,7 +157,7 @@ def _of_torch(runner: TorchRunner, names: list[str], frame: np.ndarray, threads:
     if exported is not None:
         every["onnx"] = exported
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return [every[name] for name in names], Bound(counter.get_total_flops(), 0.0, where, partial(_best_rate, device))
+    return [every[name] for name in names], Bound(flop, 0.0, where, partial(_best_rate, device))
 
 
 def _best_rate(device: torch.device) -> float:

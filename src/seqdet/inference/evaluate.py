@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import SCALARS, Even
 
 from ..allowing import recall
 from ..checks import InputError, check_at_least, proposed
-from ..config import SHOWN_SCORE, RunConfig
+from ..config import SHOWN_SCORE, ModelConfig, RunConfig, anchors_in_words
 from ..config_files import read_config, to_yaml
 from ..data.dataset import Split
 from ..data.schedule import Cue
@@ -243,6 +243,7 @@ def page(scored: Scored, data: HeldOut, metrics: dict[str, Any], run: RunFolder,
         notes={
             "Scores": "Plain COCO over the labelled windows, in pixels of the frames" + _tag(metrics) + ".",
             "What the objects do": f"In pixels of the sensor{_tag(by_protocol or metrics)}.",
+            **_anchors_note(config.model),
         },
         protocol="\n".join(by_protocol.get("lines", [])),
         training_frames=metrics["training_frames"],
@@ -259,6 +260,12 @@ def page(scored: Scored, data: HeldOut, metrics: dict[str, Any], run: RunFolder,
         versions=metrics["versions"],
         seconds={"training": metrics["training_seconds"], "evaluation": metrics["evaluation_seconds"]},
     )
+
+
+def _anchors_note(model: ModelConfig) -> dict[str, str]:
+    """A line about anchors that were fitted to the training data."""
+    words = anchors_in_words(model)
+    return {"Configuration": f"Fitted to the boxes of the training data: {words}."} if words else {}
 
 
 def _tag(facts: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -58,6 +58,9 @@ LOSS = 0.25
 Run = Callable[[np.ndarray, RunnerState], list[np.ndarray]]
 """Frames and memory to xyxy, labels, scores, counts, the memory after, and what the head says: ``DecodingDetector``."""
 Precision = Literal["float32", "float16", "int8"]
+FramesAs = Literal["auto", "float32"]
+"""The type of the frames in a file: that of the detector, or float32, as all that comes out then, which some runners
+have alone."""
 TOLERANCES = {"float32": 1e-4, "float16": 3e-2}
 """Largest difference of an output, as a share of the largest number in it."""
 CALIBRATION_FRAMES = 200
@@ -108,6 +111,7 @@ class DecodingDetector(nn.Module):
         detector: in evaluation mode, on the CPU.
         score: least score of a detection, above 0.
         suppress: ``survivors`` or ``marked_survivors``.
+        in_floats: frames of whole numbers come as the same numbers in float32, and so go labels and counts.
 
     Shapes:
         frames (B, C, H, W); state, each (B, channels, h, w) float32, zeros for a lane that starts;
@@ -115,13 +119,17 @@ class DecodingDetector(nn.Module):
         and what was decoded: ``Head.outputs``, (B, ...) float32.
     """
 
-    def __init__(self, detector: Detector, score: float, suppress: Suppress) -> None:
+    def __init__(self, detector: Detector, score: float, suppress: Suppress, *, in_floats: bool = False) -> None:
         super().__init__()
         self.detector = detector
         self.score = score
         self.suppress = suppress
+        self.in_floats = in_floats
+        self.divisor = _scale(detector) if in_floats else None
 
     def forward(self, frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        if self.divisor is not None:  # which the detector does where it sees that they are whole numbers
+            frames = frames / self.divisor
         outputs, after = self.detector(frames[None], state)
         head = self.detector.head
         every = head.scores(outputs)
@@ -129,7 +137,8 @@ class DecodingDetector(nn.Module):
         count = min(DECODING.candidates, every.shape[1] * classes)
         best, pairs = every.flatten(1).topk(count, dim=1)
         places, labels = places_and_labels(pairs, classes)
-        found = candidate_boxes(head.boxes_at(outputs, places), labels, best, size_hw=outputs.size_hw, score=self.score)
+        boxes = head.boxes_at(outputs, places)
+        found = candidate_boxes(boxes, labels, best, size_hw=outputs.size_hw, score=self.score)
         kept = found.is_box
         if head.suppresses:
             by_class = found.scores[:, None] * (found.labels[:, None] == torch.arange(classes)[:, None])
@@ -149,25 +158,32 @@ class DecodingDetector(nn.Module):
         is_found = torch.arange(is_found.shape[1]) < counts[:, None]
         memory = (each.float() for each in after)
         raw = (getattr(outputs, name) for name in head.outputs)
-        return xyxy * is_found[..., None], labels * is_found, scores * is_found, counts, *memory, *raw
+        said = xyxy * is_found[..., None], labels * is_found, scores * is_found, counts
+        return (*(each.float() if self.in_floats else each for each in said), *memory, *raw)
 
 
-def traced(detector: Detector, size_hw: tuple[int, int], score: float, suppress: Suppress) -> ExportedProgram:
+def traced(
+    detector: Detector, size_hw: tuple[int, int], score: float, suppress: Suppress, *, in_floats: bool = False
+) -> ExportedProgram:
     """``DecodingDetector`` of a detector on the CPU, for frames of a size on any number of lanes.
 
     Args:
-        detector, score, suppress: as for ``DecodingDetector``.
+        detector, score, suppress, in_floats: as for ``DecodingDetector``.
         size_hw: height and width of the frames.
     """
-    frames = torch.zeros(2, detector.channels, *size_hw, dtype=_frame_type(detector))
+    dtype = torch.float32 if in_floats else _frame_type(detector)
+    frames = torch.zeros(2, detector.channels, *size_hw, dtype=dtype)
     with torch.no_grad():
         state = tuple(each.float() for each in detector(frames[None])[1])
         lanes = {0: Dim("lanes")}
         shapes = (lanes, (lanes,) * len(state)) if state else (lanes,)
-        return torch.export.export(DecodingDetector(detector, score, suppress), (frames, *state), dynamic_shapes=shapes)
+        module = DecodingDetector(detector, score, suppress, in_floats=in_floats)
+        return torch.export.export(module, (frames, *state), dynamic_shapes=shapes)
 
 
-def onnx_model(detector: Detector, size_hw: tuple[int, int], *, score: float, precision: str) -> Any:
+def onnx_model(
+    detector: Detector, size_hw: tuple[int, int], *, score: float, precision: str, in_floats: bool = False
+) -> Any:
     """``DecodingDetector`` of a detector on the CPU as an ``onnx.ModelProto`` with what ``OnnxRunner`` has to know.
 
     Args:
@@ -175,6 +191,7 @@ def onnx_model(detector: Detector, size_hw: tuple[int, int], *, score: float, pr
         size_hw: height and width of the frames.
         score: least score of a detection.
         precision: "float32" or "float16" layers; memory, decoding and all inputs and outputs are float32 either way.
+        in_floats: as for ``DecodingDetector``.
 
     Raises:
         InputError: if a library is missing.
@@ -186,7 +203,7 @@ def onnx_model(detector: Detector, size_hw: tuple[int, int], *, score: float, pr
         raise InputError(f"{error.name} must be installed to export: pip install 'seqdet[onnx]'") from error
     assert onnxscript.__name__  # torch needs it
     layers = copy.deepcopy(detector).half() if precision == "float16" else detector
-    program = traced(layers, size_hw, score, marked_survivors)
+    program = traced(layers, size_hw, score, marked_survivors, in_floats=in_floats)
     memory = [f"state_{n}" for n in range(len(program.graph_signature.user_inputs) - 1)]
     made = torch.onnx.export(
         program,
@@ -210,7 +227,7 @@ def onnx_model(detector: Detector, size_hw: tuple[int, int], *, score: float, pr
 
 def _facts(detector: Detector, score: float, precision: str) -> dict[str, str]:
     """The metadata of the file."""
-    scale = FULL_SCALE.get(_frame_type(detector)) if detector.backbone.scaled else None
+    scale = _scale(detector)
     return {
         "format": FORMAT,
         "seqdet": version("seqdet"),
@@ -221,6 +238,11 @@ def _facts(detector: Detector, score: float, precision: str) -> dict[str, str]:
         "score": repr(score),
         "precision": precision,
     }
+
+
+def _scale(detector: Detector) -> int | None:
+    """What frames are divided by inside."""
+    return FULL_SCALE.get(_frame_type(detector)) if detector.backbone.scaled else None
 
 
 def _frame_type(detector: Detector) -> torch.dtype:
@@ -271,7 +293,7 @@ def check_parity(
             raw = outputs._replace(**dict(zip(head.outputs, mine, strict=True)))
             every = head.scores(raw)
             for lane, boxes in enumerate(detector.decode(raw, score=score)):
-                count = counts[lane]
+                count = int(counts[lane])
                 is_same = _is_same(boxes, xyxy[lane, :count], labels[lane, :count], scores[lane, :count])
                 if _is_clear(every[lane], score) and not is_same:
                     raise InputError(f"{name} must make the same detections of the same outputs, and does not.")
@@ -367,6 +389,7 @@ def export(
     precision: Precision = "float32",
     calibration: Iterable[np.ndarray] = (),
     program: Path | str | None = None,
+    frames_as: FramesAs = "auto",
 ) -> None:
     """Write a detector as an ONNX file, which ``OnnxRunner`` runs: one window, any number of lanes, one size of frames.
 
@@ -382,19 +405,23 @@ def export(
         precision: of the layers; "int8" quantises the convolutions, by ``quantized``.
         calibration: for int8, sequences of frames (T, C, H, W) such as it will see.
         program: file for the same, in float32, as a program that ``torch.export.load`` reads.
+        frames_as: "float32": the file takes the same numbers in float32, which it divides itself, and gives labels and
+            counts in float32 too, for runners that know no other type; ``OnnxRunner`` is as ever.
 
     Raises:
         InputError: if the options do not fit together, a file does not compute what the detector does or cannot be
             written, or a library is missing.
     """
     check_choice(precision, (*TOLERANCES, "int8"), "precision")
+    check_choice(frames_as, get_args(FramesAs), "frames_as")
     if not 0 < score <= 1:
         raise InputError(f"score must be above 0 and at most 1, got {score}.")
     detector, size_hw = resized(detector, size_hw)
     for each in (path, program or path):
         make_folder(Path(each).parent)
     layers = "float32" if precision == "int8" else precision
-    model = onnx_model(detector, size_hw, score=score, precision=layers)
+    in_floats = frames_as == "float32"
+    model = onnx_model(detector, size_hw, score=score, precision=layers, in_floats=in_floats)
     with replacing(Path(path)) as temporary:
         temporary.write_bytes(sealed(model.SerializeToString()))
         runner = OnnxRunner(temporary)
@@ -411,7 +438,7 @@ def export(
             check_eight_bits(OnnxRunner(temporary), exact, runner, first[0][:WINDOWS], name=str(path))
         if program is not None:
             with replacing(Path(program)) as other:
-                run = _program(detector, size_hw, score, other)
+                run = _program(detector, size_hw, score, other, in_floats=in_floats)
                 check_parity(run, detector, size_hw, score=score, tolerance=tolerance, name=str(program))
 
 
@@ -425,12 +452,13 @@ def export_run(
     calibration: Path | None = None,
     time_unit: Unit | None = None,
     program: Path | None = None,
+    frames_as: FramesAs = "auto",
 ) -> str:
     """Write the detector of a run, or of a file of weights, as ``export`` does; what was written, in words.
 
     Args:
         path: folder of the run, or file.
-        out, precision, size_hw, score, program: as for ``export``.
+        out, precision, size_hw, score, program, frames_as: as for ``export``.
         calibration: recording whose first frames int8 is calibrated on; training frames of the run if None.
         time_unit: of the times of that recording, where it does not say.
 
@@ -451,9 +479,19 @@ def export_run(
         frames = (tiled(each, size_hw) for each in frames_of_run(config, CALIBRATION_FRAMES))
     elif precision == "int8":
         raise InputError("--calibration must name a recording for --int8: a file of weights has no training frames.")
-    export(detector, out, size_hw=size_hw, score=score, precision=precision, calibration=frames, program=program)
+    export(
+        detector,
+        out,
+        size_hw=size_hw,
+        score=score,
+        precision=precision,
+        calibration=frames,
+        program=program,
+        frames_as=frames_as,
+    )
     height, width = size_hw
-    return f"{out}: {out.stat().st_size / 1e6:.1f} MB, {precision}, frames of {width}x{height}, any number of lanes."
+    taken = f"{width}x{height}{' in float32' if frames_as == 'float32' else ''}"
+    return f"{out}: {out.stat().st_size / 1e6:.1f} MB, {precision}, frames of {taken}, any number of lanes."
 
 
 def resized(detector: Detector, size_hw: tuple[int, int] | None) -> tuple[Detector, tuple[int, int]]:
@@ -473,12 +511,15 @@ def resized(detector: Detector, size_hw: tuple[int, int] | None) -> tuple[Detect
     return detector, size_hw
 
 
-def _program(detector: Detector, size_hw: tuple[int, int], score: float, path: Path) -> Any:
+def _program(detector: Detector, size_hw: tuple[int, int], score: float, path: Path, *, in_floats: bool) -> Any:
     """Write the program; a function that runs what was written, as ``check_parity`` takes it."""
     with warnings.catch_warnings():  # torchvision 0.30 calls what torch 2.15 has renamed
         warnings.filterwarnings("ignore", "`create_unbacked_symint` is deprecated", FutureWarning)
         content = io.BytesIO()  # on a full disk, torch's own writer ends the process
-        torch.export.save(traced(detector, size_hw, score, survivors), content)
+        torch.export.save(traced(detector, size_hw, score, survivors, in_floats=in_floats), content)
     path.write_bytes(content.getbuffer())
     module = torch.export.load(path).module()
-    return lambda frames, memory: [each.numpy() for each in module(*map(torch.from_numpy, (frames, *memory)))]
+    dtype = np.float32 if in_floats else frame_type(detector.input)
+    return lambda frames, memory: [
+        each.numpy() for each in module(*map(torch.from_numpy, (frames.astype(dtype, copy=False), *memory)))
+    ]

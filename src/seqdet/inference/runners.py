@@ -26,6 +26,8 @@ SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"
 that stands before."""
 FOUND = ("xyxy", "labels", "scores", "counts")
 """The outputs with the detections."""
+WHOLE = ("labels", "counts")
+"""Those of them that are whole numbers; in a file that has float32 alone they are in that too."""
 
 
 class Runner(Protocol):
@@ -144,6 +146,7 @@ class OnnxRunner:
             ) from error
         self.input = None if shown is None else from_dict(InputConfig, shown, name=f"{path}: input")
         first, *memory = self._session.get_inputs()
+        self._taken = np.float32 if first.type == "tensor(float)" else self.dtype  # by the file, whatever it is given
         self.channels, height, width = first.shape[1:]
         self.size_hw = int(height), int(width)
         self._memory = {each.name: each.shape[1:] for each in memory}
@@ -173,10 +176,11 @@ class OnnxRunner:
         memory = [np.asarray(each, np.float32) for each in state]
         if [each.shape for each in memory] != shapes:
             raise InputError(f"state must be what the last call returned for {len(frames)} lanes, and is not.")
-        return {"frames": frames} | dict(zip(self._memory, memory, strict=True))
+        return {"frames": frames.astype(self._taken, copy=False)} | dict(zip(self._memory, memory, strict=True))
 
     def _run(self, frames: np.ndarray, state: RunnerState | None, names: Sequence[str]) -> list[np.ndarray]:
-        return [np.asarray(each) for each in self._session.run(list(names), self.inputs(frames, state))]
+        said = zip(names, self._session.run(list(names), self.inputs(frames, state)), strict=True)
+        return [np.asarray(each, np.int64 if name in WHOLE else np.float32) for name, each in said]
 
 
 def _checked(path: Path) -> bytes:

@@ -56,8 +56,28 @@ PRESETS = {
     "coco": AnchorPreset(4.0, tuple((ratio, 2 ** (octave / 3)) for octave in range(3) for ratio in (0.5, 1.0, 2.0))),
     "digits": AnchorPreset(3.5, ((1.0, 1.0), (1.5, 0.9), (1.5, 1.3), (3.0, 0.9))),
 }
-"""What ``SingleShotConfig.anchors`` lists. ``psee``: six a cell, for road scenes; ``coco``: nine, as in RetinaNet
+"""Presets of ``SingleShotConfig.anchors``. ``psee``: six a cell, for road scenes; ``coco``: nine, as in RetinaNet
 (arXiv 1708.02002); ``digits``: fitted to the moving digits."""
+
+
+ANCHORS = (*PRESETS, "fitted")
+"""What ``SingleShotConfig.anchors`` lists."""
+
+
+def anchor_preset(config: SingleShotConfig) -> AnchorPreset:
+    """The shapes that a configuration describes.
+
+    Raises:
+        InputError: if they are to be fitted, and were not.
+    """
+    if config.anchors != "fitted":
+        return PRESETS[config.anchors]
+    if not config.anchor_shapes:
+        raise InputError(
+            "model.anchor_shapes must be given with anchors fitted, as build_detector sees no data; seqdet.fit takes a "
+            "ModelConfig in place of a detector, and fits them to the boxes of the training data."
+        )
+    return AnchorPreset(1.0, tuple((height / width, (width * height) ** 0.5) for width, height in config.anchor_shapes))
 
 
 class Anchors:
@@ -283,5 +303,5 @@ def single_shot_head(config: SingleShotConfig, channels: int, strides: Sequence[
         background=config.background,
         variances=VARIANCES,
     )
-    anchors = Anchors(PRESETS[config.anchors], strides)
+    anchors = Anchors(anchor_preset(config), strides)
     return SingleShotHead(channels, anchors, len(config.classes), hidden=config.head_layers, criterion=criterion)

@@ -18,11 +18,11 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from ..allowing import recall, remember
 from ..checks import InputError, Stopped, proposed
-from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig, anchors_in_words
 from ..config_files import read_config, to_dict, write_config
 from ..devices import choose_device, choose_precision
 from ..files import write_bytes, write_text
-from ..loading import fitted_model, left_out, model_of_data, prepare
+from ..loading import fitted_model, left_out, model_of_data, prepare, with_fitted_anchors
 from ..locks import alone_in
 from ..models.detector import Detector
 from ..models.weights import load_detector, save_detector
@@ -121,11 +121,14 @@ def resume(out: Path | str, *, max_steps: int | None = None) -> Path:
 
 
 def _of_data(model: ModelConfig, data: DataConfig) -> ModelConfig:
-    """The configuration with the classes and channels of the data, which the log says of recordings."""
+    """The configuration with the classes, channels and anchors of the data; the log says what it did not state."""
     found = model_of_data(model, data)
     if found != model and data.dataset.folder is not None:
         log.info("From the data: %d channels, and the classes %s.", found.in_channels, ", ".join(found.classes))
-    return found
+    complete = with_fitted_anchors(found, data)
+    if complete != found:
+        log.info("From the data: %s.", anchors_in_words(complete))
+    return complete
 
 
 def _onward(config: RunConfig, folder: RunFolder) -> str:
