@@ -23,7 +23,7 @@ from ..config_files import read_config
 from ..files import check_output, check_output_folder
 from ..progress import log_lines
 from ..runs import RunFolder
-from .options import Typed
+from .options import FILES, Typed
 
 log = logging.getLogger("seqdet")
 
@@ -58,11 +58,13 @@ def train(
     if resume is None:
         folder.check_free()  # at once, and not when torch is loaded
     try:
-        from ..training import fit
+        from ..training import fit, starting
 
         if resume:
             fit.resume(resume, max_steps=train.max_steps if "--train.max_steps" in typed else None)
         else:
+            if train.start is not None and not any(each.startswith("--model.") or each in FILES for each in typed):
+                model = starting.model_of_start(train.start)
             fit.fit(model, data, train, folder.root)
     except KeyboardInterrupt as error:  # before the run asks whether to stop
         has_begun = folder.config.is_file()
@@ -309,7 +311,6 @@ def export_model(
     log.info("%s", done)
 
 
-<<<<<<< HEAD
 def import_weights(
     path: Path,
     *,
@@ -345,7 +346,8 @@ def import_weights(
     save_detector(made.detector, out, source=made.source)
     log_lines(log, made.notes)
     _say_written(out)
-=======
+
+
 def list_models(*, size_hw: tuple[int, int] = (240, 304), channels: int = 20) -> None:
     """List the detectors that there are: what each costs, what is published of it, and whose weights there are.
 
@@ -356,7 +358,6 @@ def list_models(*, size_hw: tuple[int, int] = (240, 304), channels: int = 20) ->
     from ..models.measuring import models_table
 
     log_lines(log, models_table(size_hw=size_hw, channels=channels))
->>>>>>> tools
 
 
 def benchmark_model(
