@@ -311,7 +311,6 @@ def export_model(
     log.info("%s", done)
 
 
-<<<<<<< HEAD
 def import_weights(
     path: Path,
     *,
@@ -347,7 +346,8 @@ def import_weights(
     save_detector(made.detector, out, source=made.source)
     log_lines(log, made.notes)
     _say_written(out)
-=======
+
+
 def list_models(*, size_hw: tuple[int, int] = (240, 304), channels: int = 20) -> None:
     """List the detectors that there are: what each costs, what is published of it, and whose weights there are.
 
@@ -358,7 +358,6 @@ def list_models(*, size_hw: tuple[int, int] = (240, 304), channels: int = 20) ->
     from ..models.measuring import models_table
 
     log_lines(log, models_table(size_hw=size_hw, channels=channels))
->>>>>>> tools
 
 
 def benchmark_model(

@@ -20,11 +20,15 @@ from ..checks import InputError, check_choice, fitted
 from ..config import ModelConfig, RunConfig
 from ..config_files import check_setting, for_model, from_dict, read_config, read_value, recipes, suggestion
 from . import UsageError
-<<<<<<< HEAD
-from .detectors import benchmark_model, evaluate_results, export_model, import_weights, predict_recording, train
-=======
-from .detectors import benchmark_model, evaluate_results, export_model, list_models, predict_recording, train
->>>>>>> tools
+from .detectors import (
+    benchmark_model,
+    evaluate_results,
+    export_model,
+    import_weights,
+    list_models,
+    predict_recording,
+    train,
+)
 from .options import (
     MODEL_NAME,
     RECIPE,

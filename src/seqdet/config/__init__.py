@@ -10,6 +10,7 @@ from .inference import LatencyConfig, ViewConfig
 from .limits import MOST_US
 from .models import (
     MODELS,
+    EvrtDetrConfig,
     ModelConfig,
     OwnConfig,
     RvtConfig,
@@ -35,6 +36,7 @@ __all__ = [
     "Device",
     "DigitsConfig",
     "EventDigitsConfig",
+    "EvrtDetrConfig",
     "InputConfig",
     "LatencyConfig",
     "ModelConfig",

@@ -151,6 +151,47 @@ class S5VitConfig(RvtConfig):
 
 
 @dataclass(frozen=True)
+class EvrtDetrConfig(ModelConfig):
+    """RT-DETR, a detector of single frames, with LSTMs between its neck and its head: EvRT-DETR (arXiv 2412.02890)."""
+
+    name: str = "evrt_detr_r18"
+    """An architecture that ``seqdet models`` lists, or a function of yours, package.module:function."""
+    depth: int = 18
+    """Layers of the backbone, 18 or 50."""
+    base: int = 64
+    """Channels of the first of its four stages; they double from stage to stage."""
+    width: int = 256
+    """Channels of the maps behind the neck, and of the queries; a multiple of 4 and of ``heads``."""
+    heads: int = 8
+    """Of every attention."""
+    feed_forward: int = 1024
+    """Width of the perceptrons behind attention."""
+    expansion: float = 0.5
+    """Width of the branches in the blocks of the neck, as a share of ``width``."""
+    memory: int = 256
+    """Channels of the memory of every map; 0: a detector of single frames, which is what is trained first."""
+    queries: int = 300
+    """Places where a frame may have a box."""
+    decoder_layers: int = 3
+    """Layers of the decoder."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.depth not in (18, 50):
+            raise InputError(f"depth must be 18 or 50, got {self.depth}.")
+        check_range(self, 2, 1024, "base")
+        if self.base % 2:
+            raise InputError(f"base must be even, got {self.base}.")
+        check_range(self, 4, 4096, "width")
+        check_range(self, 1, 64, "heads", "decoder_layers")
+        if self.width % 4 or self.width % self.heads:
+            raise InputError(f"width must be a multiple of 4 and of heads, got {self.width} and {self.heads} heads.")
+        check_range(self, 1, 16384, "feed_forward", "queries")
+        check_range(self, 0.01, 4, "expansion")
+        check_range(self, 0, 4096, "memory")
+
+
+@dataclass(frozen=True)
 class OwnConfig(ModelConfig):
     """A detector that a function of yours puts together: see ``seqdet.models.zoo.build_detector``."""
 
@@ -167,6 +208,8 @@ MODELS: dict[str, ModelConfig] = {
     "rvt_base": RvtConfig("rvt_base", dim=64, neck_depth=2),
     "s5vit_small": S5VitConfig("s5vit_small"),
     "s5vit_base": S5VitConfig("s5vit_base", dim=64, head_width=32, neck_depth=2),
+    "evrt_detr_r18": EvrtDetrConfig("evrt_detr_r18"),
+    "evrt_detr_r50": EvrtDetrConfig("evrt_detr_r50", depth=50, expansion=1.0, decoder_layers=6),
 }
 """The architectures by name, with the settings that the name stands for."""
 

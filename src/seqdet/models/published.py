@@ -18,11 +18,12 @@ from torch import Tensor
 from ..checks import InputError, check_choice, one_line
 from ..config import MODELS, InputConfig, ModelConfig, model_config
 from .detector import Detector
+from .published_evrt import EVRT_DETR
 from .published_names import Architecture, Facts
 from .published_rvt import RVT, S5_VIT
 from .zoo import build_detector
 
-ARCHITECTURES: tuple[Architecture, ...] = (RVT, S5_VIT)
+ARCHITECTURES: tuple[Architecture, ...] = (RVT, S5_VIT, EVRT_DETR)
 SUFFIXES = (".ckpt", ".pt", ".pth")
 """Of the checkpoints of a folder."""
 PREFIX = "mdl."
@@ -105,7 +106,7 @@ def import_weights(
     config = _config(architecture, facts, known, name, classes, settings)
     with torch.device("meta"):
         detector = build_detector(config)
-    fitting, unknown = _fitting(detector, architecture, tensors, path)
+    fitting, unknown = _fitting(detector, architecture, architecture.combined(tensors), path)
     detector.load_state_dict(fitting, assign=True)
     detector.input = InputConfig(
         "stacked_histogram", {"bins": facts.in_channels // 2}, WINDOW_US, known.sensor_hw, known.frame_hw

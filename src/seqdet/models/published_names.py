@@ -43,6 +43,7 @@ class Architecture:
         unsaid: settings that no tensor says, where the sizes are not those of a published one.
         published: settings that differ from ours where its authors trained it.
         remark: what a user should know of them.
+        combined: their tensors, of which some were put together to one under a name that ``renamed`` knows.
     """
 
     title: str
@@ -53,6 +54,7 @@ class Architecture:
     unsaid: tuple[str, ...] = ()
     published: dict[str, Any] = field(default_factory=dict)
     remark: str = ""
+    combined: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict
 
 
 def renamed_by(rules: Sequence[tuple[str, str]], name: str) -> str:

@@ -12,6 +12,7 @@ from torch import nn
 from ..allowing import find_allowed
 from ..checks import InputError
 from ..config import (
+    EvrtDetrConfig,
     ModelConfig,
     OwnConfig,
     RvtConfig,
@@ -22,7 +23,11 @@ from ..config import (
     usual_config,
 )
 from .detector import Detector
+from .hybrid_encoder import HybridEncoder
 from .necks import PAFPN
+from .peephole_memory import PeepholeMemory
+from .resnet_vd import ResNetVd
+from .rtdetr import RtDetrHead
 from .rvt import RVT
 from .single_shot import single_shot_head
 from .state_space import s5_vit
@@ -61,6 +66,26 @@ def _with_yolox(config: YoloxConfig, backbone: RVT, in_channels: int) -> Detecto
     return Detector(backbone, head, neck=neck, classes=config.classes, in_channels=in_channels)
 
 
+def evrt_detr(config: EvrtDetrConfig, in_channels: int) -> Detector:
+    """A frame detector of queries, with memory between neck and head."""
+    backbone = ResNetVd(in_channels, depth=config.depth, base=config.base)
+    attention = {"heads": config.heads, "feed_forward": config.feed_forward}
+    neck = HybridEncoder(
+        backbone.channels, backbone.strides, channels=config.width, expansion=config.expansion, **attention
+    )
+    memory = PeepholeMemory(neck.channels, hidden=config.memory) if config.memory else None
+    head = RtDetrHead(
+        neck.channels,
+        neck.strides,
+        classes=len(config.classes),
+        channels=config.width,
+        queries=config.queries,
+        layers=config.decoder_layers,
+        **attention,
+    )
+    return Detector(backbone, head, neck=neck, memory=memory, classes=config.classes, in_channels=in_channels)
+
+
 def own(config: OwnConfig, in_channels: int) -> Detector:
     """What a function of the user makes, if it was allowed by name."""
     if not config.name:
@@ -84,6 +109,7 @@ BUILDERS: dict[type[ModelConfig], Callable[..., Detector]] = {
     VanillaConfig: vanilla,
     RvtConfig: rvt,
     S5VitConfig: s5vit,
+    EvrtDetrConfig: evrt_detr,
     OwnConfig: own,
 }
 """How the detector of each kind of configuration is put together, of it and of the channels of the frames."""
