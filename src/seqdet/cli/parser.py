@@ -19,7 +19,15 @@ from ..checks import InputError, check_choice, fitted
 from ..config import ModelConfig, RunConfig
 from ..config_files import check_setting, from_dict, read_config, read_value, recipes, suggestion
 from . import UsageError
-from .detectors import benchmark_model, evaluate_results, export_model, list_models, predict_recording, train
+from .detectors import (
+    benchmark_model,
+    diagnose_run,
+    evaluate_results,
+    export_model,
+    list_models,
+    predict_recording,
+    train,
+)
 from .options import (
     MODEL_NAME,
     RECIPE,
@@ -60,11 +68,12 @@ recipes:
   --recipe NAME         Begin with the settings of a recipe that comes with seqdet, which
                         all other options override: {}.
 """
-ALLOWING = ("train", "evaluate", "predict", "export", "benchmark")
+ALLOWING = ("train", "evaluate", "diagnose", "predict", "export", "benchmark")
 """Commands that may call such functions."""
 COMMANDS: dict[str, Any] = {
     "train": train,
     "evaluate": evaluate_results,
+    "diagnose": diagnose_run,
     "predict": predict_recording,
     "export": export_model,
     "benchmark": benchmark_model,
