@@ -67,6 +67,7 @@ CHOICES = [
     ("convert", "--compression", "events.hdf5.COMPRESSIONS"),
     ("precompute", "--layout", "data.layouts.LAYOUTS"),
     ("import", "--source", "importing.options.READERS"),
+    ("import-weights", "--input", "models.published.DATASETS"),
 ]
 """Choices that stand twice: as the type of an option, which help shows without what takes long to import, and in the
 dictionary in which the library looks them up."""

@@ -24,6 +24,8 @@ RECIPES = Path(__file__).parent / "recipes"
 FORMAT = "# seqdet run "
 VERSION = "1"
 """Together the first line of a written configuration; a comment, so that the file is a recipe as well."""
+MODEL_SETTINGS = tuple(each.name for each in fields(ModelConfig))
+"""Those that every architecture has."""
 MOST_VALUES = 100_000
 """Of a YAML file. Aliases, which repeat what they name, make any number of a few lines."""
 
@@ -90,6 +92,25 @@ def model_named(path: Path) -> str | None:
         name = yaml.load(path.read_text(encoding="utf-8"), _Strict).get("model", {}).get("name")
         return name if isinstance(name, str) else None
     return None
+
+
+def for_model(text: str, name: str) -> tuple[str, str | None]:
+    """The text of a configuration for another architecture than its own: the settings of that one left out.
+
+    Args:
+        text: as ``read_config`` reads it.
+        name: of the architecture.
+
+    Returns:
+        The text, and the name of the architecture that it was for, if it had settings of another one.
+    """
+    values = yaml.load(text, _Strict)
+    model = values.get("model") or {}
+    own = model.get("name", VanillaConfig.name)
+    general = {key: value for key, value in model.items() if key in MODEL_SETTINGS and key != "name"}
+    if own == name or not model:
+        return text, None
+    return yaml.safe_dump({**values, "model": {"name": name, **general}}, sort_keys=False), own
 
 
 def check_setting(name: str, text: str, *, model: str = VanillaConfig.name) -> None:

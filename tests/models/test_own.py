@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 
 import pytest
 import torch
+import yaml
 
 from seqdet import DataConfig, DigitsConfig, OwnConfig, TrainConfig, allow, build_detector, fit, load_detector
 from seqdet import resume as go_on
@@ -24,6 +26,7 @@ SOURCE = '''
 """A backbone of one strided convolution, with the mean of the maps before as its memory, under a head of seqdet's."""
 
 import torch
+import yaml
 from torch import nn
 
 from seqdet.config import VanillaConfig
@@ -179,3 +182,29 @@ def test_neck_and_memory_stand_between_and_a_clip_cut_anywhere_is_the_whole(keep
         torch.testing.assert_close(mine, theirs)
     torch.testing.assert_close(after[-5], 2 * maps[0].unflatten(0, (4, 2)).sum(0))
     assert list(detector.parts) == ["backbone", "neck", "memory", "head"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model.name=lowrek"], r"model\.name must be one of .*vanilla.*; got 'lowrek'"),
+        (["--model.bas=3"], r"unknown argument --model\.bas\. The settings of vanilla are .*levels.* Did you mean"),
+        (
+            ["--model.name=a.b:c", "--model.base=3"],
+            r"unknown argument --model\.base\. The settings of a\.b:c are classes",
+        ),
+    ],
+)
+def test_settings_are_those_of_the_architecture_that_is_named(words, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *words])
+    assert re.search(message, f"{ended.value.code} {capsys.readouterr().err}")
+
+
+def test_a_recipe_of_another_architecture_gives_its_data_and_training_alone(own, tmp_path, capsys):
+    name = f"{tmp_path / 'parts.py'}:mean_detector"
+    with pytest.raises(SystemExit):
+        main(["train", "--recipe", "demo", "--model.name", name, "--model.parameters", "{width: 6}", "--print_config"])
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["model"] == {"name": own, "classes": [], "in_channels": None, "parameters": {"width": 6}}
+    assert config["train"]["optimizer"] == "muon"

@@ -56,3 +56,19 @@ def test_a_configuration_that_leaves_classes_or_channels_to_the_data_builds_noth
         build_detector(VanillaConfig(in_channels=3))
     with pytest.raises(InputError, match=r"^model\.in_channels must be given, as build_detector sees no data"):
         build_detector(VanillaConfig(classes=("a",)))
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("rvt_tiny", 4.405),
+        ("rvt_small", 9.870),
+        ("rvt_base", 18.536),
+        ("s5vit_small", 9.677),
+        ("s5vit_base", 18.192),
+    ],
+)
+def test_a_published_architecture_has_as_many_parameters_as_its_authors(name, millions):
+    with torch.device("meta"):
+        detector = build_detector(name, classes=("car", "pedestrian"), in_channels=20)
+    assert sum(parameter.numel() for parameter in detector.parameters()) / 1e6 == pytest.approx(millions, abs=5e-4)

@@ -18,7 +18,7 @@ from seqdet.models.weights import load_detector, save_detector
 from seqdet.models.zoo import build_detector
 from seqdet.runs import RunFolder
 from seqdet.training.fit import fit, resume
-from seqdet.training.module import freeze, frozen_parts
+from seqdet.training.parts import freeze, frozen_parts
 
 DIGITS = DigitsConfig(
     frames_per_video=6, held_out_frames_per_video=6, frames_per_epoch=36, validation_frames=12, test_frames=12
@@ -69,7 +69,10 @@ def test_a_setting_freezes_what_the_method_does(tmp_path):
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        (["backbones"], r"train\.freeze must name parts of the detector, such as backbone, got 'backbones'.*backbone"),
+        (
+            ["backbones"],
+            r"train\.freeze must name parts of the detector, which consists of backbone and head, got 'backbones'",
+        ),
         (["backbone.st"], "must name parts of the detector"),
         (["backbone", "head"], "train.freeze must leave something to learn"),
     ],

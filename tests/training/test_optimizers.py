@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from seqdet.config import VanillaConfig
+from seqdet.checks import InputError
+from seqdet.config import TrainConfig, VanillaConfig
 from seqdet.models.zoo import build_detector
 from seqdet.training.optimizers import COEFFICIENTS, OPTIMIZERS, STEPS, Muon, muon, orthogonal
 
@@ -197,3 +198,63 @@ def test_a_learning_rate_set_from_outside_counts(name):
     optimizer.step()
     for key, tensor in still.state_dict().items():
         assert torch.equal(tensor, before[key])
+
+
+@EVERY_OPTIMIZER
+def test_a_part_learns_at_its_own_rate_and_the_longest_name_counts(name):
+    detector = build_detector(MODEL)
+    factors = {"backbone": 0.5, "backbone.levels": 0.25, "head.boxes.0.bias": 3.0}
+    optimizer = OPTIMIZERS[name](detector, lr=1e-2, weight_decay=0.1, lr_factors=factors)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert len(rates) == len(list(detector.parameters()))
+    for key, p in detector.named_parameters():
+        inner = key.startswith("backbone.levels")
+        wanted = {"backbone": 0.25 if inner else 0.5}.get(
+            key.partition(".")[0], 3.0 if key == "head.boxes.0.bias" else 1
+        )
+        assert rates[id(p)] == pytest.approx(1e-2 * wanted), key
+
+
+@EVERY_OPTIMIZER
+def test_a_part_of_half_the_rate_moves_half_as_far(name):
+    """AdamW's first step goes as far as its rate, Muon's too; neither decays here."""
+    one, other = build_detector(MODEL), build_detector(MODEL)
+    for detector, factors in ((one, {}), (other, {"backbone": 0.5, "head.boxes.0.weight": 0.1})):
+        optimizer = OPTIMIZERS[name](detector, lr=1e-3, weight_decay=0.0, lr_factors=factors)
+        gradients(detector, 0)
+        optimizer.step()
+    start = dict(build_detector(MODEL).named_parameters())
+    moved = dict(other.named_parameters())
+    for key, p in one.named_parameters():
+        factor = 0.5 if key.startswith("backbone") else 0.1 if key == "head.boxes.0.weight" else 1.0
+        torch.testing.assert_close(moved[key] - start[key], factor * (p - start[key]), rtol=1e-3, atol=3e-7)
+
+
+@EVERY_OPTIMIZER
+def test_without_factors_the_groups_are_those_of_older_checkpoints(name):
+    optimizer = OPTIMIZERS[name](build_detector(MODEL), lr=1e-2, weight_decay=0.1)
+    decays = [group["weight_decay"] for group in optimizer.param_groups]
+    assert decays == [0.1, 0.0] if name == "adamw" else [0.1, 0.1, 0.0]
+    assert {group["lr"] for group in optimizer.param_groups} == {1e-2}
+
+
+@EVERY_OPTIMIZER
+def test_one_factor_for_all_of_one_kind_makes_no_more_groups_than_needed(name):
+    optimizer = OPTIMIZERS[name](build_detector(MODEL), lr=1e-2, weight_decay=0.1, lr_factors={"backbone": 0.5})
+    assert len(optimizer.param_groups) == (4 if name == "adamw" else 6)
+    assert optimizer.param_groups[0]["lr"] == 1e-2
+
+
+@EVERY_OPTIMIZER
+def test_a_factor_of_no_part_is_refused_with_what_may_be_meant(name):
+    with pytest.raises(
+        InputError,
+        match=r"train\.lr_factors must name parts of the detector.*got 'backbone\.level'.*backbone\.levels\?",
+    ):
+        OPTIMIZERS[name](build_detector(MODEL), lr=1e-2, weight_decay=0.1, lr_factors={"backbone.level": 0.5})
+
+
+@pytest.mark.parametrize("factor", [0, -1.0])
+def test_a_factor_that_moves_nothing_is_refused(factor):
+    with pytest.raises(InputError, match=r"lr_factors must be positive.* for backbone.*belongs in freeze"):
+        TrainConfig(lr_factors={"backbone": factor})

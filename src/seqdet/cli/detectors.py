@@ -24,7 +24,7 @@ from ..config_files import read_config
 from ..files import check_output, check_output_folder
 from ..progress import log_lines
 from ..runs import RunFolder
-from .options import Typed
+from .options import FILES, Typed
 
 log = logging.getLogger("seqdet")
 
@@ -59,11 +59,13 @@ def train(
     if resume is None:
         folder.check_free()  # at once, and not when torch is loaded
     try:
-        from ..training import fit
+        from ..training import fit, starting
 
         if resume:
             fit.resume(resume, max_steps=train.max_steps if "--train.max_steps" in typed else None)
         else:
+            if train.start is not None and not any(each.startswith("--model.") or each in FILES for each in typed):
+                model = starting.model_of_start(train.start)
             fit.fit(model, data, train, folder.root)
     except KeyboardInterrupt as error:  # before the run asks whether to stop
         has_begun = folder.config.is_file()
@@ -341,6 +343,43 @@ def diagnose_run(
     except KeyboardInterrupt as error:
         raise Stopped("Stopped. The same command starts again.") from error
     log_lines(log, summary(facts, page))
+
+
+def import_weights(
+    path: Path,
+    *,
+    out: Path,
+    name: str | None = None,
+    classes: tuple[str, ...] = (),
+    input: Literal["gen1", "1mpx"] | None = None,
+    carry: bool = False,
+    head_width: int | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Make a detector that others trained one of ours: RVT, S5-ViT, as their authors publish them.
+
+    Only tensors are read from the checkpoint; code in it is refused.
+
+    Args:
+        path: the checkpoint; or a folder, where a detector is in several.
+        out: the file, detector.safetensors.
+        name: of the architecture, such as rvt_tiny; what the tensors say if not given.
+        classes: names of the classes, in the order of their labels; those of the dataset if none.
+        input: what it was trained on, which says what frames show; what has so many classes if not given.
+        carry: let the memory of S5-ViT go from call to call, which its authors did not.
+        head_width: channels of one head of attention, for sizes that nobody published: the tensors do not say it.
+        overwrite: replace a file that is there already.
+    """
+    check_output(out, inputs=[path], suffix=".safetensors", overwrite=overwrite)
+    from ..models import published
+    from ..models.weights import save_detector
+
+    settings = {"carry": True} if carry else {}
+    settings |= {} if head_width is None else {"head_width": head_width}
+    made = published.import_weights(path, name=name, classes=classes, input=input, **settings)
+    save_detector(made.detector, out, source=made.source)
+    log_lines(log, made.notes)
+    _say_written(out)
 
 
 def list_models(*, size_hw: tuple[int, int] = (240, 304), channels: int = 20) -> None:

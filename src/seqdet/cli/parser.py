@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 from argparse import SUPPRESS, Action
@@ -17,13 +18,14 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from ..allowing import allow
 from ..checks import InputError, check_choice, fitted
 from ..config import ModelConfig, RunConfig
-from ..config_files import check_setting, from_dict, read_config, read_value, recipes, suggestion
+from ..config_files import check_setting, for_model, from_dict, read_config, read_value, recipes, suggestion
 from . import UsageError
 from .detectors import (
     benchmark_model,
     diagnose_run,
     evaluate_results,
     export_model,
+    import_weights,
     list_models,
     predict_recording,
     train,
@@ -51,6 +53,7 @@ from .recordings import (
     simulate_frames,
 )
 
+log = logging.getLogger("seqdet")
 PARTS = get_type_hints(RunConfig)
 OWN_FUNCTIONS = ("--tensor", "--data.dataset.tensor.representation", MODEL_NAME)
 """Options that name what makes the frames, or the detector. Whoever types a function of their own here allows it."""
@@ -76,6 +79,7 @@ COMMANDS: dict[str, Any] = {
     "diagnose": diagnose_run,
     "predict": predict_recording,
     "export": export_model,
+    "import-weights": import_weights,
     "benchmark": benchmark_model,
     "models": list_models,
     "inspect": inspect_recording,
@@ -167,6 +171,14 @@ class Parser(ArgumentParser):
             read_config(Path(path))
         return super().parse_path(path, *args, **kwargs)
 
+    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
+        if self.prog.split()[-1] == "train":
+            name = self.get_default("model.name")
+            content, other = for_model(content, name)
+            if other is not None:
+                log.info("The settings of %s in the configuration are left out for %s.", other, name)
+        return super().parse_string(content, *args, **kwargs)
+
     def add_function_arguments(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> list[str]:
         if function.__name__ == "train":
             self.add_argument("--help-all", action=HelpAll, help="Show all options and exit.")
@@ -215,6 +227,10 @@ class Parser(ArgumentParser):
         if unknown := re.match(r"unrecognized arguments: ([^\s=]+)", message):
             options = [option for action in self._actions for option in action.option_strings]
             like_options = re.sub(r"(?<=\w)-", "_", unknown[1])
+            if like_options.startswith("--model.") and MODEL_NAME in options:
+                has = ", ".join(sorted(each[len("--model.") :] for each in options if each.startswith("--model.")))
+                settings = f"The settings of {self.get_default('model.name')} are {has}."
+                return f"unknown argument {unknown[1]}. {settings}{suggestion(like_options, options)}"
             return f"unknown argument {unknown[1]}.{suggestion(like_options, options)}"
         if not (named := re.match(r'Parser key "([\w.]+)":', message)):
             return message

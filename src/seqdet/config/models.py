@@ -96,6 +96,102 @@ class VanillaConfig(SingleShotConfig):
 
 
 @dataclass(frozen=True)
+class YoloxConfig(ModelConfig):
+    """A detector whose head finds one box a cell, without anchors (YOLOX, arXiv 2107.08430)."""
+
+    neck_depth: int = 1
+    """Bottlenecks in each block of the neck."""
+    score_rule: Literal["product", "class"] = "class"
+    """``product``: the score is objectness times class, of every class of a cell. ``class``: a cell has one label; the
+    product chooses and suppresses, and the class alone is handed out, as the authors of RVT evaluate."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, 0, 64, "neck_depth")
+
+
+@dataclass(frozen=True)
+class RvtConfig(YoloxConfig):
+    """Attention within frames and an LSTM in every cell, at four strides: RVT (arXiv 2212.05598)."""
+
+    name: str = "rvt_tiny"
+    """An architecture that ``seqdet models`` lists, or a function of yours, package.module:function."""
+    dim: int = 32
+    """Channels of the first of four stages; they double from stage to stage."""
+    head_width: int = 32
+    """Channels of one head of attention; it divides ``dim``."""
+    split: int = 1
+    """Windows of attention on the coarsest map, in each direction: frames are padded to multiples of 32 times this."""
+    partition: tuple[int, int] | None = None
+    """Rows and columns of cells in a window; what ``split`` makes of the size of the frames if not given."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, 1, 512, "dim", "head_width")
+        check_range(self, 1, 64, "split")
+        if self.dim % self.head_width:
+            raise InputError(f"head_width must divide dim, got {self.head_width} and {self.dim}.")
+        if self.partition is not None and not 1 <= min(self.partition) <= max(self.partition) <= 4096:
+            raise InputError(f"partition must be two numbers of cells from 1 to 4096, got {self.partition}.")
+
+
+@dataclass(frozen=True)
+class S5VitConfig(RvtConfig):
+    """RVT with a linear state space in every cell in place of the LSTM: S5-ViT (arXiv 2402.15584)."""
+
+    name: str = "s5vit_small"
+    """An architecture that ``seqdet models`` lists, or a function of yours, package.module:function."""
+    carry: bool = True
+    """Whether memory goes from one call to the next. Without it, as published, every clip begins in silence, and a
+    recording played one window at a time has no memory at all."""
+    dim: int = 48
+    """Channels of the first of four stages; they double from stage to stage."""
+    head_width: int = 24
+    """Channels of one head of attention; it divides ``dim``."""
+
+
+@dataclass(frozen=True)
+class EvrtDetrConfig(ModelConfig):
+    """RT-DETR, a detector of single frames, with LSTMs between its neck and its head: EvRT-DETR (arXiv 2412.02890)."""
+
+    name: str = "evrt_detr_r18"
+    """An architecture that ``seqdet models`` lists, or a function of yours, package.module:function."""
+    depth: int = 18
+    """Layers of the backbone, 18 or 50."""
+    base: int = 64
+    """Channels of the first of its four stages; they double from stage to stage."""
+    width: int = 256
+    """Channels of the maps behind the neck, and of the queries; a multiple of 4 and of ``heads``."""
+    heads: int = 8
+    """Of every attention."""
+    feed_forward: int = 1024
+    """Width of the perceptrons behind attention."""
+    expansion: float = 0.5
+    """Width of the branches in the blocks of the neck, as a share of ``width``."""
+    memory: int = 256
+    """Channels of the memory of every map; 0: a detector of single frames, which is what is trained first."""
+    queries: int = 300
+    """Places where a frame may have a box."""
+    decoder_layers: int = 3
+    """Layers of the decoder."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.depth not in (18, 50):
+            raise InputError(f"depth must be 18 or 50, got {self.depth}.")
+        check_range(self, 2, 1024, "base")
+        if self.base % 2:
+            raise InputError(f"base must be even, got {self.base}.")
+        check_range(self, 4, 4096, "width")
+        check_range(self, 1, 64, "heads", "decoder_layers")
+        if self.width % 4 or self.width % self.heads:
+            raise InputError(f"width must be a multiple of 4 and of heads, got {self.width} and {self.heads} heads.")
+        check_range(self, 1, 16384, "feed_forward", "queries")
+        check_range(self, 0.01, 4, "expansion")
+        check_range(self, 0, 4096, "memory")
+
+
+@dataclass(frozen=True)
 class OwnConfig(ModelConfig):
     """A detector that a function of yours puts together: see ``seqdet.models.zoo.build_detector``."""
 
@@ -105,7 +201,16 @@ class OwnConfig(ModelConfig):
     """Its own arguments, beside the classes and the channels."""
 
 
-MODELS: dict[str, ModelConfig] = {"vanilla": VanillaConfig()}
+MODELS: dict[str, ModelConfig] = {
+    "vanilla": VanillaConfig(),
+    "rvt_tiny": RvtConfig("rvt_tiny"),
+    "rvt_small": RvtConfig("rvt_small", dim=48, head_width=24),
+    "rvt_base": RvtConfig("rvt_base", dim=64, neck_depth=2),
+    "s5vit_small": S5VitConfig("s5vit_small"),
+    "s5vit_base": S5VitConfig("s5vit_base", dim=64, head_width=32, neck_depth=2),
+    "evrt_detr_r18": EvrtDetrConfig("evrt_detr_r18"),
+    "evrt_detr_r50": EvrtDetrConfig("evrt_detr_r50", depth=50, expansion=1.0, decoder_layers=6),
+}
 """The architectures by name, with the settings that the name stands for."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from ..checks import InputError, check_at_least, check_range, fit_fields
@@ -76,22 +77,34 @@ SHOWN_SCORE = 0.3
 class TrainConfig:
     """The optimisation."""
 
+    start: Path | None = None
+    """Begin with the weights of this file, or run, as far as they fit; classes of the same name keep theirs. On the
+    command line the detector is of its kind too, unless an option, a recipe or a configuration says of which."""
     max_steps: int = 830
     """Optimiser steps."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """``muon``: for the convolutions, and AdamW for the rest."""
     lr: float = 2e-3
     """Peak learning rate."""
+    lr_factors: dict[str, float] = field(default_factory=dict)
+    """Factors of the learning rate for parts of the detector, by names as in ``freeze``, such as {backbone: 0.1}; the
+    longest name that fits counts."""
     weight_decay: float = 0.05
     """Of the weights; norms and biases do not decay."""
-    schedule: Literal["cosine", "exponential", "constant"] = "cosine"
-    """How the learning rate falls: to nothing at ``max_steps``, by ``decay`` after every epoch, or not at all."""
+    schedule: Literal["cosine", "one_cycle", "exponential", "constant"] = "cosine"
+    """How the learning rate falls: to nothing at ``max_steps``; in a straight line to a ten-thousandth there, after a
+    warm-up from a twentieth, as RVT's; by ``decay`` after every epoch; or not at all."""
     decay: float = 0.98
     """Factor per epoch of the exponential schedule."""
     warmup_steps: int = 50
     """Steps over which the learning rate rises to its peak."""
     gradient_clip: float = 10.0
     """Largest norm of the gradient."""
+    gradient_clip_value: float | None = None
+    """Largest size of each entry of the gradient; they are cut before its norm. Any if not given."""
+    ema: float = 0.0
+    """What a step keeps of a moving average of the weights, which is then validated, kept and handed out: 0.999 for one
+    over some 1000 steps, over fewer at first; 0: no average."""
     freeze: tuple[str, ...] = ()
     """Parts of the detector that stay as they are, in evaluation mode: modules or parameters, such as backbone."""
     accumulate: int = 1
@@ -124,9 +137,21 @@ class TrainConfig:
         check_range(self, 0, MOST_STEPS, "warmup_steps", "keep_epochs", "demo_epochs")
         check_range(self, 0, LARGEST_SEED, "seed")
         check_at_least(self.weight_decay, 0, "weight_decay")
-        for name in ("lr", "gradient_clip", "decay"):
-            if not getattr(self, name) > 0:
+        for name in ("lr", "gradient_clip", "gradient_clip_value", "decay"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive, got {getattr(self, name)}.")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"ema must be at least 0 and below 1, got {self.ema}.")
+        if self.schedule == "one_cycle" and self.warmup_steps >= self.max_steps:
+            raise InputError(
+                f"warmup_steps must be fewer than the {self.max_steps} max_steps with the schedule one_cycle, got "
+                f"{self.warmup_steps}: the learning rate falls behind them."
+            )
+        for part, factor in self.lr_factors.items():
+            if not factor > 0:
+                raise InputError(
+                    f"lr_factors must be positive, got {factor} for {part}. What shall stay as it is belongs in freeze."
+                )
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,13 @@ OLD_FORMAT = "seqdet detector 1"
 """In the old one the checksum covers the weights alone."""
 
 
-def save_detector(detector: Detector, path: Path | str) -> None:
+def save_detector(detector: Detector, path: Path | str, *, source: dict[str, str] | None = None) -> None:
     """Write ``path``: weights as float32 or integers, and what is needed to build the detector again.
+
+    Args:
+        detector: what is written.
+        path: of the file.
+        source: files that its weights come from, each with its SHA-256, to be told in the header.
 
     Raises:
         InputError: if the file cannot be written, or could not be read again, as the detector is not what its
@@ -35,6 +40,8 @@ def save_detector(detector: Detector, path: Path | str) -> None:
     header = {"format": FORMAT, "model": json.dumps(to_dict(detector.config))}
     if detector.input is not None:
         header["input"] = json.dumps(to_dict(detector.input))
+    if source is not None:
+        header["source"] = json.dumps(source)
     write_bytes(Path(path), save(tensors, {**header, "sha256": _sha256(tensors, header)}))
 
 

@@ -11,10 +11,28 @@ from torch import nn
 
 from ..allowing import find_allowed
 from ..checks import InputError
-from ..config import ModelConfig, OwnConfig, VanillaConfig, model_config, usual_config
+from ..config import (
+    EvrtDetrConfig,
+    ModelConfig,
+    OwnConfig,
+    RvtConfig,
+    S5VitConfig,
+    VanillaConfig,
+    YoloxConfig,
+    model_config,
+    usual_config,
+)
 from .detector import Detector
+from .hybrid_encoder import HybridEncoder
+from .necks import PAFPN
+from .peephole_memory import PeepholeMemory
+from .resnet_vd import ResNetVd
+from .rtdetr import RtDetrHead
+from .rvt import RVT
 from .single_shot import single_shot_head
+from .state_space import s5_vit
 from .vanilla import Vanilla
+from .yolox import YoloxHead
 
 PLAIN = (bool, int, float, str, tuple)
 """Types of the settings of a part."""
@@ -25,6 +43,47 @@ def vanilla(config: VanillaConfig, in_channels: int) -> Detector:
     backbone = Vanilla(in_channels, base=config.base, channels=config.channels, levels=config.levels, cell=config.cell)
     head = single_shot_head(config, config.channels, backbone.strides)
     return Detector(backbone, head, classes=config.classes, in_channels=in_channels)
+
+
+def rvt(config: RvtConfig, in_channels: int) -> Detector:
+    """Recurrent vision transformers."""
+    settings = {name: getattr(config, name) for name in ("dim", "head_width", "split", "partition")}
+    return _with_yolox(config, RVT(in_channels, **settings), in_channels)
+
+
+def s5vit(config: S5VitConfig, in_channels: int) -> Detector:
+    """Vision transformers with state spaces."""
+    settings = {name: getattr(config, name) for name in ("dim", "head_width", "split", "partition", "carry")}
+    return _with_yolox(config, s5_vit(in_channels, **settings), in_channels)
+
+
+def _with_yolox(config: YoloxConfig, backbone: RVT, in_channels: int) -> Detector:
+    neck = PAFPN(backbone.channels, backbone.strides, depth=config.neck_depth)
+    width = backbone.channels[-1] // 4
+    head = YoloxHead(
+        neck.channels, neck.strides, width=width, classes=len(config.classes), score_rule=config.score_rule
+    )
+    return Detector(backbone, head, neck=neck, classes=config.classes, in_channels=in_channels)
+
+
+def evrt_detr(config: EvrtDetrConfig, in_channels: int) -> Detector:
+    """A frame detector of queries, with memory between neck and head."""
+    backbone = ResNetVd(in_channels, depth=config.depth, base=config.base)
+    attention = {"heads": config.heads, "feed_forward": config.feed_forward}
+    neck = HybridEncoder(
+        backbone.channels, backbone.strides, channels=config.width, expansion=config.expansion, **attention
+    )
+    memory = PeepholeMemory(neck.channels, hidden=config.memory) if config.memory else None
+    head = RtDetrHead(
+        neck.channels,
+        neck.strides,
+        classes=len(config.classes),
+        channels=config.width,
+        queries=config.queries,
+        layers=config.decoder_layers,
+        **attention,
+    )
+    return Detector(backbone, head, neck=neck, memory=memory, classes=config.classes, in_channels=in_channels)
 
 
 def own(config: OwnConfig, in_channels: int) -> Detector:
@@ -46,7 +105,13 @@ def own(config: OwnConfig, in_channels: int) -> Detector:
     return detector
 
 
-BUILDERS: dict[type[ModelConfig], Callable[..., Detector]] = {VanillaConfig: vanilla, OwnConfig: own}
+BUILDERS: dict[type[ModelConfig], Callable[..., Detector]] = {
+    VanillaConfig: vanilla,
+    RvtConfig: rvt,
+    S5VitConfig: s5vit,
+    EvrtDetrConfig: evrt_detr,
+    OwnConfig: own,
+}
 """How the detector of each kind of configuration is put together, of it and of the channels of the frames."""
 
 

@@ -188,7 +188,7 @@ def finished(
 
 
 def rows_at(x: Tensor, index: Tensor) -> Tensor:
-    """Of (F, N, 4) those rows of every frame that (F, M) names."""
+    """Of (F, N, C) those rows of every frame that (F, M) names."""
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
 
 

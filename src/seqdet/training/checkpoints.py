@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from ..files import write_bytes
 from ..models.weights import save_detector
 from ..runs import RunFolder, training_facts
 from ..structures import Clip
+from .module import ENDS
 
+log = logging.getLogger(__name__)
 CONTENT = {"global_step", "recurrent_state", "random_state", "state_dict", "optimizer_states", "config", "precision"}
 """What a checkpoint must hold."""
 FREE = {
@@ -34,15 +37,35 @@ FREE = {
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Checkpoints that are whole or absent, and that are read without unpickling."""
+    """Checkpoints that are whole or absent, and that are read without unpickling.
+
+    Args:
+        callbacks: of the training; the state of others is not read.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        super().__init__()
+        self.callbacks = callbacks
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        for name, state in checkpoint.get("callbacks", {}).items():
+            if not _is_plain(state):
+                raise InputError(
+                    f"callbacks must keep tensors, numbers and texts in their state_dict, as checkpoints are read "
+                    f"without unpickling, and {name} keeps something else."
+                )
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)  # those of others go where these say
         write_bytes(Path(path), buffer.getbuffer())
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        states = content["callbacks"]
+        for name in states.keys() - {each.state_key for each in self.callbacks}:
+            log.warning("The run goes on without the callback %s, with which it began.", name)
+            del states[name]
+        return content
 
 
 class Checkpoints(Callback):
@@ -115,13 +138,13 @@ class Checkpoints(Callback):
     def _keep(self, trainer: Trainer, pl_module: Any, path: Path) -> None:
         """Write the weights, in one process of all."""
         if trainer.is_global_zero:
-            save_detector(pl_module.detector, path)
+            save_detector(pl_module.result, path)
 
     def _save(self, trainer: Trainer) -> None:
         """Write the checkpoint if one is due or training shall stop here, which any process may want."""
         step = trainer.global_step
         shall_stop = trainer.strategy.reduce_boolean_decision(self.is_stopped(), all=False)
-        if step % self.every_steps == 0 or step == trainer.max_steps or shall_stop:
+        if step % self.every_steps == 0 or step == trainer.max_steps or shall_stop or trainer.should_stop:
             trainer.save_checkpoint(self.run.last_checkpoint)
         if shall_stop:
             raise Stopped(f"Stopped after step {step}. Go on with: {proposed('train', '--resume', self.run.root)}")
@@ -147,13 +170,14 @@ class Checkpoints(Callback):
         self.frames = state_dict["frames"]
 
 
-def read_checkpoint(checkpoint: Path, config: RunConfig, *, names: set[str]) -> dict[str, Any]:
+def read_checkpoint(checkpoint: Path, config: RunConfig, *, names: set[str], has_criterion: bool) -> dict[str, Any]:
     """What a run of this configuration, whose weights have these names, wrote to go on from.
 
     Args:
         checkpoint: the file, in the folder of its run.
         config: of the run now.
         names: of the tensors that the training module has.
+        has_criterion: whether the run goes on with a loss of the user's.
 
     Raises:
         InputError: if it is damaged, or of a run that was configured in another way.
@@ -166,22 +190,45 @@ def read_checkpoint(checkpoint: Path, config: RunConfig, *, names: set[str]) -> 
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and torch have many ways to say that a file is damaged
         raise damaged from error
-    if not (isinstance(content, dict) and content.keys() >= CONTENT and set(content["state_dict"]) == names):
+    if not (isinstance(content, dict) and content.keys() >= CONTENT):
         raise damaged
+    if content.get("has_criterion", False) != has_criterion:
+        run = checkpoint.parents[1]
+        raise InputError(
+            f"criterion must not be given to go on with {run}, which learns by the loss of its head. Start a new run "
+            "for another loss."
+            if has_criterion
+            else f"criterion must be given to go on with {run}, which learns by one of yours and not by the loss of "
+            "its head: seqdet.resume(folder, criterion=...)."
+        )
     before = to_dict(from_dict(RunConfig, content["config"], name=str(checkpoint)))
-    free = FREE | ({"train.max_steps"} if config.train.schedule != "cosine" else set())
+    free = FREE | ({"train.max_steps"} if config.train.schedule not in ENDS else set())
     if changed := [each for each in _changed(before, to_dict(config)) if each[0] not in free]:
         name, before, after = changed[0]
         raise InputError(
             f"{checkpoint.parents[1] / 'config.yaml'} must be as it was when the run started: {name} was {before}, and "
             f"is {after}. Start a new run for another configuration."
         )
+    if set(content["state_dict"]) != names:
+        raise damaged
     if content["global_step"] > config.train.max_steps:
         raise InputError(
             f"train.max_steps must be at least the {content['global_step']} steps that {checkpoint} has, "
             f"got {config.train.max_steps}."
         )
     return content
+
+
+def _is_plain(state: Any) -> bool:
+    """Whether the state of a callback can be read again without unpickling."""
+    buffer = io.BytesIO()
+    try:
+        torch.save(state, buffer)
+        buffer.seek(0)
+        torch.load(buffer, weights_only=True)
+    except Exception:  # whatever its objects raise when they are pickled
+        return False
+    return True
 
 
 def _changed(before: Any, after: Any, name: str = "") -> list[tuple[str, Any, Any]]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import errno
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
-from lightning import Trainer
+from lightning import Callback, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
 
 from ..allowing import recall, remember
 from ..checks import InputError, Stopped, proposed
@@ -30,9 +33,11 @@ from ..models.zoo import build_detector, check_built
 from ..runs import TRAINING_FORMAT, RunFolder, training_facts, versions
 from ..stopping import stop_on_signals
 from .checkpoints import Checkpoints, WholeFiles, read_checkpoint
-from .module import ClipDataModule, TrainingModule, freeze, frozen_parts, learning_rate_factor
-from .monitoring import Curves, DemoClips, TrainingProgress, quiet_writer
+from .module import ENDS, ClipDataModule, LossFunction, TrainingModule, learning_rate_factor
+from .monitoring import Curves, DemoClips, TrainingProgress, dotted, quiet_writer
+from .parts import freeze, frozen_parts, rate_factors
 from .processes import beside, check_first, rank
+from .starting import start_from, tell_other_input
 
 log = logging.getLogger(__name__)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -40,7 +45,42 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
-def fit(detector: Detector | ModelConfig, data: DataConfig, train: TrainConfig, out: Path | str) -> Path:
+@dataclass(frozen=True)
+class Own:
+    """What a user gives to a training beside its configuration, which cannot say it."""
+
+    callbacks: tuple[Callback, ...] = ()
+    loggers: tuple[Logger, ...] = ()
+    criterion: LossFunction | None = None
+
+    def check(self, train: TrainConfig) -> None:
+        """Raise unless it can take part, and say that ``config.yaml`` has none of it."""
+        given = [name for name in ("callbacks", "loggers", "criterion") if getattr(self, name)]
+        if given and train.processes > 1:
+            raise InputError(
+                f"train.processes must be 1 where {' and '.join(given)} are given, got {train.processes}: the other "
+                "processes know what config.yaml says alone."
+            )
+        loss = self.criterion
+        if isinstance(loss, nn.Module) and any(each.requires_grad for each in loss.parameters()):
+            raise InputError(
+                "criterion must have nothing to learn, as the optimiser moves the weights of the detector alone: "
+                "criterion.requires_grad_(False)."
+            )
+        if given:
+            log.info("Not in config.yaml, so give them to seqdet.resume again: %s.", ", ".join(given))
+
+
+def fit(
+    detector: Detector | ModelConfig,
+    data: DataConfig,
+    train: TrainConfig,
+    out: Path | str,
+    *,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    criterion: LossFunction | None = None,
+) -> Path:
     """Train ``detector`` and write everything about it to the folder ``out``, which is returned.
 
     The folder ends up with ``config.yaml``, ``detector.safetensors`` (the weights with the best validation AP),
@@ -53,31 +93,49 @@ def fit(detector: Detector | ModelConfig, data: DataConfig, train: TrainConfig, 
         data: the clips.
         train: the optimisation.
         out: a new or empty folder.
+        callbacks: of Lightning, called beside ours; their state is kept in the checkpoint. One may end the training
+            early, as ``EarlyStopping(monitor="AP", mode="max", patience=5)`` of ``lightning.pytorch.callbacks`` does.
+        loggers: of Lightning, which get the settings and the curves as TensorBoard does.
+        criterion: what is learnt in place of the loss of the head: called with the head's outputs of F frames and their
+            F true ``Boxes``, it returns scalar tensors by name, whose sum is brought down.
 
     Raises:
-        InputError: if the folder holds a run already, the data do not fit the detector, or the loss stops being a
-            number, or the disk is full; the last checkpoint is whole then.
+        InputError: if the folder holds a run already, the data or ``train.start`` do not fit the detector, or the loss
+            stops being a number, or the disk is full; the last checkpoint is whole then.
         Stopped: if the user or the cluster asked to stop; a checkpoint is written.
     """
     check_first()
     folder = RunFolder(Path(out))
     folder.check_free()
+    own = Own(tuple(callbacks), tuple(loggers), criterion)
+    own.check(train)
     if isinstance(detector, ModelConfig):
         detector = build_detector(_of_data(detector, data), seed=train.seed)
     check_built(detector)
+    source = start_from(detector, train.start) if train.start is not None else None
     freeze(detector, train.freeze)
+    rate_factors(detector, train.lr_factors)
     config = RunConfig(data, detector.config, replace(train, freeze=frozen_parts(detector)))
     clips = _clips(config)
+    if source is not None and train.start is not None:
+        tell_other_input(source.input, clips.dataset.input, train.start)
     with alone_in(folder.root):
         folder.check_free()  # another command may have begun here
         save_detector(detector, folder.start)
         write_config(config, folder.config)
         remember(folder.config)
         with _telling_how_to_go_on(folder):
-            return _run(detector, clips, config, folder)
+            return _run(detector, clips, config, folder, own)
 
 
-def resume(out: Path | str, *, max_steps: int | None = None) -> Path:
+def resume(
+    out: Path | str,
+    *,
+    max_steps: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    criterion: LossFunction | None = None,
+) -> Path:
     """Go on with the run in ``out`` from its last checkpoint, bit for bit, and return the folder.
 
     A finished run is left as it is, unless its detector is damaged and can be mended, or it shall train for longer; its
@@ -86,10 +144,11 @@ def resume(out: Path | str, *, max_steps: int | None = None) -> Path:
     Args:
         out: folder of the run.
         max_steps: more steps than it is configured for, where the schedule of the learning rate has no end of its own.
+        callbacks, loggers, criterion: those that ``fit`` was given. Without its criterion a run does not go on.
 
     Raises:
-        InputError: if the folder holds no run, another command trains it, its checkpoint is damaged, or it cannot be
-            made longer.
+        InputError: if the folder holds no run, another command trains it, its checkpoint is damaged, it cannot be made
+            longer, or it has learnt by a criterion and none is given.
         Stopped: as ``fit``.
     """
     check_first()
@@ -97,6 +156,8 @@ def resume(out: Path | str, *, max_steps: int | None = None) -> Path:
     folder.check_holds_run()
     folder.check_own()
     config = read_config(folder.config)
+    own = Own(tuple(callbacks), tuple(loggers), criterion)
+    own.check(config.train)
     if max_steps is not None:
         config = _longer(config, max_steps)
     recall(folder.config)
@@ -117,7 +178,7 @@ def resume(out: Path | str, *, max_steps: int | None = None) -> Path:
         else:
             raise InputError(f"{folder.root} must have {folder.last_checkpoint.name} to go on from, and has none.")
         with _telling_how_to_go_on(folder):
-            return _run(detector, _clips(config), config, folder)
+            return _run(detector, _clips(config), config, folder, own)
 
 
 def _of_data(model: ModelConfig, data: DataConfig) -> ModelConfig:
@@ -133,8 +194,10 @@ def _of_data(model: ModelConfig, data: DataConfig) -> ModelConfig:
 
 def _onward(config: RunConfig, folder: RunFolder) -> str:
     """How to go on from a finished run."""
-    if config.train.schedule == "cosine":
-        return "Its learning rate ended at nothing, as the schedule cosine does: start a new run for more steps."
+    schedule = config.train.schedule
+    if schedule in ENDS:
+        end = f"Its learning rate ended at {ENDS[schedule]}, as the schedule {schedule} does"
+        return f"{end}: start a new run for more steps."
     longer = proposed("train", "--resume", folder.root, "--train.max_steps", 2 * config.train.max_steps)
     return f"To train for longer: {longer}"
 
@@ -144,12 +207,12 @@ def _longer(config: RunConfig, max_steps: int) -> RunConfig:
     train = config.train
     if max_steps < train.max_steps:
         raise InputError(f"train.max_steps must be at least the {train.max_steps} of the run, got {max_steps}.")
-    if train.schedule == "cosine" and max_steps > train.max_steps:
+    if train.schedule in ENDS and max_steps > train.max_steps:
         factor = learning_rate_factor(replace(train, max_steps=max_steps), 1)(train.max_steps)
         raise InputError(
-            f"train.max_steps must stay {train.max_steps} with the schedule cosine, whose learning rate ends at "
-            f"nothing: with {max_steps} it would leap back to {factor:.0%} of its peak. Start a new run of {max_steps} "
-            "steps; one of the schedule constant or exponential can be made longer later."
+            f"train.max_steps must stay {train.max_steps} with the schedule {train.schedule}, whose learning rate ends "
+            f"at {ENDS[train.schedule]}: with {max_steps} it would leap back to {factor:.0%} of its peak. Start a new "
+            f"run of {max_steps} steps; one of the schedule constant or exponential can be made longer later."
         )
     return replace(config, train=replace(train, max_steps=max_steps))
 
@@ -196,7 +259,7 @@ def take_part(out: Path, precision: str) -> None:
     folder = RunFolder(out)
     config = read_config(folder.config)
     detector = build_detector(config.model, seed=config.train.seed)
-    _run(detector, _clips(config), config, folder, precision=precision)
+    _run(detector, _clips(config), config, folder, Own(), precision=precision)
 
 
 def _clips(config: RunConfig) -> ClipDataModule:
@@ -217,7 +280,13 @@ def _clips(config: RunConfig) -> ClipDataModule:
 
 
 def _run(
-    detector: Detector, clips: ClipDataModule, config: RunConfig, folder: RunFolder, *, precision: str | None = None
+    detector: Detector,
+    clips: ClipDataModule,
+    config: RunConfig,
+    folder: RunFolder,
+    own: Own,
+    *,
+    precision: str | None = None,
 ) -> Path:
     for part in ("pytorch", "fabric"):
         logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)
@@ -230,18 +299,20 @@ def _run(
     if train.channels_last:
         detector.to(memory_format=torch.channels_last)
     steps_per_epoch = max(1, clips.order().steps_per_epoch // train.accumulate)
-    module = TrainingModule(detector, train, steps_per_epoch=steps_per_epoch)
+    module = TrainingModule(detector, train, steps_per_epoch=steps_per_epoch, criterion=own.criterion)
     frames_per_step = config.data.clip_length * config.data.lanes * train.accumulate
     validate_steps = train.validate_epochs * steps_per_epoch
     last = folder.last_checkpoint
-    begun = read_checkpoint(last, config, names=set(module.state_dict())) if last.is_file() else None
+    begun = None
+    if last.is_file():
+        begun = read_checkpoint(last, config, names=set(module.state_dict()), has_criterion=own.criterion is not None)
     if begun is not None and precision is None:
         precision = begun["precision"]
     precision = choose_precision(train.precision, device, before=precision)
     with stop_on_signals("this step, or this validation") as is_stopped:
         checkpoints = Checkpoints(
             folder,
-            {"config": to_dict(config), "precision": precision},
+            {"config": to_dict(config), "precision": precision, "has_criterion": own.criterion is not None},
             every_steps=train.checkpoint_steps,
             validate_steps=validate_steps,
             keep_steps=train.keep_epochs * steps_per_epoch,
@@ -250,6 +321,7 @@ def _run(
         curves = Curves(folder.logs, name="", version="", purge_step=begun and begun["global_step"])
         demo = DemoClips(train.demo_epochs, validate_every=train.validate_epochs, steps_per_epoch=steps_per_epoch)
         shown = TrainingProgress(frames_per_step=frames_per_step, validate_steps=validate_steps)
+        callbacks = [shown, demo, *own.callbacks, checkpoints]  # the last sees whether another ends the training
         trainer = Trainer(
             accelerator="gpu" if device == "cuda" else "cpu",
             devices=train.processes,
@@ -262,10 +334,10 @@ def _run(
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             accumulate_grad_batches=train.accumulate,
-            logger=curves,
-            callbacks=[checkpoints, shown, demo],
-            plugins=[WholeFiles(), *([LightningEnvironment()] if train.processes > 1 else [])],
-            enable_checkpointing=False,
+            logger=[curves, *own.loggers],
+            callbacks=callbacks,
+            plugins=[WholeFiles(callbacks), *([LightningEnvironment()] if train.processes > 1 else [])],
+            enable_checkpointing=any(isinstance(each, Checkpoint) for each in own.callbacks),
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
@@ -279,16 +351,18 @@ def _run(
         )
         with beside(folder, train.processes, precision), quiet_writer(), _telling_of_loaders(folder, is_stopped):
             curves.log_configuration(config)
+            for each in own.loggers:
+                each.log_hyperparams(dotted(to_dict(config)))
             trainer.fit(module, clips, ckpt_path=last if begun else None, weights_only=True)
             if checkpoints.validated_step != trainer.global_step:
                 trainer.validate(module, clips, verbose=False)
             if checkpoints.best_score is not None:
-                curves.log_final_score(checkpoints.best_score, train.max_steps)
+                curves.log_final_score(checkpoints.best_score, trainer.global_step)
     if rank():
         return folder.root
     facts = {
         "format": TRAINING_FORMAT,
-        "steps": train.max_steps,
+        "steps": trainer.global_step,
         "frames": checkpoints.frames,
         "seconds": round(checkpoints.seconds, 1),
         "frames_per_second": round(checkpoints.frames / checkpoints.seconds, 1),
@@ -301,6 +375,8 @@ def _run(
         "dataset": config.data.dataset.folder and str(config.data.dataset.folder.resolve()),
         "versions": versions(),
     }
+    if trainer.global_step < train.max_steps:
+        log.info("A callback ended the training after step %d of %d.", trainer.global_step, train.max_steps)
     write_bytes(folder.detector, folder.best_weights.read_bytes())
     write_text(folder.training, json.dumps(facts, indent=2))
     return folder.root

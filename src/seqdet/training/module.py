@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from lightning import LightningDataModule, LightningModule
 from torch import Tensor, nn
@@ -14,15 +15,23 @@ from torch.utils.data import DataLoader
 
 from ..checks import InputError
 from ..config import DataConfig, TrainConfig
-from ..config_files import suggestion
 from ..evaluation.coco import CocoEvaluator
 from ..loading import TrainingLoader, TrainingOrder, evaluation_loader, open_split
 from ..models.detector import Detector
 from ..models.layers import detach, reset_lanes
 from ..structures import Boxes, Clip, State
+from .averaging import averaged, move_average
 from .optimizers import OPTIMIZERS
+from .parts import rest
 from .processes import gathered, merged, own_lanes
 
+LossFunction: TypeAlias = Callable[[Any, Sequence[Boxes]], dict[str, Tensor]]
+"""A loss of the user's, in place of ``Head.loss``: of the outputs of F frames and their truth, scalars by name."""
+ENDS = {"cosine": "nothing", "one_cycle": "a ten-thousandth of its peak"}
+"""Where the learning rate ends by those schedules that have an end of their own, at ``max_steps``."""
+FIRST_RATE = 1 / 20
+LAST_RATE = 1 / 10_000
+"""Over the peak, of the schedule one_cycle: those of RVT (arXiv 2212.05598)."""
 ADVICE = "Lower train.lr, raise train.warmup_steps, or set train.precision to float32."
 
 
@@ -33,11 +42,16 @@ class TrainingModule(LightningModule):
         detector: trained in place.
         config: the optimisation.
         steps_per_epoch: for the exponential schedule.
+        criterion: what is learnt, in place of the loss of the head.
     """
 
-    def __init__(self, detector: Detector, config: TrainConfig, *, steps_per_epoch: int) -> None:
+    def __init__(
+        self, detector: Detector, config: TrainConfig, *, steps_per_epoch: int, criterion: LossFunction | None = None
+    ) -> None:
         super().__init__()
         self.detector = detector
+        self.average = averaged(detector) if config.ema else None
+        self.criterion = criterion
         self.config = config
         self.steps_per_epoch = steps_per_epoch
         self.state: State | None = None
@@ -45,8 +59,13 @@ class TrainingModule(LightningModule):
         self.random_state: Tensor | None = None
         self.evaluator = CocoEvaluator(detector.classes)
 
+    @property
+    def result(self) -> Detector:
+        """What is validated and handed out: the detector with the average of its weights, if there is one."""
+        return self.detector if self.average is None else self.average
+
     def training_step(self, clip: Clip, batch_index: int) -> Tensor:
-        losses, state = self.detector.loss(clip, self.state)
+        losses, state = self._losses(clip)
         self.state = detach(state)
         total = torch.stack(list(losses.values())).sum()
         values = {name: float(loss.detach()) for name, loss in losses.items()}
@@ -65,8 +84,8 @@ class TrainingModule(LightningModule):
 
     def validation_step(self, clip: Clip, batch_index: int) -> dict[str, Clip | list[Boxes]]:
         state = reset_lanes(self.validation_state, clip.is_first)
-        outputs, self.validation_state = self.detector(clip.frames, state)
-        detections = self.detector.decode(outputs)
+        outputs, self.validation_state = self.result(clip.frames, state)
+        detections = self.result.decode(outputs)
         self.evaluator.add(clip.labelled(clip.boxes), clip.labelled(detections))
         return {"clip": clip, "detections": detections}
 
@@ -78,16 +97,32 @@ class TrainingModule(LightningModule):
         self.validation_state = None
 
     def configure_optimizers(self) -> Any:
-        choose = OPTIMIZERS[self.config.optimizer]
-        optimizer = choose(self.detector, lr=self.config.lr, weight_decay=self.config.weight_decay)
+        optimizer = OPTIMIZERS[self.config.optimizer](
+            self.detector,
+            lr=self.config.lr,
+            weight_decay=self.config.weight_decay,
+            lr_factors=self.config.lr_factors,
+        )
         factor = learning_rate_factor(self.config, self.steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
     def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
-        """Clip by the norm ourselves: bfloat16 has no scaler, which Lightning expects of a fused optimiser."""
-        norm = torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.gradient_clip)
+        """Clip ourselves, entries and then the norm: bfloat16 has no scaler, which Lightning expects of a fused
+        optimiser."""
+        parameters = list(self.detector.parameters())
+        norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
         if not math.isfinite(norm):
             raise InputError(f"The gradient stopped being a number at step {self.global_step}. {ADVICE}")
+        if self.config.gradient_clip_value is not None:
+            nn.utils.clip_grad_value_(parameters, self.config.gradient_clip_value)
+            norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
+        nn.utils.clip_grads_with_norm_(parameters, self.config.gradient_clip, norm)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        steps = self.global_step
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            move_average(self.average, self.detector, keep=self.config.ema, steps=steps)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recurrent_state"] = gathered(self.state)
@@ -101,11 +136,25 @@ class TrainingModule(LightningModule):
 
     def on_train_start(self) -> None:
         rest(self.detector, self.config.freeze)  # Lightning keeps the mode of every module from here on
+        if self.average is not None:
+            self.average.eval()
         if self.state is not None:
             mine = own_lanes(self.state, self.trainer.global_rank, self.trainer.world_size)
             self.state = tuple(tensor.to(self.device) for tensor in mine)
         if self.random_state is not None:
             torch.set_rng_state(self.random_state)
+
+    def _losses(self, clip: Clip) -> tuple[dict[str, Tensor], State]:
+        """As ``Detector.loss``, by the criterion if there is one."""
+        if self.criterion is None:
+            return self.detector.loss(clip, self.state)
+        state = reset_lanes(self.state, clip.is_first)
+        outputs, after = self.detector(clip.frames, state, keep=clip.is_labelled)
+        losses = self.criterion(outputs, clip.labelled(clip.boxes))
+        is_one = isinstance(losses, dict) and bool(losses)
+        if not (is_one and all(isinstance(each, Tensor) and each.ndim == 0 for each in losses.values())):
+            raise InputError(f"criterion must return a dict of scalar tensors, the losses by name, got {losses!r:.80}.")
+        return losses, after
 
     def _plot(self, points: dict[str, float]) -> None:
         for logger in self.loggers:
@@ -122,7 +171,13 @@ class TrainingModule(LightningModule):
 
 
 def learning_rate_factor(config: TrainConfig, steps_per_epoch: int) -> Callable[[int], float]:
-    """The learning rate at a step over its peak: a linear warm-up times the schedule that ``config`` names."""
+    """The learning rate at a step over its peak: a linear warm-up times the schedule that ``config`` names.
+
+    ``one_cycle`` has a warm-up of its own.
+    """
+    if config.schedule == "one_cycle":
+        rates = {0: FIRST_RATE, config.warmup_steps: 1.0, config.max_steps: LAST_RATE}  # a warm-up of 0 begins at 1
+        return lambda step: float(np.interp(step, list(rates), list(rates.values())))
     falls: dict[str, Callable[[int], float]] = {
         "cosine": lambda step: 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / config.max_steps)),
         "exponential": lambda step: config.decay ** (step // steps_per_epoch),
@@ -165,55 +220,3 @@ class ClipDataModule(LightningDataModule):
 
     def transfer_batch_to_device(self, batch: Clip, device: torch.device, dataloader_idx: int) -> Clip:
         return batch.to(device)
-
-
-def frozen_parts(module: nn.Module, name: str = "") -> tuple[str, ...]:
-    """What ``requires_grad_(False)`` has frozen, as few names as say it: modules, and parameters of others."""
-    parameters = list(module.parameters())
-    if name and parameters and not any(each.requires_grad for each in parameters):
-        return (name,)
-    inner = [each for key, child in module.named_children() for each in frozen_parts(child, _join(name, key))]
-    own = [_join(name, key) for key, each in module.named_parameters(recurse=False) if not each.requires_grad]
-    return (*own, *inner)
-
-
-def freeze(module: nn.Module, parts: Iterable[str]) -> None:
-    """Have the parameters of these names, or below them, not learnt.
-
-    Raises:
-        InputError: if a name is none of the detector's, or nothing is left to learn.
-    """
-    names = [name for name, _ in module.named_parameters()]
-    for part in parts:
-        chosen = [each for name, each in module.named_parameters() if _is_within(name, part)]
-        if not chosen:
-            known = {prefix for name in names for prefix in _prefixes(name)}
-            raise InputError(
-                f"train.freeze must name parts of the detector, such as {names[0].partition('.')[0]}, got {part!r}."
-                f"{suggestion(part, known)}"
-            )
-        for parameter in chosen:
-            parameter.requires_grad_(False)
-    if not any(each.requires_grad for each in module.parameters()):
-        raise InputError("train.freeze must leave something to learn, and all of the detector is frozen.")
-
-
-def rest(module: nn.Module, parts: Iterable[str]) -> None:
-    """Put the modules of these names in evaluation mode: statistics of batch norm are not learnt either."""
-    for part in parts:
-        for name, inner in module.named_modules():
-            if name and _is_within(name, part):
-                inner.eval()
-
-
-def _is_within(name: str, part: str) -> bool:
-    return name == part or name.startswith(f"{part}.")
-
-
-def _join(name: str, key: str) -> str:
-    return f"{name}.{key}" if name else key
-
-
-def _prefixes(name: str) -> Iterator[str]:
-    words = name.split(".")
-    return (".".join(words[: n + 1]) for n in range(len(words)))

@@ -227,6 +227,7 @@ def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, float | str]
     found: dict[str, float | str] = {}
     for name, value in table.items():
         if isinstance(value, dict):
+            found |= {} if value else {prefix + name: ""}
             found |= dotted(value, f"{prefix}{name}.")
         elif isinstance(value, bool):
             found[prefix + name] = str(value).lower()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
+from torch.optim.optimizer import ParamsT
 
 from ..models.detector import Detector
+from .parts import rate_factors
 
 BETAS = (0.9, 0.95)
 """Of AdamW. The second moment forgets within twenty steps: short trainings at a high rate are better for it."""
@@ -24,12 +27,25 @@ RMS_OF_ADAMW = 0.2
 """Root mean square of an entry of AdamW's updates over its learning rate (arXiv 2502.16982)."""
 
 
-def adamw(detector: Detector, *, lr: float, weight_decay: float) -> AdamW:
-    """AdamW; norms and biases do not decay."""
-    return _adamw(list(detector.parameters()), lr=lr, weight_decay=weight_decay)
+ALIKE: Mapping[str, float] = MappingProxyType({})
+"""Factors of the learning rate where all parameters learn at the same."""
 
 
-def muon(detector: Detector, *, lr: float, weight_decay: float) -> MuonAndAdamW:
+def adamw(detector: Detector, *, lr: float, weight_decay: float, lr_factors: Mapping[str, float] = ALIKE) -> AdamW:
+    """AdamW; norms and biases do not decay.
+
+    Args:
+        detector: whose parameters are moved.
+        lr: learning rate.
+        weight_decay: per step, over the learning rate.
+        lr_factors: of parts of the detector, as ``rate_factors``.
+    """
+    return _adamw(dict(detector.named_parameters()), rate_factors(detector, lr_factors), lr, weight_decay)
+
+
+def muon(
+    detector: Detector, *, lr: float, weight_decay: float, lr_factors: Mapping[str, float] = ALIKE
+) -> MuonAndAdamW:
     """Muon for every convolution but those that predict and those of a memory to itself, AdamW for the rest.
 
     A memory whose own weights Muon moved drifts once a recording is longer than those it was trained on.
@@ -38,6 +54,7 @@ def muon(detector: Detector, *, lr: float, weight_decay: float) -> MuonAndAdamW:
         detector: whose parameters are moved.
         lr: learning rate of both.
         weight_decay: per step, over the learning rate.
+        lr_factors: of parts of the detector, as ``rate_factors``.
     """
     gates: dict[str, int] = {}
     recurrent: list[str] = []
@@ -45,16 +62,21 @@ def muon(detector: Detector, *, lr: float, weight_decay: float) -> MuonAndAdamW:
         gates |= {f"{name}.{part}.": count for part, count in getattr(module, "gate_weights", {}).items()}
         recurrent += [f"{name}.{part}." for part in getattr(module, "recurrent_weights", ())]
     predicting = {id(p) for layer in detector.head.predictors for p in layer.parameters()}
-    convolutions = []
-    matrices = []
-    others = []
+    convolutions: dict[str, Tensor] = {}
+    others: dict[str, Tensor] = {}
+    matrices: dict[int, int] = {}
     for name, p in detector.named_parameters():
         if p.ndim != 4 or id(p) in predicting or name.startswith(tuple(recurrent)):
-            others.append(p)
+            others[name] = p
             continue
-        convolutions.append(p)
-        matrices.append(next((count for part, count in gates.items() if name.startswith(part)), 1))
-    return MuonAndAdamW(convolutions, others, matrices=matrices, lr=lr, weight_decay=weight_decay)
+        convolutions[name] = p
+        matrices[id(p)] = next((count for part, count in gates.items() if name.startswith(part)), 1)
+    factors = rate_factors(detector, lr_factors)
+    groups = _groups(convolutions, factors, lr)
+    counts = [matrices[id(p)] for group in groups for p in group["params"]]
+    return MuonAndAdamW(
+        Muon(groups, matrices=counts, lr=lr, weight_decay=weight_decay), _adamw(others, factors, lr, weight_decay)
+    )
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": adamw, "muon": muon}
@@ -62,27 +84,12 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": adamw, "muon": muon}
 
 
 class MuonAndAdamW(Optimizer):
-    """Muon for some parameters and AdamW for all others, as one optimiser.
+    """Muon for some parameters and AdamW for all others, as one optimiser."""
 
-    Args:
-        convolutions: weights (channels, in_channels, height, width), for Muon.
-        others: all other parameters.
-        matrices: of every convolution, as in ``Muon``.
-        lr, weight_decay: of both.
-    """
-
-    def __init__(
-        self,
-        convolutions: Sequence[Tensor],
-        others: Sequence[Tensor],
-        *,
-        matrices: Sequence[int],
-        lr: float,
-        weight_decay: float,
-    ) -> None:
-        self.muon = Muon(convolutions, matrices=matrices, lr=lr, weight_decay=weight_decay)
-        self.adamw = _adamw(others, lr=lr, weight_decay=weight_decay)
-        super().__init__(self.muon.param_groups + self.adamw.param_groups, {})
+    def __init__(self, muon: Muon, adamw: AdamW) -> None:
+        self.muon = muon
+        self.adamw = adamw
+        super().__init__(muon.param_groups + adamw.param_groups, {})
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of both; ``closure`` computes the gradients and returns the loss."""
@@ -99,11 +106,25 @@ class MuonAndAdamW(Optimizer):
         self.param_groups = self.muon.param_groups + self.adamw.param_groups
 
 
-def _adamw(parameters: Sequence[Tensor], *, lr: float, weight_decay: float) -> AdamW:
-    decaying = [p for p in parameters if p.ndim > 1]
-    others = [p for p in parameters if p.ndim <= 1]
-    groups = [{"params": decaying}, {"params": others, "weight_decay": 0.0}]
+def _adamw(parameters: Mapping[str, Tensor], factors: Mapping[str, float], lr: float, weight_decay: float) -> AdamW:
+    decaying = {name: p for name, p in parameters.items() if p.ndim > 1}
+    others = {name: p for name, p in parameters.items() if p.ndim <= 1}
+    groups = [*_groups(decaying, factors, lr), *_groups(others, factors, lr, weight_decay=0.0)]
     return AdamW(groups, lr=lr, betas=BETAS, weight_decay=weight_decay, fused=True)
+
+
+def _groups(
+    parameters: Mapping[str, Tensor], factors: Mapping[str, float], lr: float, **settings: float
+) -> list[dict[str, Any]]:
+    """The parameters as groups of an optimiser, one for each factor of the learning rate.
+
+    That of the factor 1 comes first, also if it is empty: its rate is the one that curves show.
+    """
+    groups = []
+    for factor in sorted({1.0, *(factors[name] for name in parameters)}, key=lambda each: (each != 1, each)):
+        chosen = [p for name, p in parameters.items() if factors[name] == factor]
+        groups.append({"params": chosen, **settings, **({} if factor == 1 else {"lr": lr * factor})})
+    return groups
 
 
 class Muon(Optimizer):
@@ -115,15 +136,16 @@ class Muon(Optimizer):
     those of ``torch.optim.Muon`` with ``adjust_lr_fn="match_rms_adamw"``, less its rounding to bfloat16.
 
     Args:
-        weights: (channels, in_channels, height, width).
+        weights: (channels, in_channels, height, width), or groups of them.
         matrices: of how many each consists, such as the gates of a recurrent cell, which share its output channels.
         lr: learning rate.
         weight_decay: per step, over the learning rate.
     """
 
-    def __init__(self, weights: Sequence[Tensor], *, matrices: Sequence[int], lr: float, weight_decay: float) -> None:
+    def __init__(self, weights: ParamsT, *, matrices: Sequence[int], lr: float, weight_decay: float) -> None:
         super().__init__(weights, {"lr": lr, "weight_decay": weight_decay})
-        self.counts = dict(zip(map(id, weights), matrices, strict=True))
+        order = (id(weight) for group in self.param_groups for weight in group["params"])
+        self.counts = dict(zip(order, matrices, strict=True))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

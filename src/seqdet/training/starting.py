@@ -1,0 +1,186 @@
+"""Where a training begins that does not begin from nothing: weights of a file, as far as they fit the detector."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..allowing import recall
+from ..checks import InputError, proposed
+from ..config import InputConfig, ModelConfig
+from ..models.detector import Detector
+from ..models.weights import load_detector
+from ..models.zoo import build_detector
+from ..runs import RunFolder
+
+log = logging.getLogger(__name__)
+SOME_ROWS = "but for what belongs to "
+EVERY_ROW = (0, 0)
+ANOTHER_CLASS = "\N{REPLACEMENT CHARACTER}"
+"""The name of a class that no dataset has, for a look at what a detector of one class more is like."""
+
+
+def model_of_start(path: Path) -> ModelConfig:
+    """The architecture and settings of the detector in a file or a run; its classes and channels are left open.
+
+    Raises:
+        InputError: as ``load_detector``.
+    """
+    config = _loaded(path).config
+    log.info("The detector is built as that of %s: %s.", path, config.name)
+    return replace(config, classes=(), in_channels=None)
+
+
+def start_from(detector: Detector, path: Path) -> Detector:
+    """Give ``detector`` the weights of a file, or of a run, that fit it by name and shape; the log says which are new.
+
+    Where the classes differ, the last layers keep what belongs to classes of the same name, row by row.
+
+    Args:
+        detector: changed in place.
+        path: what ``save_detector`` or ``fit`` wrote.
+
+    Returns:
+        The detector of the file.
+
+    Raises:
+        InputError: if the file cannot be read, is of another architecture, or nothing of it fits.
+    """
+    source = _loaded(path)
+    if type(source.backbone) is not type(detector.backbone):
+        raise InputError(
+            f"train.start must be of the architecture that is trained, {_kind(detector)}, got one of {_kind(source)} "
+            f"in {path}."
+        )
+    given = source.state_dict()
+    wanted = detector.state_dict()
+    by_class = _rows_of_classes(detector) if detector.classes != source.classes else {}
+    taken = 0
+    new: dict[str, list[str]] = {}
+    for name, tensor in wanted.items():
+        its = given.get(name)
+        reason = (
+            "not in the file" if its is None else _take(tensor, its, by_class.get(name, EVERY_ROW), detector, source)
+        )
+        if tensor.is_floating_point():  # and no counter of batch norm
+            taken += reason is None or reason.startswith(SOME_ROWS)
+            if reason is not None:
+                new.setdefault(reason, []).append(name)
+    if not taken:
+        reason, names = next(iter(new.items()))
+        raise InputError(
+            f"train.start must hold weights that fit the detector, and none of {path} do: {names[0]} is {reason}."
+        )
+    weights = [name for name, tensor in wanted.items() if tensor.is_floating_point()]
+    told = "; ".join(f"{', '.join(_briefly(names, weights))} ({reason})" for reason, names in new.items())
+    log.log(
+        logging.INFO if 2 * taken >= len(weights) else logging.WARNING,
+        "Began with %s: %d of %d tensors taken%s.",
+        *(path, taken, len(weights), f", new are {told}" if new else ""),
+    )
+    return source
+
+
+def tell_other_input(before: InputConfig | None, now: InputConfig | None, path: Path) -> None:
+    """Warn where frames show something else than those that the weights of ``path`` were trained on."""
+    if (before is None) != (now is None):
+        kinds = ["pictures" if each is None else f"events as {each.representation}" for each in (before, now)]
+        log.warning("%s was trained on %s, and these data are %s.", path, *kinds)
+    if before is None or now is None:
+        return
+    fields = ("representation", "parameters", "window_us")
+    told = [
+        f"{name} {getattr(before, name)} in place of {getattr(now, name)}"
+        for name in fields
+        if getattr(before, name) != getattr(now, name)
+    ]
+    if told:
+        log.warning("%s was trained on frames that show something else: %s.", path, ", ".join(told))
+
+
+def _loaded(path: Path) -> Detector:
+    """The detector of a file of weights, or of a run, which may call what the run was allowed to."""
+    folder = RunFolder(path if path.is_dir() else path.parent)
+    recall(RunFolder(folder.root.parent if folder.root.name == folder.checkpoints.name else folder.root).config)
+    if not path.is_dir():
+        return load_detector(path)
+    folder.check_holds_run()
+    if not folder.detector.is_file():
+        onward = proposed("train", "--resume", path)
+        raise InputError(f"train.start must be a file of weights, or a finished run, and {path} is not: {onward}")
+    return load_detector(folder.detector)
+
+
+def _kind(detector: Detector) -> str:
+    return detector.config.name or type(detector.backbone).__name__
+
+
+def _rows_of_classes(detector: Detector) -> dict[str, tuple[int, int] | None]:
+    """The tensors that depend on how many classes there are: how many places and how many logits before the classes.
+
+    A last layer has, for each place of a cell, so many logits before those of the classes, along its first axis. Of
+    other tensors it is not known how they depend on them.
+    """
+    config = detector.config
+    with torch.device("meta"):
+        other = build_detector(replace(config, classes=(*config.classes, ANOTHER_CLASS))).state_dict()
+    last = {id(tensor) for layer in detector.head.predictors for tensor in layer.state_dict(keep_vars=True).values()}
+    found: dict[str, tuple[int, int] | None] = {}
+    for name, tensor in detector.state_dict(keep_vars=True).items():
+        if tensor.shape == other[name].shape:
+            continue
+        places = len(other[name]) - len(tensor)
+        before = len(tensor) // max(places, 1) - len(config.classes)
+        fits = places > 0 and len(tensor) == places * (before + len(config.classes)) and before >= 0
+        found[name] = (places, before) if fits and id(tensor) in last else None
+    return found
+
+
+def _take(
+    tensor: Tensor, its: Tensor, rows: tuple[int, int] | None, detector: Detector, source: Detector
+) -> str | None:
+    """Copy what a tensor can have of another; why something of it is new, or None.
+
+    Args:
+        tensor, its: the two, changed and read.
+        rows: as in ``_rows_of_classes``; ``EVERY_ROW`` of a tensor that does not depend on the classes.
+        detector, source: whose they are.
+    """
+    if rows is None:
+        return "of other classes"
+    places, before = rows
+    wanted = (places * (before + len(source.classes)), *tensor.shape[1:]) if places else tuple(tensor.shape)
+    if its.shape != wanted:
+        return f"{_shape(tensor)} in place of {_shape(its)}"
+    if not places:
+        tensor.copy_(its)
+        return None
+    kept = [name for name in detector.classes if name in source.classes]
+    mine = tensor.unflatten(0, (places, -1))
+    other = its.unflatten(0, (places, -1))
+    mine[:, :before] = other[:, :before]
+    for name in kept:
+        mine[:, before + detector.classes.index(name)] = other[:, before + source.classes.index(name)]
+    if not kept:
+        return "of other classes"
+    return None if len(kept) == len(detector.classes) else SOME_ROWS + ", ".join(kept)
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a number"
+
+
+def _briefly(names: list[str], among: list[str]) -> list[str]:
+    """Names of modules in place of those of all their tensors, where all of them are meant."""
+    left = set(among) - set(names)
+    found: dict[str, None] = {}
+    for name in names:
+        words = name.split(".")
+        prefixes = (".".join(words[:n]) for n in range(1, len(words)))
+        whole = (each for each in prefixes if not any(other.startswith(f"{each}.") for other in left))
+        found[next(whole, name)] = None
+    return list(found)
