@@ -254,7 +254,7 @@ NOTHING = {"all": {"AP": 0.5, "still_AP50": None}, "lost": [{"share": 0.5, "AP":
 
 def test_a_detector_without_memory_is_told_what_follows():
     lanes = {"beside_others": 0.1, "after_a_reset": 0.0, "limit": 1e-3}
-    first, lost, leak = findings({"has_memory": False, "lanes": lanes, **NOTHING})
+    first, lost, leak = findings({"has_memory": False, "memory_crosses_calls": False, "lanes": lanes, **NOTHING})
     assert first.startswith("The detector has no memory")
     assert "keeps 40% of its AP." in lost
     assert leak.startswith("LANES LEAK")

@@ -32,6 +32,7 @@ from .probing import (
     difference_between_lanes,
     effect_of_a_window,
     has_recordings,
+    remembers,
     silent_frame,
     with_windows,
 )
@@ -89,7 +90,9 @@ def diagnose(
     detector = found.detector
     placed = recordings.first()
     costs = measure(detector, (placed[0].clip.frames.shape[3], placed[0].clip.frames.shape[4]))
-    has_memory = costs.state_bytes > 0
+    blank = silent_frame(recordings)
+    remembered = remembers(Probe(detector, "float32"), placed, blank)
+    has_memory = any(remembered)
     horizons = _horizons(recordings.windows) if has_memory else []
     halves = has_recordings(found.config)
     others = 2.5 if halves else 1.0  # half and double windows, or every second frame
@@ -98,7 +101,7 @@ def diagnose(
         probe = Probe(detector, found.training["precision"], shown.update)
         measured = _measured(probe, recordings, horizons, has_memory=has_memory)
         lengths = _window_lengths(probe, recordings, measured["all"], split, has_recordings=halves)
-    effect = effect_of_a_window(probe, placed, silent_frame(recordings))
+    effect = effect_of_a_window(probe, placed, blank)
     facts = {
         "format": FORMAT,
         "dataset": found.dataset,
@@ -114,6 +117,7 @@ def diagnose(
         "flop": costs.flop,
         "state_bytes": costs.state_bytes,
         "has_memory": has_memory,
+        "memory_crosses_calls": remembered.across_calls,
         **measured,
         **lengths,
         "lanes": {
@@ -224,6 +228,11 @@ def findings(facts: dict[str, Any]) -> Iterator[str]:
             "no events is not there for it, and what a lost window showed is not found."
         )
     else:
+        if not facts["memory_crosses_calls"]:
+            yield (
+                f"The memory ends with every call of the detector: here after {facts['clip_length']} windows, and where a "
+                "recording is played one window at a time there is none."
+            )
         yield from _about_memory(facts)
     lost = facts["lost"][-1]
     if lost["AP"] is not None and whole["AP"]:

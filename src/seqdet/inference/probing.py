@@ -30,6 +30,8 @@ from ..models.layers import reset_lanes
 from ..structures import Boxes, Clip, State
 from .scoring import HeldOut, LabelledFrames, longest_still
 
+ROUNDING = 1e-5
+"""Differences of numbers, as a share of the largest, that say nothing."""
 LOST_SEED = 0
 """Of the numbers that say which windows are lost."""
 
@@ -228,6 +230,31 @@ def difference_after_a_reset(probe: Probe, placed: Sequence[Placed]) -> float:
     found, _ = probe.said(after.clip.frames, reset_lanes(state, is_first))
     wanted, _ = probe.said(after.clip.frames[:, :1], None)
     return max(_relative(one[:, :1], other) for one, other in zip(found, wanted, strict=True))
+
+
+class Remembers(NamedTuple):
+    """Whether a detector remembers windows of the same call, and what came in the calls before."""
+
+    within_calls: bool
+    across_calls: bool
+
+
+def remembers(probe: Probe, placed: Sequence[Placed], blank: Tensor) -> Remembers:
+    """What a detector remembers, by what it says: a state alone tells nothing.
+
+    Args:
+        probe: the detector.
+        placed: clips of one group from the beginning.
+        blank: a frame without anything in it, (C, H, W).
+    """
+    frames = placed[0].clip.frames
+    usual, state = probe.said(frames, None)
+    changed, _ = probe.said(torch.cat([blank.expand_as(frames[:1]), frames[1:]]), None)
+    later = [(one[1:], other[1:]) for one, other in zip(changed, usual, strict=True) if len(one) > 1]
+    within = any(_relative(one, other) > ROUNDING for one, other in later)
+    following, _ = probe.said(frames, state)
+    across = any(_relative(one, other) > ROUNDING for one, other in zip(following, usual, strict=True))
+    return Remembers(within, across)
 
 
 def effect_of_a_window(probe: Probe, placed: Sequence[Placed], blank: Tensor) -> list[float]:
