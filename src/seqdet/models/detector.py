@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from ..structures import Boxes, Clip, State, check_tensor
 from .contracts import Backbone, Head, Memory, Neck
 from .layers import pad_to_multiple, reset_lanes
 
+LossFunction: TypeAlias = Callable[[Any, Sequence[Boxes]], dict[str, Tensor]]
+"""As ``Head.loss``: of the outputs of F frames and their truth, scalars by name."""
 FULL_SCALE = {torch.uint8: 255, torch.int8: 127}
 """The number that stands for 1 in frames of whole numbers."""
 
@@ -119,14 +121,22 @@ class Detector(nn.Module):
         end = len(state) - self.memory.state_tensors
         return state[:end], state[end:]
 
-    def loss(self, clip: Clip, state: State | None = None) -> tuple[dict[str, Tensor], State]:
+    def loss(
+        self, clip: Clip, state: State | None = None, *, criterion: LossFunction | None = None
+    ) -> tuple[dict[str, Tensor], State]:
         """The losses by name over the labelled frames of ``clip``, and the state after it.
 
         Lanes on which a recording starts are reset first.
+
+        Args:
+            clip: frames with their truth.
+            state: what the last call returned, or None at the start.
+            criterion: a loss in place of that of the head.
         """
         _check_state(state)
         outputs, after = self(clip.frames, reset_lanes(state, clip.is_first), keep=clip.is_labelled)
-        return self.head.loss(outputs, clip.labelled(clip.boxes)), after
+        learn = self.head.loss if criterion is None else criterion
+        return learn(outputs, clip.labelled(clip.boxes)), after
 
     @torch.no_grad()
     @one_thread()
