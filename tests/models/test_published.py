@@ -176,7 +176,7 @@ def test_what_is_left_out_is_told(tmp_path):
 
 
 def test_settings_beside_the_tensors_are_passed_over_and_nothing_is_imported_for_them(tmp_path, monkeypatch):
-    """As OmegaConf pickles them, with types, defaults and nodes, and with a module that leaves a trace when imported."""
+    """As OmegaConf pickles them, with types and defaults, and with a module that leaves a trace when imported."""
     module = ModuleType("omegaconf.dictconfig")
     kind = type("DictConfig", (), {"__module__": module.__name__})
     module.DictConfig = kind
@@ -185,6 +185,7 @@ def test_settings_beside_the_tensors_are_passed_over_and_nothing_is_imported_for
     settings = kind()
     settings.__dict__ |= {"_content": {"a": [kind()]}, "_key_type": int, "_type": Any, "flags": defaultdict(list)}
     with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "omegaconf", ModuleType("omegaconf"))
         patched.setitem(sys.modules, module.__name__, module)
         torch.save({**content, "hyper_parameters": {"config": settings, "at": Path("a")}}, path)
     (tmp_path / "omegaconf").mkdir()

@@ -45,7 +45,7 @@ SETTINGS = re.compile(
 
 
 class Unread:
-    """Stands for an object of a class that ``SETTINGS`` names: nothing of the class is imported, called or looked at."""
+    """Stands for an object of a class that ``SETTINGS`` names: nothing of it is imported, called or read."""
 
     def __init__(self, *args: object) -> None:
         pass
