@@ -37,7 +37,7 @@ def test_imports_keep_to_the_contracts():
     subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True)  # elsewhere, as it silences loggers
 
 
-@pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "benchmark", "models"])
+@pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "benchmark", "models", "diagnose"])
 def test_help_waits_for_no_large_library(command):
     script = HELP.format(args=[*command.split(), "--help"])
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

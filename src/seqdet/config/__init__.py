@@ -6,7 +6,7 @@ trained detector is put to work. ``limits`` are what bounds them.
 
 from .datasets import AugmentConfig, DatasetConfig, InputConfig, OtherClasses, TensorConfig, Unit
 from .digits import DigitsConfig, EventDigitsConfig
-from .inference import LatencyConfig, ViewConfig
+from .inference import DiagnosisConfig, LatencyConfig, ViewConfig
 from .limits import MOST_US
 from .models import (
     MODELS,
@@ -36,6 +36,7 @@ __all__ = [
     "DatasetConfig",
     "DecodingConfig",
     "Device",
+    "DiagnosisConfig",
     "DigitsConfig",
     "EventDigitsConfig",
     "EvrtDetrConfig",
