@@ -37,7 +37,7 @@ def test_imports_keep_to_the_contracts():
     subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True)  # elsewhere, as it silences loggers
 
 
-@pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "benchmark", "models"])
+@pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "benchmark", "models", "diagnose"])
 def test_help_waits_for_no_large_library(command):
     script = HELP.format(args=[*command.split(), "--help"])
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -55,7 +55,7 @@ def test_the_public_names_are_shown_before_they_are_loaded():
 
 
 CHOICES = [
-    ("train", "--model.cell", "models.layers.CELLS"),
+    ("train", "--model.cell", "models.cells.CELLS"),
     ("train", "--model.anchors", "models.single_shot.ANCHORS"),
     ("train", "--model.activation", "models.single_shot.CLASS_LOSSES"),
     ("train", "--model.box_loss", "models.single_shot.BOX_LOSSES"),

@@ -79,6 +79,11 @@ class RunFolder:
         """The page about it all; there after an evaluation."""
         return self.root / "report.html"
 
+    @property
+    def diagnosis(self) -> Path:
+        """The page about its memory; there after a diagnosis, with its figures beside it as JSON."""
+        return self.root / "diagnosis.html"
+
     def check_holds_run(self) -> None:
         """Raise unless a run was started here."""
         if not self.config.is_file():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqdet.checks import InputError
-from seqdet.viz.charts import BOTTOM, HEIGHT, LEFT, MOST_POINTS, RIGHT, TOP, Chart
+from seqdet.viz.charts import BOTTOM, HEIGHT, LEFT, MOST_POINTS, RIGHT, TOP, Chart, lay_out
 from seqdet.viz.pages import draw_chart
 
 
@@ -87,3 +87,12 @@ def test_several_curves_have_a_legend_and_one_has_none():
 def test_a_curve_with_more_steps_than_values_is_refused():
     with pytest.raises(InputError, match="x and y of the curve loss must be equally long, got 3 and 2"):
         draw_chart(Chart("t", "x", {"loss": ([0, 1, 2], [0, 1])}))
+
+
+def test_places_have_names_in_place_of_numbers_and_lie_within_the_axis():
+    chart = Chart("Score", "windows", {"AP": ([0, 1, 2], [0.1, 0.5, 0.6])}, (0, 1), x_names=("1", "2", "never"))
+    figure = lay_out(chart, width=600)
+    assert [name for _, name in figure.x_ticks] == ["1", "2", "never"]
+    places = [place for place, _ in figure.x_ticks]
+    np.testing.assert_allclose(figure.curves[0].dots[:, 0], places)
+    assert figure.left + 50 < places[0] < places[-1] < figure.width - figure.right - 50

@@ -12,6 +12,7 @@ from ..config import (
     SHOWN_SCORE,
     DataConfig,
     Device,
+    DiagnosisConfig,
     LatencyConfig,
     ModelConfig,
     TrainConfig,
@@ -309,6 +310,39 @@ def export_model(
         time_unit=time_unit,
     )
     log.info("%s", done)
+
+
+def diagnose_run(
+    path: Path,
+    config: DiagnosisConfig,
+    *,
+    dataset: Path | None = None,
+    split: Literal["val", "test"] = "test",
+    out: Path | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Show whether the memory of a trained detector matters, for how long, and whether lanes keep apart.
+
+    Args:
+        path: folder of a finished run.
+        config: how much is played.
+        dataset: another folder of recordings than its own.
+        split: of the dataset.
+        out: the page, .html, with its figures in a .json beside it; diagnosis.html in the run if not given.
+        overwrite: replace files that are there already; what lies in a run is replaced anyway.
+    """
+    from ..inference.diagnose import diagnose, summary
+
+    for each in (out, out.with_suffix(".json")) if out is not None else ():
+        check_output(each, inputs=[path], folders=[dataset], overwrite=overwrite)
+    if out is not None and out.suffix != ".html":
+        raise InputError(f"--out must end in .html, got {out}.")
+    page = out or RunFolder(path).diagnosis
+    try:
+        facts = diagnose(path, page, dataset=dataset, split="validation" if split == "val" else split, config=config)
+    except KeyboardInterrupt as error:
+        raise Stopped("Stopped. The same command starts again.") from error
+    log_lines(log, summary(facts, page))
 
 
 def import_weights(

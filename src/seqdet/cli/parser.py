@@ -22,6 +22,7 @@ from ..config_files import check_setting, for_model, from_dict, read_config, rea
 from . import UsageError
 from .detectors import (
     benchmark_model,
+    diagnose_run,
     evaluate_results,
     export_model,
     import_weights,
@@ -70,11 +71,12 @@ recipes:
   --recipe NAME         Begin with the settings of a recipe that comes with seqdet, which
                         all other options override: {}.
 """
-ALLOWING = ("train", "evaluate", "predict", "export", "benchmark")
+ALLOWING = ("train", "evaluate", "diagnose", "predict", "export", "benchmark")
 """Commands that may call such functions."""
 COMMANDS: dict[str, Any] = {
     "train": train,
     "evaluate": evaluate_results,
+    "diagnose": diagnose_run,
     "predict": predict_recording,
     "export": export_model,
     "import-weights": import_weights,

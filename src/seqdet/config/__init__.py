@@ -6,17 +6,19 @@ trained detector is put to work. ``limits`` are what bounds them.
 
 from .datasets import AugmentConfig, DatasetConfig, InputConfig, OtherClasses, TensorConfig, Unit
 from .digits import DigitsConfig, EventDigitsConfig
-from .inference import LatencyConfig, ViewConfig
+from .inference import DiagnosisConfig, LatencyConfig, ViewConfig
 from .limits import MOST_US
 from .models import (
     MODELS,
     EvrtDetrConfig,
+    LowrecConfig,
     ModelConfig,
     OwnConfig,
     RvtConfig,
     S5VitConfig,
     SingleShotConfig,
     VanillaConfig,
+    WithMemoryConfig,
     YoloxConfig,
     anchors_in_words,
     model_config,
@@ -34,11 +36,13 @@ __all__ = [
     "DatasetConfig",
     "DecodingConfig",
     "Device",
+    "DiagnosisConfig",
     "DigitsConfig",
     "EventDigitsConfig",
     "EvrtDetrConfig",
     "InputConfig",
     "LatencyConfig",
+    "LowrecConfig",
     "ModelConfig",
     "OtherClasses",
     "OwnConfig",
@@ -51,6 +55,7 @@ __all__ = [
     "Unit",
     "VanillaConfig",
     "ViewConfig",
+    "WithMemoryConfig",
     "YoloxConfig",
     "anchors_in_words",
     "model_config",

@@ -59,3 +59,19 @@ class LatencyConfig:
         check_range(self, 0, 1, "score")
         if self.threads is not None:
             check_range(self, 1, 1024, "threads")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnosisConfig:
+    """How much is played for a diagnosis."""
+
+    recordings: int | None = None
+    """Recordings of the split that are played, spread over it; as many as 800 windows take if not given."""
+    windows: int = 100
+    """Windows of each at most, from its beginning."""
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
+        check_range(self, 2, 10**6, "windows")
+        if self.recordings is not None:
+            check_range(self, 1, 10**6, "recordings")

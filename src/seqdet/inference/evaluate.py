@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,11 @@ import numpy as np
 import torch
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
-from ..allowing import recall
-from ..checks import InputError, check_at_least, proposed
+from ..checks import InputError, check_at_least
 from ..config import SHOWN_SCORE, ModelConfig, RunConfig, anchors_in_words
-from ..config_files import read_config, to_yaml
+from ..config_files import to_yaml
 from ..data.dataset import Split
 from ..data.schedule import Cue
-from ..devices import choose_device
 from ..evaluation.breakdown import ERROR_KINDS, has_tracks, still_us
 from ..evaluation.files import Truth
 from ..evaluation.protocols import find_protocol, scored_labels
@@ -28,8 +25,7 @@ from ..evaluation.report import FIGURES, figure, judge
 from ..events.accounts import Account, total
 from ..files import make_folder, write_text
 from ..loading import left_out, prepare_split
-from ..models.weights import load_detector
-from ..runs import METRICS_FORMAT, RunFolder, training_facts, versions
+from ..runs import METRICS_FORMAT, RunFolder, versions
 from ..structures import Boxes, Clip
 from ..viz.charts import Chart
 from ..viz.draw import draw_boxes
@@ -37,7 +33,8 @@ from ..viz.images import Paint, painter
 from ..viz.pages import ReportPage, write_report
 from ..viz.tiles import film_strip, play
 from ..viz.video import write_video
-from .scoring import HeldOut, Scored, bins, held_out_config, score, write_detections
+from .finished import check_finished, finished_run
+from .scoring import HeldOut, Scored, bins, score, write_detections
 
 log = logging.getLogger(__name__)
 VIDEO_FPS = 10
@@ -98,22 +95,16 @@ def evaluate(
             cannot be written.
     """
     folder = RunFolder(Path(run))
-    folder.check_holds_run()
-    if not folder.training.is_file():
-        onward = proposed("train", "--resume", folder.root)
-        raise InputError(f"{folder.root} must hold a finished training. Go on with: {onward}")
+    check_finished(folder)
     if (other or samples) and not protocol:
         raise InputError("--protocol must be given to compare it with another or to resample its figures.")
     rules = find_protocol(protocol or "coco")
     second = find_protocol(other) if other else None
-    config = read_config(folder.config)
-    training = training_facts(folder.training)
-    recall(folder.config)
-    detector = load_detector(folder.detector, device=choose_device(config.train.device))
-    place = Path(dataset) if dataset else place_of_dataset(config, training, folder.root)
-    scored_config = held_out_config(config, place)
-    prepare_split(scored_config.data, split)
-    data = HeldOut(scored_config, split, called=str(place or "the data"))
+    found = finished_run(folder, Path(dataset) if dataset else None)
+    training = found.training
+    detector = found.detector
+    prepare_split(found.config.data, split)
+    data = HeldOut(found.config, split, called=found.called)
     for each in (rules, second or rules):
         scored_labels(each, detector.classes)  # which may refuse, and should before minutes have passed
     if samples:
@@ -141,7 +132,7 @@ def evaluate(
         "reliability": scored.reliability.as_dict(),
         "errors": scored.errors.as_dict(),
         **by_protocol,
-        "dataset": str(dataset or config.data.dataset.folder or "moving digits"),
+        "dataset": found.dataset,
         "split": split,
         "left_out": left_out(data.source),
         "evaluation_seconds": round(time.monotonic() - started, 1),
@@ -155,35 +146,6 @@ def evaluate(
     write_text(folder.metrics, json.dumps(metrics, indent=2) + "\n")
     _show(scored, data, metrics, folder)
     return metrics
-
-
-def place_of_dataset(config: RunConfig, training: Mapping[str, Any], root: Path) -> Path | None:
-    """Where the dataset of a run is if not where its configuration says: that may be meant from another folder.
-
-    Args:
-        config: of the run.
-        training: what ``fit`` wrote about it, with the whole path of the dataset.
-        root: the folder of the run.
-
-    Raises:
-        InputError: if there is no such folder any more.
-    """
-    mine = config.data.dataset.folder
-    recorded = training.get("dataset")
-    if mine is None or (recorded is None and config.data.dataset.simulate):
-        return None
-    whole = Path(recorded) if isinstance(recorded, str) else mine
-    if whole.is_dir():
-        if whole.resolve() == mine.resolve():
-            return None
-        log.info("The dataset is that of the training, %s.", whole)
-        return whole
-    if mine.is_dir() or config.data.dataset.simulate:
-        return None
-    raise InputError(
-        f"{mine} must be the folder of the dataset of {root}, and is not there"
-        f"{'' if whole == mine else f', nor is {whole}'}. Name where it is now: {proposed('evaluate', root, 'DATASET')}"
-    )
 
 
 def _show(scored: Scored, data: HeldOut, metrics: dict[str, Any], folder: RunFolder) -> None:

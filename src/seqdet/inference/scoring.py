@@ -360,10 +360,10 @@ def _still(
     for clip, detections in _predicted(detector, data, precision, "without memory", remembers=False):
         forgotten.add(clip, detections)
     without = forgotten.joined(detector.classes)
-    return {"still": _longest(*remembered), "still_without_memory": _longest(*without)}
+    return {"still": longest_still(*remembered), "still_without_memory": longest_still(*without)}
 
 
-def _longest(frames: ScoredFrames, parts: LabelledRecordings) -> dict[str, Any] | None:
+def longest_still(frames: ScoredFrames, parts: LabelledRecordings) -> dict[str, Any] | None:
     """The scores of what has stood still longest; None if there is none, or no tracks."""
     longest: list[Bin] = breakdowns(frames, parts.truth).get(STILL, [])[-1:]
     return finite(asdict(longest[0])) if longest and longest[0].truth_boxes else None

@@ -28,7 +28,7 @@ PUBLISHED: dict[str, Published] = {
     "rvt_base": Published("RVT-B: Gen1 47.2, 1 Mpx 47.4 (arXiv 2212.05598)", NO_LICENCE),
     "s5vit_small": Published("S5-ViT-S: Gen1 46.6, 1 Mpx 46.5 (arXiv 2402.15584)", NO_LICENCE),
     "s5vit_base": Published("S5-ViT-B: Gen1 47.7, 1 Mpx 47.8 (arXiv 2402.15584)", NO_LICENCE),
-    "evrt_detr_tiny": Published("EvRT-DETR-T: Gen1 52.3, 1 Mpx 49.9 (arXiv 2412.02890)", ZENODO),
-    "evrt_detr_base": Published("EvRT-DETR-B: Gen1 52.7, 1 Mpx 50.1 (arXiv 2412.02890)", ZENODO),
+    "evrt_detr_r18": Published("EvRT-DETR-T: Gen1 52.3, 1 Mpx 49.9 (arXiv 2412.02890)", ZENODO),
+    "evrt_detr_r50": Published("EvRT-DETR-B: Gen1 52.7, 1 Mpx 50.1 (arXiv 2412.02890)", ZENODO),
 }
 """By the names of ``seqdet.config.MODELS``; of another there is nothing."""

@@ -42,6 +42,7 @@ class Chart:
     is_log: logarithmic y, if all values are above zero and spread over a decade or more.
     is_noisy: draw a running mean over long curves.
     is_ordered: the curves are a series from the strongest to the faintest shade of one colour.
+    x_names: what stands at the places 0, 1, 2, ... of the x axis instead of numbers.
     """
 
     title: str
@@ -51,6 +52,7 @@ class Chart:
     is_log: bool = False
     is_noisy: bool = False
     is_ordered: bool = False
+    x_names: Sequence[str] = ()
 
 
 class Curve(NamedTuple):
@@ -118,8 +120,13 @@ def lay_out(chart: Chart, *, width: int) -> Figure | None:
     high = max(high, y_ticks[-1])
     x_low = min(x.min(), 0)
     x_high = max(x.max(), 0)
+    if chart.x_names:  # with room for the first and the last
+        x_low = -0.5
+        x_high = len(chart.x_names) - 0.5
     x_high += x_low == x_high
     x_ticks = [tick for tick in ticks(x_low, x_high, 6) if x_low <= tick <= x_high]
+    if chart.x_names:
+        x_ticks = list(map(float, range(len(chart.x_names))))
 
     def place(points: np.ndarray) -> np.ndarray:
         across = (points[:, 0] - x_low) / (x_high - x_low)
@@ -135,7 +142,12 @@ def lay_out(chart: Chart, *, width: int) -> Figure | None:
         shade = 1 - 0.7 * i / len(curves) if chart.is_ordered else None
         drawn.append(Curve(name, style, shade, *_lines(place, points, is_noisy=chart.is_noisy)))
     return Figure(
-        chart.title, chart.x_label, width, _numbered(x_places, x_ticks), _numbered(y_places, y_ticks), curves=drawn
+        chart.title,
+        chart.x_label,
+        width,
+        list(zip(x_places, chart.x_names, strict=True)) if chart.x_names else _numbered(x_places, x_ticks),
+        _numbered(y_places, y_ticks),
+        curves=drawn,
     )
 
 
