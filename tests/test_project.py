@@ -55,7 +55,7 @@ def test_the_public_names_are_shown_before_they_are_loaded():
 
 
 CHOICES = [
-    ("train", "--model.cell", "models.layers.CELLS"),
+    ("train", "--model.cell", "models.cells.CELLS"),
     ("train", "--model.anchors", "models.single_shot.ANCHORS"),
     ("train", "--model.activation", "models.single_shot.CLASS_LOSSES"),
     ("train", "--model.box_loss", "models.single_shot.BOX_LOSSES"),

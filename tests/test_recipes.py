@@ -47,10 +47,10 @@ def write_folder(folder, size_hw, classes, *, write=write_dat, ending="_td.dat",
     return folder
 
 
-def train_and_score(recipe, folder, tmp_path, *scoring):
-    small = "--data.lanes 2 --data.workers 0 --data.clip_length 6 --model.base 1 --model.channels 8 --train.max_steps 1"
+def train_and_score(recipe, folder, tmp_path, *scoring, model="--model.base 1 --model.channels 8"):
+    small = "--data.lanes 2 --data.workers 0 --data.clip_length 6 --train.max_steps 1 --train.warmup_steps 0"
     command = ["--recipe", recipe, "--data.dataset.folder", str(folder), "--out", str(tmp_path / "run")]
-    main(["train", *command, *small.split()])
+    main(["train", *command, *small.split(), *model.split()])
     main(["evaluate", str(tmp_path / "run"), *scoring])
     return json.loads((tmp_path / "run" / "metrics.json").read_text())
 
@@ -69,6 +69,21 @@ def test_three_of_the_seven_classes_of_1mpx_are_found_at_half_resolution(tmp_pat
     assert list(metrics["per_class"]) == ["pedestrian", "two wheeler", "car"]
     assert metrics["truth_boxes"] == 3 * 2 * 3
     assert "psee-1mpx@1" in json.dumps(metrics)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "size_hw", "names", "protocol"),
+    [
+        ("rvt_tiny_gen1", (240, 304), GEN1_CLASSES, "rvt"),
+        ("rvt_tiny_1mpx", (720, 1280), ONE_MEGAPIXEL_CLASSES, "rvt-1mpx"),
+    ],
+)
+def test_rvt_is_trained_on_both_and_scored_as_its_authors_score(recipe, size_hw, names, protocol, tmp_path):
+    folder = write_folder(tmp_path / "data", size_hw, names)
+    small = "--model.dim 4 --model.head_width 4"
+    metrics = train_and_score(recipe, folder, tmp_path, "--protocol", protocol, model=small)
+    assert len(metrics["per_class"]) == (2 if protocol == "rvt" else 3)
+    assert f"{protocol}@1" in json.dumps(metrics)
 
 
 def test_folders_that_rvt_preprocessed_are_trained_on_as_they_are(tmp_path):

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from .inference.evaluate import evaluate
     from .inference.loading import load_runner
     from .inference.streaming import StreamConfig, StreamingDetector
+    from .models.checking import check_contract
     from .models.detector import Detector
+    from .models.memory import with_memory
     from .models.weights import load_detector, save_detector
     from .models.zoo import build_detector
     from .structures import Boxes, Clip
@@ -60,6 +62,7 @@ __all__ = [
     "VanillaConfig",
     "allow",
     "build_detector",
+    "check_contract",
     "evaluate",
     "fit",
     "load_detector",
@@ -69,6 +72,7 @@ __all__ = [
     "representation",
     "resume",
     "save_detector",
+    "with_memory",
 ]
 
 _HOMES = {
@@ -91,6 +95,7 @@ _HOMES = {
     "VanillaConfig": "config",
     "allow": "allowing",
     "build_detector": "models.zoo",
+    "check_contract": "models.checking",
     "evaluate": "inference.evaluate",
     "fit": "training.fit",
     "load_detector": "models.weights",
@@ -100,6 +105,7 @@ _HOMES = {
     "representation": "events.canvas",
     "resume": "training.fit",
     "save_detector": "models.weights",
+    "with_memory": "models.memory",
 }
 
 _FORMER = {"load_step": "load_runner"}

@@ -7,8 +7,9 @@ from torch.nn.functional import pad
 
 from seqdet.checks import InputError
 from seqdet.config import VanillaConfig
+from seqdet.models.cells import CELLS
 from seqdet.models.detector import Detector
-from seqdet.models.layers import CELLS, reset_lanes
+from seqdet.models.layers import reset_lanes
 from seqdet.models.single_shot import Outputs
 from seqdet.models.zoo import build_detector
 from seqdet.structures import Boxes, Clip

@@ -148,7 +148,9 @@ def test_a_file_of_ours_keeps_weights_classes_input_and_source(tmp_path):
     loaded = load_detector(tmp_path / "a.safetensors")
     assert loaded.classes == ("x", "y", "z")
     assert loaded.config == RvtConfig(classes=("x", "y", "z"), in_channels=20, dim=8, head_width=8)
-    assert loaded.input == InputConfig("stacked_histogram", {"bins": 10}, 50_000, (240, 304), (240, 304))
+    assert loaded.input == InputConfig(
+        "stacked_histogram", {"bins": 10, "max_count": 10}, 50_000, (240, 304), (240, 304)
+    )
     assert all(map(torch.equal, loaded.state_dict().values(), made.detector.state_dict().values()))
     with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
         source = json.loads(file.metadata()["source"])

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import conv2d
 
 from seqdet.checks import InputError
-from seqdet.models.layers import CELLS, ConvGRU, ConvLSTM, detach, reset_lanes
+from seqdet.models.cells import CELLS, ConvGRU, ConvLSTM
+from seqdet.models.layers import detach, reset_lanes
 
 EVERY_CELL = pytest.mark.parametrize("cell", CELLS)
 WITH_AND_WITHOUT_NORM = pytest.mark.parametrize("norm", [False, True])

@@ -54,5 +54,7 @@ def test_what_does_not_fit_is_refused():
     backbone = ResNetVd(3, base=2)
     with pytest.raises(InputError, match="frames must have sides that are multiples of 32, got 40x32"):
         backbone(torch.zeros(1, 1, 3, 32, 40))
-    with pytest.raises(InputError, match="state must be empty"):
+    with pytest.raises(
+        InputError, match="state must be what the last call returned; its backbone has no memory, and got 1 tensors"
+    ):
         backbone(torch.zeros(1, 1, 3, 32, 32), (torch.zeros(1),))

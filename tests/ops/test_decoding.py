@@ -27,3 +27,18 @@ def test_an_anchor_that_is_not_a_number_takes_nothing_from_the_others(what, cand
     others = [0, 1, 3, 4]
     assert torch.equal(damaged.xyxy, whole.xyxy[others])
     assert torch.equal(damaged.scores, whole.scores[others])
+
+
+def test_detections_are_ordered_by_the_scores_that_they_are_handed_out_with_equal_ones_as_they_were_chosen():
+    handed_out = torch.tensor([[0.5, 0.9, 0.5, 0.2, 0.9]])
+    places = []
+
+    def final_scores(at, labels, scores):
+        places.append(at)
+        return handed_out[:, : at.shape[1]]
+
+    xyxy = torch.tensor([[[100.0 * n, 10, 100 * n + 50, 60] for n in range(5)]])
+    scores = torch.linspace(0.9, 0.5, 5)[None, :, None]
+    (boxes,) = detections(scores, lambda at: rows_at(xyxy, at), candidates=5, final_scores=final_scores, **SETTINGS)
+    assert boxes.scores.tolist() == pytest.approx([0.9, 0.9, 0.5, 0.5, 0.2])
+    assert boxes.xyxy[:, 0].tolist() == [100, 400, 0, 200, 300]

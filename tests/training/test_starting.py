@@ -86,21 +86,33 @@ def test_logits_of_classes_of_the_same_name_are_kept(file, activation, classes):
     )
 
 
-def test_the_classes_of_a_yolox_head_keep_their_names_too(file):
-    model = model_config("rvt_tiny", dim=8, head_width=8, classes=("car", "person"), in_channels=2)
-    source = kept(file, model)
+RVT = model_config("rvt_tiny", dim=8, head_width=8)
+EVRT = model_config(
+    "evrt_detr_r18", base=4, width=16, heads=2, feed_forward=16, queries=8, decoder_layers=2, memory=0, in_channels=3
+)
+
+
+@pytest.mark.parametrize(("model", "last"), [(RVT, 6), (EVRT, 6)], ids=["yolox", "queries"])
+def test_classes_keep_their_names_in_the_last_layers_of_every_head(file, model, last, caplog):
+    """A weight and a bias of three maps, or of two layers of a decoder and of what chooses the queries."""
+    caplog.set_level("INFO")
+    model = replace(model, classes=("car", "person"), in_channels=2)
+    given = kept(file, model).state_dict()
     detector = build_detector(replace(model, classes=("person", "bike", "car")), seed=5)
-    before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
+    drawn = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
     start_from(detector, file)
-    changed = [
-        name for name, tensor in detector.state_dict().items() if tensor.shape != source.state_dict()[name].shape
-    ]
-    assert changed
+    now = detector.state_dict()
+    changed = [name for name in now if now[name].shape != given[name].shape and "noisy" not in name]
+    assert len(changed) == last
     for name in changed:
-        now = detector.state_dict()[name]
-        assert torch.equal(now[0], source.state_dict()[name][1])
-        assert torch.equal(now[1], before[name][1])
-        assert torch.equal(now[2], source.state_dict()[name][0])
+        assert torch.equal(now[name][0], given[name][1]), name
+        assert torch.equal(now[name][1], drawn[name][1])
+        assert torch.equal(now[name][2], given[name][0])
+    others = [name for name in now if now[name].shape == given[name].shape]
+    assert [name for name in others if not torch.equal(now[name], given[name])] == []
+    for name in now.keys() - {*others, *changed}:
+        assert torch.equal(now[name], drawn[name])
+        assert f"{name.rpartition('.')[0]} (of other classes)" in caplog.messages[0]
 
 
 def test_one_line_says_what_is_new_and_why(file, caplog):
@@ -202,6 +214,23 @@ def test_a_frame_detector_is_frozen_and_memory_behind_it_is_learnt(file, tmp_pat
     drawn = build_detector(remembering).state_dict()
     for name in ("memory.mix.weight", "neck.mix.weight"):
         assert not torch.equal(load_detector(folder / "detector.safetensors").state_dict()[name], drawn[name])
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_detector_of_queries_is_trained_on_frames_and_then_its_memory_alone(tmp_path, optimizer):
+    """As EvRT-DETR is (arXiv 2412.02890): the average of the first stage begins the second."""
+    model = replace(EVRT, classes=MODEL.classes)
+    train = replace(TRAIN, max_steps=2, warmup_steps=1)
+    frames = fit(model, DATA, replace(train, ema=0.9, gradient_clip_value=5.0), tmp_path / "frames")
+    second = replace(
+        train, start=frames, freeze=("backbone", "neck", "head"), schedule="one_cycle", optimizer=optimizer
+    )
+    folder = fit(replace(model, memory=8), DATA, second, tmp_path / "run")
+    before = load_detector(frames / "detector.safetensors").state_dict()
+    after = load_detector(folder / "detector.safetensors").state_dict()
+    assert differing(before, {name: tensor for name, tensor in after.items() if not name.startswith("memory.")}) == []
+    drawn = build_detector(replace(model, memory=8, in_channels=3), seed=TRAIN.seed).state_dict()
+    assert any(not torch.equal(after[name], drawn[name]) for name in after if name.startswith("memory."))
 
 
 @pytest.mark.parametrize("part", ["memory", "neck", "memory.mix"])

@@ -85,14 +85,75 @@ class VanillaConfig(SingleShotConfig):
     """Width of the recurrent levels."""
     levels: int = 5
     """Recurrent levels, at strides 8, 16, 32, 64 and 128: fewer where no object is large."""
-    cell: Literal["lstm", "gru"] = "lstm"
-    """The memory."""
+    cell: Literal["lstm", "gru", "mingru"] = "lstm"
+    """The memory; mingru is computed for all frames at once."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, 1, 1024, "base")
         check_range(self, 1, 4096, "channels")
         check_range(self, 1, 5, "levels")
+
+
+@dataclass(frozen=True)
+class LowrecConfig(SingleShotConfig):
+    """Memory at the strides 4, 8 and 16, where features are fine, a feed-forward level on top, anchors: seqdet's
+    own."""
+
+    name: str = "lowrec"
+    """An architecture that ``seqdet models`` lists, or a function of yours, package.module:function."""
+    base: int = 12
+    """Width of the stem; the stages are 4, 8, 16 and 16 times as wide."""
+    blocks: tuple[int, int, int, int] = (1, 2, 2, 1)
+    """Residual blocks at the strides 4, 8, 16 and 32."""
+    channels: int = 96
+    """Width of the neck and of the head."""
+    cell: Literal["lstm", "gru", "mingru"] = "lstm"
+    """The memory; mingru is computed for all frames at once."""
+    kernel_size: int = 1
+    """Side of the convolutions of the memory: 1, 3, ..."""
+    aligned: bool = False
+    """Whether the memory moves with what it is about; not for mingru."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, 1, 512, "base")
+        check_range(self, 1, 4096, "channels")
+        check_range(self, 1, 15, "kernel_size")
+        if not all(1 <= count <= 64 for count in self.blocks):
+            raise InputError(f"blocks must be 1 to 64 each, got {self.blocks}.")
+        if self.kernel_size % 2 == 0:
+            raise InputError(f"kernel_size must be odd, got {self.kernel_size}.")
+        if self.aligned and self.cell == "mingru":
+            raise InputError("aligned must be false for the cell mingru, whose memory nothing looks at before a step.")
+
+
+@dataclass(frozen=True)
+class WithMemoryConfig(SingleShotConfig):
+    """A detector of frames, of timm's backbones or torchvision's, with memory between its neck and its head."""
+
+    name: str = "with_memory"
+    """An architecture that ``seqdet models`` lists, or a function of yours, package.module:function."""
+    frames: str = "timm:resnet18"
+    """What sees single frames: timm:NAME, a backbone, or torchvision:NAME, a detector: ssdlite320_mobilenet_v3_large,
+    ssd300_vgg16, retinanet_resnet50_fpn or fcos_resnet50_fpn, whose head, anchors and losses are its own."""
+    levels: tuple[int, ...] = ()
+    """Maps that get a memory, 0 is the finest; all if none."""
+    cell: Literal["lstm", "gru", "mingru"] = "lstm"
+    """The memory; mingru is computed for all frames at once."""
+    memory_channels: int = 64
+    """Width of the memory."""
+    channels: int = 96
+    """Width of the neck and of the head, for timm."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, 1, 4096, "memory_channels", "channels")
+        source, _, model = self.frames.partition(":")
+        if source not in ("timm", "torchvision") or not model:
+            raise InputError(
+                f"frames must be timm:NAME or torchvision:NAME, such as timm:resnet18, got {self.frames!r}."
+            )
 
 
 @dataclass(frozen=True)
@@ -203,6 +264,8 @@ class OwnConfig(ModelConfig):
 
 MODELS: dict[str, ModelConfig] = {
     "vanilla": VanillaConfig(),
+    "lowrec": LowrecConfig(),
+    "with_memory": WithMemoryConfig(),
     "rvt_tiny": RvtConfig("rvt_tiny"),
     "rvt_small": RvtConfig("rvt_small", dim=48, head_width=24),
     "rvt_base": RvtConfig("rvt_base", dim=64, neck_depth=2),

@@ -416,6 +416,11 @@ def export(
     check_choice(frames_as, get_args(FramesAs), "frames_as")
     if not 0 < score <= 1:
         raise InputError(f"score must be above 0 and at most 1, got {score}.")
+    if precision != "float32" and not detector.head.suppresses:
+        raise InputError(
+            f"precision must be float32 for {detector.config.name}, got {precision}: its head ranks places and goes on "
+            "with the best (the operator TopK), and rounding changes which these are."
+        )
     detector, size_hw = resized(detector, size_hw)
     for each in (path, program or path):
         make_folder(Path(each).parent)

@@ -95,7 +95,8 @@ class Head(Protocol):
 
     Attributes:
         outputs: names of the tensors (F, ...) float32 in what a call gives: what is exported, and compared.
-        suppresses: whether detections that overlap better ones are left out; a head of queries does so itself.
+        suppresses: whether detections that overlap better ones are left out. A head of queries does so itself: it goes
+            on with the places that rank best, and is exported in float32 alone, as rounding changes the order.
         predictors: its last layers, which say of boxes and classes.
     """
 

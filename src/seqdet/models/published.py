@@ -29,6 +29,8 @@ SUFFIXES = (".ckpt", ".pt", ".pth")
 PREFIX = "mdl."
 """Which Lightning puts before the names of a module's tensors in the authors' trainings."""
 WINDOW_US = 50_000
+MAX_COUNT = 10
+"""Where the counts of events stop in frames."""
 SHOWN_NAMES = 5
 """So many names of tensors are told, and a count of the others."""
 CODE = re.compile(r"GLOBAL ([\w.]+)|(?:reduce|function|class) [`'\"]?([\w.]+)")
@@ -108,9 +110,8 @@ def import_weights(
         detector = build_detector(config)
     fitting, unknown = _fitting(detector, architecture, architecture.combined(tensors), path)
     detector.load_state_dict(fitting, assign=True)
-    detector.input = InputConfig(
-        "stacked_histogram", {"bins": facts.in_channels // 2}, WINDOW_US, known.sensor_hw, known.frame_hw
-    )
+    bins: dict[str, int | float | bool | str] = {"bins": facts.in_channels // 2, "max_count": MAX_COUNT}
+    detector.input = InputConfig("stacked_histogram", bins, WINDOW_US, known.sensor_hw, known.frame_hw)
     height, width = known.frame_hw
     millions = sum(parameter.numel() for parameter in detector.parameters()) / 1e6
     notes = [

@@ -106,7 +106,9 @@ class ResNetVd(nn.Module):
         if height % self.multiple or width % self.multiple:
             raise InputError(f"frames must have sides that are multiples of {self.multiple}, got {width}x{height}.")
         if state:
-            raise InputError(f"state must be empty, as this backbone has no memory, got {len(state)} tensors.")
+            raise InputError(
+                f"state must be what the last call returned; its backbone has no memory, and got {len(state)} tensors."
+            )
         x = self.pool(self.stem(frames.flatten(0, 1)))
         maps = []
         for stage in self.stages:

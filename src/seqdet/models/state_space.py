@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache, partial
 
 import numpy as np
@@ -89,6 +90,15 @@ class S5(nn.Module):
             y = functional.linear(after.flatten(-2), torch.cat([real, -imaginary], dim=1)) + self.skip * x
             return y, (after[-1].permute(0, 3, 4, 1, 2),) if self.carry else ()
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> S5:
+        """Numbers stay float32 where a module is converted to less: half precision does not hold the eigenvalues."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            made = fn(tensor)
+            return made if made.dtype == tensor.dtype else tensor.to(made.device)
+
+        return super()._apply(moved, recurse)
+
     def _discrete(self) -> tuple[Tensor, Tensor]:
         """The factor (2, P) of a state from frame to frame, and the weights (2 * P, channels) of the input."""
         step = self.log_step.exp()
@@ -117,7 +127,7 @@ class S5Block(nn.Module):
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         x = self.norm1(x)
         y, after = self.s5(x, state)
-        x = self.norm2(functional.gelu(y) + x)
+        x = self.norm2(functional.gelu(y.to(x.dtype)) + x)
         value, gate = self.widen(x).chunk(2, dim=-1)
         return self.narrow(value * functional.gelu(gate)) + x, after
 

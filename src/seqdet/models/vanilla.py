@@ -6,13 +6,14 @@ from torch import Tensor, nn
 
 from ..checks import InputError, check_choice
 from ..structures import State
-from .layers import CELLS, ConvNormAct, SqueezeExciteBlock, over_time
+from .cells import CELLS, check_state
+from .layers import ConvNormAct, SqueezeExciteBlock, over_time
 
 
 class Vanilla(nn.Module):
     """Squeeze-excite stem to stride 4, then recurrent levels at strides 8, 16 and so on, up to five.
 
-    The stem sees single frames; every level is a strided convolutional LSTM or GRU on the one before, and its hidden
+    The stem sees single frames; every level is a strided cell with memory on the one before, and its hidden
     state is a map of features. This is the pyramid of RED (Perot et al., arXiv 2009.13436).
 
     Args:
@@ -20,11 +21,11 @@ class Vanilla(nn.Module):
         base: width of the stem; it grows from ``2 * base`` to ``8 * base``.
         channels: of every level.
         levels: how many there are; the last of five has the stride 128.
-        cell: a key of ``layers.CELLS``.
+        cell: a key of ``cells.CELLS``.
 
     Shapes:
         frames (T, B, in_channels, H, W), floating point, H and W multiples of the last stride;
-        maps (T * B, channels, H / stride, W / stride), the state 2 (lstm) or 1 (gru) tensor a level.
+        maps (T * B, channels, H / stride, W / stride), the state 2 (lstm) or 1 (gru, mingru) tensors a level.
     """
 
     scaled = True
@@ -47,11 +48,11 @@ class Vanilla(nn.Module):
         self.levels = nn.ModuleList(CELLS[cell](width, channels, stride=2, norm=True) for width in widths)
 
     def forward(self, frames: Tensor, state: State | None = None) -> tuple[list[Tensor], State]:
-        height, width = frames.shape[-2:]
+        _, lanes, _, height, width = frames.shape
         if height % self.strides[-1] or width % self.strides[-1]:
             raise InputError(f"frames must have sides that are multiples of {self.strides[-1]}, got {width}x{height}.")
         if state is not None:
-            self._check_state(state, frames)
+            check_state(state, self._sizes(lanes, height, width), f"{lanes} lanes of {width}x{height} pixels")
         x = over_time(self.stem, frames)
         maps = []
         after = []
@@ -62,14 +63,10 @@ class Vanilla(nn.Module):
             after.extend(level_state)
         return maps, tuple(after)
 
-    def _check_state(self, state: State, frames: Tensor) -> None:
-        _, lanes, _, height, width = frames.shape
+    def _sizes(self, lanes: int, height: int, width: int) -> list[tuple[int, ...]]:
+        """Of the state."""
         sizes = [
             (lanes, channels, height // stride, width // stride)
             for channels, stride in zip(self.channels, self.strides, strict=True)
         ]
-        if [tensor.shape for tensor in state] != [size for size in sizes for _ in range(self.state_tensors)]:
-            raise InputError(
-                f"state must be what the last call returned for {lanes} lanes of {width}x{height} pixels, "
-                f"got {len(state)} tensors of other shapes: {', '.join(str(tuple(tensor.shape)) for tensor in state)}."
-            )
+        return [size for size in sizes for _ in range(self.state_tensors)]

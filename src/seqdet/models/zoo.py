@@ -13,24 +13,31 @@ from ..allowing import find_allowed
 from ..checks import InputError
 from ..config import (
     EvrtDetrConfig,
+    LowrecConfig,
     ModelConfig,
     OwnConfig,
     RvtConfig,
     S5VitConfig,
     VanillaConfig,
+    WithMemoryConfig,
     YoloxConfig,
     model_config,
     usual_config,
 )
+from .checking import check_contract
 from .detector import Detector
 from .hybrid_encoder import HybridEncoder
-from .necks import PAFPN
+from .lowrec import Lowrec
+from .memory import with_memory
+from .necks import FPN, PAFPN
 from .peephole_memory import PeepholeMemory
 from .resnet_vd import ResNetVd
 from .rtdetr import RtDetrHead
 from .rvt import RVT
 from .single_shot import single_shot_head
 from .state_space import s5_vit
+from .timm_parts import TimmFrames
+from .torchvision_parts import torchvision_detector
 from .vanilla import Vanilla
 from .yolox import YoloxHead
 
@@ -43,6 +50,41 @@ def vanilla(config: VanillaConfig, in_channels: int) -> Detector:
     backbone = Vanilla(in_channels, base=config.base, channels=config.channels, levels=config.levels, cell=config.cell)
     head = single_shot_head(config, config.channels, backbone.strides)
     return Detector(backbone, head, classes=config.classes, in_channels=in_channels)
+
+
+def lowrec(config: LowrecConfig, in_channels: int) -> Detector:
+    """Low-level recurrence."""
+    backbone = Lowrec(
+        in_channels,
+        base=config.base,
+        blocks=config.blocks,
+        cell=config.cell,
+        kernel_size=config.kernel_size,
+        aligned=config.aligned,
+    )
+    neck = FPN(backbone.channels, backbone.strides, config.channels)
+    head = single_shot_head(config, config.channels, neck.strides)
+    return Detector(backbone, head, neck=neck, classes=config.classes, in_channels=in_channels)
+
+
+def remembering(config: WithMemoryConfig, in_channels: int) -> Detector:
+    """A detector of frames with memory."""
+    source, _, name = config.frames.partition(":")
+    if source == "torchvision":
+        frame_detector = torchvision_detector(name, len(config.classes), in_channels)
+    else:
+        backbone = TimmFrames(name, in_channels)
+        neck = FPN(backbone.channels, backbone.strides, config.channels)
+        head = single_shot_head(config, config.channels, neck.strides)
+        frame_detector = Detector(backbone, head, neck=neck, classes=config.classes, in_channels=in_channels)
+    return with_memory(
+        frame_detector,
+        levels=config.levels or None,
+        cell=config.cell,
+        channels=config.memory_channels,
+        classes=config.classes,
+        in_channels=in_channels,
+    )
 
 
 def rvt(config: RvtConfig, in_channels: int) -> Detector:
@@ -102,11 +144,20 @@ def own(config: OwnConfig, in_channels: int) -> Detector:
     detector = function(config.classes, in_channels, **config.parameters)
     if not isinstance(detector, Detector):
         raise InputError(f"{config.name} must return a seqdet.Detector, got {type(detector).__name__}.")
+    if not any(each.is_meta for each in detector.parameters()):
+        try:
+            check_contract(detector)
+        except InputError as error:
+            raise InputError(
+                f"{config.name} must return a detector whose parts keep their contract: {error}"
+            ) from error
     return detector
 
 
 BUILDERS: dict[type[ModelConfig], Callable[..., Detector]] = {
     VanillaConfig: vanilla,
+    LowrecConfig: lowrec,
+    WithMemoryConfig: remembering,
     RvtConfig: rvt,
     S5VitConfig: s5vit,
     EvrtDetrConfig: evrt_detr,

@@ -183,8 +183,20 @@ def finished(
     final = final_scores(places.gather(1, stays), labels, scores)
     if final is scores:
         return xyxy, labels, scores
-    order = final.masked_fill(~is_kept, -1).argsort(dim=1, descending=True, stable=True)
+    order = _best_first(final.masked_fill(~is_kept, -1))
     return rows_at(xyxy, order), labels.gather(1, order), final.gather(1, order)
+
+
+def _best_first(scores: Tensor) -> Tensor:
+    """The numbers (F, K) of the scores (F, K) of every frame, from the best to the least, equal ones in their order.
+
+    A stable sort, which has no translation to ONNX: the place of each is the number of those before it.
+    """
+    number = torch.arange(scores.shape[1], device=scores.device)
+    mine = scores[:, :, None]
+    others = scores[:, None]
+    is_before = (others > mine) | ((others == mine) & (number < number[:, None]))
+    return torch.zeros_like(scores, dtype=torch.int64).scatter(1, is_before.sum(dim=2), number.expand(scores.shape))
 
 
 def rows_at(x: Tensor, index: Tensor) -> Tensor:

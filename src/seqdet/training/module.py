@@ -136,8 +136,6 @@ class TrainingModule(LightningModule):
 
     def on_train_start(self) -> None:
         rest(self.detector, self.config.freeze)  # Lightning keeps the mode of every module from here on
-        if self.average is not None:
-            self.average.eval()
         if self.state is not None:
             mine = own_lanes(self.state, self.trainer.global_rank, self.trainer.world_size)
             self.state = tuple(tensor.to(self.device) for tensor in mine)
