@@ -230,8 +230,8 @@ def findings(facts: dict[str, Any]) -> Iterator[str]:
     else:
         if not facts["memory_crosses_calls"]:
             yield (
-                f"The memory ends with every call of the detector: here after {facts['clip_length']} windows, and where "
-                "a recording is played one window at a time there is none."
+                f"The memory ends with every call of the detector: here after {facts['clip_length']} windows, and "
+                "where a recording is played one window at a time there is none."
             )
         yield from _about_memory(facts)
     lost = facts["lost"][-1]
