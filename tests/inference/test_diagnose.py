@@ -24,7 +24,7 @@ from seqdet import (
     fit,
 )
 from seqdet.cli import main
-from seqdet.config import DiagnosisConfig, RunConfig
+from seqdet.config import DECODING, DiagnosisConfig, RunConfig
 from seqdet.inference import diagnose as diagnosing
 from seqdet.inference.diagnose import diagnose, findings
 from seqdet.inference.probing import (
@@ -208,6 +208,7 @@ class Showing(nn.Module):
 
     outputs = ("map",)
     suppresses = True
+    decoding = DECODING
     predictors = ()
 
     def forward(self, maps, size_hw):

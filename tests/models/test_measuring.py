@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from seqdet import Detector, InputError, VanillaConfig, build_detector
 from seqdet.cli import main
-from seqdet.config import MODELS
+from seqdet.config import DECODING, MODELS
 from seqdet.models.measuring import measure, measure_untrained, models_table
 from seqdet.models.published_figures import PUBLISHED, UNPUBLISHED
 
@@ -40,6 +40,7 @@ class Silent(nn.Module):
 
     outputs = ()
     suppresses = False
+    decoding = DECODING
     predictors = ()
 
     def forward(self, maps, size_hw):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seqdet.checks import InputError
-from seqdet.models.rvt import RVT, CellLSTM
+from seqdet.models.rvt import RVT, CellLSTM, attend
 
 SIZE_HW = 64, 96
 
@@ -172,3 +172,13 @@ def test_every_weight_learns():
     for name, parameter in backbone.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 0, name
+
+
+@torch.no_grad()
+def test_attention_in_bfloat16_is_that_of_its_numbers():
+    query, key, value = torch.randn(3, 2, 4, 6, 8).bfloat16().unbind(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = attend(query, key, value)
+    wanted = (query.float() @ key.float().mT / 8**0.5).softmax(-1) @ value.float()
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), wanted, rtol=1e-2, atol=1e-2)

@@ -115,7 +115,7 @@ def test_until_a_longer_run_is_done_its_detector_is_that_of_before(tmp_path, mon
     run = fit(build_detector(MODEL), DATA, TRAIN, tmp_path / "run")
     before = RunFolder(run).detector.read_bytes()
 
-    def stop(self, clip, state=None):
+    def stop(self, clip, state=None, **_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:

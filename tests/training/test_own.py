@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 from lightning import Callback
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 
@@ -124,6 +124,15 @@ def test_a_callback_may_end_the_training_and_a_resumed_run_goes_on_from_there(tm
     whole = run(tmp_path / "whole", train)
     assert checkpoint(folder)["global_step"] == 18
     assert differing(checkpoint(folder)["state_dict"], checkpoint(whole)["state_dict"]) == []
+
+
+def test_a_progress_bar_and_curves_of_rates_of_lightning_are_shown(tmp_path, capsys):
+    log = CSVLogger(tmp_path, name="csv", version="")
+    train = replace(TRAIN, lr_factors={"backbone": 0.5}, optimizer="muon", max_steps=2)
+    run(tmp_path / "run", train, callbacks=[TQDMProgressBar(), LearningRateMonitor("step")], loggers=[log])
+    assert "2/2" in capsys.readouterr().out
+    rates = {key: float(row[key]) for row in points(tmp_path / "csv") for key in row if "/pg" in key and row[key]}
+    assert sorted({rate / TRAIN.lr for rate in rates.values()}) == pytest.approx([1 / 3, 2 / 3])
 
 
 def test_checkpoints_of_lightning_are_written_where_they_are_asked_for(tmp_path):

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert
 
 from ..checks import InputError, check_choice, check_shape
+from ..config import NO_VOTE
 from ..data.labels import EVENT_BBOX as EventBbox
 from ..models import single_shot
-from ..models.detector import NO_VOTE
 from ..ops.boxes import box_iou as box_iou
 from ..ops.boxes import decode_boxes, detections, encode_boxes, rows_at
 from ..ops.losses import match_anchors, pad_targets

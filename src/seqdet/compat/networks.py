@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ..checks import InputError, check_choice, check_shape
+from ..config import NO_VOTE
 from ..models import single_shot, vanilla
-from ..models.detector import NO_VOTE, Detector
+from ..models.detector import Detector
 from ..models.layers import detach, pad_to_multiple, reset_lanes
 from ..ops.losses import sigmoid_focal, smooth_l1, softmax_focal
 from ..structures import Boxes, Clip, State

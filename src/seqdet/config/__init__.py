@@ -24,12 +24,13 @@ from .models import (
     model_config,
     usual_config,
 )
-from .run import DECODING, SHOWN_SCORE, DataConfig, DecodingConfig, Device, RunConfig, TrainConfig
+from .run import DECODING, NO_VOTE, SHOWN_SCORE, DataConfig, DecodingConfig, Device, RunConfig, TrainConfig
 
 __all__ = [
     "DECODING",
     "MODELS",
     "MOST_US",
+    "NO_VOTE",
     "SHOWN_SCORE",
     "AugmentConfig",
     "DataConfig",

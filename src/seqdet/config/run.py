@@ -51,6 +51,8 @@ class DataConfig:
 class DecodingConfig:
     """How the outputs of a detector become detections: in validation, evaluation, prediction and exported files alike.
 
+    ``iou`` and ``vote`` are those of its head: published ones come without votes, and with an IoU of their own.
+
     The boxes depend on all of this, so those that are scored are those that are predicted only if it is the same.
     Whoever wants fewer detections chooses among these afterwards.
     """
@@ -63,11 +65,13 @@ class DecodingConfig:
     vote: float = 0.7
     """A detection that stays takes the mean of the boxes of its class that overlap it by this or more."""
     candidates: int = 300
-    """The best pairs of anchor and class of a frame that suppression looks at."""
+    """The best pairs of place and class of a frame that suppression looks at."""
     most: int = 100
     """Detections that are kept of a frame."""
 
 
+NO_VOTE = 2.0
+"""An overlap that no two boxes have: detections stay where they are."""
 DECODING = DecodingConfig()
 SHOWN_SCORE = 0.3
 """Least score of a detection in pictures and videos."""

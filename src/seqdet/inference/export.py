@@ -26,7 +26,7 @@ from ..config import DECODING
 from ..config_files import read_config, to_dict
 from ..events.time_units import Unit
 from ..files import make_folder, replacing
-from ..models.detector import FULL_SCALE, NO_VOTE, Detector
+from ..models.detector import FULL_SCALE, Detector
 from ..models.layers import reset_lanes
 from ..ops.boxes import candidate_boxes, finished, places_and_labels
 from ..runs import RunFolder
@@ -142,7 +142,7 @@ class DecodingDetector(nn.Module):
         kept = found.is_box
         if head.suppresses:
             by_class = found.scores[:, None] * (found.labels[:, None] == torch.arange(classes)[:, None])
-            kept = self.suppress(found.xyxy, by_class, DECODING.iou)
+            kept = self.suppress(found.xyxy, by_class, head.decoding.iou)
         ranks, stays = (kept * torch.arange(count, 0, -1)).topk(min(DECODING.most, count), dim=1)
         is_found = ranks > 0
         xyxy, labels, scores = finished(
@@ -151,7 +151,7 @@ class DecodingDetector(nn.Module):
             stays,
             is_found,
             size_hw=outputs.size_hw,
-            vote=DECODING.vote if head.suppresses else NO_VOTE,
+            vote=head.decoding.vote,
             final_scores=partial(head.final_scores, outputs),
         )
         counts = is_found.sum(dim=1)

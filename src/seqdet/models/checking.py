@@ -78,7 +78,7 @@ def _noise(detector: Detector) -> Tensor:
 
 def _check_names(detector: Detector) -> None:
     head = detector.head
-    for name in ("outputs", "suppresses", "predictors", "loss", "scores", "boxes_at", "final_scores"):
+    for name in ("outputs", "suppresses", "decoding", "predictors", "loss", "scores", "boxes_at", "final_scores"):
         if not hasattr(head, name):
             raise InputError(f"head must have the attribute {name}, and {type(head).__name__} has none.")
     if detector.memory is not None and not hasattr(detector.memory, "state_tensors"):

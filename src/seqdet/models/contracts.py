@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from ..config import DecodingConfig
 from ..structures import Boxes, State
 
 
@@ -97,6 +98,7 @@ class Head(Protocol):
         outputs: names of the tensors (F, ...) float32 in what a call gives: what is exported, and compared.
         suppresses: whether detections that overlap better ones are left out. A head of queries does so itself: it goes
             on with the places that rank best, and is exported in float32 alone, as rounding changes the order.
+        decoding: how what it says becomes detections, if nothing else is asked for: an ``iou`` and ``vote`` of its own.
         predictors: its last layers, which say of boxes and classes.
     """
 
@@ -105,6 +107,9 @@ class Head(Protocol):
 
     @property
     def suppresses(self) -> bool: ...
+
+    @property
+    def decoding(self) -> DecodingConfig: ...
 
     @property
     def predictors(self) -> Sequence[nn.Module]: ...

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from ..checks import InputError
-from ..config import DECODING, InputConfig, ModelConfig, OwnConfig
+from ..config import InputConfig, ModelConfig, OwnConfig
 from ..devices import one_thread
 from ..ops.boxes import detections
 from ..structures import Boxes, Clip, State, check_tensor
 from .contracts import Backbone, Head, Memory, Neck
 from .layers import pad_to_multiple, reset_lanes
 
+LossFunction: TypeAlias = Callable[[Any, Sequence[Boxes]], dict[str, Tensor]]
+"""As ``Head.loss``: of the outputs of F frames and their truth, scalars by name."""
 FULL_SCALE = {torch.uint8: 255, torch.int8: 127}
 """The number that stands for 1 in frames of whole numbers."""
-KEEP_ALL = 1.0
-"""Of two detections that suppress each other only above this overlap, both stay."""
-NO_VOTE = 2.0
-"""An overlap that no two boxes have: detections stay where they are."""
 
 
 class Detector(nn.Module):
@@ -123,14 +121,22 @@ class Detector(nn.Module):
         end = len(state) - self.memory.state_tensors
         return state[:end], state[end:]
 
-    def loss(self, clip: Clip, state: State | None = None) -> tuple[dict[str, Tensor], State]:
+    def loss(
+        self, clip: Clip, state: State | None = None, *, criterion: LossFunction | None = None
+    ) -> tuple[dict[str, Tensor], State]:
         """The losses by name over the labelled frames of ``clip``, and the state after it.
 
         Lanes on which a recording starts are reset first.
+
+        Args:
+            clip: frames with their truth.
+            state: what the last call returned, or None at the start.
+            criterion: a loss in place of that of the head.
         """
         _check_state(state)
         outputs, after = self(clip.frames, reset_lanes(state, clip.is_first), keep=clip.is_labelled)
-        return self.head.loss(outputs, clip.labelled(clip.boxes)), after
+        learn = self.head.loss if criterion is None else criterion
+        return learn(outputs, clip.labelled(clip.boxes)), after
 
     @torch.no_grad()
     @one_thread()
@@ -138,22 +144,20 @@ class Detector(nn.Module):
         self,
         outputs: Any,
         *,
-        score: float = DECODING.score,
-        iou: float = DECODING.iou,
-        vote: float = DECODING.vote,
-        candidates: int = DECODING.candidates,
-        most: int = DECODING.most,
+        score: float | None = None,
+        iou: float | None = None,
+        vote: float | None = None,
+        candidates: int | None = None,
+        most: int | None = None,
     ) -> list[Boxes]:
-        """The detections of every frame, best score first; by what ``DecodingConfig`` says if nothing else is given.
+        """The detections of every frame, best score first; by what ``Head.decoding`` says if nothing else is given.
 
         Args:
             outputs: of F frames.
             score: least score of a detection.
-            iou: of two detections of one class that overlap by more than this, the better stays, unless the head does
-                without suppression.
+            iou: of two detections of one class that overlap by more than this, the better stays; 1: both.
             vote: a detection that stays takes the mean of the boxes of its class that overlap it by this or more,
-                weighted by their squared scores (box voting, Gidaris and Komodakis, arXiv 1505.01749); above 1: none,
-                as where the head does without suppression.
+                weighted by their squared scores (box voting, Gidaris and Komodakis, arXiv 1505.01749); above 1: none.
             candidates: the best pairs of place and class per frame that suppression looks at.
             most: detections kept per frame.
 
@@ -165,15 +169,16 @@ class Detector(nn.Module):
                 f"outputs must be the first of the detector's two results, got {type(outputs).__name__}. "
                 "Write outputs, state = detector(frames, state)."
             )
+        usual = self.head.decoding
         return detections(
             self.head.scores(outputs),
             partial(self.head.boxes_at, outputs),
             size_hw=outputs.size_hw,
-            score=score,
-            iou=iou if self.head.suppresses else KEEP_ALL,
-            vote=vote if self.head.suppresses else NO_VOTE,
-            candidates=candidates,
-            most=most,
+            score=usual.score if score is None else score,
+            iou=usual.iou if iou is None else iou,
+            vote=usual.vote if vote is None else vote,
+            candidates=usual.candidates if candidates is None else candidates,
+            most=usual.most if most is None else most,
             final_scores=partial(self.head.final_scores, outputs),
         )
 

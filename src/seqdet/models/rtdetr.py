@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checks import InputError
+from ..config import NO_VOTE, DecodingConfig
 from ..ops.boxes import rows_at
 from ..ops.losses import Targets, pad_targets
 from ..structures import Boxes
@@ -128,6 +129,7 @@ class RtDetrHead(nn.Module):
 
     outputs = ("logits", "boxes")
     suppresses = False
+    decoding = DecodingConfig(iou=1.0, vote=NO_VOTE)
 
     def __init__(
         self,

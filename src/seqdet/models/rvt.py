@@ -79,8 +79,20 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         each = self.qkv(x).unflatten(-1, (-1, 3, self.head_width))  # the three of a head lie side by side
         query, key, value = each.permute(3, 0, 2, 1, 4).unbind(0)
-        found = functional.scaled_dot_product_attention(query, key, value)
+        found = attend(query, key, value)
         return self.proj(found.transpose(1, 2).flatten(2))
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of heads, each (N, heads, L, head_width), in float32 on the CPU.
+
+    In bfloat16 the gradient takes a multiple of that there (torch 2.14), for groups of few cells.
+    """
+    if query.device.type != "cpu" or query.dtype != torch.bfloat16:
+        return functional.scaled_dot_product_attention(query, key, value)
+    with torch.autocast("cpu", enabled=False):
+        found = functional.scaled_dot_product_attention(query.float(), key.float(), value.float())
+    return found.to(query.dtype)
 
 
 class AttentionBlock(nn.Module):

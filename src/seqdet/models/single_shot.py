@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert
 
 from ..checks import InputError, check_choice
-from ..config import SingleShotConfig
+from ..config import DECODING, SingleShotConfig
 from ..devices import one_thread
 from ..ops.boxes import decode_boxes, encode_boxes, rows_at
 from ..ops.losses import (
@@ -259,6 +259,7 @@ class SingleShotHead(nn.Module):
 
     outputs = ("deltas", "logits")
     suppresses = True
+    decoding = DECODING
 
     def __init__(self, in_channels: int, anchors: Anchors, classes: int, *, hidden: int, criterion: Criterion) -> None:
         super().__init__()

@@ -17,6 +17,7 @@ from torchvision.models.detection.retinanet import RetinaNet
 from torchvision.models.detection.ssd import SSD
 
 from ..checks import InputError, check_choice
+from ..config import NO_VOTE, DecodingConfig
 from ..devices import one_thread
 from ..ops.boxes import box_iou, rows_at
 from ..ops.losses import Targets, pad_targets
@@ -160,6 +161,7 @@ class TorchvisionHead(nn.Module):
     def __init__(self, detector: SSD | RetinaNet | FCOS, classes: int, multiple: int) -> None:
         super().__init__()
         self.detector = _without_backbone(detector)
+        self.decoding = DecodingConfig(iou=detector.nms_thresh, vote=NO_VOTE)
         self.classes = classes
         self.multiple = multiple
         self.in_front = self._logits - classes

@@ -12,6 +12,7 @@ from torch.nn import functional
 from torchvision.ops import box_convert
 
 from ..checks import InputError, check_choice
+from ..config import NO_VOTE, DecodingConfig
 from ..devices import one_thread
 from ..ops.boxes import rows_at
 from ..ops.losses import IGNORED_ANCHOR, pad_targets, per_process
@@ -90,6 +91,7 @@ class YoloxHead(nn.Module):
 
     outputs = ("deltas", "objectness", "logits")
     suppresses = True
+    decoding = DecodingConfig(iou=0.45, vote=NO_VOTE)
 
     def __init__(
         self,

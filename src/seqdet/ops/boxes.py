@@ -178,8 +178,10 @@ def finished(
     """
     labels = found.labels.gather(1, stays)
     scores = found.scores.gather(1, stays)
-    xyxy = vote_boxes(rows_at(found.xyxy, stays), labels, found.xyxy, found.labels, found.scores, iou=vote)
-    xyxy = clip_boxes(xyxy, size_hw)  # a mean of equal numbers may be off by its rounding
+    xyxy = rows_at(found.xyxy, stays)
+    if vote <= 1:
+        xyxy = vote_boxes(xyxy, labels, found.xyxy, found.labels, found.scores, iou=vote)
+        xyxy = clip_boxes(xyxy, size_hw)  # a mean of equal numbers may be off by its rounding
     final = final_scores(places.gather(1, stays), labels, scores)
     if final is scores:
         return xyxy, labels, scores

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from lightning import Callback, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
@@ -27,13 +27,13 @@ from ..devices import choose_device, choose_precision
 from ..files import write_bytes, write_text
 from ..loading import fitted_model, left_out, model_of_data, prepare, with_fitted_anchors
 from ..locks import alone_in
-from ..models.detector import Detector
+from ..models.detector import Detector, LossFunction
 from ..models.weights import load_detector, save_detector
 from ..models.zoo import build_detector, check_built
 from ..runs import TRAINING_FORMAT, RunFolder, training_facts, versions
 from ..stopping import stop_on_signals
 from .checkpoints import Checkpoints, WholeFiles, read_checkpoint
-from .module import ENDS, ClipDataModule, LossFunction, TrainingModule, learning_rate_factor
+from .module import ENDS, ClipDataModule, TrainingModule, learning_rate_factor
 from .monitoring import Curves, DemoClips, TrainingProgress, dotted, quiet_writer
 from .parts import freeze, frozen_parts, rate_factors
 from .processes import beside, check_first, rank
@@ -338,7 +338,7 @@ def _run(
             callbacks=callbacks,
             plugins=[WholeFiles(callbacks), *([LightningEnvironment()] if train.processes > 1 else [])],
             enable_checkpointing=any(isinstance(each, Checkpoint) for each in own.callbacks),
-            enable_progress_bar=False,
+            enable_progress_bar=any(isinstance(each, ProgressBar) for each in own.callbacks),
             enable_model_summary=False,
             use_distributed_sampler=False,
             default_root_dir=folder.root,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from ..checks import InputError
 from ..config import DataConfig, TrainConfig
 from ..evaluation.coco import CocoEvaluator
 from ..loading import TrainingLoader, TrainingOrder, evaluation_loader, open_split
-from ..models.detector import Detector
+from ..models.detector import Detector, LossFunction
 from ..models.layers import detach, reset_lanes
 from ..structures import Boxes, Clip, State
 from .averaging import averaged, move_average
@@ -25,8 +25,6 @@ from .optimizers import OPTIMIZERS
 from .parts import rest
 from .processes import gathered, merged, own_lanes
 
-LossFunction: TypeAlias = Callable[[Any, Sequence[Boxes]], dict[str, Tensor]]
-"""A loss of the user's, in place of ``Head.loss``: of the outputs of F frames and their truth, scalars by name."""
 ENDS = {"cosine": "nothing", "one_cycle": "a ten-thousandth of its peak"}
 """Where the learning rate ends by those schedules that have an end of their own, at ``max_steps``."""
 FIRST_RATE = 1 / 20
@@ -65,7 +63,9 @@ class TrainingModule(LightningModule):
         return self.detector if self.average is None else self.average
 
     def training_step(self, clip: Clip, batch_index: int) -> Tensor:
-        losses, state = self._losses(clip)
+        losses, state = self.detector.loss(clip, self.state, criterion=self.criterion)
+        if self.criterion is not None:
+            _check_losses(losses)
         self.state = detach(state)
         total = torch.stack(list(losses.values())).sum()
         values = {name: float(loss.detach()) for name, loss in losses.items()}
@@ -142,18 +142,6 @@ class TrainingModule(LightningModule):
         if self.random_state is not None:
             torch.set_rng_state(self.random_state)
 
-    def _losses(self, clip: Clip) -> tuple[dict[str, Tensor], State]:
-        """As ``Detector.loss``, by the criterion if there is one."""
-        if self.criterion is None:
-            return self.detector.loss(clip, self.state)
-        state = reset_lanes(self.state, clip.is_first)
-        outputs, after = self.detector(clip.frames, state, keep=clip.is_labelled)
-        losses = self.criterion(outputs, clip.labelled(clip.boxes))
-        is_one = isinstance(losses, dict) and bool(losses)
-        if not (is_one and all(isinstance(each, Tensor) and each.ndim == 0 for each in losses.values())):
-            raise InputError(f"criterion must return a dict of scalar tensors, the losses by name, got {losses!r:.80}.")
-        return losses, after
-
     def _plot(self, points: dict[str, float]) -> None:
         for logger in self.loggers:
             logger.log_metrics(points, step=self.global_step)
@@ -166,6 +154,13 @@ class TrainingModule(LightningModule):
                 f"(epoch {batch_index // (self.steps_per_epoch * self.config.accumulate)}, recordings "
                 f"{clip.recordings.tolist()}). {ADVICE}"
             )
+
+
+def _check_losses(losses: Any) -> None:
+    """Raise unless a criterion has returned what can be learnt from."""
+    is_table = isinstance(losses, dict) and bool(losses)
+    if not (is_table and all(isinstance(each, Tensor) and each.ndim == 0 for each in losses.values())):
+        raise InputError(f"criterion must return a dict of scalar tensors, the losses by name, got {losses!r:.80}.")
 
 
 def learning_rate_factor(config: TrainConfig, steps_per_epoch: int) -> Callable[[int], float]:
