@@ -6,7 +6,7 @@ Here alone a configuration chooses between the two; the digits are imported wher
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -259,7 +259,7 @@ class TrainingLoader:
     def __init__(self, dataset: ClipSource, order: TrainingOrder, *, workers: int) -> None:
         self.order = order
         self.handed_out = order.done
-        self._loader = DataLoader(dataset, batch_sampler=order, num_workers=workers, collate_fn=Clip.collate)
+        self._loader = _loader(dataset, order, workers)
 
     def __len__(self) -> int:
         return len(self.order)
@@ -297,4 +297,10 @@ def evaluation_loader(
     """
     dataset = open_split(config, split) if source is None else source
     steps = share(schedule(dataset.clip_counts, config.lanes), rank, ranks)
-    return DataLoader(dataset, batch_sampler=steps, num_workers=config.workers, collate_fn=Clip.collate)
+    return _loader(dataset, steps, config.workers)
+
+
+def _loader(dataset: ClipSource, order: Iterable[list[Cue]], workers: int) -> DataLoader[Clip]:
+    """Its processes are seeded by a generator of its own: torch's is left to what a training draws."""
+    own = torch.Generator()
+    return DataLoader(dataset, batch_sampler=order, num_workers=workers, collate_fn=Clip.collate, generator=own)

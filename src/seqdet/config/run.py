@@ -132,7 +132,7 @@ class TrainConfig:
     log_steps: int = 10
     """Steps between points of the curves."""
     seed: int = 0
-    """Seeds the weights."""
+    """Seeds the weights, and what losses draw."""
 
     def __post_init__(self) -> None:
         fit_fields(self)

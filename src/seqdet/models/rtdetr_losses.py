@@ -103,7 +103,7 @@ def match_queries(logits: Tensor, boxes: Tensor, targets: Targets, padded_hw: tu
     if_not = -(1 - alpha) * chance**gamma * (1 - chance + 1e-8).log()
     labels = targets.labels[:, None].expand(-1, logits.shape[1], -1)
     cost = CLASS_COST * (if_found - if_not).gather(2, labels)
-    cost += BOX_COST * (boxes[:, :, None] - as_shares(targets.xyxy, padded_hw)[:, None]).abs().sum(dim=-1)
+    cost += BOX_COST * torch.cdist(boxes, as_shares(targets.xyxy, padded_hw), p=1)
     cost -= OVERLAP_COST * pairwise_giou(as_pixels(boxes, padded_hw), targets.xyxy)
     query = torch.from_numpy(assigned(cost.numpy(force=True), targets.is_target.numpy(force=True))).to(box.device)
     frame, number = (query >= 0).nonzero(as_tuple=True)

@@ -139,7 +139,9 @@ class TrainingModule(LightningModule):
         if self.state is not None:
             mine = own_lanes(self.state, self.trainer.global_rank, self.trainer.world_size)
             self.state = tuple(tensor.to(self.device) for tensor in mine)
-        if self.random_state is not None:
+        if self.random_state is None:
+            torch.default_generator.manual_seed(self.config.seed)  # what a loss draws is the same in every such run
+        else:
             torch.set_rng_state(self.random_state)
 
     def _plot(self, points: dict[str, float]) -> None:
