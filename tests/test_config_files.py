@@ -83,6 +83,12 @@ def test_a_configuration_of_another_version_is_refused(tmp_path):
         read(tmp_path, "# seqdet run 2\ntrain: {max_steps: 7}")
 
 
+def test_numbers_in_a_table_are_taken_in_every_way_too(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("train: {lr_factors: {backbone: 1e-1, backbone.stem: 2, head: 0.5}}")
+    factors = read_config(tmp_path / "recipe.yaml").train.lr_factors
+    assert factors == {"backbone": 0.1, "backbone.stem": 2.0, "head": 0.5}
+
+
 @pytest.mark.parametrize(("number", "value"), [("1e-3", 1e-3), ("1.0e-3", 1e-3), ("'0.5'", 0.5), ("2", 2.0)])
 def test_every_way_to_write_a_number_is_taken_for_it(tmp_path, number, value):
     lr = read(tmp_path, f"train: {{lr: {number}}}").train.lr
@@ -116,9 +122,9 @@ def test_every_way_to_write_a_number_is_taken_for_it(tmp_path, number, value):
         ("train: {max_steps: '7'}", "recipe.yaml.train.max_steps must be a whole number, got '7'."),
         ("train: {max_steps: 0}", "recipe.yaml.train.max_steps must be at least 1, got 0."),
         ("train: {channels_last: 1}", "recipe.yaml.train.channels_last must be true or false, got 1."),
-        ("train: {schedule: cosin}", "train.schedule must be one of constant, cosine, exponential; got 'cosin'."),
-        ("train: {schedule: [cosine]}", "train.schedule must be one of constant, cosine, exponential; got ['cosine']."),
-        ("model: {cell: 1}", "recipe.yaml.model.cell must be one of gru, lstm; got 1."),
+        ("train: {schedule: cosin}", "train.schedule must be one of constant, cosine, exponential, one_cycle; got 'cosin'."),
+        ("train: {schedule: [cosine]}", "train.schedule must be one of constant, cosine, exponential, one_cycle; got ['cosine']."),
+        ("model: {cell: 1}", "recipe.yaml.model.cell must be one of gru, lstm, mingru; got 1."),
         ("model: {name: 1}", "recipe.yaml.model.name must be text, got 1."),
         ("model: {classes: car}", "recipe.yaml.model.classes must be a list, got 'car'."),
         ("model: {classes: [0, 1]}", "recipe.yaml.model.classes must be text, got 0."),

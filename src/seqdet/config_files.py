@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from difflib import get_close_matches
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -142,6 +142,8 @@ def suggestion(name: object, known: Collection[str]) -> str:
 def _parsed(hint: Any, value: Any, name: str) -> Any:
     if is_dataclass(hint) and isinstance(hint, type):
         return from_dict(hint, value, name=name)
+    if get_origin(hint) is dict and isinstance(value, Mapping):
+        value = {key: _parsed(get_args(hint)[1], each, f"{name}.{key}") for key, each in value.items()}
     if hint is float and isinstance(value, str):  # YAML takes 1e-3 for text
         with suppress(ValueError):
             value = float(value)

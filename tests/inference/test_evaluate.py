@@ -8,6 +8,8 @@ import pytest
 from seqdet.checks import InputError
 from seqdet.config import DataConfig, DigitsConfig, TrainConfig, VanillaConfig
 from seqdet.inference.evaluate import evaluate, read_curves, summary
+from seqdet.models.measuring import measure
+from seqdet.models.weights import load_detector
 from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit
 
@@ -40,6 +42,8 @@ def test_metrics_hold_scores_and_the_facts_of_the_training(run):
     assert metrics["frames"] == 24
     assert metrics["training_frames"] == 8 * 3 * 2
     assert metrics["training_seconds"] > 0
+    costs = measure(load_detector(run / "detector.safetensors"), (128, 128))
+    assert (metrics["parameters"], metrics["flop"], metrics["state_bytes"]) == costs
     assert set(metrics["per_class"]) == set("0123456789")
     assert set(metrics["versions"]) >= {"seqdet", "torch", "python"}
 

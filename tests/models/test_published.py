@@ -6,7 +6,12 @@ import ast
 import hashlib
 import json
 import os
+import pickle
+import sys
+from collections import defaultdict
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,6 +173,30 @@ def test_what_is_left_out_is_told(tmp_path):
         "of 50 ms together.",
         "Left out: epoch, optimizer_states, metric.total, backbone.extra.weight.",
     ]
+
+
+def test_settings_beside_the_tensors_are_passed_over_and_nothing_is_imported_for_them(tmp_path, monkeypatch):
+    """As OmegaConf pickles them, with types and defaults, and with a module that leaves a trace when imported."""
+    module = ModuleType("omegaconf.dictconfig")
+    kind = type("DictConfig", (), {"__module__": module.__name__})
+    module.DictConfig = kind
+    path = published("rvt", tmp_path)
+    content = torch.load(path, weights_only=True)
+    settings = kind()
+    settings.__dict__ |= {"_content": {"a": [kind()]}, "_key_type": int, "_type": Any, "flags": defaultdict(list)}
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "omegaconf", ModuleType("omegaconf"))
+        patched.setitem(sys.modules, module.__name__, module)
+        torch.save({**content, "hyper_parameters": {"config": settings, "at": Path("a")}}, path)
+    (tmp_path / "omegaconf").mkdir()
+    (tmp_path / "omegaconf" / "__init__.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "omegaconf", raising=False)
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(path, weights_only=True)
+    made = import_weights(path, **WIDTHS)
+    assert made.notes[1] == "Left out: epoch, optimizer_states, hyper_parameters."
+    assert not (tmp_path / "trace").exists()
 
 
 @pytest.mark.parametrize(("name", "kind"), [("rvt_tiny", RvtConfig), ("s5vit_small", S5VitConfig)])

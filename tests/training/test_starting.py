@@ -134,6 +134,14 @@ def test_weights_of_which_little_fits_are_a_warning(file, caplog):
     assert record.levelname == "WARNING"
 
 
+def test_a_published_checkpoint_is_to_be_imported_first(tmp_path):
+    (tmp_path / "rvt-t.ckpt").write_bytes(b"PK")
+    with pytest.raises(
+        InputError, match=r"got .*ckpt\. A published .*: seqdet import-weights .*ckpt -o rvt-t\.safetensors"
+    ):
+        start_from(build_detector(MODEL), tmp_path / "rvt-t.ckpt")
+
+
 def test_what_does_not_fit_at_all_is_refused(file):
     kept(file, replace(MODEL, base=2, channels=4, classes=("a",)))
     with pytest.raises(InputError, match=r"train\.start must hold weights that fit.*backbone\.stem.* in place of "):

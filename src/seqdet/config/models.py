@@ -134,9 +134,10 @@ class WithMemoryConfig(SingleShotConfig):
 
     name: str = "with_memory"
     """An architecture that ``seqdet models`` lists, or a function of yours, package.module:function."""
-    frames: str = "timm:resnet18"
-    """What sees single frames: timm:NAME, a backbone, or torchvision:NAME, a detector: ssdlite320_mobilenet_v3_large,
-    ssd300_vgg16, retinanet_resnet50_fpn or fcos_resnet50_fpn, whose head, anchors and losses are its own."""
+    frames: str = "torchvision:ssdlite320_mobilenet_v3_large"
+    """What sees single frames: torchvision:NAME, a detector whose head, anchors and losses are its own, one of
+    ssdlite320_mobilenet_v3_large, ssd300_vgg16, retinanet_resnet50_fpn and fcos_resnet50_fpn; or timm:NAME, a backbone
+    such as timm:resnet18, to which the settings of anchors, neck and head apply."""
     levels: tuple[int, ...] = ()
     """Maps that get a memory, 0 is the finest; all if none."""
     cell: Literal["lstm", "gru", "mingru"] = "lstm"
@@ -144,7 +145,7 @@ class WithMemoryConfig(SingleShotConfig):
     memory_channels: int = 64
     """Width of the memory."""
     channels: int = 96
-    """Width of the neck and of the head, for timm."""
+    """Width of the neck and of the head of a backbone of timm."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

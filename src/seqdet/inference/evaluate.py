@@ -25,6 +25,7 @@ from ..evaluation.report import FIGURES, figure, judge
 from ..events.accounts import Account, total
 from ..files import make_folder, write_text
 from ..loading import left_out, prepare_split
+from ..models.measuring import measure
 from ..runs import METRICS_FORMAT, RunFolder, versions
 from ..structures import Boxes, Clip
 from ..viz.charts import Chart
@@ -139,7 +140,7 @@ def evaluate(
         "training_frames": training["frames"],
         "training_seconds": training["seconds"],
         "training_frames_per_second": training["frames_per_second"],
-        "parameters": training["parameters"],
+        **measure(detector, _frame_hw(scored))._asdict(),
         "precision": training["precision"],
         "versions": versions(),
     }
@@ -220,6 +221,11 @@ def page(scored: Scored, data: HeldOut, metrics: dict[str, Any], run: RunFolder,
         pictures=_strips(scored.shown, config, paint, data.titles),
         config=to_yaml(config),
         versions=metrics["versions"],
+        costs={
+            "parameters": f"{metrics['parameters'] / 1e6:.2f} M",
+            "work of a frame": f"{metrics['flop'] / 1e9:.2f} GFLOP in convolutions, matrix products and attention",
+            "memory of a lane": f"{metrics['state_bytes'] / 1e3:.0f} kB",
+        },
         seconds={"training": metrics["training_seconds"], "evaluation": metrics["evaluation_seconds"]},
     )
 
@@ -228,6 +234,12 @@ def _anchors_note(model: ModelConfig) -> dict[str, str]:
     """A line about anchors that were fitted to the training data."""
     words = anchors_in_words(model)
     return {"Configuration": f"Fitted to the boxes of the training data: {words}."} if words else {}
+
+
+def _frame_hw(scored: Scored) -> tuple[int, int]:
+    """Height and width of the frames."""
+    height, width = scored.shown[0][0].frames.shape[-2:]
+    return height, width
 
 
 def _tag(facts: dict[str, Any]) -> str:

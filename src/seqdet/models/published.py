@@ -9,6 +9,7 @@ import hashlib
 import pickle
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +35,32 @@ MAX_COUNT = 10
 SHOWN_NAMES = 5
 """So many names of tensors are told, and a count of the others."""
 CODE = re.compile(r"GLOBAL ([\w.]+)|(?:reduce|function|class) [`'\"]?([\w.]+)")
+
+
+SETTINGS = re.compile(
+    r"(omegaconf|pytorch_lightning|lightning|lightning_fabric|pathlib)\..*"
+    r"|typing\.Any|argparse\.Namespace|collections\.defaultdict|builtins\.(int|float|str|bool|dict|list|tuple|set)"
+)
+"""Classes of which the settings of a training are, as Lightning keeps them beside the tensors."""
+
+
+class Unread:
+    """Stands for an object of a class that ``SETTINGS`` names: nothing of it is imported, called or read."""
+
+    def __init__(self, *args: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
+
+    def append(self, value: object) -> None:
+        """An entry of a list."""
+
+    def extend(self, values: object) -> None:
+        """Entries of a list."""
 
 
 class Dataset(NamedTuple):
@@ -131,7 +158,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors of a checkpoint by name, and the names of what else is in it.
 
     A checkpoint of Lightning has them in its ``state_dict``, where those of the module have a prefix; others are a
-    table of tensors.
+    table of tensors. Settings that it keeps beside them, in the classes of OmegaConf and the like, are passed over.
 
     Raises:
         InputError: if the file is missing, is damaged, or holds more than tensors and plain values: code is not run.
@@ -139,7 +166,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     if not path.is_file():
         raise InputError(f"{path} must be a checkpoint, or a folder with some, and is neither.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([(Unread, name) for name in _classes_of_settings(path)]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if found := CODE.search(str(error)):
             raise InputError(
@@ -165,6 +193,13 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], list[str]]:
         else:
             others.append(str(key))
     return tensors, others
+
+
+def _classes_of_settings(path: Path) -> list[str]:
+    """The names of classes in a checkpoint that are those of settings; none where that cannot be told."""
+    with suppress(Exception):  # damaged files fail in many ways, and fail again when they are read
+        return [each for each in torch.serialization.get_unsafe_globals_in_checkpoint(path) if SETTINGS.fullmatch(each)]
+    return []
 
 
 def _recognised(tensors: dict[str, Tensor], path: Path) -> Architecture:

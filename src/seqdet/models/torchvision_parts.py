@@ -191,10 +191,10 @@ class TorchvisionHead(nn.Module):
 
     def _said(self, maps: list[Tensor], anchors: int) -> dict[str, Tensor]:
         """What torchvision's head says; it takes no zero frames, and batch norm that learns no single one."""
-        frames = len(maps[0])
-        if frames > 1 or (frames == 1 and not self.training):
+        frames = maps[0].shape[0]
+        if frames and not (frames == 1 and self.training):
             return self.detector.head(maps)
-        if frames == 1:
+        if frames:
             twice = self.detector.head([x.repeat(2, 1, 1, 1) for x in maps])
             return {name: tensor[:1] for name, tensor in twice.items()}
         nothing = torch.stack([each.sum() for each in (*maps, *self.detector.head.parameters())]).sum()

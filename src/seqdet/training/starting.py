@@ -18,8 +18,12 @@ from ..models.zoo import build_detector
 from ..runs import RunFolder
 
 log = logging.getLogger(__name__)
+FOREIGN = (".ckpt", ".pt", ".pth")
+"""Endings of files that hold pickles."""
 SOME_ROWS = "but for what belongs to "
+"""Why something is new of a last layer that knew some of the classes."""
 EVERY_ROW = (0, 0)
+"""Places and logits before the classes, of a tensor that has no rows of classes."""
 ANOTHER_CLASS = "\N{REPLACEMENT CHARACTER}"
 """The name of a class that no dataset has, for a look at what a detector of one class more is like."""
 
@@ -54,7 +58,7 @@ def start_from(detector: Detector, path: Path) -> Detector:
     if type(source.backbone) is not type(detector.backbone):
         raise InputError(
             f"train.start must be of the architecture that is trained, {_kind(detector)}, got one of {_kind(source)} "
-            f"in {path}."
+            f"in {path}; model.name says what is trained."
         )
     given = source.state_dict()
     wanted = detector.state_dict()
@@ -106,6 +110,12 @@ def _loaded(path: Path) -> Detector:
     """The detector of a file of weights, or of a run, which may call what the run was allowed to."""
     folder = RunFolder(path if path.is_dir() else path.parent)
     recall(RunFolder(folder.root.parent if folder.root.name == folder.checkpoints.name else folder.root).config)
+    if path.suffix in FOREIGN:
+        imported = proposed("import-weights", path, "-o", path.with_suffix(".safetensors").name)
+        raise InputError(
+            f"train.start must be a run or a file of weights, .safetensors, got {path}. A published checkpoint is "
+            f"imported first: {imported}"
+        )
     if not path.is_dir():
         return load_detector(path)
     folder.check_holds_run()

@@ -101,6 +101,7 @@ class ReportPage:
     pictures: caption and (H, W, 3) uint8 image.
     config: the configuration as YAML.
     versions: of the libraries, and the machine.
+    costs: what the detector costs.
     seconds: what took how long.
     """
 
@@ -121,6 +122,7 @@ class ReportPage:
     pictures: Sequence[tuple[str, np.ndarray]] = ()
     config: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    costs: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -199,6 +201,7 @@ def render(report: ReportPage) -> str:
         frames=pictures(report.pictures),
         legend=LEGEND,
         config=report.config,
+        costs=report.costs,
         seconds={name: measured_duration(seconds) for name, seconds in report.seconds.items()},
         versions=report.versions,
     )
