@@ -32,6 +32,8 @@ CONFIGS = st.builds(
     train=st.builds(TrainConfig, lr=POSITIVE, channels_last=st.booleans(), warmup_steps=st.integers(0, 10**9)),
 )
 
+SCHEDULES = "constant, cosine, exponential, one_cycle"
+
 
 @settings(max_examples=20)
 @given(config=CONFIGS)
@@ -122,8 +124,8 @@ def test_every_way_to_write_a_number_is_taken_for_it(tmp_path, number, value):
         ("train: {max_steps: '7'}", "recipe.yaml.train.max_steps must be a whole number, got '7'."),
         ("train: {max_steps: 0}", "recipe.yaml.train.max_steps must be at least 1, got 0."),
         ("train: {channels_last: 1}", "recipe.yaml.train.channels_last must be true or false, got 1."),
-        ("train: {schedule: cosin}", "train.schedule must be one of constant, cosine, exponential, one_cycle; got 'cosin'."),
-        ("train: {schedule: [cosine]}", "train.schedule must be one of constant, cosine, exponential, one_cycle; got ['cosine']."),
+        ("train: {schedule: cosin}", f"train.schedule must be one of {SCHEDULES}; got 'cosin'."),
+        ("train: {schedule: [cosine]}", f"train.schedule must be one of {SCHEDULES}; got ['cosine']."),
         ("model: {cell: 1}", "recipe.yaml.model.cell must be one of gru, lstm, mingru; got 1."),
         ("model: {name: 1}", "recipe.yaml.model.name must be text, got 1."),
         ("model: {classes: car}", "recipe.yaml.model.classes must be a list, got 'car'."),

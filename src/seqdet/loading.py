@@ -28,6 +28,7 @@ from .data.layouts import label_place
 from .data.schedule import Cue, drawn, schedule, share, shuffled
 from .events.tensors import blank_frame
 from .models.fitted_anchors import fitted_anchors
+from .models.single_shot import SingleShotHead
 from .models.zoo import build_detector
 from .structures import Clip
 
@@ -86,16 +87,20 @@ def with_fitted_anchors(model: ModelConfig, config: DataConfig) -> ModelConfig:
         config: the data.
 
     Raises:
-        InputError: if there are too few boxes, or the data cannot be read.
+        InputError: if there are too few boxes, the data cannot be read, or the head has anchors of its own.
     """
     if not isinstance(model, SingleShotConfig) or model.anchors != "fitted" or model.anchor_shapes:
         return model
+    with torch.device("meta"):
+        detector = build_detector(replace(model, anchor_shapes=((1.0, 1.0),)))
+    if not isinstance(detector.head, SingleShotHead):
+        raise InputError(
+            f"model.anchors must not be fitted for {model.name} of these settings, whose head has its own."
+        )
     if config.dataset.folder is not None:
         prepare(config.dataset)
     sizes_wh = open_split(config, "train").target_sizes_wh
-    with torch.device("meta"):
-        detector = build_detector(replace(model, anchor_shapes=((1.0, 1.0),)))
-    strides = (detector.neck or detector.backbone).strides
+    strides = detector.head.anchors.strides
     return replace(model, anchor_shapes=fitted_anchors(sizes_wh, strides, per_cell=model.anchors_per_cell))
 
 

@@ -174,7 +174,9 @@ def test_all_names_of_the_published_size_are_known(tmp_path):
     made = import_weights(published(tmp_path / "a"))
     config = made.detector.config
     assert config == EvrtDetrConfig("evrt_detr_r18", ("car", "pedestrian"), 20)
-    assert made.detector.input == InputConfig("stacked_histogram", {"bins": 10}, 50_000, (240, 304), (240, 304))
+    assert made.detector.input == InputConfig(
+        "stacked_histogram", {"bins": 10, "max_count": 10}, 50_000, (240, 304), (240, 304)
+    )
     assert made.notes[1:] == ["Left out: net_encoder:pos_embed2."]
     assert sorted(made.source) == [f"net_{part}.pth" for part in ("backbone", "decoder", "encoder", "temp_enc")]
     gates = made.detector.memory.cells[0].from_input.weight.unflatten(0, (4, -1)).flatten(1)

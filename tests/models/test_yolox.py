@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -178,36 +176,3 @@ def test_overlaps_of_pairs_are_the_diagonal_of_all():
 def test_an_unknown_rule_is_refused():
     with pytest.raises(InputError, match="score_rule must be one of class, product; got 'best'"):
         make_head(score_rule="best")
-
-
-MEASURE = """
-import re
-from pathlib import Path
-import torch
-from seqdet.models.yolox import YoloxHead
-from seqdet.structures import Boxes
-
-def status(name):
-    return int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
-
-frames, count, sizes = 8, 100, [(92, 160), (46, 80), (23, 40)]
-head = YoloxHead((8, 8, 8), (8, 16, 32), width=8, classes=2)
-torch.manual_seed(0)
-with torch.no_grad():
-    outputs = head([torch.randn(frames, 8, *size) for size in sizes], (720, 1280))
-outputs = outputs._replace(**{name: getattr(outputs, name).requires_grad_() for name in head.outputs})
-centre = torch.rand(frames, count, 2) * torch.tensor([1280, 720])
-half = 1 + 100 * torch.rand(frames, count, 2)
-truth = [Boxes(torch.cat([c - h, c + h], 1), torch.randint(0, 2, (count,))) for c, h in zip(centre, half)]
-head.loss(outputs, truth[:1] + [Boxes.empty()] * 7)  # libraries take what they need once
-Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-before = status("VmRSS")
-sum(head.loss(outputs, truth).values()).backward()
-print((status("VmHWM") - before) / 1e6)
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel of Linux says the peak of a process")
-def test_the_loss_of_large_frames_with_many_boxes_takes_little_memory():
-    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 100  # megabytes

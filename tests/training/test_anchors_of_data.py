@@ -19,6 +19,7 @@ from seqdet import (
     evaluate,
     fit,
     load_detector,
+    model_config,
 )
 from seqdet.config_files import read_config
 from seqdet.data.schedule import Cue
@@ -70,6 +71,13 @@ def test_the_boxes_are_those_that_are_to_be_found(data):
 def test_stated_shapes_and_presets_stay(data):
     for model in (replace(MODEL, anchor_shapes=((1.0, 2.0),)), replace(MODEL, anchors="psee")):
         assert with_fitted_anchors(model, data) is model
+
+
+def test_a_head_with_anchors_of_its_own_is_told_so():
+    frames = "torchvision:ssdlite320_mobilenet_v3_large"
+    model = model_config("with_memory", classes=("a",), in_channels=3, frames=frames, anchors="fitted")
+    with pytest.raises(InputError, match=r"model\.anchors must not be fitted for with_memory of these settings"):
+        with_fitted_anchors(model, DataConfig(clip_length=3, digits=DIGITS))
 
 
 def test_few_boxes_are_refused_before_anything_is_written(tmp_path):

@@ -294,10 +294,12 @@ def test_frames_that_show_something_else_are_told(tmp_path, caplog):
     assert caplog.messages == []
     tell_other_input(EVENTS, replace(EVENTS, window_us=20_000, parameters={"bins": 5}), path)
     tell_other_input(EVENTS, None, path)
+    tell_other_input(None, EVENTS, path)
     assert caplog.messages == [
         f"{path} was trained on frames that show something else: parameters {{'bins': 10}} in place of {{'bins': 5}}, "
         "window_us 50000 in place of 20000.",
         f"{path} was trained on events as stacked_histogram, and these data are pictures.",
+        f"{path} names no events that it was trained on, and these data are events.",
     ]
 
 

@@ -87,6 +87,7 @@ def report():
         pictures=[(NASTY, rng.integers(0, 256, (8, 12, 3), np.uint8))],
         config=f"seed: 0\nname: {NASTY}\n",
         versions={"torch": "2.9", NASTY: NASTY},
+        costs={"parameters": "0.62 M", NASTY: NASTY},
         seconds={"training": 478.0, NASTY: 7.25},
     )
 
@@ -179,6 +180,7 @@ SECTIONS = {
     "pictures": ["Frames"],
     "config": ["Configuration"],
     "versions": ["Versions and machine"],
+    "costs": ["Cost"],
     "seconds": ["Time"],
     "training_frames": [],
     "summary": [],
@@ -189,7 +191,7 @@ def test_the_sections_go_from_the_result_to_the_details(report):
     assert headings(render(report)) == [
         *("Scores", "Protocol", "What the objects do", "Precision and recall", "Reliability of the scores", "Errors"),
         *("Worst misses", "Worst false alarms", "Training", "Frames"),
-        *("Configuration", "Time", "Versions and machine"),
+        *("Configuration", "Cost", "Time", "Versions and machine"),
     ]
 
 

@@ -97,7 +97,8 @@ class Head(Protocol):
     Attributes:
         outputs: names of the tensors (F, ...) float32 in what a call gives: what is exported, and compared.
         suppresses: whether detections that overlap better ones are left out. A head of queries does so itself: it goes
-            on with the places that rank best, and is exported in float32 alone, as rounding changes the order.
+            on with the places that rank best, and is exported in float32 alone, as rounding changes the order. What it
+            says may have the field ``margin`` (F,), by how much the worst of them is better than the best other one.
         decoding: how what it says becomes detections, if nothing else is asked for: an ``iou`` and ``vote`` of its own.
         predictors: its last layers, which say of boxes and classes.
     """

@@ -23,6 +23,7 @@ UNPUBLISHED = Published("none", "none")
 
 PUBLISHED: dict[str, Published] = {
     "vanilla": Published("aims at RED: Gen1 40.0, 1 Mpx 43.0 (arXiv 2009.13436)", "none"),
+    "lowrec": Published("seqdet's own; aims at SATE: Gen1 52.7, 1 Mpx 49.1 (NeurIPS 2025)", "none"),
     "rvt_tiny": Published("RVT-T: Gen1 44.1, 1 Mpx 41.5 (arXiv 2212.05598)", NO_LICENCE),
     "rvt_small": Published("RVT-S: Gen1 46.5, 1 Mpx 44.1 (arXiv 2212.05598)", NO_LICENCE),
     "rvt_base": Published("RVT-B: Gen1 47.2, 1 Mpx 47.4 (arXiv 2212.05598)", NO_LICENCE),

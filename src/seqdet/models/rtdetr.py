@@ -52,6 +52,7 @@ class RtDetrOutputs(NamedTuple):
     every_logits, every_boxes: the same of the cells that became queries and after every layer, in this order: what the
         loss is about.
     passed: of every layer, for the denoising queries of the loss.
+    margin: (F,) float32, by how much the worst cell that became a query is better than the best that did not.
     """
 
     logits: Tensor
@@ -61,6 +62,7 @@ class RtDetrOutputs(NamedTuple):
     every_logits: tuple[Tensor, ...]
     every_boxes: tuple[Tensor, ...]
     passed: tuple[Passed, ...]
+    margin: Tensor
 
 
 class DecoderLayer(nn.Module):
@@ -180,7 +182,9 @@ class RtDetrHead(nn.Module):
         cells = self.cells(memory * is_valid[:, None].to(memory.dtype))
         cell_logits = self.cell_classes(cells).float()
         count = min(self.queries, cells.shape[1])
-        _, chosen = cell_logits.amax(dim=2).topk(count, dim=1)
+        best, ranked = cell_logits.amax(dim=2).topk(min(count + 1, cells.shape[1]), dim=1)
+        chosen = ranked[:, :count]
+        margin = best[:, count - 1] - best[:, count] if count < best.shape[1] else best[:, 0] + torch.inf
         contents = rows_at(cells, chosen)
         boxes = (self.cell_boxes(contents).float() + starts[chosen]).sigmoid()
         looked_at = [layer.cross.looked_at(memory, sizes_hw) for layer in self._layers()]
@@ -193,6 +197,7 @@ class RtDetrHead(nn.Module):
             (rows_at(cell_logits, chosen), *logits),
             (boxes, *layer_boxes),
             passed,
+            margin,
         )
 
     def _layers(self) -> Iterator[DecoderLayer]:

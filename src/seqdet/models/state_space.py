@@ -78,7 +78,8 @@ class S5(nn.Module):
         self.skip = nn.Parameter(torch.randn(channels))
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        with torch.autocast(x.device.type, enabled=False):  # bfloat16 is too coarse for what is summed over many frames
+        kind = "cuda" if x.is_cuda else "cpu"  # the device meta has no precisions
+        with torch.autocast(kind, enabled=False):  # bfloat16 is too coarse for what is summed over many frames
             x = x.float()
             decay, from_input = self._discrete()
             driven = functional.linear(x, from_input).unflatten(-1, (2, -1))

@@ -19,6 +19,8 @@ IGNORED_ANCHOR = -2
 ALPHA = 0.25
 GAMMA = 2.0
 """Weight of the positives and focusing exponent of the focal losses (Lin et al., arXiv 1708.02002)."""
+LARGEST_CHUNK = 1 << 23
+"""Pairs of anchor and box that are looked at together, but for those of one frame, so that memory stays bounded."""
 
 
 class Targets(NamedTuple):
@@ -100,20 +102,37 @@ def match_anchors(anchors: Tensor, targets: Targets, *, foreground: float, backg
             f"got {background} and {foreground}."
         )
     frames, most = targets.labels.shape
-    if most == 0:
-        return torch.full((frames, len(anchors)), BACKGROUND, device=anchors.device)
-    overlaps = box_iou(anchors, targets.xyxy)
-    to_targets = overlaps.masked_fill(~targets.is_target[:, None], -1)
-    best_overlap, best_box = to_targets.max(dim=2)
+    matched = torch.full((frames, len(anchors)), BACKGROUND, device=anchors.device)
+    chunk = max(1, LARGEST_CHUNK // max(1, most * len(anchors)))
+    for start in range(0, frames if most else 0, chunk):
+        part = slice(start, start + chunk)
+        few = Targets(*(column[part] for column in targets))
+        matched[part] = _matched(anchors, few, foreground=foreground, background=background)
+    return matched
+
+
+def _matched(anchors: Tensor, targets: Targets, *, foreground: float, background: float) -> Tensor:
+    """The box of every anchor of few frames; arguments as for ``match_anchors``."""
+    frames, most = targets.labels.shape
+    overlaps = anchors.new_empty(frames, len(anchors), most)
+    rows = max(1, LARGEST_CHUNK // (8 * frames * most))  # corners take more memory than overlaps
+    for start in range(0, len(anchors), rows):
+        overlaps[:, start : start + rows] = box_iou(anchors[start : start + rows], targets.xyxy)
+    excused = None
+    if targets.is_ignored.any():
+        excused = ((overlaps >= background) & targets.is_ignored[:, None]).any(dim=2)
+    overlaps.masked_fill_(~targets.is_target[:, None], -1)
+    best_overlap, best_box = overlaps.max(dim=2)
     matched = best_box.masked_fill(best_overlap < foreground, IGNORED_ANCHOR).masked_fill(
         best_overlap < background, BACKGROUND
     )
-    excused = (overlaps.masked_fill(~targets.is_ignored[:, None], -1) >= background).any(dim=2)
-    matched.masked_fill_(excused & (matched == BACKGROUND), IGNORED_ANCHOR)
-    return _give_every_box_an_anchor(matched, to_targets, targets.is_target)
+    if excused is not None:
+        matched.masked_fill_(excused & (matched == BACKGROUND), IGNORED_ANCHOR)
+    return _give_every_box_an_anchor(matched, overlaps, targets.is_target)
 
 
 def _give_every_box_an_anchor(matched: Tensor, overlaps: Tensor, pending: Tensor) -> Tensor:
+    """``matched`` with an anchor for every box that overlaps one; ``overlaps`` is used up."""
     numbers = torch.arange(pending.shape[1], device=pending.device)
     while True:
         overlap, wanted = overlaps.max(dim=1)  # (F, M): the best free anchor of each waiting box
@@ -125,7 +144,8 @@ def _give_every_box_an_anchor(matched: Tensor, overlaps: Tensor, pending: Tensor
         anchor = wanted[frame, box]
         matched[frame, anchor] = box
         pending = pending & ~wins
-        overlaps = overlaps.index_put((frame, anchor), overlaps.new_tensor(-1.0)).masked_fill(~pending[:, None], -1)
+        overlaps[frame, anchor] = -1
+        overlaps.masked_fill_(~pending[:, None], -1)
 
 
 def softmax_focal(logits: Tensor, labels: Tensor) -> Tensor:

@@ -170,7 +170,9 @@ class Checkpoints(Callback):
         self.frames = state_dict["frames"]
 
 
-def read_checkpoint(checkpoint: Path, config: RunConfig, *, names: set[str], has_criterion: bool) -> dict[str, Any]:
+def read_checkpoint(
+    checkpoint: Path, config: RunConfig, *, names: set[str], has_criterion: bool = False
+) -> dict[str, Any]:
     """What a run of this configuration, whose weights have these names, wrote to go on from.
 
     Args:

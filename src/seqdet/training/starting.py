@@ -91,10 +91,11 @@ def start_from(detector: Detector, path: Path) -> Detector:
 
 def tell_other_input(before: InputConfig | None, now: InputConfig | None, path: Path) -> None:
     """Warn where frames show something else than those that the weights of ``path`` were trained on."""
-    if (before is None) != (now is None):
-        kinds = ["pictures" if each is None else f"events as {each.representation}" for each in (before, now)]
-        log.warning("%s was trained on %s, and these data are %s.", path, *kinds)
     if before is None or now is None:
+        if now is not None:
+            log.warning("%s names no events that it was trained on, and these data are events.", path)
+        if before is not None:
+            log.warning("%s was trained on events as %s, and these data are pictures.", path, before.representation)
         return
     fields = ("representation", "parameters", "window_us")
     told = [
