@@ -51,8 +51,11 @@ SETTINGS = {
     "mingru": {"base": 1, "channels": 8, "cell": "mingru", "kernel_size": 3},
     "timm": {"frames": "timm:mobilenetv3_small_050", "channels": 8, "memory_channels": 4},
 }
-KINDS = ["lowrec", pytest.param("mingru", marks=pytest.mark.slow), pytest.param("timm", marks=pytest.mark.slow)]
-KINDS += ["ssd", pytest.param("retinanet", marks=pytest.mark.slow), "fcos"]
+QUICK = ("lowrec", "fcos")
+KINDS = [
+    pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow)
+    for kind in (*SETTINGS, "ssd", "retinanet", "fcos")
+]
 
 
 def awake(kind: str):
