@@ -17,7 +17,15 @@ from seqdet.cli import main
 from seqdet.cli.parser import spelt
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("README.md", "docs/recordings.md", "docs/datasets.md", "docs/labels.md", "docs/running.md", "docs/models.md")
+NAMES = (
+    "README.md",
+    "docs/recordings.md",
+    "docs/datasets.md",
+    "docs/labels.md",
+    "docs/running.md",
+    "docs/models.md",
+    "docs/training.md",
+)
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 LANGUAGES = {"python", "bash", "text", "yaml", ""}
