@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 
 from seqdet.checks import InputError
 from seqdet.config import EvrtDetrConfig, InputConfig
-from seqdet.inference.export import export
+from seqdet.inference.export import DecodingDetector, check_parity, export, survivors
 from seqdet.inference.runners import OnnxRunner
 from seqdet.models.detector import Detector
 from seqdet.models.hybrid_encoder import HybridEncoder, positions
@@ -295,6 +296,31 @@ def test_an_exported_file_finds_the_same_and_holds_nothing_of_the_training(tmp_p
     assert sum(len(each) for each in wanted) > 10
     names = {each.name for each in onnx.load(tmp_path / "a.onnx").graph.initializer}
     assert not any("noisy_labels" in name for name in names)
+
+
+@pytest.mark.parametrize("change", ["none", "order", "pairs", "numbers"])
+def test_a_file_may_have_its_queries_in_another_order_but_no_others(change):
+    """Boxes and logits of a query belong together."""
+    detector = opinionated(small_detector(queries=8))
+    decoding = DecodingDetector(detector, 0.01, survivors)
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(0))
+
+    @torch.no_grad()
+    def run(frames, memory):
+        silence = detector(torch.zeros(1, *frames.shape))[1]
+        state = [0 * each for each in silence] if memory is None else map(torch.from_numpy, memory)
+        *others, logits, boxes = decoding(torch.from_numpy(frames), *state)
+        if change == "order":
+            logits, boxes = logits[:, order], boxes[:, order]
+        elif change == "pairs":
+            logits = logits[:, order]
+        elif change == "numbers":
+            boxes = boxes + torch.tensor([0.0] * 7 + [0.01])[:, None]
+        return [each.numpy() for each in (*others, logits, boxes)]
+
+    refused = pytest.raises(InputError, match="a must compute what the detector does, and differs in")
+    with refused if change in ("pairs", "numbers") else nullcontext():
+        check_parity(run, detector, SIZE_HW, score=0.01, tolerance=1e-4, name="a")
 
 
 @pytest.mark.parametrize(
