@@ -86,16 +86,14 @@ def with_memory(
 
     Args:
         frame_detector: a ``Detector`` without a memory of its own, or torchvision's SSD, SSDLite, RetinaNet or FCOS.
-        Frames
-            are not resized, as torchvision would; they are normalised as it does.
+            Frames are not resized, as torchvision would; they are normalised as it does.
         levels: numbers of the maps that get a memory; all if None, 0 is the finest.
         cell: a key of ``cells.CELLS``.
         channels: of every memory.
         classes: names, in the order of the labels; those of ``frame_detector`` if it has them.
         in_channels: of the frames; those of ``frame_detector`` if not given.
         freeze: everything but the memory stays as it is, in evaluation mode and without a gradient. ``fit`` leaves it
-        so; in
-            a loop of your own call ``detector.memory.train()``, not ``detector.train()``.
+            so; in a loop of your own call ``detector.memory.train()``, not ``detector.train()``.
 
     Raises:
         InputError: if the detector is of another kind or has a memory already, or the settings do not fit it.
