@@ -353,11 +353,11 @@ def test_another_error_of_torch_keeps_its_traceback(monkeypatch):
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
-def test_a_recipe_is_a_configuration_that_states_its_score_its_time_and_its_command(recipe):
+def test_a_recipe_is_a_configuration_that_states_its_command_and_its_score_or_that_it_was_not_run(recipe):
     assert isinstance(read_config(recipe), RunConfig)
     head = " ".join(line[1:] for line in recipe.read_text().splitlines() if line.startswith("#"))
-    for words in ("AP", "minutes", f"seqdet train --recipe {recipe.stem} "):
-        assert words in head
+    assert f"seqdet train --recipe {recipe.stem} " in head
+    assert ("AP" in head and "minutes" in head) or "Not run" in head
 
 
 def test_a_written_configuration_is_a_recipe(tmp_path, capsys):
