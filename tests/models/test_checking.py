@@ -36,6 +36,16 @@ class Averaging(nn.Module):
             self.channels = (5,)
         if broken == "count":
             self.channels = (4, 4)
+        self.multiple = {"zero": 0, "text": "8"}.get(broken, 8)
+        if broken == "real":
+            self.strides = (8.0,)
+        if broken == "one stride":
+            self.strides = 8
+        if broken == "input":
+            self.convolution = nn.Conv2d(5, 4, 8, stride=8)
+        if broken == "nan":
+            nn.init.constant_(self.convolution.bias, torch.nan)
+        self.calls = 0
 
     def forward(self, frames, state=None):
         maps = self.convolution(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
@@ -57,6 +67,17 @@ class Averaging(nn.Module):
             seen = [x + maps.sum(dim=0) for x in seen]
         after = {"lanes": mean.transpose(0, 1), "complex": mean.to(torch.complex64), "scalar": mean.sum()}
         state = (after.get(self.broken, mean),)
+        if self.broken == "repeated":
+            seen = seen[-1:] * len(seen)
+        if self.broken == "grows":
+            self.calls = self.calls + 1
+            state = state * self.calls
+        if self.broken == "grows at the end":
+            state = (torch.cat([mean, mean], dim=1),) if len(frames) == 2 else state
+        if self.broken == "infinite":
+            state = (mean + torch.inf,)
+        if self.broken == "raises":
+            raise KeyError("what it lacks")
         if self.broken == "list":
             state = list(state)
         if self.broken == "one map":
@@ -78,7 +99,7 @@ BROKEN = {
     "channels": "map 0 of the backbone must have the 5 channels that it says, got 4",
     "count": "backbone must have as many channels and strides as it gives maps, got 2 channels and 1 strides",
     "one map": "backbone must return a list of maps .* got Tensor",
-    "last": "map 0 of the backbone must have one entry for each frame of each lane, 6 .* got 3",
+    "last": "map 0 of the backbone must have one entry for each frame of each lane, 9 .* got 3",
     "list": "backbone must return its state as a tuple of tensors, .* got list",
     "lanes": "state must have a lane as the first axis of every tensor, 3 .* got shape .4, 3, 1, 1. in place 0",
     "scalar": "state must have a lane as the first axis of every tensor",
@@ -87,6 +108,17 @@ BROKEN = {
     "leak": "a lane must depend on that lane alone",
     "hidden": "outputs of a lane must depend on that lane alone",
     "future": "outputs of a clip that is cut must be those of the whole, and deltas differs",
+    "repeated": "outputs of a clip that is cut must be those of the whole, and deltas differs",
+    "grows": r"state must be of tensors of the same shapes after every call, got .*, then .*\), \(",
+    "grows at the end": r"state must be of tensors of the same shapes after every call, got .*, then \[\(3, 8, 1, 1\)",
+    "zero": "multiple of the backbone must be a whole number of at least 1, got 0",
+    "text": "multiple of the backbone must be a whole number of at least 1, got '8'",
+    "real": r"strides of the backbone must be whole numbers of at least 1, a map each, got \(8.0,\)",
+    "one stride": "strides of the backbone must be whole numbers of at least 1, a map each, got 8",
+    "input": r"detector must take frames of shape \(3, 3, 3, 8, 8\), and raised RuntimeError: Given groups=1",
+    "raises": "detector must take frames of .* and raised KeyError: 'what it lacks'",
+    "nan": "map 0 of the backbone must be of finite numbers, and 36 of its 36 are not",
+    "infinite": "state in place 0 must be of finite numbers, and 12 of its 12 are not",
     "silence": "state of zeros must mean the same as none, a lane that starts, and deltas differs",
 }
 
@@ -138,7 +170,7 @@ class Forgetful(nn.Module):
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        ("shape", r"memory must give maps of the shapes that it takes, \[\(6, 4, 1, 1\)\], got \[\(6, 1, 1, 1\)\]"),
+        ("shape", r"memory must give maps of the shapes that it takes, \[\(9, 4, 1, 1\)\], got \[\(9, 1, 1, 1\)\]"),
         ("tensors", "memory must give as many tensors as state_tensors says, 1, got 0"),
     ],
 )
@@ -179,3 +211,41 @@ def test_a_function_of_the_user_is_held_against_the_rules_but_not_without_memory
         build_detector("wrong_parts:wrong", classes=["a"], in_channels=3)
     with torch.device("meta"):
         build_detector("wrong_parts:wrong", classes=["a"], in_channels=3)
+
+
+RAISING = """
+from seqdet import build_detector
+from seqdet.config import VanillaConfig
+
+
+def raising(classes, in_channels):
+    return {}["what it lacks"]
+
+
+def relabelled(classes, in_channels):
+    return build_detector(VanillaConfig(classes=("other",), in_channels=3, base=1, channels=4))
+
+
+def of_five(classes, in_channels):
+    return build_detector(VanillaConfig(classes=classes, in_channels=5, base=1, channels=4))
+"""
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("raising", "raising raised KeyError when it was built: 'what it lacks'"),
+        ("relabelled", "the classes and channels that it is given, a and 3; got other and 3"),
+        ("of_five", "the classes and channels that it is given, a and 3; got a and 5"),
+    ],
+)
+def test_a_function_that_gives_something_else_than_it_is_asked_for_is_refused(
+    function, words, device, tmp_path, monkeypatch
+):
+    monkeypatch.setenv(ALLOWED, "[]")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "raising_parts.py").write_text(RAISING, encoding="utf-8")
+    allow(str(tmp_path / f"raising_parts.py:{function}"))
+    with torch.device(device), pytest.raises(InputError, match=words):
+        build_detector(f"raising_parts:{function}", classes=["a"], in_channels=3)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..checks import InputError
+from ..checks import InputError, one_line
 from ..structures import State
 from .detector import Detector
 
 LANES = 3
-STEPS = 2
+STEPS = 3
 LARGEST_SIDE = 1024
 """Frames have this many pixels a side, where the detector asks for larger ones."""
 CLOSE = 1e-3
@@ -32,19 +33,31 @@ def check_contract(detector: Detector) -> None:
         detector: with weights that are numbers, so not on the device ``meta``.
 
     Raises:
-        InputError: with the rule that is broken, and by which part.
+        InputError: with the rule that is broken, and by which part; or with what a part raised.
     """
-    with _at_rest(detector):
-        frames = _noise(detector)
-        _check_names(detector)
-        _check_maps(detector, frames)
-        whole, after = detector(frames)
-        _check_state(after)
-        _check_outputs(detector, whole)
-        _check_lanes(detector, frames, after, whole)
-        if after:
-            _check_silence(detector, frames, after, whole)
-        _check_cut(detector, frames, after, whole)
+    _check_names(detector)
+    frames = _noise(detector)
+    try:
+        with _at_rest(detector):
+            _check_behaviour(detector, frames)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"detector must take frames of shape {tuple(frames.shape)}, and raised {type(error).__name__}: "
+            f"{one_line(error)}."
+        ) from error
+
+
+def _check_behaviour(detector: Detector, frames: Tensor) -> None:
+    _check_maps(detector, frames)
+    whole, after = detector(frames)
+    _check_state(after)
+    _check_outputs(detector, whole)
+    _check_lanes(detector, frames, after, whole)
+    if after:
+        _check_silence(detector, frames, after, whole)
+    _check_cut(detector, frames, after, whole)
 
 
 @contextmanager
@@ -60,24 +73,12 @@ def _at_rest(detector: Detector) -> Iterator[None]:
             module.training = mode
 
 
-def _noise(detector: Detector) -> Tensor:
-    """Frames as small as the strides allow."""
-    backbone = detector.backbone
+def _check_names(detector: Detector) -> None:
+    backbone, head = detector.backbone, detector.head
     for name in ("channels", "strides", "multiple", "scaled", "exact"):
         if not hasattr(backbone, name):
             raise InputError(f"backbone must have the attribute {name}, and {type(backbone).__name__} has none.")
-    strides = tuple(backbone.strides)
-    if not strides or list(strides) != sorted(set(strides)) or strides[0] < 1:
-        raise InputError(f"strides of the backbone must be whole numbers that rise, finest map first, got {strides}.")
-    side = min(math.lcm(backbone.multiple, strides[-1]), LARGEST_SIDE)
-    generator = torch.Generator().manual_seed(0)
-    like = next(detector.parameters())
-    noise = torch.rand(STEPS, LANES, detector.channels, side, side, generator=generator)
-    return noise.to(like.device, like.dtype)
-
-
-def _check_names(detector: Detector) -> None:
-    head = detector.head
+    _check_numbers(backbone)
     for name in ("outputs", "suppresses", "decoding", "predictors", "loss", "scores", "boxes_at", "final_scores"):
         if not hasattr(head, name):
             raise InputError(f"head must have the attribute {name}, and {type(head).__name__} has none.")
@@ -85,6 +86,33 @@ def _check_names(detector: Detector) -> None:
         raise InputError(
             f"memory must have the attribute state_tensors, and {type(detector.memory).__name__} has none."
         )
+
+
+def _check_numbers(backbone: Any) -> None:
+    """What a backbone says of its maps, and of the frames that it takes."""
+    for name in ("channels", "strides"):
+        values = getattr(backbone, name)
+        if not isinstance(values, tuple | list) or not values or not all(_is_count(each) for each in values):
+            raise InputError(f"{name} of the backbone must be whole numbers of at least 1, a map each, got {values!r}.")
+    strides = tuple(backbone.strides)
+    if list(strides) != sorted(set(strides)):
+        raise InputError(f"strides of the backbone must be whole numbers that rise, finest map first, got {strides}.")
+    if not _is_count(backbone.multiple):
+        raise InputError(f"multiple of the backbone must be a whole number of at least 1, got {backbone.multiple!r}.")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+
+
+def _noise(detector: Detector) -> Tensor:
+    """Frames as small as the strides allow."""
+    backbone = detector.backbone
+    side = min(math.lcm(backbone.multiple, backbone.strides[-1]), LARGEST_SIDE)
+    generator = torch.Generator().manual_seed(0)
+    like = next(detector.parameters(), torch.empty(0))
+    noise = torch.rand(STEPS, LANES, detector.channels, side, side, generator=generator)
+    return noise.to(like.device, like.dtype)
 
 
 def _check_maps(detector: Detector, frames: Tensor) -> None:
@@ -107,6 +135,8 @@ def _check_maps(detector: Detector, frames: Tensor) -> None:
             raise InputError(
                 f"memory must give as many tensors as state_tensors says, {memory.state_tensors}, got {len(state)}."
             )
+        for number, x in enumerate(remembering):
+            _check_finite(x, f"map {number} of the memory")
 
 
 def _pair(value: Any, part: str) -> tuple[list[Tensor], State]:
@@ -147,6 +177,13 @@ def _check_shapes(
                 f"map {number} of the {part} must have {wanted[1]}x{wanted[0]} cells of frames of {width}x{height} "
                 f"pixels, as its stride of {stride} says, got {x.shape[3]}x{x.shape[2]}."
             )
+        _check_finite(x, f"map {number} of the {part}")
+
+
+def _check_finite(tensor: Tensor, name: str) -> None:
+    broken = int((~tensor.isfinite()).sum())
+    if broken:
+        raise InputError(f"{name} must be of finite numbers, and {broken} of its {tensor.numel()} are not.")
 
 
 def _check_state(state: State) -> None:
@@ -159,6 +196,7 @@ def _check_state(state: State) -> None:
                 f"state must have a lane as the first axis of every tensor, {LANES} of them for as many recordings, "
                 f"got shape {tuple(tensor.shape)} in place {number}."
             )
+        _check_finite(tensor, f"state in place {number}")
 
 
 def _check_outputs(detector: Detector, outputs: Any) -> None:
@@ -175,6 +213,7 @@ def _check_outputs(detector: Detector, outputs: Any) -> None:
                 f"{name} of the head must be float32 with one entry for each of {STEPS * LANES} frames, got "
                 f"{found.dtype} of shape {tuple(found.shape)}."
             )
+        _check_finite(found, f"{name} of the head")
     scores = head.scores(outputs)
     if scores.ndim != 3 or scores.shape[2] != len(detector.classes) or not (scores >= 0).all():
         raise InputError(
@@ -194,6 +233,7 @@ def _check_lanes(detector: Detector, frames: Tensor, after: State, whole: Any) -
     changed = frames.clone()
     changed[:, 1:] = 1 - changed[:, 1:]
     outputs, state = detector(changed)
+    _check_same_shapes(state, after)
     for number, (mine, theirs) in enumerate(zip(state, after, strict=True)):
         if _differ(mine[:1], theirs[:1]):
             raise InputError(
@@ -209,19 +249,28 @@ def _check_lanes(detector: Detector, frames: Tensor, after: State, whole: Any) -
 
 
 def _check_cut(detector: Detector, frames: Tensor, after: State, whole: Any) -> None:
-    _, state = detector(frames[:1])
-    outputs, end = detector(frames[1:], state)
+    first, state = detector(frames[:1])
+    second, end = detector(frames[1:], state)
+    _check_same_shapes(end, after)
     for number, (mine, theirs) in enumerate(zip(end, after, strict=True)):
-        if mine.shape != theirs.shape or _differ(mine, theirs):
+        if _differ(mine, theirs):
             raise InputError(
                 f"state after a clip that is cut must be that after the whole, and tensor {number} is another one."
             )
     for name in detector.head.outputs:
-        if _differ(getattr(outputs, name), getattr(whole, name)[LANES:]):
+        of_parts = torch.cat([getattr(first, name), getattr(second, name)])
+        if _differ(of_parts, getattr(whole, name)):
             raise InputError(
                 f"outputs of a clip that is cut must be those of the whole, and {name} differs: is something "
                 "remembered that is not in the state, or does a frame depend on a later one?"
             )
+
+
+def _check_same_shapes(state: State, before: State) -> None:
+    """The same number of tensors, of the same shapes."""
+    found, wanted = ([tuple(tensor.shape) for tensor in each] for each in (state, before))
+    if found != wanted:
+        raise InputError(f"state must be of tensors of the same shapes after every call, got {wanted}, then {found}.")
 
 
 def _check_silence(detector: Detector, frames: Tensor, after: State, whole: Any) -> None:
@@ -233,6 +282,8 @@ def _check_silence(detector: Detector, frames: Tensor, after: State, whole: Any)
 
 def _differ(mine: Tensor, theirs: Tensor) -> bool:
     """By more than rounding."""
+    if mine.shape != theirs.shape:
+        return True
     if not mine.numel():
         return False
     return not bool((mine - theirs).abs().max() <= CLOSE * theirs.abs().max())

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..allowing import find_allowed
-from ..checks import InputError
+from ..checks import InputError, one_line
 from ..config import (
     EvrtDetrConfig,
     LowrecConfig,
@@ -141,9 +141,21 @@ def own(config: OwnConfig, in_channels: int) -> Detector:
     except TypeError as error:
         given = ", ".join(["classes", "in_channels", *config.parameters])
         raise InputError(f"{config.name} must take {' and '.join(given.rsplit(', ', 1))}: {error}.") from error
-    detector = function(config.classes, in_channels, **config.parameters)
+    try:
+        detector = function(config.classes, in_channels, **config.parameters)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{config.name} raised {type(error).__name__} when it was built: {one_line(error)}."
+        ) from error
     if not isinstance(detector, Detector):
         raise InputError(f"{config.name} must return a seqdet.Detector, got {type(detector).__name__}.")
+    if (detector.classes, detector.channels) != (config.classes, in_channels):
+        raise InputError(
+            f"{config.name} must return a detector of the classes and channels that it is given, "
+            f"{', '.join(config.classes)} and {in_channels}; got {', '.join(detector.classes)} and {detector.channels}."
+        )
     if not any(each.is_meta for each in detector.parameters()):
         try:
             check_contract(detector)
