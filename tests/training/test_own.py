@@ -207,10 +207,56 @@ def test_a_loss_may_be_a_module_unless_it_wants_to_learn(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("losses", [torch.zeros(()), {}, {"a": 1.0}, {"a": torch.zeros(2)}])
-def test_a_loss_that_is_no_table_of_scalars_is_refused(tmp_path, losses):
-    with pytest.raises(InputError, match="criterion must return a dict of scalar tensors, the losses by name, got "):
+LOSSES = [
+    (torch.zeros(4, 3), r"a Tensor of shape \(4, 3\)\."),
+    ({}, r"an empty dict\."),
+    ({"a": 1.0}, r"a float for 'a'\."),
+    ({"a": torch.zeros(2)}, r"a Tensor of shape \(2,\) for 'a'\."),
+]
+
+
+@pytest.mark.parametrize(("losses", "found"), LOSSES)
+def test_a_loss_that_is_no_table_of_scalars_is_refused(tmp_path, losses, found):
+    words = f"criterion must return a dict of scalar tensors, the losses by name, got {found}"
+    with pytest.raises(InputError, match=words):
         run(tmp_path / "run", criterion=lambda outputs, frames: losses)
+
+
+def test_a_loss_without_gradient_is_refused(tmp_path):
+    with pytest.raises(InputError, match="criterion must return losses .*, with gradient, and something, far has none"):
+        run(tmp_path / "run", criterion=lambda *given: {name: each.detach() for name, each in silence(*given).items()})
+
+
+def of_one(outputs):
+    return silence(outputs, [])
+
+
+class OfOne(nn.Module):
+    """A loss that knows no truth."""
+
+    def forward(self, outputs):
+        return of_one(outputs)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"callbacks": [3]}, r"callbacks must be a list of instances of Lightning's Callback, got \[3\]"),
+        ({"callbacks": None}, "callbacks must be a list of instances of Lightning's Callback, got None"),
+        ({"callbacks": Counter()}, "callbacks must be a list of instances of Lightning's Callback, got <"),
+        ({"loggers": ["x"]}, r"loggers must be a list of instances of Lightning's Logger, got \['x'\]"),
+        ({"loggers": None}, "loggers must be a list of instances of Lightning's Logger, got None"),
+        ({"criterion": 3}, "criterion must be a function of outputs and frames, got 3"),
+        ({"criterion": of_one}, "criterion must take outputs and frames, two arguments: too many positional"),
+        ({"criterion": OfOne()}, "criterion must take outputs and frames, two arguments: too many positional"),
+    ],
+)
+def test_what_cannot_take_part_is_refused_before_anything_is_written(tmp_path, given, words):
+    with pytest.raises(InputError, match=words):
+        run(tmp_path / "run", **given)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match=words):
+        resume(run(tmp_path / "whole", replace(TRAIN, max_steps=1)), **given)
 
 
 @pytest.mark.parametrize("given", [{"callbacks": [Counter()]}, {"criterion": silence}])

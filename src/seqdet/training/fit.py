@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning import Callback, Trainer
@@ -53,6 +54,22 @@ class Own:
     loggers: tuple[Logger, ...] = ()
     criterion: LossFunction | None = None
 
+    @classmethod
+    def given(cls, callbacks: Any, loggers: Any, criterion: Any) -> Own:
+        """What ``fit`` was given.
+
+        Raises:
+            InputError: if it is of another kind.
+        """
+        for name, kind, values in (("callbacks", Callback, callbacks), ("loggers", Logger, loggers)):
+            if not isinstance(values, Sequence) or not all(isinstance(each, kind) for each in values):
+                raise InputError(
+                    f"{name} must be a list of instances of Lightning's {kind.__name__}, got {values!r:.80}."
+                )
+        if criterion is not None:
+            _check_callable(criterion)
+        return cls(tuple(callbacks), tuple(loggers), criterion)
+
     def check(self, train: TrainConfig) -> None:
         """Raise unless it can take part, and say that ``config.yaml`` has none of it."""
         given = [name for name in ("callbacks", "loggers", "criterion") if getattr(self, name)]
@@ -69,6 +86,21 @@ class Own:
             )
         if given:
             log.info("Not in config.yaml, so give them to seqdet.resume again: %s.", ", ".join(given))
+
+
+def _check_callable(criterion: Any) -> None:
+    """Raise unless it takes two arguments; what says nothing of its arguments is believed."""
+    if not callable(criterion):
+        raise InputError(f"criterion must be a function of outputs and frames, got {criterion!r:.80}.")
+    called = criterion.forward if isinstance(criterion, nn.Module) else criterion
+    try:
+        signature = inspect.signature(called)
+    except ValueError:  # as of one that is compiled
+        return
+    try:
+        signature.bind(None, [])
+    except TypeError as error:
+        raise InputError(f"criterion must take outputs and frames, two arguments: {error}.") from error
 
 
 def fit(
@@ -107,7 +139,7 @@ def fit(
     check_first()
     folder = RunFolder(Path(out))
     folder.check_free()
-    own = Own(tuple(callbacks), tuple(loggers), criterion)
+    own = Own.given(callbacks, loggers, criterion)
     own.check(train)
     if isinstance(detector, ModelConfig):
         detector = build_detector(_of_data(detector, data), seed=train.seed)
@@ -156,7 +188,7 @@ def resume(
     folder.check_holds_run()
     folder.check_own()
     config = read_config(folder.config)
-    own = Own(tuple(callbacks), tuple(loggers), criterion)
+    own = Own.given(callbacks, loggers, criterion)
     own.check(config.train)
     if max_steps is not None:
         config = _longer(config, max_steps)

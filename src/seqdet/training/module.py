@@ -160,9 +160,25 @@ class TrainingModule(LightningModule):
 
 def _check_losses(losses: Any) -> None:
     """Raise unless a criterion has returned what can be learnt from."""
-    is_table = isinstance(losses, dict) and bool(losses)
-    if not (is_table and all(isinstance(each, Tensor) and each.ndim == 0 for each in losses.values())):
-        raise InputError(f"criterion must return a dict of scalar tensors, the losses by name, got {losses!r:.80}.")
+    if not isinstance(losses, dict) or not losses:
+        found = "an empty dict" if isinstance(losses, dict) else _kind(losses)
+        raise InputError(f"criterion must return a dict of scalar tensors, the losses by name, got {found}.")
+    for name, loss in losses.items():
+        if not isinstance(loss, Tensor) or loss.ndim:
+            raise InputError(
+                f"criterion must return a dict of scalar tensors, the losses by name, got {_kind(loss)} for {name!r}."
+            )
+    if not any(loss.requires_grad for loss in losses.values()):
+        raise InputError(
+            f"criterion must return losses that are computed from the outputs, with gradient, and {', '.join(losses)} "
+            "has none: leave out detach() and the like; where nothing is to be learnt, give 0 * (a sum of the outputs)."
+        )
+
+
+def _kind(value: Any) -> str:
+    """What it is, without its numbers."""
+    shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+    return f"a {type(value).__name__}{shape}"
 
 
 def learning_rate_factor(config: TrainConfig, steps_per_epoch: int) -> Callable[[int], float]:
