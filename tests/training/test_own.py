@@ -223,7 +223,9 @@ def test_a_loss_that_is_no_table_of_scalars_is_refused(tmp_path, losses, found):
 
 
 def test_a_loss_without_gradient_is_refused(tmp_path):
-    with pytest.raises(InputError, match="criterion must return losses .*, with gradient, and something, far has none"):
+    with pytest.raises(
+        InputError, match=r"criterion must return losses .*, with gradient, and something, far has none"
+    ):
         run(tmp_path / "run", criterion=lambda *given: {name: each.detach() for name, each in silence(*given).items()})
 
 
