@@ -150,6 +150,11 @@ def open_split(config: DataConfig, split: Split) -> ClipSource:
     return MovingDigits(config.digits, split, clip_length=config.clip_length, seed=config.seed)
 
 
+def frame_size(source: ClipSource) -> tuple[int, int]:
+    """Height and width of the frames of an open split."""
+    return source.input.frame_hw if isinstance(source, RecordedClips) else (source.config.height, source.config.width)
+
+
 def left_out(source: ClipSource) -> dict[str, Any]:
     """What could not be read of the recordings, by name, as JSON holds it: of those of which something could not."""
     accounts = source.accounts if isinstance(source, RecordedClips) else {}

@@ -61,6 +61,19 @@ def mean_detector(classes, in_channels, width=4):
     return Detector(backbone, head, classes=classes, in_channels=in_channels)
 
 
+class Careful(Mean):
+    """It looks at numbers, which there are none of on the device meta."""
+
+    def forward(self, frames, state=None):
+        assert frames.max().item() < 2
+        return super().forward(frames, state)
+
+
+def careful_detector(classes, in_channels):
+    head = single_shot_head(VanillaConfig(classes=classes), 4, (8,))
+    return Detector(Careful(in_channels, 4), head, classes=classes, in_channels=in_channels)
+
+
 def nothing(classes, in_channels):
     return None
 '''
@@ -96,6 +109,11 @@ def test_a_detector_of_ones_own_trains_goes_on_and_is_read_again(own, tmp_path):
     go_on(tmp_path / "cut", max_steps=4)
     assert load_detector(tmp_path / "cut" / "detector.safetensors").config == config
     export(detector, tmp_path / "a.onnx", size_hw=(64, 64))
+
+
+def test_one_that_cannot_be_tried_without_numbers_trains_all_the_same(own, tmp_path):
+    allow(str(tmp_path / "parts.py:careful_detector"))
+    fit(OwnConfig("parts:careful_detector"), DATA, replace(TRAIN, max_steps=1), tmp_path / "run")
 
 
 def test_a_file_of_weights_does_not_choose_what_is_imported(own, tmp_path, monkeypatch):

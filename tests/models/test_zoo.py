@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
+
 import pytest
 import torch
 
 from seqdet.checks import InputError
-from seqdet.config import VanillaConfig
-from seqdet.models.zoo import build_detector
+from seqdet.config import MODELS, RvtConfig, VanillaConfig, WithMemoryConfig
+from seqdet.models.zoo import build_detector, check_takes
 
 CONFIG = VanillaConfig(classes=tuple("0123456789"), in_channels=3, base=1, channels=4, head_layers=1)
 
@@ -72,3 +75,23 @@ def test_a_published_architecture_has_as_many_parameters_as_its_authors(name, mi
     with torch.device("meta"):
         detector = build_detector(name, classes=("car", "pedestrian"), in_channels=20)
     assert sum(parameter.numel() for parameter in detector.parameters()) / 1e6 == pytest.approx(millions, abs=5e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_whether_frames_are_taken_is_told_by_shapes_alone(name, caplog):
+    caplog.set_level(logging.DEBUG)
+    check_takes(replace(MODELS[name], classes=("a",), in_channels=2), (240, 304))
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("config", "size_hw", "words"),
+    [
+        (RvtConfig(partition=(3, 5)), (64, 64), r"windows of 3x5 cells.*got 64x64\. Leave model\.partition out"),
+        (WithMemoryConfig(frames="torchvision:ssd300_vgg16"), (128, 128), "frames must be larger than"),
+    ],
+    ids=["partition", "nothing left"],
+)
+def test_frames_that_are_not_taken_are_told_by_shapes_alone(config, size_hw, words):
+    with pytest.raises(InputError, match=words):
+        check_takes(replace(config, classes=("a",), in_channels=2), size_hw)

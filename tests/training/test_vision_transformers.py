@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from seqdet.checks import InputError
 from seqdet.config import DataConfig, DigitsConfig, TrainConfig, model_config
 from seqdet.models.weights import load_detector
 from seqdet.training.fit import fit, resume
@@ -41,3 +42,11 @@ def test_a_training_that_was_cut_ends_as_one_that_was_not(name, tmp_path):
         assert pairs
         assert all(torch.equal(*pair) for pair in pairs)
     assert load_detector(whole / "detector.safetensors").config.name == name
+
+
+def test_windows_into_which_the_frames_do_not_divide_are_refused_before_anything_is_written(tmp_path):
+    wrong = model_config("rvt_tiny", dim=8, head_width=4, partition=(3, 5))
+    with pytest.raises(InputError, match=r"windows of 3x5 cells.*got 128x128"):
+        fit(wrong, DATA, TRAIN, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    fit(replace(wrong, partition=(2, 2)), DATA, replace(TRAIN, max_steps=1), tmp_path / "run")

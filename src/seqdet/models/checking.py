@@ -102,7 +102,7 @@ def _check_numbers(backbone: Any) -> None:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 def _noise(detector: Detector) -> Tensor:

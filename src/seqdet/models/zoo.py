@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,7 @@ from .torchvision_parts import torchvision_detector
 from .vanilla import Vanilla
 from .yolox import YoloxHead
 
+log = logging.getLogger(__name__)
 PLAIN = (bool, int, float, str, tuple)
 """Types of the settings of a part."""
 
@@ -226,6 +228,27 @@ def check_built(detector: Detector) -> None:
                 "detector must be what build_detector makes of its configuration, or its file could not be read "
                 f"again; its part {name or type(detector).__name__} is {what}."
             )
+
+
+def check_takes(config: ModelConfig, size_hw: tuple[int, int]) -> None:
+    """Raise if the detector of a configuration refuses frames of this size; nothing is computed but shapes.
+
+    Args:
+        config: with classes and channels.
+        size_hw: height and width of the frames in pixels, before they are padded.
+
+    Raises:
+        InputError: as the part that refuses them says. Whatever else a part raises where there are shapes alone, it may
+            not raise where there are numbers: that is left to be seen there.
+    """
+    assert config.in_channels is not None  # nothing is built without
+    try:
+        with torch.device("meta"), torch.no_grad():
+            build_detector(config).eval()(torch.empty(1, 1, config.in_channels, *size_hw))
+    except InputError:
+        raise
+    except Exception as error:
+        log.debug("%s was not tried on frames of %dx%d: %s", config.name, *reversed(size_hw), one_line(error))
 
 
 def _settings(part: nn.Module | None) -> tuple[object, dict[str, object]]:

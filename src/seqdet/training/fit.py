@@ -26,11 +26,11 @@ from ..config import DataConfig, ModelConfig, RunConfig, TrainConfig, anchors_in
 from ..config_files import read_config, to_dict, write_config
 from ..devices import choose_device, choose_precision
 from ..files import write_bytes, write_text
-from ..loading import fitted_model, left_out, model_of_data, prepare, with_fitted_anchors
+from ..loading import fitted_model, frame_size, left_out, model_of_data, prepare, with_fitted_anchors
 from ..locks import alone_in
 from ..models.detector import Detector, LossFunction
 from ..models.weights import load_detector, save_detector
-from ..models.zoo import build_detector, check_built
+from ..models.zoo import build_detector, check_built, check_takes
 from ..runs import TRAINING_FORMAT, RunFolder, training_facts, versions
 from ..stopping import stop_on_signals
 from .checkpoints import Checkpoints, WholeFiles, read_checkpoint
@@ -132,8 +132,9 @@ def fit(
             F true ``Boxes``, it returns scalar tensors by name, whose sum is brought down.
 
     Raises:
-        InputError: if the folder holds a run already, the data or ``train.start`` do not fit the detector, or the loss
-            stops being a number, or the disk is full; the last checkpoint is whole then.
+        InputError: if the folder holds a run already, or the data or ``train.start`` do not fit the detector, before
+            anything is written; or the loss stops being a number, or the disk is full; the last checkpoint is whole
+            then.
         Stopped: if the user or the cluster asked to stop; a checkpoint is written.
     """
     check_first()
@@ -151,6 +152,7 @@ def fit(
     clips = _clips(config)
     if source is not None and train.start is not None:
         tell_other_input(source.input, clips.dataset.input, train.start)
+    check_takes(detector.config, frame_size(clips.dataset))
     with alone_in(folder.root):
         folder.check_free()  # another command may have begun here
         save_detector(detector, folder.start)
