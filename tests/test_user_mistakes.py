@@ -653,3 +653,16 @@ def test_own_labels_are_imported_audited_and_become_clips(tmp_path, caplog):
     assert "error" not in printed(["audit", out], caplog)
     assert len(read_labels(out / "val" / "val_bbox.npy")) == 10
     assert clips(out)[Cue(0, 0)].boxes[1].xyxy.tolist() == [[10, 8, 30, 23]]
+
+
+def test_windows_of_a_transformer_that_do_not_fit_the_frames_leave_the_folder_free(folder):
+    args = [
+        *("train", "--out", folder.parent / "run", "--data.dataset.folder", folder, "--data.clip_length", 4),
+        *("--data.lanes", 1, "--data.workers", 0, "--data.dataset.tensor.representation", "histogram"),
+        *("--model.name", "rvt_tiny", "--model.dim", 8, "--model.head_width", 4, "--model.partition", "3,5"),
+        *("--train.device", "cpu", "--train.max_steps", 1, "--train.demo_epochs", 0),
+    ]
+    assert "windows of 3x5 cells" in (text := told(args, folder.parent))
+    assert "got 64x64" in text
+    assert not (folder.parent / "run").exists()
+    main([str(arg).replace("3,5", "2,1") for arg in args])

@@ -87,7 +87,7 @@ def test_whether_frames_are_taken_is_told_by_shapes_alone(name, caplog):
 @pytest.mark.parametrize(
     ("config", "size_hw", "words"),
     [
-        (RvtConfig(partition=(3, 5)), (64, 64), r"windows of 3x5 cells.*got 64x64\. Leave model\.partition out"),
+        (RvtConfig(partition=(3, 5)), (64, 64), r"windows of 3x5 cells.*got 64x64\. Left out, it follows"),
         (WithMemoryConfig(frames="torchvision:ssd300_vgg16"), (128, 128), "frames must be larger than"),
     ],
     ids=["partition", "nothing left"],
