@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..checks import InputError, check_choice, one_line
+from ..checks import InputError, check_choice, listed, one_line
 from ..config import MODELS, InputConfig, ModelConfig, model_config
 from .detector import Detector
 from .published_evrt import EVRT_DETR
@@ -32,8 +32,6 @@ PREFIX = "mdl."
 WINDOW_US = 50_000
 MAX_COUNT = 10
 """Where the counts of events stop in frames."""
-SHOWN_NAMES = 5
-"""So many names of tensors are told, and a count of the others."""
 CODE = re.compile(r"GLOBAL ([\w.]+)|(?:reduce|function|class) [`'\"]?([\w.]+)")
 
 
@@ -147,7 +145,7 @@ def import_weights(
         f"{WINDOW_US // 1000} ms together."
     ]
     if left_out or unknown:
-        notes.append(f"Left out: {_listed([*left_out, *unknown])}.")
+        notes.append(f"Left out: {listed([*left_out, *unknown])}.")
     if architecture.remark and all(getattr(config, key) == value for key, value in architecture.published.items()):
         notes.append(architecture.remark)
     source = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
@@ -209,7 +207,7 @@ def _recognised(tensors: dict[str, Tensor], path: Path) -> Architecture:
     known = ", ".join(each.title for each in ARCHITECTURES)
     raise InputError(
         f"{path} must be a checkpoint of one of {known}; its {len(tensors)} tensors have the names of none of them: "
-        f"{_listed(list(tensors))}."
+        f"{listed(list(tensors))}."
     )
 
 
@@ -287,12 +285,6 @@ def _fitting(
     if missing := [ours for ours in wanted if ours not in fitting]:
         raise InputError(
             f"{path} must hold a whole {name}; of its {len(wanted)} tensors {len(missing)} are not there: "
-            f"{_listed(missing)}."
+            f"{listed(missing)}."
         )
     return fitting, unknown
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - SHOWN_NAMES
-    return one_line(", ".join(names[:SHOWN_NAMES])) + (f" and {more} more" if more > 0 else "")
