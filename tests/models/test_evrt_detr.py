@@ -208,6 +208,17 @@ def test_half_a_checkpoint_and_two_in_one_folder_are_refused(tmp_path):
         import_weights(folder)
 
 
+@pytest.mark.parametrize("kind", [torch.complex64, torch.int64])
+def test_gates_of_another_kind_of_numbers_are_refused_by_their_name(kind, tmp_path):
+    folder = published(tmp_path / "a")
+    state = torch.load(folder / "net_temp_enc.pth", weights_only=True)
+    name = "layers.1.layers.0.forget_gate.gate_to_input.weight"
+    state[name] = state[name].to(kind)
+    torch.save(state, folder / "net_temp_enc.pth")
+    with pytest.raises(InputError, match=rf"in net_temp_enc:{name}, got {str(kind).removeprefix('torch.')}\."):
+        import_weights(folder)
+
+
 def test_after_a_step_of_training_a_loaded_detector_streams_what_it_computes_of_a_clip(tmp_path):
     detector = small_detector().train()
     frames = frames_of()

@@ -266,11 +266,18 @@ def cut_short(path: Path) -> None:
 
 
 STEM = "backbone.stages.0.downsample_cf2cl.conv.weight"
+COUNT = "fpn.lateral_conv0.bn.num_batches_tracked"
 REFUSED = {
     "code": (lambda path: torch.save({"state_dict": weights("rvt"), "x": Code()}, path), "it holds code, .*system"),
-    "cut short": (cut_short, "must be a checkpoint of PyTorch; it is damaged"),
-    "text": (lambda path: path.write_text("hello"), "must be a checkpoint of PyTorch; it is damaged"),
-    "empty": (lambda path: path.write_bytes(b""), "must be a checkpoint of PyTorch; it is damaged"),
+    "cut short": (cut_short, r"must be a checkpoint of PyTorch; it is damaged or of another kind\.$"),
+    "text": (
+        lambda path: path.write_text("hello"),
+        r"must be a checkpoint of PyTorch; it is damaged or of another kind\.$",
+    ),
+    "empty": (
+        lambda path: path.write_bytes(b""),
+        r"must be a checkpoint of PyTorch; it is damaged or of another kind\.$",
+    ),
     "a list": (lambda path: torch.save([1], path), "must hold a table of tensors, or one in state_dict, got list"),
     "no tensors": (lambda path: torch.save({"a": 1}, path), "must hold a table of tensors"),
     "half": (
@@ -299,6 +306,22 @@ REFUSED = {
         broken(lambda state: state[STEM].view(-1)[:1].fill_(torch.nan)),
         f"must hold finite numbers, and {STEM} has others",
     ),
+    "complex": (
+        broken(lambda state: state.update({STEM: state[STEM].to(torch.complex64)})),
+        f"must hold one of float16, bfloat16, float32, float64 in {STEM}, got complex64",
+    ),
+    "whole": (
+        broken(lambda state: state.update({STEM: state[STEM].to(torch.int64)})),
+        f"must hold one of float16, bfloat16, float32, float64 in {STEM}, got int64",
+    ),
+    "a flag for a counter": (
+        broken(lambda state: state.update({COUNT: state[COUNT].bool()})),
+        f"must hold one of int32, int64, float16, bfloat16, float32, float64 in {COUNT}, got bool",
+    ),
+    "too large": (
+        broken(lambda state: state.update({STEM: torch.full(state[STEM].shape, 1e300, dtype=torch.float64)})),
+        f"must hold finite numbers, and {STEM} has others",
+    ),
     "no axes": (broken(lambda state: state.update({STEM: torch.zeros(())})), f"must have more than 1 axes in {STEM}"),
 }
 
@@ -325,7 +348,10 @@ def test_what_is_no_whole_checkpoint_is_refused_in_one_sentence(kind, tmp_path, 
             "name of a checkpoint of RVT must be one of rvt_base, rvt_small, rvt_tiny; got",
         ),
         ({"head_width": 8, "classes": ("a", "b")}, "classes must be 3 names in the order of their labels .* got a, b"),
-        ({"head_width": 8, "input": "gen1"}, "classes must be 3 names in the order of their labels"),
+        (
+            {"head_width": 8, "input": "gen1"},
+            "input must be a dataset of as many classes as .* has, 3, .* got gen1 of 2: car, pedestrian",
+        ),
         ({"head_width": 8, "input": "gen2"}, "input must be one of 1mpx, gen1; got 'gen2'"),
         ({"head_width": 8, "carry": True}, "rvt_tiny has no setting carry"),
     ],
@@ -333,6 +359,14 @@ def test_what_is_no_whole_checkpoint_is_refused_in_one_sentence(kind, tmp_path, 
 def test_what_a_user_says_must_fit_the_checkpoint(settings, words, tmp_path):
     with pytest.raises(InputError, match=words):
         import_weights(published("rvt", tmp_path), **settings)
+
+
+def test_what_tensors_do_not_say_is_as_published_where_the_size_is(tmp_path):
+    torch.save(of_size("rvt_small"), tmp_path / "a.pth")
+    assert import_weights(tmp_path / "a.pth", head_width=24).detector.config.head_width == 24
+    for name in (None, "rvt_small"):
+        with pytest.raises(InputError, match=r"head_width must be 24, or left out, .* size of rvt_small, .* got 16"):
+            import_weights(tmp_path / "a.pth", name=name, head_width=16)
 
 
 def test_no_file_and_a_folder_without_checkpoints_are_refused(tmp_path):
