@@ -22,7 +22,7 @@ from seqdet.checks import InputError
 from seqdet.cli import main
 from seqdet.config import InputConfig, RvtConfig, S5VitConfig
 from seqdet.models.detector import Detector
-from seqdet.models.published import import_weights
+from seqdet.models.published import ARCHITECTURES, import_weights
 from seqdet.models.weights import load_detector, save_detector
 from seqdet.models.yolox import decoded
 from seqdet.structures import Boxes, Clip
@@ -388,3 +388,11 @@ def test_the_command_writes_a_file_that_loads(tmp_path, caplog):
     assert isinstance(config, S5VitConfig)
     assert config.carry
     assert config.split == 2
+
+
+def test_the_help_of_the_command_names_all_architectures(capsys):
+    with pytest.raises(SystemExit):
+        main(["import-weights", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert ", ".join(each.title for each in ARCHITECTURES) in shown
+    assert "for S5-ViT alone" in shown
