@@ -304,9 +304,11 @@ def _fitting(
                 raise InputError(f"{path} must hold finite numbers, and {theirs} has others.")
             fitting[ours] = number.clone(memory_format=torch.contiguous_format)
     if missing := [ours for ours in wanted if ours not in fitting]:
+        known = [theirs for theirs in tensors if theirs not in unknown]
+        names = list(dict.fromkeys(architecture.name_of(ours, known) for ours in missing))
         raise InputError(
             f"{path} must hold a whole {name}; of its {len(wanted)} tensors {len(missing)} are not there: "
-            f"{listed(missing)}."
+            f"{listed(names)}."
         )
     return fitting, unknown
 
