@@ -99,3 +99,8 @@ def test_a_setting_of_the_wrong_type_is_told_what_it_must_be():
 def test_every_part_can_be_replaced_by_itself():
     for part in (RunConfig(), DataConfig(), DigitsConfig(), VanillaConfig(), TrainConfig()):
         assert type(part)(**{f.name: getattr(part, f.name) for f in fields(part)}) == part
+
+
+def test_how_many_anchors_are_fitted_is_asked_with_fitted_ones_alone():
+    with pytest.raises(InputError, match="anchors_per_cell must be given with anchors fitted alone, got 9 and digits"):
+        VanillaConfig(anchors_per_cell=9)

@@ -7,7 +7,7 @@ import torch
 
 from seqdet import build_detector, with_memory
 from seqdet.checks import InputError
-from seqdet.config import VanillaConfig
+from seqdet.config import VanillaConfig, model_config
 from seqdet.models.cells import CELLS
 from seqdet.models.layers import reset_lanes
 from seqdet.models.memory import CellMemory
@@ -103,3 +103,13 @@ def test_other_mistakes_are_one_sentence():
     memory = CellMemory((3,), levels=(0,), cell="gru", hidden=2)
     with pytest.raises(InputError, match="state must be what the last call returned, 1 tensors, got 2"):
         memory([torch.randn(2, 3, 4, 4)], 2, (torch.zeros(2, 2, 4, 4),) * 2)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"channels": 7}, {"box_loss": "smooth_l1"}, {"head_layers": 5}, {"anchors": "psee"}]
+)
+def test_settings_that_a_detector_of_torchvision_has_no_use_for_are_refused(settings):
+    (name,) = settings
+    with pytest.raises(InputError, match=f"{name} must be left out with torchvision:.*it is for backbones of timm"):
+        model_config("with_memory", **settings)
+    model_config("with_memory", frames="timm:resnet18", **settings)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from seqdet.checks import InputError
+from seqdet.config import model_config
 from seqdet.models.rvt import RVT, CellLSTM, attend
 
 SIZE_HW = 64, 96
@@ -182,3 +183,10 @@ def test_attention_in_bfloat16_is_that_of_its_numbers():
     wanted = (query.float() @ key.float().mT / 8**0.5).softmax(-1) @ value.float()
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), wanted, rtol=1e-2, atol=1e-2)
+
+
+def test_a_partition_that_is_stated_pads_frames_to_no_more_than_it_needs():
+    assert make_backbone(partition=(2, 2)).partition_of((64, 64)) == (2, 2)
+    assert make_backbone(partition=(2, 2)).multiple == 32
+    with pytest.raises(InputError, match="partition and split must not both be given"):
+        model_config("rvt_tiny", partition=(2, 2), split=3)

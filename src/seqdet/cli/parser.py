@@ -62,9 +62,9 @@ MISSING = re.compile(r"the following arguments are required: (\w+\.[\w.]+)")
 ALLOW = "--allow"
 ALLOW_HELP = """
 functions of your own:
-  --allow ALLOW         Call this function where a file names it to make the frames:
-                        module:function, or path/to/file.py:function. It is taken from
-                        the command line alone. (type: str)
+  --allow ALLOW         Call this function where a file names it to make the frames or
+                        the detector: module:function, or path/to/file.py:function. It
+                        is taken from the command line alone. (type: str)
 """
 RECIPE_HELP = """
 recipes:

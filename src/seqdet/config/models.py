@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from ..checks import InputError, check_at_least, check_choice, check_range, fit_fields
@@ -53,6 +53,11 @@ class SingleShotConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, 1, 64, "anchors_per_cell")
+        if self.anchors_per_cell != 4 and self.anchors != "fitted":
+            raise InputError(
+                f"anchors_per_cell must be given with anchors fitted alone, got {self.anchors_per_cell} and "
+                f"{self.anchors}."
+            )
         if self.anchor_shapes and self.anchors != "fitted":
             raise InputError(f"anchor_shapes must be given with anchors fitted alone, got {self.anchors}.")
         if any(not 0 < side < 10_000 for shape in self.anchor_shapes for side in shape):
@@ -155,6 +160,14 @@ class WithMemoryConfig(SingleShotConfig):
             raise InputError(
                 f"frames must be timm:NAME or torchvision:NAME, such as timm:resnet18, got {self.frames!r}."
             )
+        usual = {each.name: each.default for each in fields(self)}
+        of_timm = [each.name for each in fields(SingleShotConfig) if each.name not in vars(ModelConfig(self.name))]
+        stated = [name for name in (*of_timm, "channels") if getattr(self, name) != usual[name]]
+        if source == "torchvision" and stated:
+            raise InputError(
+                f"{stated[0]} must be left out with {self.frames}, whose neck, head and losses are torchvision's own, "
+                f"got {getattr(self, stated[0])}; it is for backbones of timm."
+            )
 
 
 @dataclass(frozen=True)
@@ -193,6 +206,11 @@ class RvtConfig(YoloxConfig):
         check_range(self, 1, 64, "split")
         if self.dim % self.head_width:
             raise InputError(f"head_width must divide dim, got {self.head_width} and {self.dim}.")
+        if self.partition is not None and self.split != 1:
+            raise InputError(
+                f"partition and split must not both be given, got {self.partition} and {self.split}: either says how "
+                "large windows of attention are."
+            )
         if self.partition is not None and not 1 <= min(self.partition) <= max(self.partition) <= 4096:
             raise InputError(f"partition must be two numbers of cells from 1 to 4096, got {self.partition}.")
 

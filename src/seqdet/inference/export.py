@@ -340,7 +340,13 @@ def check_eight_bits(small: OnnxRunner, exact: OnnxRunner, full: OnnxRunner, fra
     found, memories = _played(small, frames)
     for other, start, most, what, advice in (
         (exact, memories, ARITHMETIC, "what its numbers give exactly", "try another release of onnxruntime"),
-        (full, None, LOSS, "nearly what float32 gives", "calibrate it on frames that are more like those it will see"),
+        (
+            full,
+            None,
+            LOSS,
+            "nearly what float32 gives",
+            "calibrate it on frames like those it will see, or train it for longer",
+        ),
     ):
         exactly, _ = _played(other, frames, start)
         for output, wanted in exactly.items():
@@ -438,8 +444,8 @@ def export(
         raise InputError(f"score must be above 0 and at most 1, got {score}.")
     if precision != "float32" and not detector.head.suppresses:
         raise InputError(
-            f"precision must be float32 for {detector.config.name}, got {precision}: its head ranks places and goes on "
-            "with the best (the operator TopK), and rounding changes which these are."
+            f"precision must be float32 for {detector.config.name or 'this detector'}, got {precision}: its head goes "
+            "on with the places that rank best, and rounding changes which these are."
         )
     detector, size_hw = resized(detector, size_hw)
     for each in (path, program or path):

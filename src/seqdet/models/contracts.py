@@ -99,7 +99,7 @@ class Head(Protocol):
         suppresses: whether detections that overlap better ones are left out. A head of queries does so itself: it goes
             on with the places that rank best, and is exported in float32 alone, as rounding changes the order. What it
             says may have the field ``margin`` (F,), by how much the worst of them is better than the best other one.
-        decoding: how what it says becomes detections, if nothing else is asked for: an ``iou`` and ``vote`` of its own.
+        decoding: the ``iou`` and the ``vote`` that it is made for.
         predictors: its last layers, which say of boxes and classes.
     """
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checks import InputError
-from ..config import InputConfig, ModelConfig, OwnConfig
+from ..config import DECODING, InputConfig, ModelConfig, OwnConfig
 from ..devices import one_thread
 from ..ops.boxes import detections
 from ..structures import Boxes, Clip, State, check_tensor
@@ -144,20 +144,22 @@ class Detector(nn.Module):
         self,
         outputs: Any,
         *,
-        score: float | None = None,
+        score: float = DECODING.score,
         iou: float | None = None,
         vote: float | None = None,
-        candidates: int | None = None,
-        most: int | None = None,
+        candidates: int = DECODING.candidates,
+        most: int = DECODING.most,
     ) -> list[Boxes]:
-        """The detections of every frame, best score first; by what ``Head.decoding`` says if nothing else is given.
+        """The detections of every frame, best score first.
 
         Args:
             outputs: of F frames.
             score: least score of a detection.
-            iou: of two detections of one class that overlap by more than this, the better stays; 1: both.
+            iou: of two detections of one class that overlap by more than this, the better stays; 1: both. What
+                the head is made for if None.
             vote: a detection that stays takes the mean of the boxes of its class that overlap it by this or more,
                 weighted by their squared scores (box voting, Gidaris and Komodakis, arXiv 1505.01749); above 1: none.
+                What the head is made for if None.
             candidates: the best pairs of place and class per frame that suppression looks at.
             most: detections kept per frame.
 
@@ -174,11 +176,11 @@ class Detector(nn.Module):
             self.head.scores(outputs),
             partial(self.head.boxes_at, outputs),
             size_hw=outputs.size_hw,
-            score=usual.score if score is None else score,
+            score=score,
             iou=usual.iou if iou is None else iou,
             vote=usual.vote if vote is None else vote,
-            candidates=usual.candidates if candidates is None else candidates,
-            most=usual.most if most is None else most,
+            candidates=candidates,
+            most=most,
             final_scores=partial(self.head.final_scores, outputs),
         )
 

@@ -198,7 +198,7 @@ class RVT(nn.Module):
         self.dim = dim
         self.split = split
         self.partition = partition
-        self.multiple = 32 * split
+        self.multiple = 32 * split if partition is None else 32
         self.scaled = False
         self.exact = 1
         widths = [dim << stage for stage in range(STAGES)]
@@ -239,9 +239,9 @@ class RVT(nn.Module):
         rows, columns = self.partition
         if height % (32 * rows) or width % (32 * columns):
             raise InputError(
-                f"frames must divide into windows of {rows}x{columns} cells, rows by columns, so have a height that is "
-                f"a multiple of {32 * rows} and a width that is one of {32 * columns}, got {width}x{height}. "
-                "Leave model.partition out: it then follows from the size of the frames."
+                f"model.partition must divide the frames into windows of {rows}x{columns} cells, rows by columns: "
+                f"padded to multiples of 32, they must have a height that is a multiple of {32 * rows} and a width "
+                f"that is one of {32 * columns}, got {width}x{height}. Left out, it follows from their size."
             )
         return self.partition
 
