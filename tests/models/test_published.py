@@ -372,7 +372,7 @@ def test_what_tensors_do_not_say_is_as_published_where_the_size_is(tmp_path):
 
 @pytest.mark.parametrize("name", ["rvt_tiny", "s5vit_small", "evrt_detr_r18"])
 def test_a_missing_tensor_is_told_by_its_authors_name(name):
-    """One in three, where the others of the detector are there; what is in several of their pieces is told by *."""
+    """One in three, where the others of the detector are there; of gates that are apart a star tells the name."""
     architecture = next(each for each in ARCHITECTURES if type(MODELS[name]) is each.kind)
     theirs = [line.split(" (")[0] for line in (ORACLES / f"{name}_keys.txt").read_text().splitlines()]
     theirs = [f"net_{each.replace(': ', ':')}" if ": " in each else each for each in theirs]
