@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+SHOWN_NAMES = 5
+"""So many names of a long list are told, and a count of the others."""
 LARGEST_SIDE = 1 << 16
 """Rows and columns of pixels that x and y of an event can address."""
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
@@ -37,6 +39,12 @@ def visible(text: str, *, but: str = "") -> str:
 def one_line(error: object) -> str:
     """The words of an error, or others, in one line that is safe on a terminal."""
     return visible(" ".join(str(error).split()))
+
+
+def listed(names: Sequence[str], separator: str = ", ") -> str:
+    """The first names in one line, and how many more there are."""
+    more = len(names) - SHOWN_NAMES
+    return one_line(separator.join(names[:SHOWN_NAMES])) + (f" and {more} more" if more > 0 else "")
 
 
 def proposed(*words: object) -> str:

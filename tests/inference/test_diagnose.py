@@ -286,3 +286,14 @@ def test_what_cannot_be_diagnosed_is_one_sentence(run, event_run, tmp_path):
         diagnose(event_run, tmp_path / "page.html", dataset=tmp_path / "digits")
     with pytest.raises(InputError, match="windows must be at least 2"):
         DiagnosisConfig(windows=1)
+
+
+@pytest.mark.parametrize(
+    ("whole", "forgetful", "words"),
+    [(0.5, 0.2, "Memory matters"), (0.5, 0.499, "Memory hardly matters"), (0.0, 0.0, "Next to nothing is found")],
+)
+def test_what_forgetting_costs_is_said_where_anything_is_found(whole, forgetful, words):
+    scores = {"still_AP50": None, "windows": 1}
+    facts = {"all": {"AP": whole, **scores}, "horizon": [{"AP": forgetful, **scores}], "windows": 12}
+    first, *_ = diagnosing._about_memory({**facts, "window_us": 50_000, "effect": []})
+    assert first.startswith(words)

@@ -201,10 +201,22 @@ def test_half_a_checkpoint_and_two_in_one_folder_are_refused(tmp_path):
     state = torch.load(folder / "net_temp_enc.pth", weights_only=True)
     del state["layers.1.layers.0.forget_gate.gate_to_cell"]
     torch.save(state, folder / "net_temp_enc.pth")
-    with pytest.raises(InputError, match=r"must hold a whole evrt_detr_r18; .* not there: memory\.cells\.1\.peepholes"):
+    gate = r"net_temp_enc:layers\.1\.layers\.0\.\*_gate\.gate_to_cell\.$"
+    with pytest.raises(InputError, match=rf"must hold a whole evrt_detr_r18; .* not there: {gate}"):
         import_weights(folder)
     (folder / "net_backbone.pth").unlink()
     with pytest.raises(InputError, match="must hold a backbone of 18 or 50 layers"):
+        import_weights(folder)
+
+
+@pytest.mark.parametrize("kind", [torch.complex64, torch.int64])
+def test_gates_of_another_kind_of_numbers_are_refused_by_their_name(kind, tmp_path):
+    folder = published(tmp_path / "a")
+    state = torch.load(folder / "net_temp_enc.pth", weights_only=True)
+    name = "layers.1.layers.0.forget_gate.gate_to_input.weight"
+    state[name] = state[name].to(kind)
+    torch.save(state, folder / "net_temp_enc.pth")
+    with pytest.raises(InputError, match=rf"in net_temp_enc:{name}, got {str(kind).removeprefix('torch.')}\."):
         import_weights(folder)
 
 

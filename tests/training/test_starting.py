@@ -144,7 +144,7 @@ def test_a_published_checkpoint_is_to_be_imported_first(tmp_path):
 
 def test_what_does_not_fit_at_all_is_refused(file):
     kept(file, replace(MODEL, base=2, channels=4, classes=("a",)))
-    with pytest.raises(InputError, match=r"train\.start must hold weights that fit.*backbone\.stem.* in place of "):
+    with pytest.raises(InputError, match=r"train\.start must hold weights that fit.*base 2 in place of 1"):
         start_from(build_detector(replace(MODEL, base=1, classes=("b",), box_loss="giou", anchors="coco")), file)
 
 
@@ -157,6 +157,70 @@ def test_weights_of_another_architecture_are_refused_in_one_sentence_and_nothing
         fit(rvt, DATA, replace(TRAIN, start=file), tmp_path / "run")
     assert str(e.value).count(". ") == 0
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "trained", "words"),
+    [
+        (
+            model_config("rvt_tiny", dim=8, head_width=8),
+            model_config("s5vit_small", dim=8, head_width=8),
+            "s5vit_small, got one of rvt_tiny in",
+        ),
+        (
+            model_config("with_memory", memory_channels=4),
+            model_config("with_memory", memory_channels=4, frames="torchvision:fcos_resnet50_fpn"),
+            "with_memory of torchvision:fcos_resnet50_fpn, got one of with_memory of torchvision:ssdlite320",
+        ),
+    ],
+    ids=["memory", "frames"],
+)
+def test_another_memory_or_another_detector_of_frames_is_another_architecture(file, given, trained, words):
+    kept(file, replace(given, classes=("a",), in_channels=3))
+    with pytest.raises(InputError, match=f"of the architecture that is trained, {words}") as e:
+        start_from(build_detector(replace(trained, classes=("a",), in_channels=3)), file)
+    assert str(e.value).count(". ") == 0
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 8), (8, 0)])
+def test_memory_is_put_between_neck_and_head_of_a_detector_of_frames_or_taken_away(file, before, after, caplog):
+    caplog.set_level("INFO")
+    model = replace(EVRT, classes=("a",))
+    source = kept(file, replace(model, memory=before))
+    detector = build_detector(replace(model, memory=after))
+    start_from(detector, file)
+    for name, tensor in detector.state_dict().items():
+        if not name.startswith("memory."):
+            assert torch.equal(tensor, source.state_dict()[name]), name
+    assert f"; the file has memory {before} in place of {after}." in caplog.messages[0]
+
+
+@pytest.mark.parametrize(
+    ("usual", "settings", "words"),
+    [
+        (EVRT, {"base": 8, "width": 32}, "base 8 in place of 4, width 32 in place of 16"),
+        (RVT, {"dim": 16, "score_rule": "product"}, "dim 16 in place of 8"),
+    ],
+)
+def test_scraps_of_another_width_are_refused_with_the_settings_that_differ(file, usual, settings, words):
+    usual = replace(usual, classes=("a",), in_channels=3)
+    kept(file, replace(usual, **settings))
+    detector = build_detector(usual)
+    before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
+    with pytest.raises(InputError, match=rf"fit the detector, and less than half of .* does: it has {words}\."):
+        start_from(detector, file)
+    assert differing(before, detector.state_dict()) == []
+
+
+def test_a_line_names_five_and_says_how_many_more(file, caplog):
+    caplog.set_level("INFO")
+    model = replace(EVRT, classes=("a",))
+    kept(file, replace(model, feed_forward=24, queries=4, expansion=0.25))
+    start_from(build_detector(model), file)
+    (line,) = caplog.messages
+    assert len(line) < 1200
+    assert " more" in line
+    assert "the file has feed_forward 24 in place of 16, expansion 0.25 in place of 0.5." in line
 
 
 class Echo(torch.nn.Module):

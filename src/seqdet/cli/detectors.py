@@ -356,18 +356,19 @@ def import_weights(
     head_width: int | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Make a detector that others trained one of ours: RVT, S5-ViT, as their authors publish them.
+    """Make a detector that others trained one of ours: RVT, S5-ViT, EvRT-DETR, as their authors publish them.
 
     Only tensors are read from the checkpoint; code in it is refused.
 
     Args:
-        path: the checkpoint; or a folder, where a detector is in several.
+        path: the checkpoint; or a folder, where a detector is in several, as EvRT-DETR is.
         out: the file, detector.safetensors.
         name: of the architecture, such as rvt_tiny; what the tensors say if not given.
         classes: names of the classes, in the order of their labels; those of the dataset if none.
         input: what it was trained on, which says what frames show; what has so many classes if not given.
-        carry: let the memory of S5-ViT go from call to call, which its authors did not.
-        head_width: channels of one head of attention, for sizes that nobody published: the tensors do not say it.
+        carry: for S5-ViT alone: let its memory go from call to call, which its authors did not.
+        head_width: for RVT and S5-ViT: channels of one head of attention, for sizes that nobody published: the tensors
+            do not say it.
         overwrite: replace a file that is there already.
     """
     check_output(out, inputs=[path], suffix=".safetensors", overwrite=overwrite)

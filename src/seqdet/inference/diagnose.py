@@ -260,6 +260,8 @@ def _about_memory(facts: dict[str, Any]) -> Iterator[str]:
     if forgetful and whole["AP"] is not None and forgetful["AP"] is not None:
         gain = whole["AP"] - forgetful["AP"]
         verdict = "Memory matters" if gain >= MATTERS else "Memory hardly matters"
+        if whole["AP"] < MATTERS:
+            verdict = "Next to nothing is found, so that nothing is known of the memory"
         yield (
             f"{verdict}: AP {figure(whole['AP'])} with all of it, {figure(forgetful['AP'])} if it forgets after every "
             f"window ({gain:+.3f})."

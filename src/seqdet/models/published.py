@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..checks import InputError, check_choice, one_line
+from ..checks import InputError, check_choice, listed, one_line
 from ..config import MODELS, InputConfig, ModelConfig, model_config
 from .detector import Detector
 from .published_evrt import EVRT_DETR
@@ -32,8 +32,10 @@ PREFIX = "mdl."
 WINDOW_US = 50_000
 MAX_COUNT = 10
 """Where the counts of events stop in frames."""
-SHOWN_NAMES = 5
-"""So many names of tensors are told, and a count of the others."""
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types of weights, of which ours are made."""
+COUNTERS = (torch.int32, torch.int64, *FLOATS)
+"""Types of counters of batch norm, which are cast with the rest where a checkpoint was made small."""
 CODE = re.compile(r"GLOBAL ([\w.]+)|(?:reduce|function|class) [`'\"]?([\w.]+)")
 
 
@@ -135,7 +137,10 @@ def import_weights(
     config = _config(architecture, facts, known, name, classes, settings)
     with torch.device("meta"):
         detector = build_detector(config)
-    fitting, unknown = _fitting(detector, architecture, architecture.combined(tensors), path)
+    combined = architecture.combined(tensors)
+    for each in tensors.keys() - combined.keys():
+        _check_type(each, tensors[each], torch.float32, path)
+    fitting, unknown = _fitting(detector, architecture, combined, path)
     detector.load_state_dict(fitting, assign=True)
     bins: dict[str, int | float | bool | str] = {"bins": facts.in_channels // 2, "max_count": MAX_COUNT}
     detector.input = InputConfig("stacked_histogram", bins, WINDOW_US, known.sensor_hw, known.frame_hw)
@@ -147,7 +152,7 @@ def import_weights(
         f"{WINDOW_US // 1000} ms together."
     ]
     if left_out or unknown:
-        notes.append(f"Left out: {_listed([*left_out, *unknown])}.")
+        notes.append(f"Left out: {listed([*left_out, *unknown])}.")
     if architecture.remark and all(getattr(config, key) == value for key, value in architecture.published.items()):
         notes.append(architecture.remark)
     source = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
@@ -168,6 +173,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     try:
         with torch.serialization.safe_globals([(Unread, name) for name in _classes_of_settings(path)]):
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path} must be a file that can be read: {one_line(error.strerror or error)}.") from error
     except pickle.UnpicklingError as error:
         if found := CODE.search(str(error)):
             raise InputError(
@@ -175,10 +182,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], list[str]]:
                 "seqdet never runs. Ask its authors for a file of its state_dict alone."
             ) from error
         raise InputError(f"{path} must be a checkpoint of PyTorch; it is damaged or of another kind.") from error
-    except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} must be a checkpoint of PyTorch; it is damaged or of another kind ({one_line(error)[:200]})."
-        ) from error
+    except (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} must be a checkpoint of PyTorch; it is damaged or of another kind.") from error
     others: list[str] = []
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         others = [str(key) for key in content if key != "state_dict"]
@@ -209,7 +214,7 @@ def _recognised(tensors: dict[str, Tensor], path: Path) -> Architecture:
     known = ", ".join(each.title for each in ARCHITECTURES)
     raise InputError(
         f"{path} must be a checkpoint of one of {known}; its {len(tensors)} tensors have the names of none of them: "
-        f"{_listed(list(tensors))}."
+        f"{listed(list(tensors))}."
     )
 
 
@@ -226,9 +231,14 @@ def _dataset(name: str | None, facts: Facts, classes: Sequence[str], path: Path)
             )
         known = fitting[0]
     named = classes or known.classes
+    if not classes and len(named) != facts.classes:
+        raise InputError(
+            f"input must be a dataset of as many classes as {path} has, {facts.classes}, or classes be given, got "
+            f"{name} of {len(named)}: {', '.join(named)}."
+        )
     if len(named) != facts.classes:
         raise InputError(
-            f"classes must be {facts.classes} names in the order of their labels for {path}, got {', '.join(named)}."
+            f"classes must be {facts.classes} names in the order of their labels for {path}, got {listed(named)}."
         )
     if facts.in_channels % 2:
         raise InputError(f"{path} must take bins of two polarities, got {facts.in_channels} channels.")
@@ -244,10 +254,17 @@ def _config(
     settings: dict[str, Any],
 ) -> ModelConfig:
     names = [each for each, usual in MODELS.items() if type(usual) is architecture.kind]
+    published = [each for each in names if all(getattr(MODELS[each], k) == v for k, v in facts.settings.items())]
+    for key in architecture.unsaid if published else ():
+        usual = getattr(MODELS[published[0]], key)
+        if settings.get(key, usual) != usual:
+            raise InputError(
+                f"{key} must be {usual}, or left out, for a checkpoint of the size of {published[0]}, as its authors "
+                f"trained it, got {settings[key]}."
+            )
     if name is not None:
         check_choice(name, names, f"name of a checkpoint of {architecture.title}")
     else:
-        published = [each for each in names if all(getattr(MODELS[each], k) == v for k, v in facts.settings.items())]
         if not published and (missing := [each for each in architecture.unsaid if each not in settings]):
             told = ", ".join(f"{key} {value}" for key, value in facts.settings.items())
             raise InputError(
@@ -276,23 +293,31 @@ def _fitting(
             unknown.append(theirs)
             continue
         for ours, part in pairs:
+            _check_type(theirs, part, wanted[ours].dtype, path)
             if part.layout != torch.strided or part.is_quantized or part.shape != wanted[ours].shape:
                 raise InputError(
                     f"{path} must hold a {name}, whose {ours} has the shape {tuple(wanted[ours].shape)}; "
                     f"{theirs} gives {tuple(part.shape)} in its place."
                 )
-            if not part.isfinite().all():
+            number = part.to(wanted[ours].dtype)
+            if not (part.isfinite().all() and number.isfinite().all()):
                 raise InputError(f"{path} must hold finite numbers, and {theirs} has others.")
-            fitting[ours] = part.to(wanted[ours].dtype).clone(memory_format=torch.contiguous_format)
+            fitting[ours] = number.clone(memory_format=torch.contiguous_format)
     if missing := [ours for ours in wanted if ours not in fitting]:
+        known = [theirs for theirs in tensors if theirs not in unknown]
+        names = list(dict.fromkeys(architecture.name_of(ours, known) for ours in missing))
         raise InputError(
             f"{path} must hold a whole {name}; of its {len(wanted)} tensors {len(missing)} are not there: "
-            f"{_listed(missing)}."
+            f"{listed(names)}."
         )
     return fitting, unknown
 
 
-def _listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - SHOWN_NAMES
-    return one_line(", ".join(names[:SHOWN_NAMES])) + (f" and {more} more" if more > 0 else "")
+def _check_type(name: str, tensor: Tensor, wanted: torch.dtype, path: Path) -> None:
+    """Raise if a tensor of theirs holds another kind of numbers than ours."""
+    kinds = FLOATS if wanted.is_floating_point else COUNTERS
+    if tensor.dtype not in kinds:
+        raise InputError(
+            f"{path} must hold one of {', '.join(str(kind).removeprefix('torch.') for kind in kinds)} in {name}, got "
+            f"{str(tensor.dtype).removeprefix('torch.')}."
+        )

@@ -74,6 +74,11 @@ PARTS = {
     "gate_to_hidden.weight": "from_hidden.weight",
     "gate_to_cell": "peepholes",
 }
+APART = (
+    (r"\.attention\.(?:query|key|value)\.(weight|bias)$", r".self_attn.in_proj_\1"),
+    (r"^(memory\.cells\.\d+)\.from_(input|hidden)\.(weight|bias)$", r"\1.*_gate.gate_to_\2.\3"),
+    (r"^(memory\.cells\.\d+)\.peepholes$", r"\1.*_gate.gate_to_cell"),
+)
 
 
 def combined(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -165,4 +170,6 @@ EVRT_DETR = Architecture(
     facts=facts,
     renamed=renamed,
     combined=combined,
+    rules=RULES,
+    apart=APART,
 )

@@ -50,6 +50,7 @@ RULES = (
     (r"^yolox_head\.reg_preds\.(\d+)\.", r"head.levels.\1.box."),
     (r"^yolox_head\.obj_preds\.(\d+)\.", r"head.levels.\1.objectness."),
 )
+APART = ((r"\.memory\.from_(?:input|hidden)\.weight$", GATES),)
 
 
 def renamed(name: str, tensor: Tensor) -> Sequence[tuple[str, Tensor]]:
@@ -84,6 +85,8 @@ RVT = Architecture(
     facts=facts,
     renamed=renamed,
     unsaid=("head_width",),
+    rules=RULES,
+    apart=APART,
 )
 S5_VIT = Architecture(
     "S5-ViT",
@@ -92,6 +95,8 @@ S5_VIT = Architecture(
     facts=facts,
     renamed=renamed,
     unsaid=("head_width",),
+    rules=RULES,
+    apart=APART,
     published={"carry": False},
     remark="As published, its memory begins in silence with every call: played one window at a time it has none. "
     "With --carry it goes on, which is equal within a clip, and was not what its authors scored.",

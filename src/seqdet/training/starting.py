@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..allowing import recall
-from ..checks import InputError, proposed
-from ..config import InputConfig, ModelConfig
+from ..checks import InputError, listed, proposed
+from ..config import InputConfig, ModelConfig, OwnConfig, WithMemoryConfig
 from ..models.detector import Detector
 from ..models.weights import load_detector
 from ..models.zoo import build_detector
@@ -52,41 +52,94 @@ def start_from(detector: Detector, path: Path) -> Detector:
         The detector of the file.
 
     Raises:
-        InputError: if the file cannot be read, is of another architecture, or nothing of it fits.
+        InputError: if the file cannot be read, is of another architecture, or nothing of it fits, or so
+            little that it is chance; the detector stays as it was.
     """
     source = _loaded(path)
-    if type(source.backbone) is not type(detector.backbone):
+    if not _is_same_architecture(detector, source):
         raise InputError(
             f"train.start must be of the architecture that is trained, {_kind(detector)}, got one of {_kind(source)} "
-            f"in {path}; model.name says what is trained."
+            f"in {path}; model.name, and model.frames of with_memory, say what is trained."
         )
     given = source.state_dict()
-    wanted = detector.state_dict()
+    wanted = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
     by_class = _rows_of_classes(detector) if detector.classes != source.classes else {}
-    taken = 0
+    weights = [name for name, tensor in wanted.items() if tensor.is_floating_point()]  # and no counter of batch norm
+    reasons = {
+        name: "not in the file"
+        if name not in given
+        else _take(tensor, given[name], by_class.get(name, EVERY_ROW), detector, source)
+        for name, tensor in wanted.items()
+    }
     new: dict[str, list[str]] = {}
-    for name, tensor in wanted.items():
-        its = given.get(name)
-        reason = (
-            "not in the file" if its is None else _take(tensor, its, by_class.get(name, EVERY_ROW), detector, source)
-        )
-        if tensor.is_floating_point():  # and no counter of batch norm
-            taken += reason is None or reason.startswith(SOME_ROWS)
-            if reason is not None:
-                new.setdefault(reason, []).append(name)
-    if not taken:
-        reason, names = next(iter(new.items()))
+    for name in weights:
+        if (reason := reasons[name]) is not None:
+            new.setdefault(reason, []).append(name)
+    left = [name for reason, names in new.items() if not reason.startswith(SOME_ROWS) for name in names]
+    taken = [name for name in weights if name not in left]
+    others = _other_settings(detector.config, source.config)
+    count = sum(wanted[name].numel() for name in taken)
+    is_same = not others and type(detector.config) is type(source.config)
+    if not count or (2 * count < min(_count(detector), _count(source)) and not is_same):  # scraps of the same shapes
+        name = left[0]
         raise InputError(
-            f"train.start must hold weights that fit the detector, and none of {path} do: {names[0]} is {reason}."
+            f"train.start must hold weights that fit the detector, and {'less than half' if count else 'none'} of "
+            f"{path} does: " + (f"it has {listed(others)}." if others else f"{name} is {reasons[name]}.")
         )
-    weights = [name for name, tensor in wanted.items() if tensor.is_floating_point()]
-    told = "; ".join(f"{', '.join(_briefly(names, weights))} ({reason})" for reason, names in new.items())
+    told = [f"{listed(_briefly(names, weights))} ({reason})" for reason, names in new.items()]
     log.log(
-        logging.INFO if 2 * taken >= len(weights) else logging.WARNING,
-        "Began with %s: %d of %d tensors taken%s.",
-        *(path, taken, len(weights), f", new are {told}" if new else ""),
+        logging.INFO if 2 * len(taken) >= len(weights) else logging.WARNING,
+        "Began with %s: %d of %d tensors taken%s%s.",
+        *(path, len(taken), len(weights), f", new are {listed(told, '; ')}" if new else ""),
+        f"; the file has {listed(others)}" if others else "",
     )
+    detector.load_state_dict(wanted)
     return source
+
+
+def _is_same_architecture(detector: Detector, source: Detector) -> bool:
+    """Whether weights of one mean something in the other; of functions of users their backbones say it."""
+    one = detector.config
+    other = source.config
+    if isinstance(one, OwnConfig) or isinstance(other, OwnConfig):
+        return type(detector.backbone) is type(source.backbone)
+    if isinstance(one, WithMemoryConfig) and isinstance(other, WithMemoryConfig):
+        return one.frames == other.frames
+    return type(one) is type(other)
+
+
+def _other_settings(wanted: ModelConfig, given: ModelConfig) -> list[str]:
+    """What a file has of settings that change shapes, where it is not what is trained; classes and channels aside."""
+    if type(wanted) is not type(given):
+        return []
+    names = [each.name for each in fields(wanted) if each.name not in ("name", "classes", "in_channels")]
+    return [
+        f"{name} {getattr(given, name)} in place of {getattr(wanted, name)}"
+        for name in names
+        if getattr(given, name) != getattr(wanted, name) and _changes_shapes(name, wanted, given)
+    ]
+
+
+def _changes_shapes(name: str, wanted: ModelConfig, given: ModelConfig) -> bool:
+    """Whether a setting that differs makes tensors of other shapes, alone; true if it cannot differ alone."""
+    given = replace(given, classes=wanted.classes, in_channels=wanted.in_channels)
+    for one, other in ((wanted, given), (given, wanted)):
+        try:
+            changed = replace(one, **{name: getattr(other, name)})
+            return _shapes(changed) != _shapes(one)
+        except InputError:
+            continue
+    return True
+
+
+def _shapes(config: ModelConfig) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        return {name: tensor.shape for name, tensor in build_detector(config).state_dict().items()}
+
+
+def _count(detector: Detector) -> int:
+    """How many numbers a detector has learnt, statistics of batch norm among them."""
+    return sum(tensor.numel() for tensor in detector.state_dict().values() if tensor.is_floating_point())
 
 
 def tell_other_input(before: InputConfig | None, now: InputConfig | None, path: Path) -> None:
@@ -127,7 +180,9 @@ def _loaded(path: Path) -> Detector:
 
 
 def _kind(detector: Detector) -> str:
-    return detector.config.name or type(detector.backbone).__name__
+    config = detector.config
+    frames = f" of {config.frames}" if isinstance(config, WithMemoryConfig) else ""
+    return (config.name or type(detector.backbone).__name__) + frames
 
 
 def _rows_of_classes(detector: Detector) -> dict[str, tuple[int, int] | None]:
@@ -178,7 +233,7 @@ def _take(
         mine[:, before + detector.classes.index(name)] = other[:, before + source.classes.index(name)]
     if not kept:
         return "of other classes"
-    return None if len(kept) == len(detector.classes) else SOME_ROWS + ", ".join(kept)
+    return None if len(kept) == len(detector.classes) else SOME_ROWS + listed(kept)
 
 
 def _shape(tensor: Tensor) -> str:
