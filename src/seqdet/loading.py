@@ -87,16 +87,13 @@ def with_fitted_anchors(model: ModelConfig, config: DataConfig) -> ModelConfig:
         config: the data.
 
     Raises:
-        InputError: if there are too few boxes, the data cannot be read, or the head has anchors of its own.
+        InputError: if there are too few boxes, or the data cannot be read.
     """
     if not isinstance(model, SingleShotConfig) or model.anchors != "fitted" or model.anchor_shapes:
         return model
     with torch.device("meta"):
         detector = build_detector(replace(model, anchor_shapes=((1.0, 1.0),)))
-    if not isinstance(detector.head, SingleShotHead):
-        raise InputError(
-            f"model.anchors must not be fitted for {model.name} of these settings, whose head has its own."
-        )
+    assert isinstance(detector.head, SingleShotHead)  # settings of anchors are refused for any other
     if config.dataset.folder is not None:
         prepare(config.dataset)
     sizes_wh = open_split(config, "train").target_sizes_wh
