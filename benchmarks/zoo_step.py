@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from training_step import fastest, matrix_product
 
 from seqdet.models.zoo import build_detector
 from seqdet.structures import Boxes, Clip
@@ -54,24 +54,6 @@ def training_step(name: str, clip: Clip, kind: torch.dtype) -> Callable[[], None
         detector.zero_grad()
 
     return step
-
-
-def matrix_product(kind: torch.dtype) -> Callable[[], torch.Tensor]:
-    """A function that multiplies two 2048 x 2048 matrices."""
-    first, second = torch.randn(2, 2048, 2048).to(kind)
-    return lambda: torch.mm(first, second)
-
-
-def fastest(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Seconds of the fastest call of each function, called in turns."""
-    best = dict.fromkeys(functions, float("inf"))
-    for round_ in range(rounds + 2):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            if round_ >= 2:  # the first two warm up
-                best[name] = min(best[name], time.perf_counter() - start)
-    return best
 
 
 def main() -> None:

@@ -17,13 +17,12 @@ from seqdet.inference import export as exporting
 from seqdet.inference.eight_bits import quantized
 from seqdet.inference.export import (
     DecodingDetector,
-    check_eight_bits,
-    check_parity,
     export,
     marked_survivors,
     resized,
     survivors,
 )
+from seqdet.inference.parity import check_eight_bits, check_parity
 from seqdet.inference.runners import FOUND, OnnxRunner, sealed
 from seqdet.inference.sample_frames import made_up_frames
 from seqdet.inference.torch_runner import TorchRunner

@@ -13,7 +13,8 @@ import torch
 
 from seqdet.checks import InputError
 from seqdet.config import EvrtDetrConfig, InputConfig
-from seqdet.inference.export import DecodingDetector, check_parity, export, survivors
+from seqdet.inference.export import DecodingDetector, export, survivors
+from seqdet.inference.parity import check_parity
 from seqdet.inference.runners import OnnxRunner
 from seqdet.models.detector import Detector
 from seqdet.models.hybrid_encoder import HybridEncoder, positions

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqdet.models.state_space import S5, hippo_legs, linear_scan, s5_vit
+from seqdet.models.state_space import S5, complex_scan, hippo_legs, s5_vit
 
 
 @settings(max_examples=30, deadline=None)
@@ -25,7 +25,7 @@ def test_the_scan_is_the_recurrence(time, seed):
         y = decay * y + each
         wanted.append(y)
     pairs = [torch.tensor(np.stack([z.real, z.imag], axis=-2)).float() for z in (x, decay)]
-    found = linear_scan(*pairs)
+    found = complex_scan(*pairs)
     np.testing.assert_allclose(found[..., 0, :] + 1j * found[..., 1, :], np.stack(wanted), rtol=1e-4, atol=1e-5)
 
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from seqdet.checks import InputError
-from seqdet.config import DataConfig, DigitsConfig, LowrecConfig, TrainConfig, WithMemoryConfig
+from seqdet.config import DataConfig, LowrecConfig, TrainConfig, WithMemoryConfig
 from seqdet.models.weights import load_detector
 from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit, resume
 
-DIGITS = DigitsConfig(
-    height=96,
-    width=96,
-    digit_heights=(24, 48),
+from . import small
+
+DIGITS = replace(
+    small.DIGITS,
     frames_per_video=4,
     held_out_frames_per_video=4,
     frames_per_epoch=16,

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..checks import InputError
 from ..config import NO_VOTE, DecodingConfig
 from ..ops.boxes import rows_at
 from ..ops.losses import Targets, pad_targets
@@ -251,10 +250,6 @@ class RtDetrHead(nn.Module):
         Raises:
             InputError: if there are not F entries, or ``pad_targets`` refuses one.
         """
-        if len(frames) != len(outputs.logits):
-            raise InputError(
-                f"frames and outputs must have equal lengths, got {len(frames)} and {len(outputs.logits)}."
-            )
         targets = self._targets(outputs, frames)
         padded_hw = outputs.padded_hw
         losses = matched_losses(outputs.every_logits, outputs.every_boxes, targets, padded_hw)
@@ -272,7 +267,9 @@ class RtDetrHead(nn.Module):
 
     def _targets(self, outputs: RtDetrOutputs, frames: Sequence[Boxes]) -> Targets:
         """The truth, of which boxes without area are none."""
-        targets = pad_targets(frames, outputs.logits.device, classes=outputs.logits.shape[2])
+        targets = pad_targets(
+            frames, outputs.logits.device, classes=outputs.logits.shape[2], outputs=len(outputs.logits)
+        )
         has_area = (targets.xyxy[..., :2] < targets.xyxy[..., 2:]).all(dim=-1)
         return targets._replace(is_target=targets.is_target & has_area)
 

@@ -221,12 +221,8 @@ class Criterion:
         Raises:
             InputError: if there are not F entries, or ``pad_targets`` refuses one.
         """
-        if len(frames) != len(outputs.logits):
-            raise InputError(
-                f"frames and outputs must have equal lengths, got {len(frames)} and {len(outputs.logits)}."
-            )
         classes = outputs.logits.shape[-1] - (self.activation == "softmax")
-        targets = pad_targets(frames, outputs.logits.device, classes=classes)
+        targets = pad_targets(frames, outputs.logits.device, classes=classes, outputs=len(outputs.logits))
         corners = box_convert(outputs.anchors, "cxcywh", "xyxy")
         matched = match_anchors(corners, targets, foreground=self.foreground, background=self.background)
         counted = matched != IGNORED_ANCHOR

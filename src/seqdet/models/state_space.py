@@ -21,7 +21,7 @@ HIGHEST = 0.25
 """Cycles a frame, above which an untrained layer does not read its states: half of what can be told apart."""
 
 
-def linear_scan(x: Tensor, decay: Tensor) -> Tensor:
+def complex_scan(x: Tensor, decay: Tensor) -> Tensor:
     """``y[t] = decay * y[t - 1] + x[t]``, of complex numbers as pairs of real ones, in log2(T) steps.
 
     Every step doubles the frames that reach into a sum (Hillis and Steele, 1986).
@@ -86,7 +86,7 @@ class S5(nn.Module):
             if state:
                 before = state[0].float().permute(0, 3, 4, 1, 2)
                 driven = torch.cat([driven[:1] + _times(decay, before), driven[1:]])
-            after = linear_scan(driven, decay)
+            after = complex_scan(driven, decay)
             real, imaginary = self.to_output.unbind(-1)
             y = functional.linear(after.flatten(-2), torch.cat([real, -imaginary], dim=1)) + self.skip * x
             return y, (after[-1].permute(0, 3, 4, 1, 2),) if self.carry else ()

@@ -203,11 +203,7 @@ class TorchvisionHead(nn.Module):
 
     @one_thread()
     def loss(self, outputs: Any, frames: Sequence[Boxes]) -> dict[str, Tensor]:
-        if len(frames) != len(outputs.logits):
-            raise InputError(
-                f"frames and outputs must have equal lengths, got {len(frames)} and {len(outputs.logits)}."
-            )
-        targets = pad_targets(frames, outputs.logits.device, classes=self.classes)
+        targets = pad_targets(frames, outputs.logits.device, classes=self.classes, outputs=len(outputs.logits))
         to_find = targets.is_target & (targets.xyxy[..., 2:] > targets.xyxy[..., :2]).all(dim=-1)
         truth = [
             {"boxes": xyxy[chosen], "labels": labels[chosen] + self.in_front}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import box_convert
 
-from ..checks import InputError, check_choice
+from ..checks import check_choice
 from ..config import NO_VOTE, DecodingConfig
 from ..devices import one_thread
 from ..ops.boxes import rows_at
@@ -167,11 +167,9 @@ class YoloxHead(nn.Module):
         Raises:
             InputError: if there are not F entries, or ``pad_targets`` refuses one.
         """
-        if len(frames) != len(outputs.logits):
-            raise InputError(
-                f"frames and outputs must have equal lengths, got {len(frames)} and {len(outputs.logits)}."
-            )
-        targets = pad_targets(frames, outputs.logits.device, classes=outputs.logits.shape[-1])
+        targets = pad_targets(
+            frames, outputs.logits.device, classes=outputs.logits.shape[-1], outputs=len(outputs.logits)
+        )
         found = decoded(outputs.deltas.detach(), outputs.cells)
         made = assign_cells(found, outputs.objectness, outputs.logits, cells=outputs.cells, targets=targets)
         frame, cell = (made.box >= 0).nonzero(as_tuple=True)

@@ -36,7 +36,9 @@ class Targets(NamedTuple):
     is_ignored: Tensor
 
 
-def pad_targets(frames: Sequence[Boxes], device: torch.device | str, *, classes: int | None = None) -> Targets:
+def pad_targets(
+    frames: Sequence[Boxes], device: torch.device | str, *, classes: int | None = None, outputs: int | None = None
+) -> Targets:
     """The boxes of all frames side by side on ``device``: one transfer for each column.
 
     Coordinates become float32 and labels int64.
@@ -45,10 +47,14 @@ def pad_targets(frames: Sequence[Boxes], device: torch.device | str, *, classes:
         frames: the truth.
         device: of the result.
         classes: how many there are; any number if None.
+        outputs: of how many frames a head has said something; any number if None.
 
     Raises:
-        InputError: if a coordinate is not finite, a box ends before it starts, or a label is that of no class.
+        InputError: if there are not as many frames as outputs, a coordinate is not finite, a box ends before it starts,
+            or a label is that of no class.
     """
+    if outputs not in (None, len(frames)):
+        raise InputError(f"frames and outputs must have equal lengths, got {len(frames)} and {outputs}.")
     counts = torch.tensor([len(boxes) for boxes in frames])
     most = int(counts.max()) if len(frames) else 0
     present = torch.arange(most) < counts[:, None]
