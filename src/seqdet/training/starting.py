@@ -150,10 +150,10 @@ def tell_other_input(before: InputConfig | None, now: InputConfig | None, path: 
         if before is not None:
             log.warning("%s was trained on events as %s, and these data are pictures.", path, before.representation)
         return
-    fields = ("representation", "parameters", "window_us")
+    settings = ("representation", "parameters", "window_us")
     told = [
         f"{name} {getattr(before, name)} in place of {getattr(now, name)}"
-        for name in fields
+        for name in settings
         if getattr(before, name) != getattr(now, name)
     ]
     if told:
