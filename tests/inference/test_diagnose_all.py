@@ -32,10 +32,10 @@ DIGITS = DigitsConfig(
 )
 DATA = DataConfig(clip_length=3, lanes=2, digits=DIGITS)
 EVRT = {"base": 8, "width": 16, "heads": 2, "feed_forward": 16, "queries": 20, "decoder_layers": 1}
-LOWREC = {"base": 2, "blocks": (1, 1, 1, 1), "channels": 16}
+LOWREC = {"base": 2, "blocks": (1, 1, 1, 1)}
 TINY = {
     "vanilla": ("vanilla", {"base": 1, "channels": 8, "levels": 3}, Remembers(True, True)),
-    "lowrec": ("lowrec", {**LOWREC, "cell": "lstm"}, Remembers(True, True)),
+    "lowrec": ("lowrec", LOWREC, Remembers(True, True)),
     "lowrec of minGRU": ("lowrec", {**LOWREC, "cell": "mingru"}, Remembers(True, True)),
     "rvt": ("rvt_tiny", {"dim": 8, "head_width": 8}, Remembers(True, True)),
     "s5vit": ("s5vit_small", {"dim": 8, "head_width": 8, "carry": True}, Remembers(True, True)),

@@ -47,8 +47,8 @@ def of_torchvision(kind: str) -> nn.Module:
 
 
 SETTINGS = {
-    "lowrec": {"base": 1, "channels": 8, "aligned": True},
-    "mingru": {"base": 1, "channels": 8, "cell": "mingru", "kernel_size": 3},
+    "lowrec": {"base": 1, "aligned": True},
+    "mingru": {"base": 1, "cell": "mingru", "kernel_size": 3},
     "timm": {"frames": "timm:mobilenetv3_small_050", "channels": 8, "memory_channels": 4},
 }
 QUICK = ("lowrec", "fcos")

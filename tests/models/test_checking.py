@@ -142,7 +142,7 @@ def test_what_keeps_the_rules_passes_and_stays_as_it_was():
 
 SMALL = {
     "vanilla": {"base": 1, "channels": 4},
-    "lowrec": {"base": 1, "channels": 4, "aligned": True},
+    "lowrec": {"base": 1, "aligned": True},
     "rvt_tiny": {"dim": 8, "head_width": 4},
     "s5vit_small": {"dim": 8, "head_width": 4},
     "with_memory": {"frames": "timm:mobilenetv3_small_050", "channels": 4, "memory_channels": 4},

@@ -14,6 +14,7 @@ import torch
 from seqdet.config import VanillaConfig
 from seqdet.models.rtdetr import RtDetrHead
 from seqdet.models.single_shot import single_shot_head
+from seqdet.models.task_aligned import TaskAlignedHead
 from seqdet.models.yolox import YoloxHead
 from seqdet.structures import Boxes
 
@@ -25,6 +26,9 @@ torch.manual_seed(0)
 if sys.argv[1] == "single_shot":
     strides = (8, 16, 32, 64, 128)
     head = single_shot_head(VanillaConfig(classes=("a", "b"), anchors="psee"), 8, strides)
+elif sys.argv[1] == "task_aligned":
+    strides = (8, 16, 32)
+    head = TaskAlignedHead(8, strides, 2, hidden=0)
 elif sys.argv[1] == "yolox":
     strides = (8, 16, 32)
     head = YoloxHead((8, 8, 8), strides, width=8, classes=2)
@@ -50,7 +54,9 @@ print((status("VmHWM") - before) / 1e6)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel of Linux says the peak of a process")
-@pytest.mark.parametrize(("head", "megabytes"), [("single_shot", 300), ("yolox", 100), ("rtdetr", 300)])
+@pytest.mark.parametrize(
+    ("head", "megabytes"), [("single_shot", 300), ("yolox", 100), ("task_aligned", 300), ("rtdetr", 300)]
+)
 def test_the_loss_of_large_frames_with_many_boxes_takes_little_memory(head, megabytes):
     done = subprocess.run([sys.executable, "-c", MEASURE, head], capture_output=True, text=True, check=True)
     assert float(done.stdout) < megabytes

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import conv2d
 
 from seqdet.checks import InputError
-from seqdet.models.cells import CELLS, ConvGRU, ConvLSTM
+from seqdet.models.cells import CELLS, ConvGRU, ConvLSTM, SeparableLSTM
 from seqdet.models.layers import detach, reset_lanes
 
 EVERY_CELL = pytest.mark.parametrize("cell", CELLS)
@@ -52,6 +52,23 @@ def test_output_and_state_have_their_shapes(cell, stride):
     assert y.shape == (5, 2, 3, 8 // stride, 6 // stride)
     assert [tensor.shape for tensor in state] == [y.shape[1:]] * CELLS[cell].state_tensors
     assert torch.equal(state[0], y[-1])
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_a_separable_lstm_is_one_whose_hidden_state_is_filtered_channel_by_channel_first(kernel_size):
+    torch.manual_seed(0)
+    module = SeparableLSTM(2, 3, kernel_size).eval()
+    around, mixed = module.from_hidden
+    assert torch.equal(around(torch.arange(30.0).view(1, 3, 2, 5)), torch.arange(30.0).view(1, 3, 2, 5))
+    torch.nn.init.normal_(around.weight)
+    x = torch.randn(3, 2, 2, 6, 4)
+    y, (hidden, _) = module(x)
+    dense = ConvLSTM(2, 3, 3).eval()
+    dense.from_input = module.from_input
+    dense.from_hidden.weight = torch.nn.Parameter(mixed.weight * around.weight.squeeze(1)[None])
+    wanted, (last, _) = dense(x)
+    torch.testing.assert_close(y, wanted)
+    torch.testing.assert_close(hidden, last)
 
 
 @EVERY_CELL

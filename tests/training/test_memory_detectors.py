@@ -30,8 +30,8 @@ TRAIN = TrainConfig(
 )
 SLOW = pytest.mark.slow
 DETECTORS = {
-    "lowrec": LowrecConfig(base=1, channels=8, aligned=True),
-    "mingru": LowrecConfig(base=1, channels=8, cell="mingru", kernel_size=3),
+    "lowrec": LowrecConfig(base=1, aligned=True),
+    "mingru": LowrecConfig(base=1, cell="mingru", kernel_size=3),
     "timm": WithMemoryConfig(frames="timm:mobilenetv3_small_050", channels=8, memory_channels=4),
     "ssdlite": WithMemoryConfig(levels=(0, 1), memory_channels=4),
     "retinanet": WithMemoryConfig(frames="torchvision:retinanet_resnet50_fpn", levels=(0,), memory_channels=4),

@@ -90,8 +90,8 @@ class VanillaConfig(SingleShotConfig):
     """Width of the recurrent levels."""
     levels: int = 5
     """Recurrent levels, at strides 8, 16, 32, 64 and 128: fewer where no object is large."""
-    cell: Literal["lstm", "gru", "mingru"] = "lstm"
-    """The memory; mingru is computed for all frames at once."""
+    cell: Literal["lstm", "separable", "gru", "mingru"] = "lstm"
+    """The memory; separable is an lstm that sees its neighbours at little cost, mingru computes all frames at once."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,30 +101,29 @@ class VanillaConfig(SingleShotConfig):
 
 
 @dataclass(frozen=True)
-class LowrecConfig(SingleShotConfig):
-    """Memory at the strides 4, 8 and 16, where features are fine, a feed-forward level on top, anchors: seqdet's
-    own."""
+class LowrecConfig(ModelConfig):
+    """Memory in every stage from the stride 4 on, where features are fine, and a task-aligned head: seqdet's own."""
 
     name: str = "lowrec"
     """An architecture that ``seqdet models`` lists, or a function of yours, package.module:function."""
     base: int = 12
-    """Width of the stem; the stages are 4, 8, 16 and 16 times as wide."""
-    blocks: tuple[int, int, int, int] = (1, 2, 2, 1)
+    """Width of the stem; the stages are 4, 8, 8 and 8 times as wide."""
+    blocks: tuple[int, int, int, int] = (1, 4, 3, 2)
     """Residual blocks at the strides 4, 8, 16 and 32."""
-    channels: int = 96
-    """Width of the neck and of the head."""
-    cell: Literal["lstm", "gru", "mingru"] = "lstm"
-    """The memory; mingru is computed for all frames at once."""
+    cell: Literal["lstm", "separable", "gru", "mingru"] = "separable"
+    """The memory; separable is an lstm that sees its neighbours at little cost, mingru computes all frames at once."""
     kernel_size: int = 1
     """Side of the convolutions of the memory: 1, 3, ..."""
     aligned: bool = False
     """Whether the memory moves with what it is about; not for mingru."""
+    head_layers: int = 1
+    """Hidden convolutions in each branch of the head."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, 1, 512, "base")
-        check_range(self, 1, 4096, "channels")
         check_range(self, 1, 15, "kernel_size")
+        check_range(self, 0, 64, "head_layers")
         if not all(1 <= count <= 64 for count in self.blocks):
             raise InputError(f"blocks must be 1 to 64 each, got {self.blocks}.")
         if self.kernel_size % 2 == 0:
@@ -145,8 +144,8 @@ class WithMemoryConfig(SingleShotConfig):
     such as timm:resnet18, to which the settings of anchors, neck and head apply."""
     levels: tuple[int, ...] = ()
     """Maps that get a memory, 0 is the finest; all if none."""
-    cell: Literal["lstm", "gru", "mingru"] = "lstm"
-    """The memory; mingru is computed for all frames at once."""
+    cell: Literal["lstm", "separable", "gru", "mingru"] = "lstm"
+    """The memory; separable is an lstm that sees its neighbours at little cost, mingru computes all frames at once."""
     memory_channels: int = 64
     """Width of the memory."""
     channels: int = 96

@@ -12,6 +12,7 @@ from ..checks import InputError
 from ..config import DECODING
 from ..models.detector import Detector
 from ..models.layers import reset_lanes
+from ..ops.boxes import rows_at
 from ..structures import Boxes
 from .runners import FOUND, OnnxRunner, RunnerState
 from .sample_frames import made_up_frames
@@ -72,7 +73,8 @@ def check_parity(
             said = {each: getattr(outputs, each) for each in head.outputs}
             found = rest
             if not head.suppresses:
-                found = [*memory, *_in_order(rest[len(after) :], list(said.values()))]
+                theirs = [torch.from_numpy(each) for each in rest[len(after) :]]
+                found = [*memory, *(each.numpy() for each in in_order(theirs, list(said.values())))]
             for (output, mine), theirs in zip((wanted | said).items(), found, strict=True):
                 difference = np.abs(mine.numpy() - theirs).reshape(lanes, -1).max(axis=1)
                 is_clear = is_chosen.numpy() if output in said else np.ones(lanes, bool)
@@ -92,17 +94,21 @@ def check_parity(
             state = after
 
 
-def _in_order(found: Sequence[np.ndarray], wanted: Sequence[Tensor]) -> list[np.ndarray]:
+def in_order(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
     """What a head of queries says, with the queries of every frame in the order of those most like them in ``wanted``.
 
+    Which query finds an object hangs on rounding.
+
     Args:
-        found, wanted: one array (F, A, numbers) for each output.
+        found, wanted: one tensor (F, A, numbers) for each output.
     """
     scales = [each.abs().amax().clamp(min=torch.finfo(each.dtype).tiny) for each in wanted]
-    mine = torch.cat([each.flatten(2) / scale for each, scale in zip(wanted, scales, strict=True)], dim=2)
-    theirs = [torch.from_numpy(each).flatten(2) / scale for each, scale in zip(found, scales, strict=True)]
-    nearest = torch.cdist(mine, torch.cat(theirs, dim=2), p=torch.inf).argmin(dim=2).numpy()
-    return [np.take_along_axis(each, nearest[..., None], axis=1) for each in found]
+    mine, theirs = (
+        torch.cat([each.flatten(2) / scale for each, scale in zip(outputs, scales, strict=True)], dim=2)
+        for outputs in (wanted, found)
+    )
+    nearest = torch.cdist(mine, theirs, p=torch.inf).argmin(dim=2)
+    return [rows_at(each, nearest) for each in found]
 
 
 def check_eight_bits(small: OnnxRunner, exact: OnnxRunner, full: OnnxRunner, frames: np.ndarray, *, name: str) -> None:

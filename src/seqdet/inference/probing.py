@@ -28,6 +28,7 @@ from ..loading import prepare_split
 from ..models.detector import Detector
 from ..models.layers import reset_lanes
 from ..structures import Boxes, Clip, State
+from .parity import in_order
 from .scoring import HeldOut, LabelledFrames, longest_still
 
 ROUNDING = 1e-5
@@ -145,17 +146,19 @@ class Probe:
             return self.detector(frames, state)
 
     def said(self, frames: Tensor, state: State | None) -> tuple[list[Tensor], State]:
-        """What the head says of frames (T, B, ...) in float32, each (T, B, numbers), and the state after.
-
-        What a head of queries says is sorted, as which query finds an object hangs on rounding.
-        """
+        """What the head says of frames (T, B, ...) in float32, each (T, B, A, numbers), and the state after."""
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             outputs, after = self.detector(frames.to(self.device), state)
-        head = self.detector.head
-        tensors = [getattr(outputs, name).float() for name in head.outputs]
-        if not head.suppresses:
-            tensors = [each.sort(dim=1).values for each in tensors]
-        return [each.flatten(1).unflatten(0, frames.shape[:2]) for each in tensors], after
+        tensors = [getattr(outputs, name).float() for name in self.detector.head.outputs]
+        return [each.unflatten(0, frames.shape[:2]) for each in tensors], after
+
+    def pairs(self, found: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """What the head says beside what it would say, output by output; queries beside those most like them."""
+        if not self.detector.head.suppresses:
+            axes = wanted[0].shape[:2]
+            ordered = in_order([each.flatten(0, 1) for each in found], [each.flatten(0, 1) for each in wanted])
+            found = [each.unflatten(0, axes) for each in ordered]
+        return list(zip(found, wanted, strict=True))
 
 
 class Marks(NamedTuple):
@@ -215,7 +218,7 @@ def difference_between_lanes(probe: Probe, placed: Sequence[Placed]) -> float:
     worst = 0.0
     for lane in range(lanes):
         alone, own = _said_of_all(probe, placed, slice(lane, lane + 1))
-        pairs = [(one[:, lane : lane + 1], other) for one, other in zip(beside, alone, strict=True)]
+        pairs = probe.pairs([one[:, lane : lane + 1] for one in beside], alone)
         pairs += [(one[lane : lane + 1], other) for one, other in zip(memory, own, strict=True)]
         worst = max(worst, *(_relative(one, other) for one, other in pairs))
     return worst
@@ -229,7 +232,7 @@ def difference_after_a_reset(probe: Probe, placed: Sequence[Placed]) -> float:
     is_first = torch.arange(lanes, device=probe.device) == 0
     found, _ = probe.said(after.clip.frames, reset_lanes(state, is_first))
     wanted, _ = probe.said(after.clip.frames[:, :1], None)
-    return max(_relative(one[:, :1], other) for one, other in zip(found, wanted, strict=True))
+    return max(_relative(one, other) for one, other in probe.pairs([each[:, :1] for each in found], wanted))
 
 
 class Remembers(NamedTuple):
@@ -250,10 +253,10 @@ def remembers(probe: Probe, placed: Sequence[Placed], blank: Tensor) -> Remember
     frames = placed[0].clip.frames
     usual, state = probe.said(frames, None)
     changed, _ = probe.said(torch.cat([blank.expand_as(frames[:1]), frames[1:]]), None)
-    later = [(one[1:], other[1:]) for one, other in zip(changed, usual, strict=True) if len(one) > 1]
+    later = [(one[1:], other[1:]) for one, other in probe.pairs(changed, usual) if len(one) > 1]
     within = any(_relative(one, other) > ROUNDING for one, other in later)
     following, _ = probe.said(frames, state)
-    across = any(_relative(one, other) > ROUNDING for one, other in zip(following, usual, strict=True))
+    across = any(_relative(one, other) > ROUNDING for one, other in probe.pairs(following, usual))
     return Remembers(within, across)
 
 
@@ -282,8 +285,10 @@ def effect_of_a_window(probe: Probe, placed: Sequence[Placed], blank: Tensor) ->
         states = first, second
         if start + len(frames) > changed:
             spreads = spreads or [each.var().clamp_min(1e-12) for each in usual]
-            pairs = zip(moved, usual, spreads, strict=True)
-            squares = torch.stack([((one - other) ** 2).mean(dim=(1, 2)) / spread for one, other, spread in pairs])
+            pairs = zip(probe.pairs(moved, usual), spreads, strict=True)
+            squares = torch.stack(
+                [((one - other) ** 2).flatten(1).mean(dim=1) / spread for (one, other), spread in pairs]
+            )
             effects += squares.mean(dim=0).sqrt()[max(changed - start, 0) :].tolist()
     return [each / effects[0] for each in effects] if effects and effects[0] > 0 else []
 

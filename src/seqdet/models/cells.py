@@ -106,15 +106,16 @@ class ConvLSTM(nn.Module):
         aligned: bool = False,
     ) -> None:
         super().__init__()
+        self.channels = channels
         self.from_input, bias = input_convolution(in_channels, 4 * channels, kernel_size, stride=stride, norm=norm)
-        self.from_hidden = nn.Conv2d(channels, 4 * channels, kernel_size, padding=kernel_size // 2, bias=False)
+        self.from_hidden = self._from_hidden(kernel_size)
         self.alignment = Alignment(in_channels, channels, kernel_size, stride=stride) if aligned else None
         with torch.no_grad():
             bias[:channels] = 1
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         gates_from_input = over_time(self.from_input, x)  # does not wait for the hidden state
-        hidden, cell = initial_state(state, gates_from_input, self.from_hidden.in_channels, tensors=self.state_tensors)
+        hidden, cell = initial_state(state, gates_from_input, self.channels, tensors=self.state_tensors)
         drives = None if self.alignment is None else over_time(self.alignment.from_input, x)
         outputs = []
         for step, gates in enumerate(gates_from_input.unbind(0)):
@@ -125,6 +126,24 @@ class ConvLSTM(nn.Module):
             hidden = emit.sigmoid() * cell.tanh()
             outputs.append(hidden)
         return torch.cat(outputs).unflatten(0, x.shape[:2]), (hidden, cell)
+
+    def _from_hidden(self, kernel_size: int) -> nn.Module:
+        """What the hidden state contributes to the gates."""
+        return nn.Conv2d(self.channels, 4 * self.channels, kernel_size, padding=kernel_size // 2, bias=False)
+
+
+class SeparableLSTM(ConvLSTM):
+    """Convolutional LSTM whose hidden state looks around by one 3x3 filter a channel, before a 1x1 convolution.
+
+    The idea is that of depthwise separable convolutions (Chollet, arXiv 1610.02357): with 1x1 convolutions of the input
+    a step costs little more than an LSTM in every cell, and its memory can still move. The filters start as the
+    identity. Arguments and shapes as for ``ConvLSTM``.
+    """
+
+    def _from_hidden(self, kernel_size: int) -> nn.Module:
+        around = nn.Conv2d(self.channels, self.channels, 3, padding=1, groups=self.channels, bias=False)
+        nn.init.dirac_(around.weight, groups=self.channels)
+        return nn.Sequential(around, nn.Conv2d(self.channels, 4 * self.channels, 1, bias=False))
 
 
 class ConvGRU(nn.Module):
@@ -235,5 +254,10 @@ def check_state(state: State, sizes: Sequence[tuple[int, ...]], what: str) -> No
         )
 
 
-CELLS: dict[str, type[ConvLSTM | ConvGRU | ConvMinGRU]] = {"lstm": ConvLSTM, "gru": ConvGRU, "mingru": ConvMinGRU}
+CELLS: dict[str, type[ConvLSTM | ConvGRU | ConvMinGRU]] = {
+    "lstm": ConvLSTM,
+    "separable": SeparableLSTM,
+    "gru": ConvGRU,
+    "mingru": ConvMinGRU,
+}
 """What ``VanillaConfig.cell`` lists."""

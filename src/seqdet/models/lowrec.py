@@ -1,4 +1,4 @@
-"""Low-level recurrence: memory where features are fine, one feed-forward level on top. A design of seqdet's own."""
+"""Low-level recurrence: memory in every stage from the finest features on. A design of seqdet's own."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ from .cells import CELLS, check_state
 from .layers import ConvNormAct, SqueezeExciteBlock, over_time
 
 STRIDES = (4, 8, 16, 32)
-RECURRENT = 3
-"""So many of them, the finest, remember."""
 
 
 class Lowrec(nn.Module):
-    """Four stages of residual blocks at strides 4, 8, 16 and 32, of which the first three remember.
+    """Four stages at the strides 4, 8, 16 and 32, each of residual blocks and a memory behind them.
 
-    Behind the blocks of a stage is a cell whose hidden state is added to the features: what the stage sees now passes
-    it unhindered, and the next stage is made of the memory too. That memory matters most where features are fine is a
-    finding of SATE (openreview toI181TMAx: recurrence at high levels 49.5, at low ones 52.0, at three scales 52.7 on
-    Gen1). It is affordable there because a cell is a 1x1 convolution, as in RVT (arXiv 2212.05598), which may move its
-    memory (``cells.Alignment``), or a minGRU, without convolution of the memory.
+    The memory of a stage is its features: the next stage, and the head, see the hidden state alone. That memory matters
+    most where features are fine is a finding of SATE (openreview toI181TMAx: recurrence at high levels 49.5, at low
+    ones 52.0, at three scales 52.7 on Gen1). It is affordable there because the convolutions of the memory are 1x1, as
+    in RVT (arXiv 2212.05598); what they save buys depth, most of it at stride 8. Behind the stride 4 all stages are
+    equally wide, so that one head serves all maps without a neck.
 
     Args:
         in_channels: of the frames.
-        base: the width is 2 * base at stride 2, then 4, 8, 16 and 16 times base.
+        base: the width is 2 * base at stride 2, 4 * base at stride 4, and 8 * base from there on.
         blocks: residual blocks of every stage.
         cell: a key of ``cells.CELLS``.
         kernel_size: of the cells.
@@ -33,7 +31,7 @@ class Lowrec(nn.Module):
 
     Shapes:
         frames (T, B, in_channels, H, W), H and W multiples of 32; maps (T * B, channels, H / stride, W / stride) at the
-        strides 8, 16 and 32; state 2 (lstm) or 1 (gru, mingru) tensors at each of the strides 4, 8 and 16.
+        strides 8, 16 and 32; state 2 (lstm, separable) or 1 (gru, mingru) tensors at each of the four strides.
     """
 
     scaled = True
@@ -53,22 +51,20 @@ class Lowrec(nn.Module):
     ) -> None:
         super().__init__()
         check_choice(cell, CELLS, "cell")
-        widths = [4 * base, 8 * base, 16 * base, 16 * base]
-        self.channels = tuple(widths[1:])
+        self.widths = (4 * base, 8 * base, 8 * base, 8 * base)
+        self.channels = self.widths[1:]
         self.state_tensors = CELLS[cell].state_tensors
         self.stem = ConvNormAct(in_channels, 2 * base, 7, stride=2)
-        before = [2 * base, *widths[:-1]]
+        before = [2 * base, *self.widths[:-1]]
         self.stages = nn.ModuleList(
             nn.Sequential(
                 SqueezeExciteBlock(narrow, width, stride=2),
                 *(SqueezeExciteBlock(width, width) for _ in range(count - 1)),
             )
-            for narrow, width, count in zip(before, widths, blocks, strict=True)
+            for narrow, width, count in zip(before, self.widths, blocks, strict=True)
         )
         moving = {"aligned": True} if aligned else {}
-        self.cells = nn.ModuleList(
-            CELLS[cell](width, width, kernel_size, norm=True, **moving) for width in widths[:RECURRENT]
-        )
+        self.cells = nn.ModuleList(CELLS[cell](width, width, kernel_size, norm=True, **moving) for width in self.widths)
 
     def forward(self, frames: Tensor, state: State | None = None) -> tuple[list[Tensor], State]:
         _, lanes, _, height, width = frames.shape
@@ -79,20 +75,17 @@ class Lowrec(nn.Module):
         x = over_time(self.stem, frames)
         maps = []
         after: list[Tensor] = []
-        for level, stage in enumerate(self.stages):
-            x = over_time(stage, x)
-            if level < RECURRENT:
-                own = slice(level * self.state_tensors, (level + 1) * self.state_tensors)
-                hidden, remembered = self.cells[level](x, None if state is None else state[own])
-                x = x + hidden
-                after.extend(remembered)
+        for level, (stage, cell) in enumerate(zip(self.stages, self.cells, strict=True)):
+            own = slice(level * self.state_tensors, (level + 1) * self.state_tensors)
+            x, remembered = cell(over_time(stage, x), None if state is None else state[own])
+            after.extend(remembered)
             maps.append(x.flatten(0, 1))
         return maps[1:], tuple(after)
 
     def _sizes(self, lanes: int, height: int, width: int) -> list[tuple[int, ...]]:
-        channels = (self.channels[0] // 2, *self.channels[: RECURRENT - 1])
+        """Of the state."""
         sizes = [
             (lanes, count, height // stride, width // stride)
-            for count, stride in zip(channels, STRIDES[:RECURRENT], strict=True)
+            for count, stride in zip(self.widths, STRIDES, strict=True)
         ]
         return [size for size in sizes for _ in range(self.state_tensors)]

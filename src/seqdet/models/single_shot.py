@@ -148,8 +148,8 @@ def box_and_class_branches(
     """
     check_choice(activation, CLASS_LOSSES, "activation")
     logits = classes + (activation == "softmax")
-    of_boxes = _branch(in_channels, hidden, anchors_per_cell * 4)
-    of_classes = _branch(in_channels, hidden, anchors_per_cell * logits)
+    of_boxes = prediction_branch(in_channels, hidden, anchors_per_cell * 4)
+    of_classes = prediction_branch(in_channels, hidden, anchors_per_cell * logits)
     odds = PRIOR / (1 - PRIOR)
     bias = [math.log(odds)] * classes if activation == "sigmoid" else [0.0] + [math.log(odds / classes)] * classes
     of_classes[-1].bias = nn.Parameter(torch.tensor(bias * anchors_per_cell))
@@ -167,7 +167,8 @@ def class_scores(logits: Tensor, activation: str) -> Tensor:
     return logits.softmax(-1)[..., 1:] if activation == "softmax" else logits.sigmoid()
 
 
-def _branch(channels: int, hidden: int, out: int) -> nn.Sequential:
+def prediction_branch(channels: int, hidden: int, out: int) -> nn.Sequential:
+    """``hidden`` 3x3 convolutions with ReLU, and one that says nothing yet: (N, channels, h, w) -> (N, out, h, w)."""
     layers: list[nn.Module] = []
     for _ in range(hidden):
         layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(inplace=True)]

@@ -121,19 +121,9 @@ class YoloxHead(nn.Module):
             for kind in zip(*predicted, strict=True)
         )
         sizes = [(x.shape[2], x.shape[3]) for x in maps]
-        return YoloxOutputs(deltas, objectness.squeeze(2), logits, self._cells(sizes, deltas.device), size_hw)
-
-    def _cells(self, sizes_hw: list[tuple[int, int]], device: torch.device) -> Tensor:
-        """Centre x, centre y and stride (A, 3) of the cells of maps of these sizes."""
-        levels = []
-        for stride, (height, width) in zip(self.strides, sizes_hw, strict=True):
-            y, x = torch.meshgrid(
-                (torch.arange(height, device=device) + 0.5) * stride,
-                (torch.arange(width, device=device) + 0.5) * stride,
-                indexing="ij",
-            )
-            levels.append(torch.stack([x, y, torch.full_like(x, stride)], dim=-1).flatten(0, 1))
-        return torch.cat(levels)
+        return YoloxOutputs(
+            deltas, objectness.squeeze(2), logits, cells_of(self.strides, sizes, deltas.device), size_hw
+        )
 
     def scores(self, outputs: YoloxOutputs) -> Tensor:
         """Objectness times class (F, A, K); by the rule "class" 0 for all but the best class of a cell."""
@@ -191,6 +181,19 @@ class YoloxHead(nn.Module):
             "objectness": object_loss / positives,
             "classes": class_loss / positives,
         }
+
+
+def cells_of(strides: Sequence[int], sizes_hw: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
+    """Centre x, centre y and stride (A, 3) in pixels of the cells of maps of these sizes, by map, row, column."""
+    levels = []
+    for stride, (height, width) in zip(strides, sizes_hw, strict=True):
+        y, x = torch.meshgrid(
+            (torch.arange(height, device=device) + 0.5) * stride,
+            (torch.arange(width, device=device) + 0.5) * stride,
+            indexing="ij",
+        )
+        levels.append(torch.stack([x, y, torch.full_like(x, stride)], dim=-1).flatten(0, 1))
+    return torch.cat(levels)
 
 
 def decoded(deltas: Tensor, cells: Tensor) -> Tensor:

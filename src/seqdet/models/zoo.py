@@ -37,6 +37,7 @@ from .rtdetr import RtDetrHead
 from .rvt import RVT
 from .single_shot import single_shot_head
 from .state_space import s5_vit
+from .task_aligned import TaskAlignedHead
 from .timm_parts import TimmFrames
 from .torchvision_parts import torchvision_detector
 from .vanilla import Vanilla
@@ -64,9 +65,8 @@ def lowrec(config: LowrecConfig, in_channels: int) -> Detector:
         kernel_size=config.kernel_size,
         aligned=config.aligned,
     )
-    neck = FPN(backbone.channels, backbone.strides, config.channels)
-    head = single_shot_head(config, config.channels, neck.strides)
-    return Detector(backbone, head, neck=neck, classes=config.classes, in_channels=in_channels)
+    head = TaskAlignedHead(backbone.channels[0], backbone.strides, len(config.classes), hidden=config.head_layers)
+    return Detector(backbone, head, classes=config.classes, in_channels=in_channels)
 
 
 def remembering(config: WithMemoryConfig, in_channels: int) -> Detector:

@@ -1,0 +1,162 @@
+"""A head without anchors whose scores say how well its boxes fit, and whose sides are means of distributions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..config import DECODING
+from ..devices import one_thread
+from ..ops.boxes import rows_at
+from ..ops.losses import IGNORED_ANCHOR, giou, pad_targets, per_process
+from ..ops.task_alignment import align_cells
+from ..structures import Boxes
+from .single_shot import PRIOR, prediction_branch
+from .yolox import cells_of
+
+BINS = 16
+"""Distances that a side can have from the centre of a cell, one stride apart, of which it is the mean."""
+BEHIND = 2
+"""So many strides a side may lie behind the centre of the cell: the first bin."""
+BOX_WEIGHT = 10.0
+SIDE_WEIGHT = 3.0
+"""Of the losses beside that of the classes."""
+
+
+class TaskAlignedOutputs(NamedTuple):
+    """What the head says of F frames, before decoding.
+
+    sides: (F, A, 4 * BINS) float32 logits of the distances of the left, upper, right and lower side from the centre.
+    logits: (F, A, K) float32, of the classes.
+    cells: (A, 3) float32, centre x, centre y and stride of the cells in pixels.
+    size_hw: height and width of the frames in pixels.
+    """
+
+    sides: Tensor
+    logits: Tensor
+    cells: Tensor
+    size_hw: tuple[int, int]
+
+
+class TaskAlignedHead(nn.Module):
+    """One box a cell, found and learnt as TOOD and Generalised Focal Loss have it: see ``contracts.Head``.
+
+    A score is the overlap that a box is expected to have with the truth, if it is of that class (Feng et al., arXiv
+    2108.07755), so that the best placed of many boxes ranks first. A side is a distribution over distances, of which
+    the mean is taken (Li et al., arXiv 2006.04388). Cells beside a thin box learn it as well as those inside.
+
+    Args:
+        in_channels: of all maps.
+        strides: of the maps, finest first.
+        classes: K.
+        hidden: 3x3 convolutions with ReLU before the last one, in each of the two branches that all maps share.
+
+    Shapes:
+        maps (N, in_channels, h, w); A cells by map, row, column.
+    """
+
+    outputs = ("sides", "logits")
+    suppresses = True
+    decoding = DECODING
+
+    def __init__(self, in_channels: int, strides: Sequence[int], classes: int, *, hidden: int) -> None:
+        super().__init__()
+        self.strides = tuple(strides)
+        self.boxes = prediction_branch(in_channels, hidden, 4 * BINS)
+        self.classes = prediction_branch(in_channels, hidden, classes)
+        self.classes[-1].bias = nn.Parameter(torch.full((classes,), math.log(PRIOR / (1 - PRIOR))))
+
+    @property
+    def predictors(self) -> Sequence[nn.Module]:
+        return self.boxes[-1], self.classes[-1]
+
+    def forward(self, maps: list[Tensor], size_hw: tuple[int, int]) -> TaskAlignedOutputs:
+        sides, logits = (
+            torch.cat([branch(x).permute(0, 2, 3, 1).flatten(1, 2) for x in maps], dim=1).float()
+            for branch in (self.boxes, self.classes)
+        )
+        cells = cells_of(self.strides, [(x.shape[2], x.shape[3]) for x in maps], sides.device)
+        return TaskAlignedOutputs(sides, logits, cells, size_hw)
+
+    def scores(self, outputs: TaskAlignedOutputs) -> Tensor:
+        return outputs.logits.sigmoid()
+
+    def boxes_at(self, outputs: TaskAlignedOutputs, places: Tensor) -> Tensor:
+        return decoded(rows_at(outputs.sides, places), outputs.cells[places])
+
+    def final_scores(self, outputs: TaskAlignedOutputs, places: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
+        return scores
+
+    @one_thread()
+    def loss(self, outputs: TaskAlignedOutputs, frames: Sequence[Boxes]) -> dict[str, Tensor]:
+        """The losses ``classes``, ``boxes`` (1 - GIoU) and ``sides``, the cross-entropies of the classes and distances.
+
+        Cells count by the quality of their alignment, and the sums are divided by that of the qualities, as the mean
+        over processes has it.
+
+        Args:
+            outputs: of F frames.
+            frames: the truth, F entries.
+
+        Raises:
+            InputError: if there are not F entries, or ``pad_targets`` refuses one.
+        """
+        logits = outputs.logits
+        targets = pad_targets(frames, logits.device, classes=logits.shape[-1], outputs=len(logits))
+        found = decoded(outputs.sides.detach(), outputs.cells)
+        made = align_cells(found, logits.detach().sigmoid(), cells=outputs.cells, targets=targets)
+        frame, cell = (made.box >= 0).nonzero(as_tuple=True)
+        box = made.box[frame, cell]
+        quality = made.quality[frame, cell]
+        total = max(1.0, per_process(float(quality.sum()), logits.device))
+        wanted = torch.zeros_like(logits)
+        wanted[frame, cell, targets.labels[frame, box]] = quality
+        counted = (made.box != IGNORED_ANCHOR)[..., None].expand_as(logits)
+        class_loss = functional.binary_cross_entropy_with_logits(
+            logits, wanted, weight=counted.to(logits.dtype), reduction="sum"
+        )
+        sides = outputs.sides[frame, cell]
+        cells = outputs.cells[cell]
+        truth = targets.xyxy[frame, box]
+        box_loss = quality * giou(decoded(sides, cells), truth)
+        side_loss = quality * distance_loss(sides, distances_to(truth, cells))
+        return {
+            "classes": class_loss / total,
+            "boxes": BOX_WEIGHT * box_loss.sum() / total,
+            "sides": SIDE_WEIGHT * side_loss.sum() / total,
+        }
+
+
+def decoded(sides: Tensor, cells: Tensor) -> Tensor:
+    """The boxes (..., 4) xyxy in pixels that ``sides`` (..., 4 * BINS) say of ``cells`` (..., 3)."""
+    chances = sides.unflatten(-1, (4, BINS)).softmax(dim=-1)
+    bins = torch.arange(BINS, dtype=sides.dtype, device=sides.device)
+    distances = (chances * bins).sum(dim=-1) - BEHIND  # a product of matrices would be rounded to bfloat16
+    centre = cells[..., :2]
+    stride = cells[..., 2:]
+    return torch.cat([centre - distances[..., :2] * stride, centre + distances[..., 2:] * stride], dim=-1)
+
+
+def distances_to(xyxy: Tensor, cells: Tensor) -> Tensor:
+    """How far the sides of boxes (N, 4) lie from the centres of cells (N, 3), in strides: (N, 4)."""
+    centre = cells[:, :2]
+    return torch.cat([centre - xyxy[:, :2], xyxy[:, 2:] - centre], dim=1) / cells[:, 2:]
+
+
+def distance_loss(sides: Tensor, distances: Tensor) -> Tensor:
+    """Cross-entropy of the two bins around each distance, mean over the sides: (N, 4 * BINS) and (N, 4) -> (N,).
+
+    A distance beyond the bins counts as the nearest of them.
+    """
+    place = (distances + BEHIND).clamp(0, BINS - 1)
+    lower = place.floor().clamp(max=BINS - 2)
+    share = place - lower
+    logarithms = sides.unflatten(-1, (4, BINS)).log_softmax(dim=-1)
+    index = lower.long()[..., None]
+    below, above = (logarithms.gather(-1, index + step).squeeze(-1) for step in (0, 1))
+    return -((1 - share) * below + share * above).mean(dim=-1)
