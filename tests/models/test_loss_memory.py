@@ -28,7 +28,7 @@ if sys.argv[1] == "single_shot":
     head = single_shot_head(VanillaConfig(classes=("a", "b"), anchors="psee"), 8, strides)
 elif sys.argv[1] == "task_aligned":
     strides = (8, 16, 32)
-    head = TaskAlignedHead(8, strides, 2, hidden=0)
+    head = TaskAlignedHead(8, strides, 2, hidden=0, box_weight=1)
 elif sys.argv[1] == "yolox":
     strides = (8, 16, 32)
     head = YoloxHead((8, 8, 8), strides, width=8, classes=2)

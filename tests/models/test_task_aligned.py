@@ -28,7 +28,7 @@ SIZE_HW = 64, 96
 
 def make_head(**settings) -> TaskAlignedHead:
     torch.manual_seed(0)
-    return TaskAlignedHead(8, STRIDES, 3, **{"hidden": 1, **settings})
+    return TaskAlignedHead(8, STRIDES, 3, **{"hidden": 1, "box_weight": 10, **settings})
 
 
 def make_maps(frames: int = 2) -> list[torch.Tensor]:
@@ -43,7 +43,7 @@ def make_truth() -> list[Boxes]:
 
 def certain(distances: list[int]) -> torch.Tensor:
     """Logits of sides that lie at whole distances."""
-    return 100 * functional.one_hot(torch.tensor(distances) + 2, BINS).float().flatten()
+    return 100 * functional.one_hot(2 * torch.tensor(distances) + 4, BINS).float().flatten()
 
 
 def test_cells_are_ordered_by_map_row_and_column():
@@ -62,10 +62,10 @@ def test_cells_are_ordered_by_map_row_and_column():
 
 def test_a_side_is_the_mean_of_its_distances_in_strides_which_may_lie_behind_the_centre():
     cells = torch.tensor([[24.0, 8, 16]])
-    xyxy = decoded(certain([1, -2, 3, 13])[None], cells)
-    assert xyxy[0].tolist() == pytest.approx([24 - 16, 8 + 32, 24 + 48, 8 + 13 * 16])
+    xyxy = decoded(certain([1, -2, 3, 9])[None], cells)
+    assert xyxy[0].tolist() == pytest.approx([24 - 16, 8 + 32, 24 + 48, 8 + 9 * 16])
     between = torch.log(torch.tensor([1e-30] * 4 + [0.25, 0.75] + [1e-30] * (BINS - 6))).repeat(4)
-    assert decoded(between[None], cells)[0].tolist() == pytest.approx([24 - 2.75 * 16, 8 - 2.75 * 16, 68, 52])
+    assert decoded(between[None], cells)[0].tolist() == pytest.approx([24 - 6, 8 - 6, 24 + 6, 8 + 6])
 
 
 def test_boxes_are_as_fine_in_mixed_precision():
@@ -83,7 +83,7 @@ def test_the_loss_of_a_distance_is_least_where_the_mean_of_two_bins_is_right():
         (gradient,) = torch.autograd.grad(distance_loss(sides, distances).sum(), sides)
         sides = (sides - 20 * gradient).detach().requires_grad_()
     xyxy = decoded(sides, torch.tensor([[0.0, 0, 1]]))
-    assert xyxy[0].tolist() == pytest.approx([-1.25, 1.5, 0.0, BINS - 3], abs=0.1)  # beyond all bins: the last
+    assert xyxy[0].tolist() == pytest.approx([-1.25, 1.5, 0.0, 9.5], abs=0.1)  # beyond all bins: the last
     assert distances_to(torch.tensor([[-1.25, 1.5, 0, 40]]), torch.tensor([[0.0, 0, 1]])).tolist() == distances.tolist()
 
 

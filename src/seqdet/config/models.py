@@ -118,10 +118,13 @@ class LowrecConfig(ModelConfig):
     """Whether the memory moves with what it is about; not for mingru."""
     head_layers: int = 1
     """Hidden convolutions in each branch of the head."""
+    box_weight: float = 10.0
+    """Factor of the loss of the boxes: less of it teaches classes sooner, more of it places boxes better."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, 1, 512, "base")
+        check_at_least(self.box_weight, 0, "box_weight")
         check_range(self, 1, 15, "kernel_size")
         check_range(self, 0, 64, "head_layers")
         if not all(1 <= count <= 64 for count in self.blocks):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..config import DECODING
+from ..config import DecodingConfig
 from ..devices import one_thread
 from ..ops.boxes import rows_at
 from ..ops.losses import IGNORED_ANCHOR, giou, pad_targets, per_process
@@ -19,13 +19,14 @@ from ..structures import Boxes
 from .single_shot import PRIOR, prediction_branch
 from .yolox import cells_of
 
-BINS = 16
-"""Distances that a side can have from the centre of a cell, one stride apart, of which it is the mean."""
-BEHIND = 2
-"""So many strides a side may lie behind the centre of the cell: the first bin."""
-BOX_WEIGHT = 10.0
-SIDE_WEIGHT = 3.0
-"""Of the losses beside that of the classes."""
+BINS = 24
+"""Distances that a side can have from the centre of a cell, of which it is the mean."""
+STEP = 0.5
+"""From one to the next, in strides."""
+FIRST = -2.0
+"""The first: a side may lie so many strides behind the centre. The last is 9.5."""
+SIDE_SHARE = 0.3
+"""Of the loss of the distributions, as a share of that of the boxes."""
 
 
 class TaskAlignedOutputs(NamedTuple):
@@ -55,6 +56,7 @@ class TaskAlignedHead(nn.Module):
         strides: of the maps, finest first.
         classes: K.
         hidden: 3x3 convolutions with ReLU before the last one, in each of the two branches that all maps share.
+        box_weight: factor of the loss of the boxes.
 
     Shapes:
         maps (N, in_channels, h, w); A cells by map, row, column.
@@ -62,11 +64,14 @@ class TaskAlignedHead(nn.Module):
 
     outputs = ("sides", "logits")
     suppresses = True
-    decoding = DECODING
+    decoding = DecodingConfig(iou=0.6, vote=0.8)
 
-    def __init__(self, in_channels: int, strides: Sequence[int], classes: int, *, hidden: int) -> None:
+    def __init__(
+        self, in_channels: int, strides: Sequence[int], classes: int, *, hidden: int, box_weight: float
+    ) -> None:
         super().__init__()
         self.strides = tuple(strides)
+        self.box_weight = box_weight
         self.boxes = prediction_branch(in_channels, hidden, 4 * BINS)
         self.classes = prediction_branch(in_channels, hidden, classes)
         self.classes[-1].bias = nn.Parameter(torch.full((classes,), math.log(PRIOR / (1 - PRIOR))))
@@ -127,16 +132,16 @@ class TaskAlignedHead(nn.Module):
         side_loss = quality * distance_loss(sides, distances_to(truth, cells))
         return {
             "classes": class_loss / total,
-            "boxes": BOX_WEIGHT * box_loss.sum() / total,
-            "sides": SIDE_WEIGHT * side_loss.sum() / total,
+            "boxes": self.box_weight * box_loss.sum() / total,
+            "sides": SIDE_SHARE * self.box_weight * side_loss.sum() / total,
         }
 
 
 def decoded(sides: Tensor, cells: Tensor) -> Tensor:
     """The boxes (..., 4) xyxy in pixels that ``sides`` (..., 4 * BINS) say of ``cells`` (..., 3)."""
     chances = sides.unflatten(-1, (4, BINS)).softmax(dim=-1)
-    bins = torch.arange(BINS, dtype=sides.dtype, device=sides.device)
-    distances = (chances * bins).sum(dim=-1) - BEHIND  # a product of matrices would be rounded to bfloat16
+    bins = torch.arange(BINS, dtype=sides.dtype, device=sides.device) * STEP + FIRST
+    distances = (chances * bins).sum(dim=-1)  # a product of matrices would be rounded to bfloat16
     centre = cells[..., :2]
     stride = cells[..., 2:]
     return torch.cat([centre - distances[..., :2] * stride, centre + distances[..., 2:] * stride], dim=-1)
@@ -153,7 +158,7 @@ def distance_loss(sides: Tensor, distances: Tensor) -> Tensor:
 
     A distance beyond the bins counts as the nearest of them.
     """
-    place = (distances + BEHIND).clamp(0, BINS - 1)
+    place = ((distances - FIRST) / STEP).clamp(0, BINS - 1)
     lower = place.floor().clamp(max=BINS - 2)
     share = place - lower
     logarithms = sides.unflatten(-1, (4, BINS)).log_softmax(dim=-1)

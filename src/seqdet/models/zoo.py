@@ -65,7 +65,13 @@ def lowrec(config: LowrecConfig, in_channels: int) -> Detector:
         kernel_size=config.kernel_size,
         aligned=config.aligned,
     )
-    head = TaskAlignedHead(backbone.channels[0], backbone.strides, len(config.classes), hidden=config.head_layers)
+    head = TaskAlignedHead(
+        backbone.channels[0],
+        backbone.strides,
+        len(config.classes),
+        hidden=config.head_layers,
+        box_weight=config.box_weight,
+    )
     return Detector(backbone, head, classes=config.classes, in_channels=in_channels)
 
 
