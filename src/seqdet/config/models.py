@@ -108,7 +108,7 @@ class LowrecConfig(ModelConfig):
     """An architecture that ``seqdet models`` lists, or a function of yours, package.module:function."""
     base: int = 12
     """Width of the stem; the stages are 4, 8, 8 and 8 times as wide."""
-    blocks: tuple[int, int, int, int] = (1, 4, 3, 2)
+    blocks: tuple[int, int, int, int] = (2, 4, 3, 2)
     """Residual blocks at the strides 4, 8, 16 and 32."""
     cell: Literal["lstm", "separable", "gru", "mingru"] = "separable"
     """The memory; separable is an lstm that sees its neighbours at little cost, mingru computes all frames at once."""

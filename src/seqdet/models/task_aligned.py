@@ -19,12 +19,12 @@ from ..structures import Boxes
 from .single_shot import PRIOR, prediction_branch
 from .yolox import cells_of
 
-BINS = 24
+BINS = 40
 """Distances that a side can have from the centre of a cell, of which it is the mean."""
-STEP = 0.5
+STEP = 0.25
 """From one to the next, in strides."""
-FIRST = -2.0
-"""The first: a side may lie so many strides behind the centre. The last is 9.5."""
+FIRST = -1.0
+"""The first: a side may lie a stride behind the centre, as ``REACH`` has it. The last is 8.75."""
 SIDE_SHARE = 0.3
 """Of the loss of the distributions, as a share of that of the boxes."""
 
