@@ -74,6 +74,20 @@ def test_three_of_the_seven_classes_of_1mpx_are_found_at_half_resolution(tmp_pat
 @pytest.mark.parametrize(
     ("recipe", "size_hw", "names", "protocol"),
     [
+        ("lowrec_gen1", (240, 304), GEN1_CLASSES, "psee-gen1"),
+        ("lowrec_1mpx", (720, 1280), ONE_MEGAPIXEL_CLASSES, "psee-1mpx"),
+    ],
+)
+def test_low_level_recurrence_is_trained_on_both(recipe, size_hw, names, protocol, tmp_path):
+    folder = write_folder(tmp_path / "data", size_hw, names)
+    metrics = train_and_score(recipe, folder, tmp_path, "--protocol", protocol, model="--model.base 1")
+    assert len(metrics["per_class"]) == (2 if "gen1" in protocol else 3)
+    assert f"{protocol}@1" in json.dumps(metrics)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "size_hw", "names", "protocol"),
+    [
         ("rvt_tiny_gen1", (240, 304), GEN1_CLASSES, "rvt"),
         ("rvt_tiny_1mpx", (720, 1280), ONE_MEGAPIXEL_CLASSES, "rvt-1mpx"),
     ],
