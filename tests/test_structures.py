@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pickle
 import re
-from dataclasses import replace
+import sys
+from dataclasses import field, make_dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -156,3 +158,41 @@ def test_a_clip_moves_to_a_device_and_its_boxes_stay():
     columns = (moved.frames, moved.is_first, moved.is_blank, moved.is_labelled, moved.recordings, moved.end_us)
     assert {column.device.type for column in columns} == {"meta"}
     assert moved.boxes is clip.boxes
+
+
+@pytest.fixture(params=["library", "stand-in"])
+def supervision(request, monkeypatch):
+    """The library, where it is installed, and what stands in for it anywhere: the same fields."""
+    if request.param == "library":
+        return pytest.importorskip("supervision")
+    names = ("mask", "confidence", "class_id", "tracker_id")
+    fields = [("xyxy", object), *((name, object, None) for name in names), ("data", dict, field(default_factory=dict))]
+    module = SimpleNamespace(Detections=make_dataclass("Detections", fields))
+    monkeypatch.setitem(sys.modules, "supervision", module)
+    return module
+
+
+def test_boxes_become_detections_of_supervision_and_come_back(supervision):
+    boxes = replace(make_boxes(2), labels=torch.tensor([1, 0]))
+    detections = boxes.to_supervision(["car", "person"])
+    assert isinstance(detections, supervision.Detections)
+    assert detections.xyxy.tolist() == boxes.xyxy.tolist()
+    assert detections.class_id.tolist() == [1, 0]
+    assert detections.tracker_id.tolist() == [0, 1]
+    assert detections.data["class_name"].tolist() == ["person", "car"]
+    assert same(Boxes.from_supervision(detections), boxes)
+    nothing = Boxes.empty()
+    assert nothing.to_supervision().xyxy.shape == (0, 4)
+    assert same(Boxes.from_supervision(nothing.to_supervision(["car"])), nothing)
+
+
+def test_what_boxes_and_detections_do_not_share_is_said(supervision, monkeypatch):
+    with pytest.raises(InputError, match=r"labels must be 0 to 0, as classes are, got \[1, 1\]"):
+        make_boxes(2, label=1).to_supervision(["car"])
+    wide = supervision.Detections(xyxy=np.zeros((1, 4)), class_id=np.array([2]))
+    assert Boxes.from_supervision(wide).xyxy.dtype == torch.float32
+    with pytest.raises(InputError, match="class_id of the detections must be given"):
+        Boxes.from_supervision(supervision.Detections(xyxy=np.zeros((1, 4))))
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(InputError, match="pip install supervision"):
+        make_boxes(2).to_supervision()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,52 @@ class Boxes:
         """A frame that was looked at and holds no object."""
         return cls(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
 
+    @classmethod
+    def from_supervision(cls, detections: Any) -> Boxes:
+        """The boxes of a ``supervision.Detections``, whose package is not needed; its masks are left out.
+
+        ``data["is_ignored"]`` becomes ``is_ignored``.
+
+        Raises:
+            InputError: if it has no classes.
+        """
+        if detections.class_id is None:
+            raise InputError("class_id of the detections must be given, as boxes have labels; got None.")
+        columns = {
+            "scores": detections.confidence,
+            "track_ids": detections.tracker_id,
+            "is_ignored": detections.data.get("is_ignored"),
+        }
+        kinds = {"scores": np.float32, "track_ids": np.int64, "is_ignored": bool}
+        given = {name: _as_tensor(column, kinds[name]) for name, column in columns.items() if column is not None}
+        xyxy = _as_tensor(detections.xyxy, np.float32).reshape(-1, 4)
+        return cls(xyxy, _as_tensor(detections.class_id, np.int64), **given)
+
+    def to_supervision(self, classes: Sequence[str] = ()) -> Any:
+        """The same as ``supervision.Detections``, for its annotators, zones and trackers.
+
+        Args:
+            classes: names of all classes; then ``data["class_name"]`` holds that of each box, which labels show.
+
+        Raises:
+            InputError: if the package supervision is not installed, or there is no name for a label.
+        """
+        try:
+            kind = import_module("supervision").Detections
+        except ImportError as error:
+            raise InputError(f"supervision must be installed: pip install supervision ({error})") from error
+        labels = self.labels.numpy(force=True)
+        data: dict[str, np.ndarray] = {}
+        if classes:
+            if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
+                raise InputError(f"labels must be 0 to {len(classes) - 1}, as classes are, got {labels.tolist()}.")
+            data["class_name"] = np.array(classes)[labels]
+        if self.is_ignored is not None:
+            data["is_ignored"] = self.is_ignored.numpy(force=True)
+        columns = {"confidence": self.scores, "tracker_id": self.track_ids}
+        given = {name: column.numpy(force=True) for name, column in columns.items() if column is not None}
+        return kind(xyxy=self.xyxy.numpy(force=True), class_id=labels, data=data, **given)
+
     @property
     def targets(self) -> Boxes:
         """The boxes that a detector has to find."""
@@ -108,6 +155,10 @@ class Boxes:
         optional = {name: getattr(self, name) for name in ("scores", "track_ids", "is_ignored")}
         mapped = {name: None if column is None else function(column) for name, column in optional.items()}
         return Boxes(function(self.xyxy), function(self.labels), **mapped)
+
+
+def _as_tensor(column: np.ndarray, kind: Any) -> Tensor:
+    return torch.from_numpy(np.array(column, kind))
 
 
 def _from_arrays(xyxy: np.ndarray, labels: np.ndarray, *optional: np.ndarray | None) -> Boxes:
