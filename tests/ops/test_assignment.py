@@ -6,10 +6,11 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqdet.ops.assignment import assigned
+from seqdet.ops.assignment import assigned, in_order
 
 
 def total(costs: np.ndarray, found: np.ndarray) -> float:
@@ -75,3 +76,20 @@ def test_nothing_is_assigned_to_nothing(shape):
     found = assigned(np.zeros(shape), np.ones((shape[0], shape[2]), dtype=bool))
     assert found.shape == (shape[0], shape[2])
     assert (found == -1).all()
+
+
+def test_queries_are_brought_in_the_order_of_those_most_like_them():
+    torch.manual_seed(0)
+    wanted = [torch.randn(2, 7, 4), torch.randn(2, 7, 3)]
+    shuffled = [each[:, [3, 0, 6, 1, 2, 5, 4]] + 1e-6 for each in wanted]
+    for found, each in zip(in_order(shuffled, wanted), wanted, strict=True):
+        torch.testing.assert_close(found, each, rtol=0, atol=2e-6)
+
+
+def test_a_query_that_is_like_none_is_seen_also_if_it_is_no_number():
+    wanted = torch.tensor([[[0.0, 0], [0, 0], [5, 5]]])
+    for odd in (7.0, torch.nan):
+        found = torch.tensor([[[0.0, 0], [odd, 7], [5, 5]]])
+        (ordered,) = in_order([found], [wanted])
+        assert not torch.equal(ordered, wanted)
+        assert sorted(ordered[0, :, 1].tolist()) == [0, 5, 7]

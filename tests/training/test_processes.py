@@ -115,6 +115,12 @@ def test_the_mean_gradient_of_two_processes_is_that_of_one_with_all_frames(tmp_p
     torch.testing.assert_close(torch.cat(halves) / 2, ALONE["gradient"]([0, 1, 2, 3]))
 
 
+def test_the_mean_gradient_of_a_task_aligned_head_is_that_of_one_process_also_if_all_weigh_less_than_one(tmp_path):
+    whole = ALONE["gradient_of_a_task_aligned_head"]([0, 1, 2, 3])
+    halves = in_two_processes(tmp_path, "half_of_the_gradient_of_a_task_aligned_head")
+    torch.testing.assert_close(sum(halves) / 2, whole)
+
+
 def test_the_memory_of_all_lanes_is_put_together_and_taken_apart_again(tmp_path):
     states = zip(*in_two_processes(tmp_path, "memories"), ALONE["memories"]("0"), ALONE["memories"]("1"), strict=True)
     for one, other, *alone in states:

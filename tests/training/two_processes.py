@@ -8,6 +8,7 @@ import torch
 from torch import distributed
 
 from seqdet.models.single_shot import Criterion, Outputs
+from seqdet.models.task_aligned import TaskAlignedHead
 from seqdet.structures import Boxes
 from seqdet.training.processes import gathered
 
@@ -29,6 +30,20 @@ def gradient(frames):
 
 def half_of_the_gradient(rank):
     return gradient([0, 1] if rank == "0" else [2, 3])
+
+
+def gradient_of_a_task_aligned_head(frames):
+    """Of the losses of frames out of four with a small box each, of which all together weigh less than one."""
+    torch.manual_seed(0)
+    head = TaskAlignedHead(8, (8, 16), 2, hidden=0, box_weight=10.0)
+    outputs = head([torch.randn(4, 8, 4, 4)[frames], torch.randn(4, 8, 2, 2)[frames]], (32, 32))
+    corners = torch.tensor([[5.0, 5, 9, 9], [20, 5, 24, 10], [5, 20, 10, 24], [20, 20, 25, 24]])
+    sum(head.loss(outputs, [Boxes(corners[n : n + 1], torch.tensor([n % 2])) for n in frames]).values()).backward()
+    return torch.cat([each.grad.flatten() for each in head.parameters()])
+
+
+def half_of_the_gradient_of_a_task_aligned_head(rank):
+    return gradient_of_a_task_aligned_head([0, 1] if rank == "0" else [2, 3])
 
 
 def memories(rank):

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from ..checks import InputError, check_at_least, check_choice, check_range, fit_fields
 
+Cell = Literal["lstm", "separable", "gru", "mingru"]
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -90,7 +92,7 @@ class VanillaConfig(SingleShotConfig):
     """Width of the recurrent levels."""
     levels: int = 5
     """Recurrent levels, at strides 8, 16, 32, 64 and 128: fewer where no object is large."""
-    cell: Literal["lstm", "separable", "gru", "mingru"] = "lstm"
+    cell: Cell = "lstm"
     """The memory; separable is an lstm that sees its neighbours at little cost, mingru computes all frames at once."""
 
     def __post_init__(self) -> None:
@@ -110,16 +112,16 @@ class LowrecConfig(ModelConfig):
     """Width of the stem; the stages are 4, 8, 8 and 8 times as wide."""
     blocks: tuple[int, int, int, int] = (2, 4, 3, 2)
     """Residual blocks at the strides 4, 8, 16 and 32."""
-    cell: Literal["lstm", "separable", "gru", "mingru"] = "separable"
+    cell: Cell = "separable"
     """The memory; separable is an lstm that sees its neighbours at little cost, mingru computes all frames at once."""
     kernel_size: int = 1
-    """Side of the convolutions of the memory: 1, 3, ..."""
+    """Side of the convolutions of the memory, of separable cells that of the input: 1, 3, ..."""
     aligned: bool = False
     """Whether the memory moves with what it is about; not for mingru."""
     head_layers: int = 1
     """Hidden convolutions in each branch of the head."""
     box_weight: float = 10.0
-    """Factor of the loss of the boxes: less of it teaches classes sooner, more of it places boxes better."""
+    """Factor of the losses of boxes and sides: less of it teaches classes sooner, more of it places boxes better."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -147,7 +149,7 @@ class WithMemoryConfig(SingleShotConfig):
     such as timm:resnet18, to which the settings of anchors, neck and head apply."""
     levels: tuple[int, ...] = ()
     """Maps that get a memory, 0 is the finest; all if none."""
-    cell: Literal["lstm", "separable", "gru", "mingru"] = "lstm"
+    cell: Cell = "lstm"
     """The memory; separable is an lstm that sees its neighbours at little cost, mingru computes all frames at once."""
     memory_channels: int = 64
     """Width of the memory."""

@@ -12,7 +12,7 @@ from ..checks import InputError
 from ..config import DECODING
 from ..models.detector import Detector
 from ..models.layers import reset_lanes
-from ..ops.boxes import rows_at
+from ..ops.assignment import in_order
 from ..structures import Boxes
 from .runners import FOUND, OnnxRunner, RunnerState
 from .sample_frames import made_up_frames
@@ -92,23 +92,6 @@ def check_parity(
                 if _is_clear(every[lane], score) and not is_same:
                     raise InputError(f"{name} must make the same detections of the same outputs, and does not.")
             state = after
-
-
-def in_order(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
-    """What a head of queries says, with the queries of every frame in the order of those most like them in ``wanted``.
-
-    Which query finds an object hangs on rounding.
-
-    Args:
-        found, wanted: one tensor (F, A, numbers) for each output.
-    """
-    scales = [each.abs().amax().clamp(min=torch.finfo(each.dtype).tiny) for each in wanted]
-    mine, theirs = (
-        torch.cat([each.flatten(2) / scale for each, scale in zip(outputs, scales, strict=True)], dim=2)
-        for outputs in (wanted, found)
-    )
-    nearest = torch.cdist(mine, theirs, p=torch.inf).argmin(dim=2)
-    return [rows_at(each, nearest) for each in found]
 
 
 def check_eight_bits(small: OnnxRunner, exact: OnnxRunner, full: OnnxRunner, frames: np.ndarray, *, name: str) -> None:

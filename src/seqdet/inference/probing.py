@@ -27,8 +27,8 @@ from ..events.tensors import blank_frame
 from ..loading import prepare_split
 from ..models.detector import Detector
 from ..models.layers import reset_lanes
+from ..ops.assignment import in_order
 from ..structures import Boxes, Clip, State
-from .parity import in_order
 from .scoring import HeldOut, LabelledFrames, longest_still
 
 ROUNDING = 1e-5
@@ -153,7 +153,7 @@ class Probe:
         return [each.unflatten(0, frames.shape[:2]) for each in tensors], after
 
     def pairs(self, found: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        """What the head says beside what it would say, output by output; queries beside those most like them."""
+        """What the head says beside what it would say, by output; queries in the order in which they are most alike."""
         if not self.detector.head.suppresses:
             axes = wanted[0].shape[:2]
             ordered = in_order([each.flatten(0, 1) for each in found], [each.flatten(0, 1) for each in wanted])

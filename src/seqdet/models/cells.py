@@ -137,7 +137,7 @@ class SeparableLSTM(ConvLSTM):
 
     The idea is that of depthwise separable convolutions (Chollet, arXiv 1610.02357): with 1x1 convolutions of the input
     a step costs little more than an LSTM in every cell, and its memory can still move. The filters start as the
-    identity. Arguments and shapes as for ``ConvLSTM``.
+    identity. Arguments and shapes as for ``ConvLSTM``; ``kernel_size`` is that of the convolution of the input.
     """
 
     def _from_hidden(self, kernel_size: int) -> nn.Module:
@@ -260,4 +260,4 @@ CELLS: dict[str, type[ConvLSTM | ConvGRU | ConvMinGRU]] = {
     "gru": ConvGRU,
     "mingru": ConvMinGRU,
 }
-"""What ``VanillaConfig.cell`` lists."""
+"""What ``config.models.Cell`` lists."""

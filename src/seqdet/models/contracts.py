@@ -125,7 +125,8 @@ class Head(Protocol):
         ...
 
     def loss(self, outputs: Any, frames: Sequence[Boxes]) -> dict[str, Tensor]:
-        """The losses by name: scalars, zero where there is nothing to learn, divided by the positives of all processes.
+        """The losses by name: scalars, zero where there is nothing to learn, divided by the positives of all processes
+        or by the sum of their weights.
 
         Args:
             outputs: of F frames.

@@ -76,7 +76,7 @@ def matched_losses(
     every_boxes = torch.cat(list(boxes))
     box = match_queries(every_logits, every_boxes, repeated, padded_hw)
     sums = summed_losses(every_logits, every_boxes, box, torch.ones_like(box, dtype=torch.bool), repeated, padded_hw)
-    positives = max(1.0, per_process(int(targets.is_target.sum()), every_logits.device))
+    positives = per_process(int(targets.is_target.sum()), every_logits.device)
     by_layer = {name: each.unflatten(0, (layers, -1)).sum(dim=1) / positives for name, each in sums.items()}
     auxiliary = torch.stack([each[:-1].sum() for each in by_layer.values()]).sum()
     return {**{name: each[-1] for name, each in by_layer.items()}, "auxiliary": auxiliary}
@@ -207,7 +207,7 @@ def denoising_loss(
 
     Arguments as for ``matched_losses``, of the queries of ``noise``.
     """
-    positives = max(1.0, per_process(int((noise.box >= 0).sum()), noise.box.device))
+    positives = per_process(int((noise.box >= 0).sum()), noise.box.device)
     total = noise.boxes.new_zeros(())
     for layer_logits, layer_boxes in zip(logits, boxes, strict=True):
         sums = summed_losses(layer_logits, layer_boxes, noise.box, noise.exists, targets, padded_hw)

@@ -231,7 +231,7 @@ class Criterion:
         box = matched[frame, anchor]
         labels = torch.full_like(matched, -1)
         labels[frame, anchor] = targets.labels[frame, box]
-        positives = max(1.0, per_process(len(frame), outputs.logits.device))
+        positives = per_process(len(frame), outputs.logits.device)
         class_loss = CLASS_LOSSES[self.activation](outputs.logits[counted], labels[counted])
         deltas = outputs.deltas[frame, anchor]
         anchors = outputs.anchors[anchor]

@@ -26,43 +26,47 @@ STEP = 0.25
 FIRST = -1.0
 """The first: a side may lie a stride behind the centre, as ``REACH`` has it. The last is 8.75."""
 SIDE_SHARE = 0.3
-"""Of the loss of the distributions, as a share of that of the boxes."""
+"""Weight of the loss of the distributions, as a share of that of the boxes."""
 
 
 class TaskAlignedOutputs(NamedTuple):
     """What the head says of F frames, before decoding.
 
-    sides: (F, A, 4 * BINS) float32 logits of the distances of the left, upper, right and lower side from the centre.
+    distances: (F, A, 4) float32, of the left, upper, right and lower side from the centre of the cell, in strides;
+        without gradient, which ``sides`` has.
     logits: (F, A, K) float32, of the classes.
+    sides: (F, A, 4 * BINS) float32, logits of the distances.
     cells: (A, 3) float32, centre x, centre y and stride of the cells in pixels.
     size_hw: height and width of the frames in pixels.
     """
 
-    sides: Tensor
+    distances: Tensor
     logits: Tensor
+    sides: Tensor
     cells: Tensor
     size_hw: tuple[int, int]
 
 
 class TaskAlignedHead(nn.Module):
-    """One box a cell, found and learnt as TOOD and Generalised Focal Loss have it: see ``contracts.Head``.
+    """One box a cell, after TOOD and Generalised Focal Loss: see ``contracts.Head``.
 
-    A score is the overlap that a box is expected to have with the truth, if it is of that class (Feng et al., arXiv
-    2108.07755), so that the best placed of many boxes ranks first. A side is a distribution over distances, of which
-    the mean is taken (Li et al., arXiv 2006.04388). Cells beside a thin box learn it as well as those inside.
+    The best cell of a box learns to score the overlap that its box has with the truth, others less, so that the best
+    placed of many boxes ranks first (Feng et al., arXiv 2108.07755; plain cross-entropy here). A side is a distribution
+    over distances, of which the mean is taken (Li et al., arXiv 2006.04388). Cells beside a thin box learn it as well
+    as those inside. No box is wider or higher than 17.5 strides of the coarsest map.
 
     Args:
         in_channels: of all maps.
         strides: of the maps, finest first.
         classes: K.
         hidden: 3x3 convolutions with ReLU before the last one, in each of the two branches that all maps share.
-        box_weight: factor of the loss of the boxes.
+        box_weight: factor of the losses of the boxes and of their sides.
 
     Shapes:
         maps (N, in_channels, h, w); A cells by map, row, column.
     """
 
-    outputs = ("sides", "logits")
+    outputs = ("distances", "logits")
     suppresses = True
     decoding = DecodingConfig(iou=0.6, vote=0.8)
 
@@ -86,13 +90,13 @@ class TaskAlignedHead(nn.Module):
             for branch in (self.boxes, self.classes)
         )
         cells = cells_of(self.strides, [(x.shape[2], x.shape[3]) for x in maps], sides.device)
-        return TaskAlignedOutputs(sides, logits, cells, size_hw)
+        return TaskAlignedOutputs(mean_distances(sides.detach()), logits, sides, cells, size_hw)
 
     def scores(self, outputs: TaskAlignedOutputs) -> Tensor:
         return outputs.logits.sigmoid()
 
     def boxes_at(self, outputs: TaskAlignedOutputs, places: Tensor) -> Tensor:
-        return decoded(rows_at(outputs.sides, places), outputs.cells[places])
+        return decoded(rows_at(outputs.distances, places), outputs.cells[places])
 
     def final_scores(self, outputs: TaskAlignedOutputs, places: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
         return scores
@@ -113,12 +117,12 @@ class TaskAlignedHead(nn.Module):
         """
         logits = outputs.logits
         targets = pad_targets(frames, logits.device, classes=logits.shape[-1], outputs=len(logits))
-        found = decoded(outputs.sides.detach(), outputs.cells)
+        found = decoded(outputs.distances, outputs.cells)
         made = align_cells(found, logits.detach().sigmoid(), cells=outputs.cells, targets=targets)
         frame, cell = (made.box >= 0).nonzero(as_tuple=True)
         box = made.box[frame, cell]
         quality = made.quality[frame, cell]
-        total = max(1.0, per_process(float(quality.sum()), logits.device))
+        total = per_process(float(quality.sum()), logits.device)
         wanted = torch.zeros_like(logits)
         wanted[frame, cell, targets.labels[frame, box]] = quality
         counted = (made.box != IGNORED_ANCHOR)[..., None].expand_as(logits)
@@ -128,7 +132,7 @@ class TaskAlignedHead(nn.Module):
         sides = outputs.sides[frame, cell]
         cells = outputs.cells[cell]
         truth = targets.xyxy[frame, box]
-        box_loss = quality * giou(decoded(sides, cells), truth)
+        box_loss = quality * giou(decoded(mean_distances(sides), cells), truth)
         side_loss = quality * distance_loss(sides, distances_to(truth, cells))
         return {
             "classes": class_loss / total,
@@ -137,11 +141,15 @@ class TaskAlignedHead(nn.Module):
         }
 
 
-def decoded(sides: Tensor, cells: Tensor) -> Tensor:
-    """The boxes (..., 4) xyxy in pixels that ``sides`` (..., 4 * BINS) say of ``cells`` (..., 3)."""
+def mean_distances(sides: Tensor) -> Tensor:
+    """The means (..., 4) in strides of the distributions ``sides`` (..., 4 * BINS)."""
     chances = sides.unflatten(-1, (4, BINS)).softmax(dim=-1)
     bins = torch.arange(BINS, dtype=sides.dtype, device=sides.device) * STEP + FIRST
-    distances = (chances * bins).sum(dim=-1)  # a product of matrices would be rounded to bfloat16
+    return (chances * bins).sum(dim=-1)  # a product of matrices would be rounded to bfloat16
+
+
+def decoded(distances: Tensor, cells: Tensor) -> Tensor:
+    """The boxes (..., 4) xyxy in pixels whose sides lie ``distances`` (..., 4) strides from ``cells`` (..., 3)."""
     centre = cells[..., :2]
     stride = cells[..., 2:]
     return torch.cat([centre - distances[..., :2] * stride, centre + distances[..., 2:] * stride], dim=-1)
@@ -163,5 +171,5 @@ def distance_loss(sides: Tensor, distances: Tensor) -> Tensor:
     share = place - lower
     logarithms = sides.unflatten(-1, (4, BINS)).log_softmax(dim=-1)
     index = lower.long()[..., None]
-    below, above = (logarithms.gather(-1, index + step).squeeze(-1) for step in (0, 1))
+    below, above = (logarithms.gather(-1, index + offset).squeeze(-1) for offset in (0, 1))
     return -((1 - share) * below + share * above).mean(dim=-1)

@@ -164,7 +164,7 @@ class YoloxHead(nn.Module):
         made = assign_cells(found, outputs.objectness, outputs.logits, cells=outputs.cells, targets=targets)
         frame, cell = (made.box >= 0).nonzero(as_tuple=True)
         box = made.box[frame, cell]
-        positives = max(1.0, per_process(len(frame), outputs.logits.device))
+        positives = per_process(len(frame), outputs.logits.device)
         xyxy = decoded(outputs.deltas[frame, cell], outputs.cells[cell])
         box_loss = 1 - paired_iou(xyxy, targets.xyxy[frame, box]).square()
         counted = made.box != IGNORED_ANCHOR

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
 from numba import njit
+from torch import Tensor
+
+from .boxes import rows_at
 
 LARGEST_COST = 1e9
 """What costs that are no numbers count as; the others are kept below."""
@@ -21,6 +27,24 @@ def assigned(costs: np.ndarray, exists: np.ndarray) -> np.ndarray:
     """
     sound = np.nan_to_num(costs.astype(np.float64), nan=LARGEST_COST, posinf=LARGEST_COST, neginf=-LARGEST_COST)
     return _assigned(sound.clip(-LARGEST_COST, LARGEST_COST), exists)
+
+
+def in_order(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
+    """What a head of queries says, with the queries of every frame in the order in which they are most like ``wanted``.
+
+    Which query finds an object hangs on rounding. Each stands in one place, so what only one side says is seen.
+
+    Args:
+        found, wanted: one tensor (F, A, numbers) for each output.
+    """
+    scales = [each.abs().amax().clamp(min=torch.finfo(each.dtype).tiny) for each in wanted]
+    mine, theirs = (
+        torch.cat([each.flatten(2) / scale for each, scale in zip(outputs, scales, strict=True)], dim=2)
+        for outputs in (wanted, found)
+    )
+    apart = torch.cdist(theirs, mine, p=torch.inf).numpy(force=True)
+    order = torch.from_numpy(assigned(apart, np.ones(mine.shape[:2], bool))).to(mine.device)
+    return [rows_at(each, order) for each in found]
 
 
 @njit(cache=True, nogil=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -88,6 +88,21 @@ def _check_truth(xyxy: Tensor, labels: Tensor, classes: int | None) -> None:
         raise InputError(f"labels must be {wanted}, got {labels[unknown][0]}.")
 
 
+def in_chunks(targets: Targets, places: int, most_pairs: int) -> Iterator[tuple[slice, Targets]]:
+    """Some frames at a time, and their truth; nothing where no frame has a box.
+
+    Args:
+        targets: F frames.
+        places: of a frame, each of which makes a pair with each box.
+        most_pairs: at a time, but for those of one frame.
+    """
+    frames, most = targets.labels.shape
+    chunk = max(1, most_pairs // max(1, most * places))
+    for start in range(0, frames if most else 0, chunk):
+        part = slice(start, start + chunk)
+        yield part, Targets(*(column[part] for column in targets))
+
+
 def match_anchors(anchors: Tensor, targets: Targets, *, foreground: float, background: float) -> Tensor:
     """The box of every anchor, for all frames at once: (F, A) int64.
 
@@ -107,12 +122,8 @@ def match_anchors(anchors: Tensor, targets: Targets, *, foreground: float, backg
             "IoU thresholds must satisfy 0 <= background <= foreground <= 1 and foreground > 0, "
             f"got {background} and {foreground}."
         )
-    frames, most = targets.labels.shape
-    matched = torch.full((frames, len(anchors)), BACKGROUND, device=anchors.device)
-    chunk = max(1, LARGEST_CHUNK // max(1, most * len(anchors)))
-    for start in range(0, frames if most else 0, chunk):
-        part = slice(start, start + chunk)
-        few = Targets(*(column[part] for column in targets))
+    matched = torch.full((len(targets.labels), len(anchors)), BACKGROUND, device=anchors.device)
+    for part, few in in_chunks(targets, len(anchors), LARGEST_CHUNK):
         matched[part] = _matched(anchors, few, foreground=foreground, background=background)
     return matched
 
@@ -180,10 +191,15 @@ def giou(xyxy: Tensor, wanted: Tensor) -> Tensor:
     return generalized_box_iou_loss(xyxy, wanted)
 
 
-def per_process(count: int, device: torch.device) -> float:
-    """The mean of the counts of all processes that train together."""
+def per_process(total: float, device: torch.device) -> float:
+    """What losses are divided by: the mean of the totals of all processes that train together, of 1 at least in all.
+
+    Args:
+        total: the positives of this process, or the sum of their weights.
+        device: where processes exchange numbers.
+    """
     if not (distributed.is_available() and distributed.is_initialized()):
-        return count
-    total = torch.tensor(float(count), device=device)
-    distributed.all_reduce(total)
-    return float(total) / distributed.get_world_size()
+        return max(1.0, total)
+    every = torch.tensor(float(total), device=device)
+    distributed.all_reduce(every)
+    return max(1.0, float(every)) / distributed.get_world_size()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .boxes import box_iou
-from .losses import BACKGROUND, IGNORED_ANCHOR, Targets
+from .losses import BACKGROUND, IGNORED_ANCHOR, Targets, in_chunks
 
 RADIUS = 1.5
 """A cell whose centre is nearer than this to that of a box, in strides along both axes, is one of its candidates."""
@@ -53,15 +53,11 @@ def assign_cells(xyxy: Tensor, objectness: Tensor, logits: Tensor, *, cells: Ten
         cells: (A, 3) centre x, centre y and stride in pixels.
         targets: F frames.
     """
-    frames, most = targets.labels.shape
     made = CellTargets(
         torch.full(objectness.shape, BACKGROUND, device=xyxy.device),
         torch.zeros(objectness.shape, dtype=xyxy.dtype, device=xyxy.device),
     )
-    chunk = max(1, LARGEST_CHUNK // max(1, most * len(cells)))
-    for start in range(0, frames if most else 0, chunk):
-        part = slice(start, start + chunk)
-        few = Targets(*(column[part] for column in targets))
+    for part, few in in_chunks(targets, len(cells), LARGEST_CHUNK):
         _assign(xyxy[part], objectness[part], logits[part], cells, few, CellTargets(*(each[part] for each in made)))
     return made
 

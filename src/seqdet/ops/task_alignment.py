@@ -8,11 +8,15 @@ import torch
 from torch import Tensor
 
 from .boxes import box_iou
-from .losses import BACKGROUND, IGNORED_ANCHOR, Targets
+from .losses import BACKGROUND, IGNORED_ANCHOR, Targets, in_chunks
 
 SCORE_POWER = 0.5
 OVERLAP_POWER = 6.0
-"""Of the score and of the overlap in the alignment of a cell with a box."""
+"""Of the score and of the overlap in the alignment of a cell with a box. These and the ten cells are YOLOv8's; the
+paper has 1, 6 and 13 cells, inside the box alone."""
+LEAST_SCORE = 1e-6
+LEAST_OVERLAP = 1e-4
+"""What lower ones count as, so that some cells are the best also where the head says nothing of a box yet."""
 MOST_CELLS = 10
 """Of one box."""
 REACH = 1.0
@@ -40,8 +44,8 @@ def align_cells(xyxy: Tensor, scores: Tensor, *, cells: Tensor, targets: Targets
     ``SCORE_POWER``, times the overlap of its box with that one to the power ``OVERLAP_POWER``. A box takes the
     ``MOST_CELLS`` cells that are aligned best, of those within its ``REACH``; a cell that several take goes to the one
     it overlaps most. The quality of the best aligned cell of a box is the largest overlap with it, that of the others
-    as much lower as their alignment. A box without area, or out of reach of all cells, gets none and teaches nothing. A
-    cell without a box that is within reach of an ignored one is ignored.
+    as much lower as their alignment; where no predicted box overlaps it, all are 0. A box without area, or out of reach
+    of all cells, gets none and teaches nothing. A cell without a box that is within reach of an ignored one is ignored.
 
     Args:
         xyxy: (F, A, 4) predicted boxes.
@@ -49,13 +53,9 @@ def align_cells(xyxy: Tensor, scores: Tensor, *, cells: Tensor, targets: Targets
         cells: (A, 3) centre x, centre y and stride in pixels.
         targets: F frames.
     """
-    frames, most = targets.labels.shape
     box = torch.full(xyxy.shape[:2], BACKGROUND, device=xyxy.device)
     quality = torch.zeros(xyxy.shape[:2], dtype=xyxy.dtype, device=xyxy.device)
-    chunk = max(1, LARGEST_CHUNK // max(1, most * len(cells)))
-    for start in range(0, frames if most else 0, chunk):
-        part = slice(start, start + chunk)
-        few = Targets(*(column[part] for column in targets))
+    for part, few in in_chunks(targets, len(cells), LARGEST_CHUNK):
         box[part], quality[part] = _aligned(xyxy[part], scores[part], cells, few)
     return AlignedCells(box, quality)
 
@@ -69,10 +69,12 @@ def _aligned(xyxy: Tensor, scores: Tensor, cells: Tensor, targets: Targets) -> A
     has_area = (targets.xyxy[..., :2] < targets.xyxy[..., 2:]).all(dim=-1)
     overlap = box_iou(targets.xyxy, xyxy)
     of_class = scores.gather(2, targets.labels[:, None].expand(-1, scores.shape[1], -1)).mT
-    alignment = of_class.pow(SCORE_POWER).mul_((overlap + 1e-6).pow_(OVERLAP_POWER))
-    alignment.masked_fill_(~(is_near & (targets.is_target & has_area)[..., None]), 0)
+    alignment = (
+        of_class.clamp(min=LEAST_SCORE).pow_(SCORE_POWER).mul_(overlap.clamp(min=LEAST_OVERLAP) ** OVERLAP_POWER)
+    )
+    alignment.masked_fill_(~(is_near & (targets.is_target & has_area)[..., None]), -1)
     best, number = alignment.topk(min(MOST_CELLS, alignment.shape[2]), dim=2)
-    takes = torch.zeros_like(is_near).scatter_(2, number, best > 0)
+    takes = torch.zeros_like(is_near).scatter_(2, number, best != -1)  # one that is no number is taken, and so is seen
     is_taken = takes.any(dim=1)
     box = overlap.masked_fill(~takes, -1).argmax(dim=1).masked_fill_(~is_taken, BACKGROUND)
     numbers = torch.arange(corners.shape[1], device=box.device)
