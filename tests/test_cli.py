@@ -58,7 +58,7 @@ def refusal(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["train", "--data", "{tmp}"], "data must be a table of settings, got "),
         (["train", "--model.base", "1000000000"], "model.base must be at most 1024, got 1000000000."),
         (["train", "--model.classes", "[1, 2]"], "model.classes must be text, got 1."),
-        (["train", "--model.cell", "rnn"], "model.cell must be one of gru, lstm, mingru; got 'rnn'."),
+        (["train", "--model.cell", "rnn"], "model.cell must be one of gru, lstm, mingru, separable; got 'rnn'."),
         (["train", "--model.name", "resnet", "--out", "{tmp}/run"], "vanilla, with_memory; got 'resnet'"),
         (["train", "--config", "{tmp}/none.yaml"], "--config: File does not exist: "),
         (["train", "--config", "{tmp}"], "--config: Path is not a file: "),

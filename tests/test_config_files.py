@@ -126,7 +126,7 @@ def test_every_way_to_write_a_number_is_taken_for_it(tmp_path, number, value):
         ("train: {channels_last: 1}", "recipe.yaml.train.channels_last must be true or false, got 1."),
         ("train: {schedule: cosin}", f"train.schedule must be one of {SCHEDULES}; got 'cosin'."),
         ("train: {schedule: [cosine]}", f"train.schedule must be one of {SCHEDULES}; got ['cosine']."),
-        ("model: {cell: 1}", "recipe.yaml.model.cell must be one of gru, lstm, mingru; got 1."),
+        ("model: {cell: 1}", "recipe.yaml.model.cell must be one of gru, lstm, mingru, separable; got 1."),
         ("model: {name: 1}", "recipe.yaml.model.name must be text, got 1."),
         ("model: {classes: car}", "recipe.yaml.model.classes must be a list, got 'car'."),
         ("model: {classes: [0, 1]}", "recipe.yaml.model.classes must be text, got 0."),

@@ -90,7 +90,7 @@ def test_levels_that_are_not_there_are_refused(levels):
 
 
 def test_other_mistakes_are_one_sentence():
-    with pytest.raises(InputError, match="cell must be one of gru, lstm, mingru; got 'rnn'"):
+    with pytest.raises(InputError, match="cell must be one of gru, lstm, mingru, separable; got 'rnn'"):
         with_memory(of_frames(), cell="rnn")
     with pytest.raises(InputError, match="channels must be at least 1, got 0"):
         with_memory(of_frames(), channels=0)

@@ -86,5 +86,5 @@ def test_the_state_of_another_cell_is_refused():
 
 
 def test_an_unknown_cell_is_refused():
-    with pytest.raises(InputError, match="cell must be one of gru, lstm, mingru; got 'rnn'"):
+    with pytest.raises(InputError, match="cell must be one of gru, lstm, mingru, separable; got 'rnn'"):
         Vanilla(3, base=1, channels=4, cell="rnn")

@@ -141,7 +141,12 @@ def test_an_update_is_nearly_orthogonal():
 
 
 @pytest.mark.parametrize(
-    ("cell", "from_hidden"), [("lstm", {"from_hidden"}), ("gru", {"gates_from_hidden", "value_from_hidden"})]
+    ("cell", "from_hidden"),
+    [
+        ("lstm", {"from_hidden"}),
+        ("separable", {"from_hidden.0", "from_hidden.1"}),
+        ("gru", {"gates_from_hidden", "value_from_hidden"}),
+    ],
 )
 def test_muon_takes_the_convolutions_that_neither_predict_nor_recur_and_adamw_the_rest(cell, from_hidden):
     detector = build_detector(replace(MODEL, cell=cell))
