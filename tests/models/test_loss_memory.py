@@ -41,8 +41,7 @@ if sys.argv[1] == "rtdetr":
 else:
     with torch.no_grad():
         outputs = head(maps, (720, 1280))
-    learnt = ("sides", "logits") if sys.argv[1] == "task_aligned" else head.outputs
-    outputs = outputs._replace(**{name: getattr(outputs, name).requires_grad_() for name in learnt})
+    outputs = outputs._replace(**{name: getattr(outputs, name).requires_grad_() for name in head.outputs})
 centre = torch.rand(frames, count, 2) * torch.tensor([1280, 720])
 half = 1 + 100 * torch.rand(frames, count, 2)
 truth = [Boxes(torch.cat([c - h, c + h], 1), torch.randint(0, 2, (count,))) for c, h in zip(centre, half)]

@@ -55,8 +55,6 @@ def test_cells_are_ordered_by_map_row_and_column():
     ]
     assert outputs.cells.tolist() == wanted
     assert outputs.sides.shape == (2, len(wanted), 4 * BINS)
-    assert torch.equal(outputs.distances, mean_distances(outputs.sides))
-    assert not outputs.distances.requires_grad
     assert outputs.logits.shape == (2, len(wanted), 3)
     assert outputs.size_hw == SIZE_HW
 
@@ -100,7 +98,7 @@ def test_scores_are_probabilities_of_the_classes_and_boxes_those_of_the_places_a
     outputs = head(make_maps(), SIZE_HW)
     torch.testing.assert_close(head.scores(outputs), outputs.logits.sigmoid())
     places = torch.tensor([[3, 125, 3], [100, 0, 7]])
-    whole = decoded(outputs.distances, outputs.cells)
+    whole = decoded(mean_distances(outputs.sides), outputs.cells)
     assert torch.equal(head.boxes_at(outputs, places), torch.stack([whole[n, places[n]] for n in range(2)]))
     scores = torch.rand(2, 3)
     assert head.final_scores(outputs, places, torch.zeros_like(places), scores) is scores
@@ -139,9 +137,7 @@ def test_the_loss_is_finite_at_no_boxes_hundreds_and_wild_predictions():
     for truth in ([Boxes.empty()] * 2, [crowd, Boxes.empty()]):
         for factor in (1, 1e4):
             sides = outputs.sides.detach().mul(factor).requires_grad_()
-            wild = outputs._replace(
-                sides=sides, distances=mean_distances(sides.detach()), logits=outputs.logits.detach() * factor
-            )
+            wild = outputs._replace(sides=sides, logits=outputs.logits.detach() * factor)
             losses = head.loss(wild, truth)
             sum(losses.values()).backward()
             assert all(loss.isfinite() for loss in losses.values())
@@ -163,13 +159,13 @@ def test_it_learns_boxes_of_every_shape_a_thin_one_between_two_columns_of_cells_
     optimizer = torch.optim.Adam(learnt.values(), lr=0.1)
     for _ in range(300):
         optimizer.zero_grad()
-        outputs = outputs._replace(**learnt, distances=mean_distances(learnt["sides"].detach()))
+        outputs = outputs._replace(**learnt)
         sum(head.loss(outputs, truth).values()).backward()
         optimizer.step()
     scores = head.scores(outputs)[0]
     for n in range(2):
         best = scores[:, n].argmax()
-        assert decoded(outputs.distances, outputs.cells)[0, best].tolist() == pytest.approx(
+        assert decoded(mean_distances(outputs.sides), outputs.cells)[0, best].tolist() == pytest.approx(
             truth[0].xyxy[n].tolist(), abs=0.5
         )
         assert scores[best, n] > 0.8
@@ -190,6 +186,5 @@ def test_boxes_are_taught_where_the_head_is_sure_of_nothing_and_what_is_no_numbe
     outputs = head(make_maps(), SIZE_HW)
     silent = outputs._replace(logits=torch.full_like(outputs.logits, -200.0))
     assert all(loss > 0 for loss in head.loss(silent, make_truth()).values())
-    sides = torch.full_like(outputs.sides, torch.nan)
-    broken = outputs._replace(sides=sides, distances=mean_distances(sides))
+    broken = outputs._replace(sides=torch.full_like(outputs.sides, torch.nan))
     assert not sum(head.loss(broken, make_truth()).values()).isfinite()

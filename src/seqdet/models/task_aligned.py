@@ -32,17 +32,14 @@ SIDE_SHARE = 0.3
 class TaskAlignedOutputs(NamedTuple):
     """What the head says of F frames, before decoding.
 
-    distances: (F, A, 4) float32, of the left, upper, right and lower side from the centre of the cell, in strides;
-        without gradient, which ``sides`` has.
+    sides: (F, A, 4 * BINS) float32, logits of the distances of the left, upper, right and lower side from the centre.
     logits: (F, A, K) float32, of the classes.
-    sides: (F, A, 4 * BINS) float32, logits of the distances.
     cells: (A, 3) float32, centre x, centre y and stride of the cells in pixels.
     size_hw: height and width of the frames in pixels.
     """
 
-    distances: Tensor
-    logits: Tensor
     sides: Tensor
+    logits: Tensor
     cells: Tensor
     size_hw: tuple[int, int]
 
@@ -66,7 +63,7 @@ class TaskAlignedHead(nn.Module):
         maps (N, in_channels, h, w); A cells by map, row, column.
     """
 
-    outputs = ("distances", "logits")
+    outputs = ("sides", "logits")
     suppresses = True
     decoding = DecodingConfig(iou=0.6, vote=0.8)
 
@@ -90,13 +87,13 @@ class TaskAlignedHead(nn.Module):
             for branch in (self.boxes, self.classes)
         )
         cells = cells_of(self.strides, [(x.shape[2], x.shape[3]) for x in maps], sides.device)
-        return TaskAlignedOutputs(mean_distances(sides.detach()), logits, sides, cells, size_hw)
+        return TaskAlignedOutputs(sides, logits, cells, size_hw)
 
     def scores(self, outputs: TaskAlignedOutputs) -> Tensor:
         return outputs.logits.sigmoid()
 
     def boxes_at(self, outputs: TaskAlignedOutputs, places: Tensor) -> Tensor:
-        return decoded(rows_at(outputs.distances, places), outputs.cells[places])
+        return decoded(mean_distances(rows_at(outputs.sides, places)), outputs.cells[places])
 
     def final_scores(self, outputs: TaskAlignedOutputs, places: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
         return scores
@@ -117,7 +114,7 @@ class TaskAlignedHead(nn.Module):
         """
         logits = outputs.logits
         targets = pad_targets(frames, logits.device, classes=logits.shape[-1], outputs=len(logits))
-        found = decoded(outputs.distances, outputs.cells)
+        found = decoded(mean_distances(outputs.sides.detach()), outputs.cells)
         made = align_cells(found, logits.detach().sigmoid(), cells=outputs.cells, targets=targets)
         frame, cell = (made.box >= 0).nonzero(as_tuple=True)
         box = made.box[frame, cell]
