@@ -8,6 +8,7 @@ from typing import Any, Literal
 from ..checks import InputError, check_at_least, check_choice, check_range, fit_fields
 
 Cell = Literal["lstm", "separable", "gru", "mingru"]
+"""Keys of ``models.cells.CELLS``."""
 
 
 @dataclass(frozen=True)

@@ -73,8 +73,8 @@ def check_parity(
             said = {each: getattr(outputs, each) for each in head.outputs}
             found = rest
             if not head.suppresses:
-                theirs = [torch.from_numpy(each) for each in rest[len(after) :]]
-                found = [*memory, *(each.numpy() for each in in_order(theirs, list(said.values())))]
+                outputs_found = [torch.from_numpy(each) for each in rest[len(after) :]]
+                found = [*memory, *(each.numpy() for each in in_order(outputs_found, list(said.values())))]
             for (output, mine), theirs in zip((wanted | said).items(), found, strict=True):
                 difference = np.abs(mine.numpy() - theirs).reshape(lanes, -1).max(axis=1)
                 is_clear = is_chosen.numpy() if output in said else np.ones(lanes, bool)
