@@ -12,36 +12,14 @@ from seqdet.ops.losses import BACKGROUND, IGNORED_ANCHOR, pad_targets
 from seqdet.ops.simota import assign_cells
 from seqdet.structures import Boxes
 
-CLASSES = 3
-
-
-def make_cells(height: int = 64, width: int = 96) -> torch.Tensor:
-    return torch.tensor(
-        [
-            ((x + 0.5) * stride, (y + 0.5) * stride, stride)
-            for stride in (8, 16, 32)
-            for y in range(height // stride)
-            for x in range(width // stride)
-        ]
-    )
+from .grids import CLASSES, make_cells, make_predicted, make_truth
 
 
 def make_outputs(frames: int, cells: torch.Tensor, seed: int) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(seed)
-    size = cells[:, 2:] * (torch.randn(frames, len(cells), 2, generator=generator)).exp()
-    centre = cells[:, :2] + cells[:, 2:] * torch.randn(frames, len(cells), 2, generator=generator)
-    xyxy = torch.cat([centre - size / 2, centre + size / 2], dim=-1)
+    xyxy = make_predicted(frames, cells, generator)
     objectness = torch.randn(frames, len(cells), generator=generator)
     return xyxy, objectness, torch.randn(frames, len(cells), CLASSES, generator=generator)
-
-
-def make_truth(count: int, seed: int, *, height: int = 64, width: int = 96, ignored: bool = False) -> Boxes:
-    generator = torch.Generator().manual_seed(seed)
-    centre = torch.rand(count, 2, generator=generator) * torch.tensor([width, height])
-    half = 1 + 15 * torch.rand(count, 2, generator=generator)
-    labels = torch.randint(0, CLASSES, (count,), generator=generator)
-    is_ignored = torch.arange(count) % 3 == 0 if ignored else None
-    return Boxes(torch.cat([centre - half, centre + half], dim=1), labels, is_ignored=is_ignored)
 
 
 def written_out(xyxy, objectness, logits, cells, truth: Boxes) -> tuple[dict[int, int], dict[int, float]]:
