@@ -26,8 +26,8 @@ import numpy as np
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 from seqdet.events.filters import FILTERS, FilterConfig, NoiseFilter
-from seqdet.events.frames import simulate
 from seqdet.events.sensor import Sensor
+from seqdet.events.simulation import simulate
 
 PIECE = 100_000
 SETTINGS = [("activity", 2000), ("activity", 10_000), ("trail", 10_000), ("stc", 10_000), ("stc_keep_trail", 10_000)]

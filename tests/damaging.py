@@ -43,10 +43,10 @@ from seqdet.events import words
 from seqdet.events.dataset_facts import facts_about
 from seqdet.events.evt import EvtPipe
 from seqdet.events.files import open_recording
-from seqdet.events.frames import read_frames
 from seqdet.events.sieve import JITTER_US
 from seqdet.importing import READERS as IMPORTERS
 from seqdet.importing import ImportOptions, import_labels
+from seqdet.pictures.sequence import read_frames
 from seqdet.runs import training_facts
 
 MOST_BYTES = 1 << 30  # that reading may add

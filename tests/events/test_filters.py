@@ -11,8 +11,8 @@ from seqdet.checks import InputError
 from seqdet.events.array import Events, columns
 from seqdet.events.files import open_recording
 from seqdet.events.filters import FILTERS, FilterConfig, NoiseFilter, filtered, find_filters
-from seqdet.events.frames import simulate
 from seqdet.events.sensor import Sensor
+from seqdet.events.simulation import simulate
 
 SIZE_HW = (3, 4)
 every_filter = pytest.mark.parametrize("name", FILTERS)

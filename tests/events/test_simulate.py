@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.events.array import Events
-from seqdet.events.frames import simulate
 from seqdet.events.sensor import Sensor
+from seqdet.events.simulation import simulate
 
 DARK = 0.02
 IDEAL = Sensor(threshold_spread=0, refractory_us=0, leak_rate_hz=0, shot_noise_hz=0, dark_level=DARK)

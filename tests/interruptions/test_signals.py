@@ -39,11 +39,11 @@ from seqdet.digits.recordings import write_event_digits
 from seqdet.events.array import columns
 from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
-from seqdet.events.frames import read_frames
 from seqdet.files import TEMPORARY
 from seqdet.inference.runners import OnnxRunner
 from seqdet.models.weights import load_detector
 from seqdet.models.zoo import build_detector
+from seqdet.pictures.sequence import read_frames
 from seqdet.training.fit import fit
 from seqdet.viz.video import write_video
 

@@ -257,7 +257,7 @@ def simulate_frames(
         seed: of its noise.
         overwrite: replace a file that is there already.
     """
-    from ..events.frames import write_simulated
+    from ..pictures.simulated import write_simulated
 
     check_output(out, inputs=[source], overwrite=overwrite)
     write_simulated(source, out, fps=fps, sensor=sensor, seed=seed)

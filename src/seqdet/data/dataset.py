@@ -17,6 +17,7 @@ from ..events.files import Recording, bare_name, open_recording
 from ..events.formats import RECORDINGS, TEXTS
 from ..events.text import Kind, text_kind
 from ..files import as_on_disk, below
+from ..pictures.sequence import is_sequence
 from .frames import file_digest
 from .labels import LABEL_SUFFIX, LABELLED_SUFFIX, labels_beside, recording_name
 from .layouts import LAYOUTS, holds_tensors, label_place, labels_at, layout_of, open_tensors
@@ -108,6 +109,16 @@ def recording_files(folder: Path, *, labels: Path | None = None) -> list[Path]:
             *(folder, names),
         )
     return kept
+
+
+def picture_sequences(folder: Path) -> list[Path]:
+    """The videos, and the folders of images, in a folder and below; none that is hidden, and none inside another."""
+    found: list[Path] = []
+    for path in (folder, *below(folder)):
+        is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not is_hidden and is_sequence(path) and not any(each in path.parents for each in found):
+            found.append(path)
+    return found
 
 
 def _has_events(text: Path, is_beside_others: bool) -> bool:

@@ -25,8 +25,8 @@ from ..data.labels import CLASSES_FILE, LABEL_SUFFIX, write_labelled_us, write_l
 from ..data.processes import Report, each
 from ..events.array import Events
 from ..events.evt import write_evt3
-from ..events.frames import LUMINANCE, simulate
 from ..events.sensor import USUAL, Sensor
+from ..events.simulation import LUMINANCE, simulate
 from ..files import is_free, read_json, write_text
 from ..progress import Progress
 from .rendering import render_light

@@ -1,4 +1,4 @@
-"""What a recording lost while it was read: by reason, as a share of its events, and when that is too much."""
+"""What a recording lost while it was read: by reason, its share of the events or pictures, when that is too much."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from .time_units import TimeUnit, doubt
 
 TOLD, REFUSED = 0.01, 0.5
 """More than these shares of the events are a warning, and an error."""
-OF_EVENTS = ("events ", "rows ", "words ")
-"""How reasons begin that count events, or what would have been events; others count bytes, sizes, labels."""
+PICTURES = "pictures "
+OF_EVENTS = ("events ", "rows ", "words ", PICTURES)
+"""How reasons begin that count events, what would have been events, or pictures; others count bytes, sizes, labels."""
 OF_NO_EVENTS = ("bytes of a last ", "sensor sizes ")
 """How reasons begin that cost no event, so that a recording with nothing else had none."""
 NAMED = 3
@@ -24,7 +25,7 @@ MOST_LINES = 10
 
 @dataclass(frozen=True)
 class Account:
-    """What became of the events of a recording.
+    """What became of the events of a recording, or of the pictures of a video.
 
     events: how many were kept. dropped: how much was left out, by reason. notes: what is to be said of how its numbers
     were taken.
@@ -109,8 +110,9 @@ def check(name: object, found: Account) -> None:
     """
     if found.is_too_little:
         notes = "".join(f" {_sentence(note)}" for note in found.notes)
+        kind = "pictures" if any(reason.startswith(PICTURES) for reason in found.dropped) else "events"
         raise InputError(
-            f"{name} must have events of which most can be read; {found.events:,} were kept, and left out were "
+            f"{name} must have {kind} of which most can be read; {found.events:,} were kept, and left out were "
             f"{', '.join(found.reasons())}.{notes}"
         )
 

@@ -16,9 +16,10 @@ from urllib.parse import unquote
 
 from ..checks import InputError
 from ..data.labels import CLASSES_FILE
-from ..events.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from ..events.time_units import SPELT, is_time_name, unit_in_name
 from ..files import read_json
+from ..pictures.images import IMAGE_SUFFIXES
+from ..pictures.video import VIDEO_SUFFIXES
 from .files import frame_number, is_number, posix_path, read_text, real, times_us, whole
 from .parsed import RELATIVE, FrameLabels, Owner, ParsedLabels, RecordingLabels, TimeKind, frame_size
 from .shapes import Box, Keyframe, corners, hull, mask_box, turned_box

@@ -22,11 +22,13 @@ from ..events.accounts import Account, tell
 from ..events.array import Events
 from ..events.evt import EvtPipe, Pipe
 from ..events.files import Recording, open_recording
-from ..events.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, TimedFrame, read_frames
 from ..events.sieve import NEVER
 from ..events.slicing import check_windows
 from ..events.time_units import IN_US, Unit
 from ..files import below
+from ..pictures.images import IMAGE_SUFFIXES
+from ..pictures.sequence import TimedFrame, read_frames
+from ..pictures.video import VIDEO_SUFFIXES
 from ..viz.images import events_image
 from .runners import Runner
 from .streaming import StreamConfig, StreamingDetector, chosen, thresholds

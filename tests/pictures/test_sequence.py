@@ -12,8 +12,10 @@ from PIL import Image
 from seqdet.checks import InputError
 from seqdet.events.array import Events
 from seqdet.events.files import open_recording
-from seqdet.events.frames import read_frames, simulate, write_simulated
 from seqdet.events.sensor import Sensor
+from seqdet.events.simulation import simulate
+from seqdet.pictures.sequence import read_frames
+from seqdet.pictures.simulated import write_simulated
 
 
 def pictures(number: int, *, size_hw=(24, 32)) -> np.ndarray:
@@ -125,7 +127,7 @@ def test_what_holds_no_frames_is_refused_in_one_sentence(tmp_path):
     for path, fps, message in (
         (tmp_path / "none.mp4", None, "there is no such file"),
         (empty, 30, "must hold images"),
-        (empty, None, "fps must be given"),
+        (write_images(tmp_path / "images", pictures(2)), None, "fps must be given"),
         (sound, None, "no pictures are found in it. Was it cut short"),
         (noise, None, "must be a video that FFmpeg reads"),
         (text, None, "must be a video|must hold frames|must say when"),
@@ -142,9 +144,11 @@ def test_images_that_are_damaged_or_deep_or_differ_in_size_are_refused(tmp_path)
     Image.fromarray(pictures(1, size_hw=(24, 40))[0]).save(other)
     with pytest.raises(InputError, match="of one size"):
         write_simulated(folder, tmp_path / "out.raw", fps=30)
-    Image.fromarray(np.zeros((24, 32), np.uint16)).save(other)
-    with pytest.raises(InputError, match="8 bits"):
+    Image.fromarray(np.zeros((24, 32), np.float32)).save(other.with_suffix(".tif"))
+    other.unlink()
+    with pytest.raises(InputError, match="whole numbers"):
         write_simulated(folder, tmp_path / "out.raw", fps=30)
+    other.with_suffix(".tif").unlink()
     for content in (b"", b"no image", (folder / "frame_0.png").read_bytes()[:60]):
         other.write_bytes(content)
         with pytest.raises(InputError, match=r"frame_1\.png must be an image"):
