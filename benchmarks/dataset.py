@@ -35,7 +35,8 @@ from seqdet.data.clips import RecordedClips
 from seqdet.data.disk_cache import SUFFIX
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.data.schedule import schedule
-from seqdet.data.store import COMPRESSIONS, Description, write_tensors
+from seqdet.data.description import Description
+from seqdet.data.store import COMPRESSIONS, write_tensors
 from seqdet.events.evt import write_evt3
 from seqdet.structures import Clip
 

@@ -20,11 +20,12 @@ from seqdet.config import DataConfig, DigitsConfig, InputConfig, RunConfig, Tens
 from seqdet.config_files import write_config
 from seqdet.data.cached import CachedRecording
 from seqdet.data.classes import write_classes
+from seqdet.data.description import Description
 from seqdet.data.detections import TRACKED_BOX
 from seqdet.data.disk_cache import DiskCache
 from seqdet.data.labels import EVENT_BBOX, write_labelled_us, write_labels
 from seqdet.data.rvt import write_rvt
-from seqdet.data.store import Description, write_tensors
+from seqdet.data.store import write_tensors
 from seqdet.data.surveys import kept_survey, look_through
 from seqdet.events import words
 from seqdet.events.array import Events, columns

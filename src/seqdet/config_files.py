@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin, get_
 import yaml
 
 from .checks import InputError, fitted
-from .config import ModelConfig, RunConfig, VanillaConfig, usual_config
+from .config import InputConfig, ModelConfig, PictureInput, RunConfig, Shown, VanillaConfig, usual_config
 from .files import write_text
 
 if TYPE_CHECKING:
@@ -74,6 +74,14 @@ def from_dict(kind: type[Config], values: Any, *, name: str) -> Config:
         return kind(**parsed) if usual is None else cast(Config, replace(usual, **parsed))
     except InputError as error:
         raise InputError(f"{name}.{error}") from error
+
+
+def shown_from_dict(values: Any, *, name: str) -> Shown | None:
+    """What frames show, of the values that ``to_dict`` gave; None of None. Raises ``InputError`` as ``from_dict``."""
+    if values is None:
+        return None
+    is_of_pictures = isinstance(values, Mapping) and "colour" in values
+    return from_dict(PictureInput if is_of_pictures else InputConfig, values, name=name)
 
 
 def _usual_model(model: Any, name: str) -> ModelConfig:

@@ -164,7 +164,7 @@ class SplitDescription(NamedTuple):
     title: of the dataset. kind: what goes before the name of a recording in titles. paths: of their labels, or else of
     themselves, which name them; of videos of digits their numbers. labels: where their labels are, None for one
     without; None in all where only clips have labels. class_map: from the classes of the labels. ends_us: of the
-    windows of each. scale_xy: pixels of the sensor across a pixel of a frame.
+    windows of each. scales_xy: of each, pixels of the sensor or the picture across a pixel of a frame.
     """
 
     title: str
@@ -173,14 +173,16 @@ class SplitDescription(NamedTuple):
     labels: list[Path | None] | None
     class_map: ClassMap
     ends_us: list[np.ndarray]
-    scale_xy: tuple[float, float]
+    scales_xy: list[tuple[float, float]]
 
 
 def describe_split(source: ClipSource) -> SplitDescription:
     """What is known of an open split."""
     if not isinstance(source, RecordedClips):
         paths = [Path(str(number)) for number in range(len(source.clip_counts))]
-        return SplitDescription("Moving digits", "video ", paths, None, map_classes(source.classes), [], (1, 1))
+        return SplitDescription(
+            "Moving digits", "video ", paths, None, map_classes(source.classes), [], [(1, 1)] * len(paths)
+        )
     assert source.config.folder is not None
     labels = [label_place(each.path) for each in source.recordings]
     return SplitDescription(
@@ -190,10 +192,7 @@ def describe_split(source: ClipSource) -> SplitDescription:
         labels=labels,
         class_map=source.class_map,
         ends_us=[each.ends_us for each in source.recordings],
-        scale_xy=(
-            source.input.sensor_hw[1] / source.input.frame_hw[1],
-            source.input.sensor_hw[0] / source.input.frame_hw[0],
-        ),
+        scales_xy=[each.scale_xy for each in source.recordings],
     )
 
 

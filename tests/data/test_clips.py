@@ -10,11 +10,12 @@ import torch
 from seqdet.checks import InputError
 from seqdet.config import AugmentConfig, DatasetConfig, DigitsConfig, EventDigitsConfig, InputConfig, TensorConfig
 from seqdet.data.clips import RecordedClips
+from seqdet.data.description import Description
 from seqdet.data.labels import EVENT_BBOX, write_labelled_us, write_labels
 from seqdet.data.precompute import PrecomputeConfig, precompute
 from seqdet.data.schedule import BLANK, Cue, schedule
 from seqdet.data.sources import tensor_folder
-from seqdet.data.store import Description, write_tensors
+from seqdet.data.store import write_tensors
 from seqdet.events.array import Events
 from seqdet.events.dat import write_dat
 from seqdet.loading import prepare

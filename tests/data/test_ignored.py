@@ -8,9 +8,10 @@ import pytest
 from seqdet.audit import audit
 from seqdet.config import DatasetConfig, InputConfig
 from seqdet.data.clips import RecordedClips
+from seqdet.data.description import Description
 from seqdet.data.labels import EVENT_BBOX, is_ignored, read_labels, write_labels
 from seqdet.data.schedule import Cue
-from seqdet.data.store import Description, write_tensors
+from seqdet.data.store import write_tensors
 from seqdet.evaluation.protocols import table
 from seqdet.evaluation.tracks import score_tracks
 from seqdet.events.array import columns

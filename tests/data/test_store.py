@@ -15,15 +15,8 @@ from hypothesis import strategies as st
 
 from seqdet.checks import InputError
 from seqdet.config import InputConfig
-from seqdet.data.store import (
-    COMPRESSIONS,
-    Description,
-    TensorFile,
-    compression_of,
-    has_frames,
-    join_tensors,
-    write_tensors,
-)
+from seqdet.data.description import Description
+from seqdet.data.store import COMPRESSIONS, TensorFile, compression_of, has_frames, join_tensors, write_tensors
 
 SENSOR_HW = (24, 32)
 FRAME_HW = (12, 16)
@@ -64,7 +57,7 @@ def test_h5py_alone_reads_what_needs_no_plugin(tmp_path, compression, dtype):
     frames = some_frames(5, dtype)
     parts = [tmp_path / "a.h5", tmp_path / "b.h5"]
     write_tensors(parts[0], [frames[:2]], WINDOW, compression=compression)
-    later = WINDOW.after(2)
+    later = WINDOW.part(2, 0)
     write_tensors(parts[1], [frames[2:]], later, compression=compression)
     join_tensors(tmp_path / "joined.h5", parts)
     with TensorFile(tmp_path / "joined.h5") as file:
@@ -109,7 +102,7 @@ def test_joined_parts_hold_the_frames_of_all(tmp_path, compression):
     frames, paths = some_frames(7, np.float32), []
     for first, stop in ((0, 3), (3, 5), (5, 7)):
         paths.append(tmp_path / f"{first}.h5")
-        window = WINDOW.after(first)
+        window = WINDOW.part(first, 0)
         write_tensors(paths[-1], [frames[first:stop]], window, compression=compression)
     join_tensors(tmp_path / "all.h5", paths)
     with TensorFile(tmp_path / "all.h5") as file:
@@ -348,7 +341,7 @@ def test_frames_that_lie_in_other_files_are_refused(tmp_path):
 
 def test_parts_that_are_packed_differently_are_not_joined(tmp_path):
     write_tensors(tmp_path / "a.h5", [some_frames(2)], WINDOW)
-    later = WINDOW.after(2)
+    later = WINDOW.part(2, 0)
     write_tensors(tmp_path / "b.h5", [some_frames(2)], later, compression="zstd")
     with pytest.raises(InputError, match=r"b\.h5 must be compressed as .*a\.h5 is"):
         join_tensors(tmp_path / "all.h5", [tmp_path / "a.h5", tmp_path / "b.h5"])

@@ -11,6 +11,7 @@ from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..checks import InputError, check_at_least
+from ..config import PictureInput
 from ..data.box_events import BoxEvents, count_in_recording, count_in_tensors, nearest_window
 from ..data.checking import label_reach, labels_outside, rate_misfit
 from ..data.classes import alike, read_classes
@@ -127,7 +128,9 @@ def _look(
     seen = count_in_tensors(source, boxes) if is_tensor else count_in_recording(source, boxes, limits.window_us)
     split.seconds += (seen.span_us[1] - seen.span_us[0]) / 1e6 if seen.span_us else 0
     if is_tensor:
-        findings.add_recording("tensors_only", entry, text=source.description.input.representation)
+        shown = source.description.input
+        kind = "pictures" if isinstance(shown, PictureInput) else shown.representation
+        findings.add_recording("tensors_only", entry, text=kind)
         if not source.is_checked:
             findings.add_recording("no_checksums", entry)
     _look_at_losses(entry, seen.account, findings)

@@ -18,7 +18,7 @@ from ..files import write_text
 from ..progress import progress
 from ..structures import Boxes
 from ..viz.draw import draw_boxes
-from ..viz.images import accumulated_image, events_image, tensor_image
+from ..viz.images import accumulated_image, events_image, painter
 from ..viz.pages import Cell, PageTable, Picture, Tile, pictures, render_page, whole
 from .findings import SEVERITIES, AuditResult, Case, Finding
 
@@ -169,10 +169,10 @@ def _ground(source: TensorFile | Recording, case: Case, window_us: int) -> tuple
         at = 0 if case.time_us is None else int(nearest_window(np.array([case.time_us]), source.ends_us)[0])
         frame = source.read(at, at + 1)[0]
         try:
-            image = tensor_image(frame, shown=source.description.input)
+            image = painter(source.description.input)(frame)
         except InputError:
             image = accumulated_image((frame != np.median(frame, axis=(1, 2), keepdims=True)).sum(axis=0))
-        return image, source.description.input.sensor_hw
+        return image, source.description.sensor_hw
     if case.time_us is not None:
         events = source.read(case.time_us - window_us, case.time_us)
     else:

@@ -4,7 +4,18 @@
 trained detector is put to work. ``limits`` are what bounds them.
 """
 
-from .datasets import AugmentConfig, DatasetConfig, InputConfig, OtherClasses, TensorConfig, Unit
+from .datasets import (
+    AugmentConfig,
+    Colour,
+    DatasetConfig,
+    InputConfig,
+    OtherClasses,
+    PictureInput,
+    PicturesConfig,
+    Shown,
+    TensorConfig,
+    Unit,
+)
 from .digits import DigitsConfig, EventDigitsConfig
 from .inference import DiagnosisConfig, LatencyConfig, ViewConfig
 from .limits import MOST_US
@@ -33,6 +44,7 @@ __all__ = [
     "NO_VOTE",
     "SHOWN_SCORE",
     "AugmentConfig",
+    "Colour",
     "DataConfig",
     "DatasetConfig",
     "DecodingConfig",
@@ -47,9 +59,12 @@ __all__ = [
     "ModelConfig",
     "OtherClasses",
     "OwnConfig",
+    "PictureInput",
+    "PicturesConfig",
     "RunConfig",
     "RvtConfig",
     "S5VitConfig",
+    "Shown",
     "SingleShotConfig",
     "TensorConfig",
     "TrainConfig",

@@ -1,4 +1,4 @@
-"""Folders of recordings: how their events become frames, and how these are changed for training."""
+"""Folders of recordings: how their events or pictures become frames, and how these are changed for training."""
 
 from __future__ import annotations
 
@@ -16,9 +16,34 @@ OtherClasses = Literal["discard", "ignore"]
 """What becomes of boxes of classes that are not kept: they are left out, or neither targets nor errors."""
 
 
+Colour = Literal["rgb", "grey"]
+"""Of pictures: three channels, or luma alone."""
+
+
+@dataclass(frozen=True)
+class PicturesConfig:
+    """Which pictures of videos, or of folders of images, are taken, and what of them."""
+
+    colour: Colour = "rgb"
+    """What frames show: three channels, or one of luma."""
+    every: int = 1
+    """Of the pictures one in so many is taken, from the first on."""
+    fps: float | None = None
+    """Pictures a second, in place of the times of a video; for folders of images that say none."""
+    bits: int = 16
+    """Of the values of images of more than eight bits: 16, or the 10, 12 or 14 of many cameras."""
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
+        check_range(self, 1, 10**6, "every")
+        check_range(self, 9, 16, "bits")
+        if self.fps is not None and not 0 < self.fps <= 10**6:
+            raise InputError(f"fps must be above 0 and at most 1e6, got {self.fps}.")
+
+
 @dataclass(frozen=True)
 class TensorConfig:
-    """How events become frames."""
+    """How events, or pictures, become frames."""
 
     representation: str = "stacked_histogram"
     """A function listed in ``seqdet.events.tensors.REPRESENTATIONS``, or one of yours: package.module:function."""
@@ -32,6 +57,9 @@ class TensorConfig:
     """Height and width of the frames instead, at most the sensor's."""
     align: Literal["windows", "labels"] = "windows"
     """Windows begin at multiples of their length, or so that one ends with the first label of each recording."""
+    pictures: PicturesConfig = field(default_factory=PicturesConfig)
+    """For videos and images, which have no representation and no windows; downscale and to_hw are for them as well, and
+    to_hw keeps their shape: what is left is black."""
 
     def __post_init__(self) -> None:
         fit_fields(self)
@@ -44,6 +72,11 @@ class TensorConfig:
         """What the frames of a sensor show."""
         smaller = max(sensor_hw[0] // self.downscale, 1), max(sensor_hw[1] // self.downscale, 1)
         return InputConfig(self.representation, self.parameters, self.window_us, sensor_hw, self.to_hw or smaller)
+
+    def of_pictures(self, size_hw: tuple[int, int], period_us: int) -> PictureInput:
+        """What the frames of pictures of a size show, usually so many microseconds apart."""
+        smaller = max(size_hw[0] // self.downscale, 1), max(size_hw[1] // self.downscale, 1)
+        return PictureInput(self.pictures.colour, self.to_hw or smaller, period_us)
 
     def of_smallest(self) -> InputConfig:
         """What the frames of the smallest sensor show that has such: for their channels and their type."""
@@ -70,6 +103,27 @@ class InputConfig:
         check_range(self, 1, MOST_US, "window_us")
         for name in ("sensor_hw", "frame_hw"):
             check_size(getattr(self, name), name)
+
+
+@dataclass(frozen=True)
+class PictureInput:
+    """What frames of videos or images show, those that a detector was trained on above all."""
+
+    colour: Colour
+    """As in ``PicturesConfig``."""
+    frame_hw: tuple[int, int]
+    """Height and width of the frames, into which pictures are fitted."""
+    period_us: int
+    """Usual time from one to the next."""
+
+    def __post_init__(self) -> None:
+        fit_fields(self)
+        check_range(self, 0, MOST_US, "period_us")
+        check_size(self.frame_hw, "frame_hw")
+
+
+Shown = InputConfig | PictureInput
+"""What frames show: events, or pictures."""
 
 
 @dataclass(frozen=True)

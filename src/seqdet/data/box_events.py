@@ -84,7 +84,7 @@ def count_in_tensors(tensors: TensorFile, boxes: np.ndarray) -> BoxEvents:
     """As ``count_in_recording``, of the labelled frames; a box belongs to the window whose end is nearest."""
     ends_us = tensors.ends_us
     _, channels, height, width = tensors.shape
-    window_us = tensors.description.input.window_us
+    window_us = tensors.description.period_us
     reach = np.maximum(_reach_us(boxes["t"], window_us) // window_us, 1)
     found = BoxEvents(np.zeros(len(boxes), np.int64), np.zeros(len(boxes), np.int64), reach, ends_us=ends_us)
     found.counts = np.zeros((height, width), np.int64)
@@ -93,7 +93,7 @@ def count_in_tensors(tensors: TensorFile, boxes: np.ndarray) -> BoxEvents:
     found.span_us = int(ends_us[0]) - window_us, int(ends_us[-1])
     probe = tensors.read(0, min(PROBED, len(tensors)))
     empty = np.median(probe.transpose(1, 0, 2, 3).reshape(channels, -1), axis=1).astype(probe.dtype)[:, None, None]
-    sensor = tensors.description.input.sensor_hw
+    sensor = tensors.description.sensor_hw
     edges = np.clip(_edges(boxes, np.array([width / sensor[1], height / sensor[0]])), 0, [width, height, width, height])
     frames = nearest_window(boxes["t"], ends_us)
     found.windows = max(len(np.unique(frames)), 1)

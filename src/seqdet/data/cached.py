@@ -6,11 +6,8 @@ import hashlib
 import io
 import json
 import zlib
-from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,12 +20,12 @@ from ..checks import InputError, check_at_least
 from ..config import TensorConfig
 from ..events.accounts import check
 from ..events.dataset_facts import UNSTATED, DatasetFacts, facts_about
-from ..events.files import Recording, open_recording
-from ..events.slicing import Window, check_windows
-from ..events.tensors import blank_frame
+from ..events.slicing import check_windows
 from ..files import read_json, write_text
+from ..pictures.sequence import is_sequence, times_path
+from .description import Description
 from .disk_cache import DiskCache
-from .frames import described, frames_of, settings_of, windows_of
+from .frames import described, empty_frame, open_reader, settings_of, windows_of
 from .labels import labels_beside
 from .store import COMPRESSIONS, frames_to_fill
 from .surveys import Survey, kept_survey, look_through
@@ -66,6 +63,8 @@ def facts_file(
     known = facts_about(path).under(stated)
     origin = [VERSION, str(path.resolve()), facts.st_size, facts.st_mtime_ns, *settings_of(tensor)]
     origin += [known.size_hw, known.time_unit]
+    if path.is_dir() and times_path(path).is_file():
+        origin.append(times_path(path).stat().st_mtime_ns)
     if tensor.align == "labels" and (labels := labels_beside(path)) is not None:
         origin.append(labels.stat().st_mtime_ns)
     digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
@@ -90,7 +89,9 @@ def kept_survey_of(
         InputError: if it cannot be read.
     """
     facts = facts_file(path, tensor, folder, stated)
-    return kept_survey(facts.with_name("read.json"), facts.parent.name, partial(look_through, path, stated))
+    return kept_survey(
+        facts.with_name("read.json"), facts.parent.name, partial(look_through, path, stated, tensor.pictures)
+    )
 
 
 class FrameMaker:
@@ -122,14 +123,19 @@ class FrameMaker:
         self.facts = facts_file(path, tensor, folder, stated)
         self.survey = kept_survey_of(path, tensor, folder, stated)
         check(path, self.survey.account)
-        self._recording: Recording | None = None
-        self._reading: tuple[int, Iterator[Window]] | None = None
         try:
             found = read_json(self.facts.read_text(encoding="utf-8"))
             if found.pop("checksum") != _checksum(found):
                 raise ValueError("it is damaged")
-            windows, start_us, height, width = (int(found[name]) for name in ("windows", "start_us", "height", "width"))
-            self._describe(windows, start_us, (height, width))
+            if is_sequence(path):  # whose own index is read faster than all of its times
+                self._describe(*windows_of(path, tensor, stated=stated)[:2])
+            else:
+                windows, start_us, *sensor_hw = (
+                    int(found[name]) for name in ("windows", "start_us", "height", "width")
+                )
+                check_at_least(windows, 1, "windows")
+                check_windows(path, start_us, start_us + (windows - 1) * tensor.window_us, tensor.window_us)
+                self._describe(described(path, tensor, start_us, (sensor_hw[0], sensor_hw[1])), windows)
             self.disk_bytes = int(found["disk_bytes"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self._look()
@@ -148,51 +154,29 @@ class FrameMaker:
             chunks = (1, *self.shape[1:])
             shuffles = self.dtype.itemsize > 1
             data = file.create_dataset("data", shape, self.dtype, chunks=chunks, shuffle=shuffles, **filters)
-            windows = self._windows(first)
-            for batch in frames_of(islice(windows, count), self.description.input):
+            for batch in self._reader.batches(first, count):
                 data[done : done + len(batch)] = batch
                 done += len(batch)
-        if done < count:
-            raise InputError(f"{self.path} must stay as it is while it is read, and has changed.")
-        self._reading = first + count, windows
         return buffer.getvalue()
 
     def close(self) -> None:
         """Close the recording."""
-        if self._recording is not None:
-            self._recording.close()
-        self._recording = self._reading = None
+        self._reader.close()
 
-    def _windows(self, first: int) -> Iterator[Window]:
-        """The windows from ``first`` on."""
-        if self._recording is None:
-            self._recording = open_recording(self.path, size_hw=self._stated.size_hw, time_unit=self._stated.time_unit)
-        reading = self._reading
-        self._reading = None  # which a failure ends
-        if reading is not None and (reading[0] == first or (reading[0] < first and not self._recording.is_indexed)):
-            deque(islice(reading[1], first - reading[0]), maxlen=0)
-            return reading[1]
-        return self._recording.windows(
-            window_us=self.description.input.window_us,
-            start_us=self.description.after(first).start_us,
-            end_us=self.description.after(self.shape[0]).start_us,
-        )
-
-    def _describe(self, windows: int, start_us: int, sensor_hw: tuple[int, int]) -> None:
+    def _describe(self, first: Description, windows: int) -> None:
         """What is to be made of the recording. Raises ``InputError`` if that cannot be."""
-        check_at_least(windows, 1, "windows")
-        check_windows(self.path, start_us, start_us + (windows - 1) * self.tensor.window_us, self.tensor.window_us)
-        frame = blank_frame(self.tensor.of(sensor_hw))
+        frame = empty_frame(first.input)
         self.shape = (windows, *frame.shape)
         self.dtype = frame.dtype
-        self.description = described(self.path, self.tensor, start_us, sensor_hw)
+        self.description = first
+        self._reader = open_reader(self.path, self.tensor, first, windows, stated=self._stated)
 
     def _look(self) -> None:
         first, windows, can_seek = windows_of(self.path, self.tensor, stated=self._stated, span_us=self.survey.span_us)
-        self._describe(windows, first.start_us, first.input.sensor_hw)
+        self._describe(first, windows)
         sampled = min(SAMPLED_WINDOWS, windows)
         self.disk_bytes = len(self.packed((windows - sampled) // 2 if can_seek else 0, sampled)) * windows // sampled
-        height, width = first.input.sensor_hw
+        height, width = first.sensor_hw
         facts = {"windows": windows, "start_us": first.start_us, "height": height, "width": width}
         facts |= {"disk_bytes": self.disk_bytes}
         with suppress(InputError, OSError):  # it is looked up again

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ..checks import InputError
-from ..config import DatasetConfig, InputConfig
+from ..config import DatasetConfig, InputConfig, PictureInput
 from ..events.accounts import tell
 from ..events.tensors import channels_of, check_frame_type
 from ..structures import Boxes, Clip
@@ -67,17 +69,20 @@ class RecordedClips(Dataset[Clip]):
         with self._source.open(paths[0]) as first:
             self.frame = first.shape[1:]
             self.dtype = first.dtype
-            self.input: InputConfig = first.description.input
+            shown = first.description.input
             self._kind = _kind(first)
         self.recordings = [self._labelled(path) for path in paths]
+        self.input = _of_all(shown, self.recordings)
         if not any((each.shown >= 0).any() for each in self.recordings):
             raise InputError(
                 f"labels in {folder / FOLDERS[split]} must be within tolerance_us = {config.tolerance_us} of the ends "
                 f"of windows, and none is. Compare their times with those of the recordings. {self._advice()}"
             )
         self._tell_of_lost_labels(FOLDERS[split])
-        check_frame_type(self.dtype, self.input.representation)
-        self.channel_order = channels_of(self.input, self.channels)
+        self.channel_order = None
+        if isinstance(self.input, InputConfig):
+            check_frame_type(self.dtype, self.input.representation)
+            self.channel_order = channels_of(self.input, self.channels)
         self._transform(BLANK)  # changes that these channels cannot have are refused now
 
     def _tell_of_lost_labels(self, part: str) -> None:
@@ -92,6 +97,8 @@ class RecordedClips(Dataset[Clip]):
 
     def _advice(self) -> str:
         """Which windows would suit the labels."""
+        if isinstance(self.input, PictureInput):
+            return "Labels of pictures have the time of one."
         length_us = length_between(np.unique(self.recordings[0].boxes["t"]), self.input.window_us)
         return (
             f"Windows of {length_us} us that end with labels may have them: tensor.window_us and tensor.align: labels."
@@ -137,7 +144,7 @@ class RecordedClips(Dataset[Clip]):
     @property
     def target_sizes_wh(self) -> np.ndarray:
         """(N, 2) width and height of all boxes to find, in pixels of the frame, as long as nothing changes them."""
-        return np.concatenate([self._boxes(each.boxes).targets.sizes_wh.numpy() for each in self.recordings])
+        return np.concatenate([self._boxes(each, each.boxes).targets.sizes_wh.numpy() for each in self.recordings])
 
     def __getitem__(self, cue: Cue) -> Clip:
         length = self.clip_length
@@ -152,14 +159,14 @@ class RecordedClips(Dataset[Clip]):
             recording = self.recordings[cue.recording]
             start = transform.source_clip(cue.clip, self.clip_counts[cue.recording]) * length
             if transform.is_reversed and start and recording.shown[start - 1] >= 0:
-                before = self._boxes(recording.at(start - 1))
+                before = self._boxes(recording, recording.at(start - 1))
             stop = min(start + length, recording.windows)
             count = stop - start
             self._file(cue.recording).read(start, stop, frames[:count, 0])
             is_labelled[:count] = recording.shown[start:stop] >= 0
             ends_us[:count] = recording.ends_us[start:stop]
             for n in np.flatnonzero(is_labelled).tolist():
-                boxes[n] = self._boxes(recording.at(start + n))
+                boxes[n] = self._boxes(recording, recording.at(start + n))
         frames[count:] = 0
         clip = Clip(
             frames=torch.from_numpy(frames),
@@ -179,11 +186,11 @@ class RecordedClips(Dataset[Clip]):
         origin = {"seed": self.seed, "recording": cue.recording, "epoch": cue.epoch}
         return draw_transform(self.config.augment, size_hw=self.input.frame_hw, channels=self.channel_order, **origin)
 
-    def _boxes(self, rows: np.ndarray) -> Boxes:
-        """The boxes of label rows in pixels of the frame, cut at its rim."""
+    def _boxes(self, recording: Labelled, rows: np.ndarray) -> Boxes:
+        """The boxes of label rows of a recording in pixels of the frame, cut at its rim."""
         corners = np.stack([rows["x"], rows["y"], rows["x"] + rows["w"], rows["y"] + rows["h"]], axis=1)
         limits = np.array(self.input.frame_hw)[::-1]
-        corners = corners * np.tile(limits / np.array(self.input.sensor_hw)[::-1], 2)
+        corners = corners / np.tile(recording.scale_xy, 2)
         corners = np.clip(corners, 0, np.tile(limits, 2)).astype(np.float32)
         seen = (corners[:, 2:] > corners[:, :2]).all(axis=1)
         rows = rows[seen]
@@ -212,11 +219,23 @@ class RecordedClips(Dataset[Clip]):
         """A recording with its labels, once it is sure that its frames are as those of the others."""
         with self._source.open(path) as file:
             if (kind := _kind(file)) != self._kind:
-                raise InputError(f"{path} must have frames as the others, {self._kind}, got {kind}.")
+                advice = " Give tensor.to_hw, the one size for all." if file.description.times_us else ""
+                raise InputError(f"{path} must have frames as the others, {self._kind}, got {kind}.{advice}")
             return join_labels(path, file, self.config, self.class_map)
+
+
+def _of_all(shown: InputConfig | PictureInput, recordings: Sequence[Labelled]) -> InputConfig | PictureInput:
+    """What the frames of all recordings show: of pictures, their usual distance in time."""
+    if isinstance(shown, InputConfig):
+        return shown
+    steps_us = np.concatenate([np.diff(each.ends_us) for each in recordings])
+    return replace(shown, period_us=round(float(np.median(steps_us))) if len(steps_us) else 0)
 
 
 def _kind(file: Frames) -> str:
     """What its frames are, as an error names it."""
     shown = file.description.input
+    if isinstance(shown, PictureInput):
+        height, width = shown.frame_hw
+        return f"{shown.colour} pictures of {width}x{height}"
     return f"{shown.representation} {file.shape[1:]} of {file.dtype} every {shown.window_us} us"

@@ -17,13 +17,15 @@ from ..events.files import Recording, bare_name, open_recording
 from ..events.formats import RECORDINGS, TEXTS
 from ..events.text import Kind, text_kind
 from ..files import as_on_disk, below
-from ..pictures.sequence import is_sequence
+from ..pictures.sequence import TIMES_SUFFIX, is_sequence
 from .frames import file_digest
 from .labels import LABEL_SUFFIX, LABELLED_SUFFIX, labels_beside, recording_name
 from .layouts import LAYOUTS, holds_tensors, label_place, labels_at, layout_of, open_tensors
 from .store import TensorFile
 
 log = logging.getLogger(__name__)
+NO_RECORDINGS = (LABEL_SUFFIX, LABELLED_SUFFIX, TIMES_SUFFIX)
+"""How files end that are npy files, and are about recordings."""
 _told: set[Path] = set()
 """Files that somebody was told about."""
 
@@ -35,22 +37,26 @@ class FoundRecording(NamedTuple):
     place: Path
 
 
-def find_recordings(paths: Sequence[Path], *, besides: Sequence[Path] = ()) -> list[FoundRecording]:
+def find_recordings(
+    paths: Sequence[Path], *, besides: Sequence[Path] = (), pictures: bool = False
+) -> list[FoundRecording]:
     """The recordings that are named, and those in the folders that are named, whose tree their places keep.
 
     Args:
         paths: files and folders.
         besides: folders in them in which there are none.
+        pictures: whether videos and folders of images are recordings too.
 
     Raises:
         InputError: if there are none, a path does not exist, or two have one place.
     """
     found: list[FoundRecording] = []
     for path in map(as_on_disk, paths):
-        if path.is_dir():
-            places = [FoundRecording(each, each.relative_to(path)) for each in outside(recording_files(path), besides)]
+        if path.is_dir() and not is_sequence(path):
+            inside = [*recording_files(path), *(picture_sequences(path) if pictures else [])]
+            places = [FoundRecording(each, each.relative_to(path)) for each in outside(inside, besides)]
             found += [FoundRecording(each, place.with_name(recording_name(each))) for each, place in places]
-        elif path.is_file():
+        elif path.exists():
             found.append(FoundRecording(path, Path(recording_name(path))))
         else:
             raise InputError(f"{path} must be a recording or a folder of recordings, and does not exist.")
@@ -94,7 +100,7 @@ def recording_files(folder: Path, *, labels: Path | None = None) -> list[Path]:
         for path in below(folder)
         if is_named_as_recording(path)
         and path.is_file()
-        and not path.name.endswith((LABEL_SUFFIX, LABELLED_SUFFIX))
+        and not path.name.endswith(NO_RECORDINGS)
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and not (root and path.suffix.lower() in TEXTS and root in (path.resolve(), *path.resolve().parents))
     ]
@@ -119,6 +125,19 @@ def picture_sequences(folder: Path) -> list[Path]:
         if not is_hidden and is_sequence(path) and not any(each in path.parents for each in found):
             found.append(path)
     return found
+
+
+def holds_pictures(folder: Path) -> bool:
+    """Whether a dataset is one of pictures: the first thing that plays in its splits is one."""
+    for split in SPLIT_FOLDERS:
+        part = folder / split
+        inside = sorted(part.iterdir()) if part.is_dir() else []
+        for path in inside:
+            if is_sequence(path):
+                return True
+            if path.is_file() and is_named_as_recording(path) and not path.name.endswith(NO_RECORDINGS):
+                return False
+    return False
 
 
 def _has_events(text: Path, is_beside_others: bool) -> bool:
@@ -183,7 +202,8 @@ def contents(folder: Path) -> Contents:
         root = folder / split
         inside = below(root)
         folders = [path for layout in LAYOUTS.values() for path in layout.recordings(inside)]
-        files = [path for path in recording_files(root) if not any(each in path.parents for each in folders)]
+        files = [*recording_files(root), *picture_sequences(root)]
+        files = [path for path in files if not any(each in path.parents for each in folders)]
         found = [Entry(split, path, layout_of(path).label_file(path)) for path in [*files, *folders]]
         used = {entry.labels for entry in found}
         orphans += [path for path in inside if path.name.endswith(LABEL_SUFFIX) and path not in used]
@@ -224,4 +244,4 @@ def content_digest(entry: Entry, source: TensorFile | Recording) -> str:
 
 def sensor_hw(source: TensorFile | Recording) -> tuple[int, int] | None:
     """Height and width of the sensor, if the file says."""
-    return source.description.input.sensor_hw if isinstance(source, TensorFile) else source.stated_size_hw
+    return source.description.sensor_hw if isinstance(source, TensorFile) else source.stated_size_hw

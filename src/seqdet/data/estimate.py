@@ -62,7 +62,7 @@ def estimate(paths: Sequence[Path], config: PrecomputeConfig, *, workers: int = 
         InputError: as ``precompute``.
     """
     check_at_least(workers, 1, "workers")
-    found = find_recordings(paths)
+    found = find_recordings(paths, pictures=True)
     planned = partial(plan_recording, config=config, counts=False)
     with Progress("looking", unit="recording", total=len(found)) as shown:
         plans = [plan for _, plan in each(planned, found, workers=min(workers, len(found)), shown=shown)]

@@ -26,7 +26,8 @@ class Labelled:
 
     path: of its file, of its tensor file or of its folder of RVT. ends_us: of the windows. shown: for each window the
     labelled time that it shows, an index, or -1. boxes: (N,) ``EVENT_BBOX`` with the classes of the dataset. firsts:
-    for each labelled time, where its boxes begin, and a last entry that ends them.
+    for each labelled time, where its boxes begin, and a last entry that ends them. scale_xy: pixels of the labels
+    across one of a frame.
     """
 
     path: Path
@@ -34,6 +35,7 @@ class Labelled:
     shown: np.ndarray
     boxes: np.ndarray
     firsts: np.ndarray
+    scale_xy: tuple[float, float]
 
     @property
     def windows(self) -> int:
@@ -66,14 +68,14 @@ def join_labels(path: Path, frames: Frames, config: DatasetConfig, class_map: Cl
         log.warning("%s has no labels beside it: it is seen, and neither trained on nor scored.", path)
     elif layout_of(path).labels_are_independent:
         span_us = start_us, int(ends_us.max(initial=start_us))
-        check_labels(place, boxes, labelled_us, span_us=span_us, sensor_hw=frames.description.input.sensor_hw)
+        check_labels(place, boxes, labelled_us, span_us=span_us, sensor_hw=frames.description.sensor_hw)
     boxes = class_map.boxes(boxes)
     labelled_us = labelled_us[labelled_us >= start_us + config.skip_us]
     boxes = boxes[boxes["t"] >= start_us + config.skip_us]
     boxes["class_confidence"][np.hypot(boxes["w"], boxes["h"]) < config.least_diagonal] = IGNORED
     shown = align(labelled_us, ends_us, policy=config.policy, tolerance_us=config.tolerance_us)
     firsts = np.searchsorted(boxes["t"], np.append(labelled_us, np.iinfo(np.int64).max))
-    return Labelled(path, ends_us, shown, boxes, firsts)
+    return Labelled(path, ends_us, shown, boxes, firsts, frames.description.scale_xy)
 
 
 Policy = Literal["nearest", "causal"]

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from ..config import TensorConfig
+from ..pictures.sequence import is_sequence
 from .labels import (
     EVENT_BBOX,
     LABEL_SUFFIX,
@@ -106,11 +107,11 @@ class FilesLayout:
     labels_are_independent = True
 
     def owns(self, path: Path) -> bool:
-        """What no other layout owns."""
-        return not path.is_dir()
+        """What no other layout owns: files, and folders of images."""
+        return not path.is_dir() or is_sequence(path)
 
     def recordings(self, inside: Iterable[Path]) -> list[Path]:
-        """None but files."""
+        """None but files and folders of images."""
         return []
 
     def tensors(self, folder: Path) -> list[Path]:

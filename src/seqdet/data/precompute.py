@@ -11,11 +11,11 @@ import logging
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from glob import escape
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,20 +25,21 @@ from ..checks import InputError, check_at_least, check_choice, check_size
 from ..config import TensorConfig
 from ..events.accounts import Account, check
 from ..events.dataset_facts import DatasetFacts, facts_about
-from ..events.files import open_recording
 from ..events.tensors import blank_frame
 from ..events.time_units import Unit
 from ..files import make_folder, write_bytes
 from ..locks import alone_in
+from ..pictures.sequence import is_sequence
 from ..progress import Progress
 from .checking import check_labels
 from .classes import read_classes
 from .dataset import FoundRecording, find_recordings
-from .frames import file_digest, frames_of, windows_of
+from .description import Description
+from .frames import file_digest, open_reader, windows_of
 from .labels import CLASSES_FILE, labels_beside
 from .layouts import LAYOUTS, Layout, LayoutName, labels_at
 from .processes import Report, each
-from .store import COMPRESSIONS, Description, TensorFile, compression_of, join_tensors, write_tensors
+from .store import COMPRESSIONS, TensorFile, compression_of, join_tensors, write_tensors
 from .surveys import SUFFIX, kept_survey, look_through
 
 log = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ def precompute(paths: Sequence[Path], config: PrecomputeConfig, *, workers: int 
         Stopped: if Ctrl-C was pressed.
     """
     check_at_least(workers, 1, "workers")
-    found = find_recordings(paths)
+    found = find_recordings(paths, pictures=True)
     if config.out.is_dir():  # perhaps complete, and perhaps one that can only be read
         plans = _plan_all(found, config, workers)
         if not plans.missing and _names(paths, config.out) is None:
@@ -260,12 +261,15 @@ class Segment(NamedTuple):
 class SegmentBatch:
     """Consecutive segments of a recording, for one process.
 
-    recording: its file. stated: about its sensor and its clock. first: what the first frame of the recording shows.
+    recording: its file. tensor: as it is to be made. stated: about its sensor and its clock. first: what the first
+    frame of the recording shows. frames: how many the recording has.
     """
 
     recording: Path
+    tensor: TensorConfig
     stated: DatasetFacts
     first: Description
+    frames: int
     compression: str
     segments: tuple[Segment, ...] = ()
 
@@ -311,8 +315,10 @@ def plan_recording(
     stated = facts_about(found.path).under(config.stated)
     survey = None
     if counts:
+        pictures = config.tensor.pictures
+        read_as = f"{origin} {vars(stated)}" + (f" {pictures}" if is_sequence(found.path) else "")
         file = (config.out / found.place).with_name(found.place.name + SUFFIX)
-        survey = kept_survey(file, f"{origin} {vars(stated)}", partial(look_through, found.path, stated))
+        survey = kept_survey(file, read_as, partial(look_through, found.path, stated, config.tensor.pictures))
         check(found.path, survey.account)
         if survey.span_us is None:
             report(1)
@@ -325,15 +331,17 @@ def plan_recording(
     )
     first = replace(first, source_digest=origin)
     if labels is not None:
-        whole_us = first.start_us, first.after(windows).start_us
-        check_labels(labels, *labels_at(labels), span_us=whole_us, sensor_hw=first.input.sensor_hw)
-    longest = windows if config.max_duration_us is None else config.max_duration_us // tensor.window_us
+        whole_us = first.edge_us(0), first.edge_us(windows)
+        check_labels(labels, *labels_at(labels), span_us=whole_us, sensor_hw=first.sensor_hw)
+    longest = windows
+    if config.max_duration_us is not None:
+        longest = max(config.max_duration_us // max(first.period_us, 1), 1)
     parts = []
     for begin in range(0, windows, longest):
         stop = min(begin + longest, windows)
-        times_us = f"_{first.after(begin).start_us}_{first.after(stop).start_us}"
+        times_us = f"_{first.edge_us(begin)}_{first.edge_us(stop)}"
         parts.append(TensorPart(found.place.with_name(found.place.name + times_us * (longest < windows)), begin, stop))
-    batch = SegmentBatch(found.path, stated, first, config.packing)
+    batch = SegmentBatch(found.path, tensor, stated, first, windows, config.packing)
     plan = RecordingPlan(found, labels, batch, windows, can_seek, survey.account if survey is not None else None)
     _check_lengths(found, {part.place.name for part in parts}, config)
     if labels is not None and not config.replace_labels:
@@ -402,17 +410,13 @@ def make_segments(batch: SegmentBatch, report: Report) -> None:
     """
     missing = [segment for segment in batch.segments if not _is_made(segment, batch)]
     report(batch.windows - sum(segment.windows for segment in missing))
-    for run in _runs(missing):
-        stated = batch.stated
-        with open_recording(batch.recording, size_hw=stated.size_hw, time_unit=stated.time_unit) as recording:
-            shown = batch.first.input
-            start_us = batch.first.after(run[0].first).start_us
-            end_us = batch.first.after(run[-1].first + run[-1].windows).start_us
-            windows = recording.windows(window_us=shown.window_us, start_us=start_us, end_us=end_us)
-            for segment in run:
-                make_folder(segment.path.parent)
-                frames = frames_of(islice(windows, segment.windows), shown, report)
-                write_tensors(segment.path, frames, batch.first.after(segment.first), compression=batch.compression)
+    reader = open_reader(batch.recording, batch.tensor, batch.first, batch.frames, stated=batch.stated)
+    with closing(reader):
+        for segment in missing:
+            make_folder(segment.path.parent)
+            frames = reader.batches(segment.first, segment.windows, report)
+            described = batch.first.part(segment.first, segment.windows)
+            write_tensors(segment.path, frames, described, compression=batch.compression)
 
 
 def _is_made(segment: Segment, batch: SegmentBatch) -> bool:
@@ -421,21 +425,12 @@ def _is_made(segment: Segment, batch: SegmentBatch) -> bool:
         return False
     try:
         with TensorFile(segment.path) as file:
-            return (file.description, len(file)) == (batch.first.after(segment.first), segment.windows)
+            return (file.description, len(file)) == (
+                batch.first.part(segment.first, segment.windows),
+                segment.windows,
+            )
     except InputError:
         return False
-
-
-def _runs(segments: list[Segment]) -> Iterator[list[Segment]]:
-    """Segments that follow each other, together: one pass over the recording each."""
-    run: list[Segment] = []
-    for segment in segments:
-        if run and run[-1].first + run[-1].windows != segment.first:
-            yield run
-            run = []
-        run.append(segment)
-    if run:
-        yield run
 
 
 def finish(plan: RecordingPlan, config: PrecomputeConfig) -> tuple[int, Counter[str]]:
@@ -472,7 +467,7 @@ def _labels(part: TensorPart, plan: RecordingPlan) -> tuple[np.ndarray, np.ndarr
 
 def _during(times_us: np.ndarray, part: TensorPart, plan: RecordingPlan) -> np.ndarray:
     """Which times are those of a part: after its start, up to its end; none is lost at the ends of the recording."""
-    start_us, end_us = (plan.batch.first.after(n).start_us for n in (part.first, part.stop))
+    start_us, end_us = (plan.batch.first.edge_us(n) for n in (part.first, part.stop))
     is_after = (times_us > start_us) | (part.first == 0)
     return is_after & ((times_us <= end_us) | (part.stop == plan.windows))
 

@@ -24,12 +24,14 @@ import h5py
 import numpy as np
 
 from ..checks import InputError
-from ..config import InputConfig, TensorConfig
+from ..config import InputConfig, PictureInput, TensorConfig
 from ..events.tables import ZIP_DAMAGE
 from ..events.tensors import RVT_NAMES
 from ..files import make_folder, read_npy, replacing
+from ..pictures.sequence import is_sequence
+from .description import Description
 from .labels import checked_boxes, npy_content
-from .store import DAMAGE, Description, TensorFile
+from .store import DAMAGE, TensorFile
 
 REPRESENTATIONS = "event_representations_v2"
 FULL_SIZE = "event_representations.h5"
@@ -124,6 +126,8 @@ def write_rvt(folder: Path, tensors: Path, labels: np.ndarray) -> int:
     with TensorFile(tensors) as opened:
         shown = opened.description.input
         ends_us = opened.ends_us
+    if isinstance(shown, PictureInput):
+        raise InputError(f"RVT's layout is for events, and {tensors} holds frames of pictures.")
     height, width = shown.sensor_hw
     files = {(height, width): FULL_SIZE, (height // 2, width // 2): HALF_SIZE}
     if shown.representation not in RVT_NAMES or shown.frame_hw not in files:
@@ -172,7 +176,7 @@ class RvtLayout:
     labels_are_independent = False  # they are those of the tensors
 
     def owns(self, path: Path) -> bool:
-        return path.is_dir()
+        return path.is_dir() and not is_sequence(path)
 
     def recordings(self, inside: Iterable[Path]) -> list[Path]:
         return [path.parent for path in inside if path.name == LABELS and path.is_dir()]

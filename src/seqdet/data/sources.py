@@ -18,11 +18,12 @@ from ..events.accounts import Account, check
 from ..events.dataset_facts import DatasetFacts
 from ..events.tensors import blank_frame, check_frame_type
 from ..files import as_on_disk
+from ..pictures.fitting import CHANNELS
 from ..progress import Progress
 from .cached import CachedRecording, FrameMaker, facts_file, kept_survey_of
 from .checking import check_folder, instead_of_split
 from .classes import map_classes, read_classes
-from .dataset import SPLIT_FOLDERS, recording_files
+from .dataset import SPLIT_FOLDERS, holds_pictures, picture_sequences, recording_files
 from .disk_cache import DiskCache
 from .frames import settings_of
 from .labels import recording_name
@@ -159,6 +160,8 @@ def recorded_classes_and_channels(config: DatasetConfig) -> tuple[tuple[str, ...
         for path in tensor_paths(folder / part)[:1]:
             with open_tensors(path) as file:
                 return names, file.shape[1]
+    if holds_pictures(folder):
+        return names, CHANNELS[config.tensor.pictures.colour]
     return names, len(blank_frame(config.tensor.of_smallest()))
 
 
@@ -178,7 +181,7 @@ def make_tensors(config: DatasetConfig, *, splits: Sequence[str]) -> None:
     workers = os.cpu_count() or 1
     check_folder(folder, config.classes, config.other_classes, splits=splits)
     target = tensor_folder(config)
-    if target != folder:
+    if target != folder and not holds_pictures(folder):
         check_frame_type(blank_frame(config.tensor.of_smallest()).dtype, config.tensor.representation)
     if target != folder and config.cache_gb is not None:
         _look(folder, config, cache_folder(config), config.cache_gb, workers)
@@ -238,9 +241,10 @@ def cache_folder(config: DatasetConfig) -> Path:
 
 
 def recordings(folder: Path) -> list[Path]:
-    """The recordings in a folder, in the order of their tensor files."""
+    """The recordings, videos and folders of images in a folder, in the order of their tensor files."""
+    found = [*recording_files(folder), *picture_sequences(folder)]
     return sorted(
-        (path for path in recording_files(folder) if path.parent == folder),
+        (path for path in found if path.parent == folder),
         key=lambda path: path.with_name(f"{recording_name(path)}.h5"),
     )
 
@@ -269,7 +273,8 @@ def tensor_folder(config: DatasetConfig) -> Path:
         settings += json.dumps(config.size_hw)
     if config.time_unit != "auto":
         settings += config.time_unit
-    suffix = f"-{config.tensor.representation}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+    kind = "pictures" if holds_pictures(folder) else config.tensor.representation
+    suffix = f"-{kind}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
     return config.tensors or _beside(folder, suffix.replace(":", "-"))
 
 

@@ -1,8 +1,7 @@
 """Tensor files: the frames of a recording, made once and read by slice.
 
-An HDF5 file with one dataset ``data`` (N, C, H, W), a chunk for each frame. Its attributes have the names of the
-vendor's tensor files (https://docs.prophesee.ai/stable/data/file_formats/hdf5_tensor.html), which can be read as well,
-and some of ours. Labels lie beside, see ``labels``.
+An HDF5 file with one dataset ``data`` (N, C, H, W), a chunk for each frame, whose attributes are those of
+``description``. Labels lie beside, see ``labels``.
 
 Every byte that says something has a checksum, which HDF5 looks at whenever it reads: that of each chunk is the last of
 its filters, and everything else has one in the layout of HDF5 1.10, which older readers do not know.
@@ -10,10 +9,9 @@ its filters, and everything else has one in the layout of HDF5 1.10, which older
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -23,66 +21,15 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from ..checks import InputError, check_at_least, check_choice, check_shape, is_size
-from ..config import MOST_US, InputConfig
+from ..checks import InputError, check_at_least, check_choice, check_shape
 from ..events.hdf5_files import DAMAGE, check_filters, filters, find, open_hdf5_file
 from ..events.slicing import MOST_WINDOWS
-from ..events.tensors import VENDOR_NAMES
-from ..files import patient, read_json, replacing
+from ..files import patient, replacing
+from .description import AGAIN, LATEST_US, PICTURES, Description, description_of
 
-FORMAT_VERSION = 1
-SHARED = ("max_incr_per_pixel",)
-"""Parameters that the vendor's files have as attributes of their own."""
-AGAIN = "Delete it and make it again, or copy it again."
 MOST_FRAME_BYTES = 1 << 28
-LATEST_US = 1 << 56
-"""A time beyond this, 2,000 years, is damage."""
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a tensor file holds.
-
-    input: what its frames show; of other tools, with their name of the representation where it is none of ours.
-    start_us: frame n shows the events of ``input.window_us`` microseconds from start_us + n * ``input.window_us`` on.
-    source, source_digest: name and digest of the recording; empty if unknown.
-    function_digest: of the source of a function outside of seqdet that made the frames; empty for others.
-    """
-
-    input: InputConfig
-    start_us: int = 0
-    source: str = ""
-    source_digest: str = ""
-    function_digest: str = ""
-
-    def after(self, windows: int) -> Description:
-        """Of the frames that come after so many windows."""
-        return replace(self, start_us=self.start_us + windows * self.input.window_us)
-
-    def ends_us(self, windows: int) -> np.ndarray:
-        """When each of so many windows ends, (N,) int64."""
-        return self.start_us + self.input.window_us * np.arange(1, windows + 1)
-
-    def attributes(self, frame_shape: tuple[int, ...]) -> dict[str, Any]:
-        """As attributes of a dataset."""
-        shown = self.input
-        made_by = {"function_digest": _bytes(self.function_digest)} if self.function_digest else {}
-        return (
-            {name: shown.parameters[name] for name in SHARED if name in shown.parameters}
-            | made_by
-            | {
-                "events_to_tensor": _bytes(shown.representation),
-                "delta_t": shown.window_us,
-                "event_input_height": shown.sensor_hw[0],
-                "event_input_width": shown.sensor_hw[1],
-                "shape": np.array(frame_shape),
-                "seqdet_version": FORMAT_VERSION,
-                "start_us": self.start_us,
-                "parameters": _bytes(json.dumps(shown.parameters, sort_keys=True)),
-                "source": _bytes(self.source),
-                "source_digest": _bytes(self.source_digest),
-            }
-        )
+TIMES = "times_us"
+"""The dataset beside frames of pictures: when each was taken."""
 
 
 class TensorFile:
@@ -112,7 +59,9 @@ class TensorFile:
             self.data = find_dataset(self._file)
             check_filters(self.data, self.path)
             _check_holds(self.data, self.path)
-            self.description = (describe or _described)(self.data, self.path)
+            self.description = (describe or description_of)(self.data, self.path)
+            if PICTURES in self.data.attrs:
+                self.description = _with_times(self.description, self._file, len(self.data))
             self.shape = tuple(map(int, self.data.shape))
             self.dtype = self.data.dtype
             self.is_checked = h5py.h5z.FILTER_FLETCHER32 in dict(filters(self.data))
@@ -220,53 +169,22 @@ def _check_holds(data: h5py.Dataset, path: Path) -> None:
         raise InputError(f"{path} must hold the {frames:,} frames that it tells of, and holds fewer. {AGAIN}")
 
 
-def _described(data: h5py.Dataset, path: Path) -> Description:
-    """What the attributes say; those of the vendor's files suffice."""
-    attributes: dict[str, Any] = dict(data.attrs)
-    if "delta_t" not in attributes:
-        raise InputError(f"{path} must say how long its windows are, in an attribute delta_t, and does not.")
-    version = int(attributes.get("seqdet_version", 0))
-    if version > FORMAT_VERSION:
-        raise InputError(f"{path} must have format version {FORMAT_VERSION} at most, got {version}. Update seqdet.")
-    name = _text(attributes.get("events_to_tensor", ""))
-    if version:
-        parameters = read_json(_text(attributes["parameters"]))
-    else:
-        parameters = {name: attributes[name].item() for name in SHARED if name in attributes}
-    if not isinstance(parameters, dict):
-        raise InputError(f"{path} must have a table of parameters, got {parameters!r}.")
-    height, width = map(int, data.shape[2:])
-    sensor_hw = int(attributes.get("event_input_height", height)), int(attributes.get("event_input_width", width))
-    start_us = int(attributes.get("start_us", 0))
-    window_us = int(attributes["delta_t"])
-    is_time = 1 <= window_us <= MOST_US and abs(start_us) <= LATEST_US and window_us * len(data) <= LATEST_US
-    if not (is_time and is_size(sensor_hw)):
-        raise InputError(
-            f"{path} must tell of plausible windows and a plausible sensor, got {len(data):,} windows of "
-            f"{window_us} us from {start_us} us on, and {sensor_hw[0]} by {sensor_hw[1]} pixels."
-        )
-    return Description(
-        InputConfig(
-            representation=name if version else VENDOR_NAMES.get(name, name),
-            parameters=parameters,
-            window_us=window_us,
-            sensor_hw=sensor_hw,
-            frame_hw=(height, width),
-        ),
-        start_us=start_us,
-        source=_text(attributes.get("source", "")),
-        source_digest=_text(attributes.get("source_digest", "")),
-        function_digest=_text(attributes.get("function_digest", "")),
-    )
+def _with_times(description: Description, file: h5py.File, frames: int) -> Description:
+    """With the times of the pictures. Raises ``InputError`` if they are not there."""
+    data = find(file, TIMES)
+    if not isinstance(data, h5py.Dataset) or data.shape != (frames,) or data.dtype != np.int64:
+        raise InputError(f"{file.filename} must have a time for each of its {frames} pictures. {AGAIN}")
+    check_filters(data, Path(file.filename))
+    times_us = np.asarray(data[:])
+    if (np.diff(times_us) <= 0).any() or (frames and not -LATEST_US <= times_us[0] <= times_us[-1] <= LATEST_US):
+        raise InputError(f"{file.filename} must have pictures whose times rise. {AGAIN}")
+    return replace(description, times_us=tuple(times_us.tolist()))
 
 
-def _bytes(text: str) -> np.bytes_:
-    """For an attribute: HDF5 keeps other strings where they have no checksum."""
-    return np.bytes_(text.encode())
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+def _write_times(file: h5py.File, times_us: Sequence[int]) -> None:
+    """Beside frames of pictures: when each was taken."""
+    if times_us:
+        file.create_dataset(TIMES, data=np.array(times_us, np.int64), chunks=(len(times_us),), fletcher32=True)
 
 
 COMPRESSIONS: dict[str, dict[str, Any]] = {
@@ -309,6 +227,7 @@ def write_tensors(
         data = _dataset(file, first, COMPRESSIONS[compression], description)
         for batch in chain([first], pieces):
             _add(data, batch)
+        _write_times(file, description.times_us)
 
 
 def join_tensors(path: Path, parts: Sequence[Path]) -> None:
@@ -330,18 +249,25 @@ def join_tensors(path: Path, parts: Sequence[Path]) -> None:
         plan.set_obj_track_times(False)
         data = h5py.Dataset(h5py.h5d.create(file.id, b"data", first.data.id.get_type(), space, plan))
         data.attrs.update(first.data.attrs)
+        before = None
+        count = 0
+        times_us: list[int] = []
         for part in parts:
             with TensorFile(part) as source:
                 done = len(data)
-                expected = first.description.after(done)
-                if (source.description, source.shape[1:], source.dtype) != (expected, frame, first.dtype):
-                    raise InputError(f"{part} must follow the frames before it, {expected}, got {source.description}.")
+                is_next = before is None or before.is_followed_by(source.description, count)
+                if not is_next or (source.shape[1:], source.dtype) != (frame, first.dtype):
+                    raise InputError(f"{part} must follow the frames before it, {before}, got {source.description}.")
+                before = source.description
+                count = len(source)
+                times_us += before.times_us
                 if packing(source.data) != packing(first.data):
                     raise InputError(f"{part} must be compressed as {parts[0]} is, and is not.")
                 data.resize(done + len(source), axis=0)
                 for n in range(len(source)):
                     mask, content = source.data.id.read_direct_chunk((n, 0, 0, 0))
                     data.id.write_direct_chunk((done + n, 0, 0, 0), content, mask)
+        _write_times(file, times_us)
 
 
 def compression_of(data: h5py.Dataset) -> str:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..checks import InputError
+from ..config import PicturesConfig
 from ..events.accounts import Account
 from ..events.dataset_facts import UNSTATED, DatasetFacts
 from ..events.files import open_recording
 from ..events.reading import whole_span_us
 from ..files import make_folder, read_json, write_text
+from ..pictures.sequence import is_sequence, look_through_pictures
 from .labels import recording_name
 
 SUFFIX = "_read.json"
@@ -30,18 +32,23 @@ class Survey:
     span_us: tuple[int, int] | None
 
 
-def look_through(path: Path, stated: DatasetFacts = UNSTATED) -> Survey:
-    """Read a recording from begin to end.
+def look_through(path: Path, stated: DatasetFacts = UNSTATED, pictures: PicturesConfig | None = None) -> Survey:
+    """Read a recording, or a sequence of pictures, from begin to end.
 
     Args:
         path: of the recording.
         stated: about its sensor and its clock, for formats that do not say.
+        pictures: how those of a sequence are read.
 
     Raises:
         InputError: if it cannot be read.
     """
     if has_no_bytes(path):
         return Survey(Account(), None)
+    if is_sequence(path):
+        settings = pictures or PicturesConfig()
+        found, times_us = look_through_pictures(path, fps=settings.fps, bits=settings.bits)
+        return Survey(found, (int(times_us[0]), int(times_us[-1])))
     with open_recording(path, size_hw=stated.size_hw, time_unit=stated.time_unit) as recording:
         span_us = whole_span_us(recording.chunks())
         return Survey(recording.account, span_us)  # the account is of the pass that ended just now

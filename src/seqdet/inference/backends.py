@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..checks import InputError, check_choice
-from ..config import DECODING
+from ..config import DECODING, InputConfig
 from ..events.array import Events
 from ..events.slicing import Window
 from .loading import load_runner
@@ -127,7 +127,7 @@ def silent_frame(runner: Runner, path: Path, size_hw: tuple[int, int], *, any_si
     Raises:
         InputError: if the detector takes no events, or no such sensor.
     """
-    if runner.input is None:
+    if not isinstance(runner.input, InputConfig):
         raise InputError(f"{path} must hold a detector for events, got one for pictures of {runner.channels} channels.")
     framing = Framing(runner, size_hw, any_size=any_size)
     return framing.frames(Window(0, framing.shown.window_us, Events.empty()), Events.empty())

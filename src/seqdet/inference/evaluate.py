@@ -299,9 +299,10 @@ def _misses(scored: Scored, data: HeldOut, paint: Paint) -> list[Captioned]:
             other = frames.detections[nearest]
             text += f"; {frames.classes[other['labels']]} {other['scores']:.2f} is at IoU {errors.nearest_iou[n]:.2f}"
         here = np.flatnonzero(frames.truth["frame"] == box["frame"])
-        truth = _boxes(frames.truth[here], data.known.scale_xy)
+        frame = scored.labelled_frames[box["frame"]]
+        truth = _boxes(frames.truth[here], data.known.scales_xy[frame.recording])
         truth = replace(truth, is_ignored=torch.from_numpy(here != row))
-        found = scored.labelled_frames[box["frame"]].detections.above(SHOWN_SCORE)
+        found = frame.detections.above(SHOWN_SCORE)
         place, image = _picture(scored, data, frames.truth[row : row + 1], paint, truth=truth, predictions=found)
         pictures.append((f"{place}: {text}", image))
     return pictures
@@ -314,9 +315,10 @@ def _false_alarms(scored: Scored, data: HeldOut, paint: Paint) -> list[Captioned
     pictures = []
     for row, kind in zip(errors.alarms[:PICTURES].tolist(), errors.kinds[:PICTURES].tolist(), strict=True):
         box = frames.detections[row : row + 1]
-        truth = _boxes(frames.truth[frames.truth["frame"] == box["frame"]], data.known.scale_xy)
+        scale_xy = data.known.scales_xy[scored.labelled_frames[int(box["frame"][0])].recording]
+        truth = _boxes(frames.truth[frames.truth["frame"] == box["frame"]], scale_xy)
         text = f"{frames.classes[box['labels'][0]]} {box['scores'][0]:.2f}: {ERROR_KINDS[kind]}"
-        predictions = replace(_boxes(box, data.known.scale_xy), scores=torch.from_numpy(box["scores"].copy()))
+        predictions = replace(_boxes(box, scale_xy), scores=torch.from_numpy(box["scores"].copy()))
         place, image = _picture(scored, data, box, paint, truth=truth, predictions=predictions)
         pictures.append((f"{place}: {text}", image))
     return pictures
@@ -331,7 +333,7 @@ def _picture(
     clip = data.source[Cue(frame.recording, frame.window // clip_length)]
     t = frame.window % clip_length
     image = paint(clip.frames[t, 0])
-    x, y, width, height = _around(box["xyxy"][0] / np.tile(data.known.scale_xy, 2), image.shape[:2])
+    x, y, width, height = _around(box["xyxy"][0] / np.tile(data.known.scales_xy[frame.recording], 2), image.shape[:2])
     moved = [replace(boxes, xyxy=boxes.xyxy.cpu() - torch.tensor([x, y, x, y])) for boxes in (truth, predictions)]
     part = np.ascontiguousarray(image[y : y + height, x : x + width])
     shown = draw_boxes(part, classes=scored.frames.classes, truth=moved[0], predictions=moved[1])

@@ -22,7 +22,7 @@ from torch.export import Dim, ExportedProgram
 from torchvision.ops import nms
 
 from ..checks import InputError, check_choice, check_size
-from ..config import DECODING
+from ..config import DECODING, PictureInput
 from ..config_files import read_config, to_dict
 from ..events.time_units import Unit
 from ..files import make_folder, replacing
@@ -359,7 +359,9 @@ def resized(detector: Detector, size_hw: tuple[int, int] | None) -> tuple[Detect
     if size_hw is None:
         raise InputError("--size-hw must be given, as the detector does not say which frames it was trained on.")
     check_size(size_hw, "size_hw")
-    if shown is not None:
+    if isinstance(shown, PictureInput):
+        detector.input = replace(shown, frame_hw=size_hw)
+    elif shown is not None:
         height, width = (
             round(size * sensor / frame)
             for size, sensor, frame in zip(size_hw, shown.sensor_hw, shown.frame_hw, strict=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
-from PIL import Image
 
 from ..checks import InputError, check_choice, check_range, fit_fields, proposed
+from ..config import Colour, InputConfig, PictureInput
 from ..data.dataset import find_recordings, is_named_as_recording, outside
 from ..events.accounts import Account, tell
 from ..events.array import Events
@@ -26,11 +26,12 @@ from ..events.sieve import NEVER
 from ..events.slicing import check_windows
 from ..events.time_units import IN_US, Unit
 from ..files import below
+from ..pictures.fitting import fit_scale, fitted
 from ..pictures.images import IMAGE_SUFFIXES
 from ..pictures.sequence import TimedFrame, read_frames
 from ..pictures.video import VIDEO_SUFFIXES
 from ..viz.images import events_image
-from .runners import Runner
+from .runners import Runner, events_of
 from .streaming import StreamConfig, StreamingDetector, chosen, thresholds
 from .tracking import OURS, Tracker, usual_tracker
 
@@ -159,8 +160,7 @@ def _open_pipe(
 
 def _window_us(runner: Runner) -> int:
     """Of the windows that a detector for events was trained on."""
-    assert runner.input is not None
-    return runner.input.window_us
+    return events_of(runner).window_us
 
 
 def _check_for_events(runner: Runner, config: PredictConfig) -> None:
@@ -229,7 +229,7 @@ def _find_pictures(
     runner: Runner, paths: Sequence[Path], config: PredictConfig, besides: Sequence[Path]
 ) -> list[tuple[Path, Path]]:
     for path in paths:
-        if runner.channels != 3 or path == STDIN or is_named_as_recording(path):
+        if not takes_pictures(runner) or path == STDIN or is_named_as_recording(path):
             raise InputError(
                 f"the detector must say that its frames show events to see {path}, and does not: it takes pictures "
                 f"of {runner.channels} channels."
@@ -253,7 +253,8 @@ def _open_pictures(
     lengths_us = np.diff([time_us for _, time_us in start])
     fps = _video_fps(float(np.median(lengths_us)) if len(lengths_us) else None)
     least = thresholds(runner.classes, config.stream.classes, config.stream.score)
-    frame_hw = config.frame_hw or runner.size_hw
+    trained = runner.input.frame_hw if isinstance(runner.input, PictureInput) else None
+    frame_hw = config.frame_hw or runner.size_hw or trained
     frames = picture_detections(chain(start, pictures), runner, least, is_stopped, frame_hw=frame_hw)
     return OpenInput(frames, None, _tracker(config), config.track_us, fps, "pictures", Account)
 
@@ -296,35 +297,30 @@ def picture_detections(
     Raises:
         InputError: if their sizes differ, or the detector takes none.
     """
-    if runner.input is not None or runner.channels != 3:
-        raise InputError(f"detector must be one for pictures of 3 channels, got one of {runner.channels}.")
+    if not takes_pictures(runner):
+        raise InputError(f"detector must be one for pictures, got one of {runner.channels} channels.")
+    colour: Colour = runner.input.colour if isinstance(runner.input, PictureInput) else "rgb"
     memory = None
     size_hw = None
     for image, time_us in frames:
         size_hw = size_hw or image.shape[:2]
         if image.shape[:2] != size_hw:
             raise InputError(f"pictures must all be {size_hw[1]}x{size_hw[0]}, got {image.shape[1]}x{image.shape[0]}.")
-        fitted, scale = letterboxed(image, frame_hw or size_hw)
-        (found,), memory = runner(np.ascontiguousarray(fitted.transpose(2, 0, 1))[None], memory)
+        seen_hw = frame_hw or size_hw
+        (found,), memory = runner(fitted(image, seen_hw, colour)[None], memory)
         limits = np.tile(size_hw[::-1], 2)
+        scale = np.tile(fit_scale(size_hw, seen_hw), 2)
         found = chosen(found, least)
-        rows = found._replace(xyxy=np.clip(found.xyxy / scale, 0, limits)).rows(time_us)
+        rows = found._replace(xyxy=np.clip(found.xyxy * scale, 0, limits)).rows(time_us)
         rows = rows[(rows["w"] > 0) & (rows["h"] > 0)]  # others lay beside the picture
         yield FrameDetections(time_us, time_us, rows, Events.empty(), Events.empty(), lambda image=image: image)
         if is_stopped():
             return
 
 
-def letterboxed(image: np.ndarray, size_hw: tuple[int, int]) -> tuple[np.ndarray, float]:
-    """The image (H, W, 3) in a picture of another size, at the top left, and the factor by which it was resized."""
-    height, width = image.shape[:2]
-    if (height, width) == size_hw:
-        return image, 1.0
-    scale = min(size_hw[0] / height, size_hw[1] / width)
-    inner = max(1, round(width * scale)), max(1, round(height * scale))
-    fitted = np.zeros((*size_hw, 3), np.uint8)
-    fitted[: inner[1], : inner[0]] = np.asarray(Image.fromarray(image).resize(inner, Image.Resampling.BILINEAR))
-    return fitted, scale
+def takes_pictures(runner: Runner) -> bool:
+    """Whether a detector was made for pictures: it says so, or says nothing and takes three channels."""
+    return isinstance(runner.input, PictureInput) or (runner.input is None and runner.channels == 3)
 
 
 def _video_fps(length_us: float | None) -> float:
@@ -349,7 +345,7 @@ class InputKind(NamedTuple):
 
 
 INPUT_KINDS = (
-    InputKind(lambda runner, _: runner.input is None, _find_pictures, _open_pictures),
+    InputKind(lambda runner, _: not isinstance(runner.input, InputConfig), _find_pictures, _open_pictures),
     InputKind(lambda _, paths: STDIN in paths, _find_pipe, _open_pipe),
     InputKind(lambda *_: True, _find_recordings, _open_recording),
 )

@@ -23,7 +23,7 @@ from ..events.sieve import JITTER_US
 from ..events.slicing import Window
 from ..progress import progress
 from .backends import Backend, Bound, find_backends
-from .runners import RunnerState
+from .runners import RunnerState, events_of
 from .streaming import StreamConfig, StreamingDetector
 from .tracking import MOST_OVERLAP, usual_tracker
 
@@ -193,8 +193,7 @@ def benchmark(
             any_size=config.any_size,
             device=device,
         )
-        shown = backends[0].runner.input
-        assert shown is not None
+        shown = events_of(backends[0].runner)
         played: dict[str, list[PassTimes]] = {backend.name: [] for backend in backends}
         for backend in progress(backends * config.passes, "measuring", unit="turn"):
             bound = bound and bound._replace(flop_per_s=max(bound.flop_per_s, bound.again()))

@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import DECODING, RunConfig
+from ..config import DECODING, PictureInput, RunConfig
 from ..data.clips import RecordedClips
 from ..data.dataset import FOLDERS, Split
+from ..data.frames import empty_frame
 from ..data.labels import CLASSES_FILE, labelled_path
 from ..data.layouts import label_place
 from ..data.schedule import BLANK, Cue
 from ..data.sources import dataset_folder, tensor_folder
 from ..evaluation.coco import CocoEvaluator, coco_scores
 from ..events.dataset_facts import FACTS_FILE
-from ..events.tensors import blank_frame
 from ..loading import prepare_split
 from ..models.detector import Detector
 from ..models.layers import reset_lanes
@@ -76,7 +76,9 @@ class Recordings:
     def window_us(self) -> int:
         """Time from a window to the next."""
         shown = self.data.source.input
-        return self.data.config.data.digits.delta_t_us if shown is None else shown.window_us
+        if shown is None:
+            return self.data.config.data.digits.delta_t_us
+        return shown.period_us if isinstance(shown, PictureInput) else shown.window_us
 
     def __iter__(self) -> Iterator[Placed]:
         for group in self._groups:
@@ -176,7 +178,7 @@ class Tally:
     def __init__(self, recordings: Recordings) -> None:
         self.recordings = recordings
         self._classes = recordings.data.config.model.classes
-        self._labelled = LabelledFrames(recordings.data.known.scale_xy)
+        self._labelled = LabelledFrames(recordings.data.known.scales_xy)
         self._edges = [0, *(1 << n for n in range(recordings.windows.bit_length()))]
         self._parts = [CocoEvaluator(self._classes) for _ in self._edges]
 
@@ -335,7 +337,7 @@ def silent_frame(recordings: Recordings) -> Tensor:
     """The frame (C, H, W) of a window in which nothing happens."""
     shown = recordings.data.source.input
     if shown is not None:
-        return torch.from_numpy(blank_frame(shown))
+        return torch.from_numpy(empty_frame(shown))
     placed = recordings.first()[0]
     return torch.zeros_like(placed.clip.frames[0, 0])
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..checks import InputError, check_shape
-from ..config import InputConfig
-from ..config_files import from_dict
+from ..config import InputConfig, Shown
+from ..config_files import shown_from_dict
 from ..data.detections import Detections
 from ..events.tensors import blank_frame
 from ..files import read_json
@@ -35,14 +35,14 @@ class Runner(Protocol):
 
     Attributes:
         classes: names of the classes, in the order of their labels.
-        input: what the frames show, if they show events.
+        input: what the frames show; None: pictures of three channels, of which nothing else is known.
         channels: of a frame.
         dtype: of the frames.
         size_hw: height and width of the only frames that it takes; None for any.
     """
 
     classes: tuple[str, ...]
-    input: InputConfig | None
+    input: Shown | None
     channels: int
     dtype: np.dtype
 
@@ -62,9 +62,16 @@ class Runner(Protocol):
         ...
 
 
-def frame_type(shown: InputConfig | None) -> np.dtype:
+def events_of(runner: Runner) -> InputConfig:
+    """What the frames of a detector for events show. Raises ``InputError`` if it is one for pictures."""
+    if not isinstance(runner.input, InputConfig):
+        raise InputError(f"detector must be one for events, got one for pictures of {runner.channels} channels.")
+    return runner.input
+
+
+def frame_type(shown: Shown | None) -> np.dtype:
     """The dtype of the frames that ``shown`` describes; uint8, that of pictures, where they show no events."""
-    if shown is None:
+    if not isinstance(shown, InputConfig):
         return np.dtype(np.uint8)
     return blank_frame(replace(shown, sensor_hw=(1, 1), frame_hw=(1, 1))).dtype
 
@@ -144,7 +151,7 @@ class OnnxRunner:
             raise InputError(
                 f"{path} must say in its metadata what it was made for, and does not: {error!r}."
             ) from error
-        self.input = None if shown is None else from_dict(InputConfig, shown, name=f"{path}: input")
+        self.input = shown_from_dict(shown, name=f"{path}: input")
         first, *memory = self._session.get_inputs()
         self._taken = np.float32 if first.type == "tensor(float)" else self.dtype  # by the file, whatever it is given
         self.channels, height, width = first.shape[1:]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import InputError
-from ..config import AugmentConfig, InputConfig, RunConfig
+from ..config import AugmentConfig, InputConfig, RunConfig, Shown
 from ..data.schedule import Cue
 from ..events.array import Events
 from ..events.files import open_recording
@@ -22,23 +22,23 @@ EVENTS = 2_000
 
 
 def made_up_frames(
-    shown: InputConfig | None, channels: int, size_hw: tuple[int, int], *, windows: int, seed: int
+    shown: Shown | None, channels: int, size_hw: tuple[int, int], *, windows: int, seed: int
 ) -> np.ndarray:
     """Consecutive frames (T, C, H, W) of a square that moves through noise, in the dtype that a detector takes.
 
     Args:
-        shown: what frames of events show; None: pictures.
+        shown: what the frames show; None: pictures.
         channels: of a picture.
         size_hw: of a picture.
         windows: T.
         seed: of the noise and the way.
     """
     draw = np.random.default_rng(seed)
-    height, width = shown.sensor_hw if shown else size_hw
+    height, width = shown.sensor_hw if isinstance(shown, InputConfig) else size_hw
     side = max(min(height, width) // 4, 1)
     start, end = draw.uniform(0, (width - side, height - side), (2, 2))  # x, y
     corners = np.linspace(start, end, windows).astype(int)
-    if shown is None:
+    if not isinstance(shown, InputConfig):
         frames = draw.integers(0, 40, (windows, channels, height, width), np.uint8)
         for frame, (x, y) in zip(frames, corners, strict=True):
             frame[:, y : y + side, x : x + side] += draw.integers(100, 200, (side, side), np.uint8)
@@ -78,7 +78,7 @@ def tiled(frames: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def frames_of_recording(
-    path: Path, shown: InputConfig | None, count: int, *, time_unit: Unit | None = None
+    path: Path, shown: Shown | None, count: int, *, time_unit: Unit | None = None
 ) -> Iterator[np.ndarray]:
     """The first frames of a recording, one sequence (T, C, H, W) of at most ``count``.
 
@@ -91,7 +91,7 @@ def frames_of_recording(
     Raises:
         InputError: if the recording cannot be read, or is none that the detector was made for.
     """
-    if shown is None:
+    if not isinstance(shown, InputConfig):
         raise InputError(f"{path} must be left out: the detector was trained on pictures, and takes no events.")
     with open_recording(path, size_hw=shown.sensor_hw, time_unit=time_unit) as recording:
         if recording.size_hw != shown.sensor_hw:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,7 +124,7 @@ def labelled_recordings(
     recordings: Sequence[int],
     times_us: Sequence[int],
     *,
-    scale_xy: tuple[float, float] = (1, 1),
+    scales_xy: Sequence[tuple[float, float]] = (),
 ) -> LabelledRecordings:
     """The labelled frames of any number of recordings, in any order.
 
@@ -133,7 +133,7 @@ def labelled_recordings(
         detections: with scores.
         recordings: number of the recording of every frame, which becomes its name.
         times_us: of every frame.
-        scale_xy: what pixels are multiplied by.
+        scales_xy: what pixels are multiplied by, by the number of the recording; 1 if not given.
 
     Raises:
         InputError: if the lengths differ, detections have no scores, or two frames have one recording and time.
@@ -149,7 +149,10 @@ def labelled_recordings(
     names = {str(number): number for number in np.unique(of_frame).tolist()}
     tables = []
     for boxes in (truth, detections):
-        parts = map(partial(event_boxes, scale_xy=scale_xy), boxes, times.tolist())
+        parts = [
+            event_boxes(each, time, scale_xy=scales_xy[number] if scales_xy else (1, 1))
+            for each, time, number in zip(boxes, times.tolist(), of_frame.tolist(), strict=True)
+        ]
         rows = np.concatenate([np.zeros(0, EVENT_BBOX), *parts])
         owners = np.repeat(of_frame, [len(each) for each in boxes])
         tables.append({name: rows[owners == number] for name, number in names.items()})
@@ -169,11 +172,11 @@ class LabelledFrames:
     """Truth and detections of the labelled frames of many clips, those of a recording one after the other.
 
     Args:
-        scale_xy: pixels of the sensor across a pixel of a frame.
+        scales_xy: of each recording, pixels of the sensor across a pixel of a frame; 1 if not given.
     """
 
-    def __init__(self, scale_xy: tuple[float, float] = (1, 1)) -> None:
-        self.scale_xy = scale_xy
+    def __init__(self, scales_xy: Sequence[tuple[float, float]] = ()) -> None:
+        self.scales_xy = scales_xy
         self._truth: list[Boxes] = []
         self._frames: list[LabelledFrame] = []
         self._times_us: list[int] = []
@@ -195,7 +198,7 @@ class LabelledFrames:
         """The boxes in pixels of the sensor, by the number of the recording."""
         numbers = [each.recording for each in self._frames]
         found = [each.detections for each in self._frames]
-        return labelled_recordings(self._truth, found, numbers, self._times_us, scale_xy=self.scale_xy)
+        return labelled_recordings(self._truth, found, numbers, self._times_us, scales_xy=self.scales_xy)
 
     def joined(self, classes: Sequence[str]) -> tuple[ScoredFrames, LabelledRecordings]:
         """All of them as frames of plain COCO, in pixels of the sensor, and the boxes that they come from."""
@@ -224,7 +227,7 @@ class RecordingDetections:
 
     def __init__(self, data: HeldOut, protocol: Protocol) -> None:
         self._names = data.names
-        self._scale_xy = data.known.scale_xy
+        self._scales_xy = data.known.scales_xy
         self._times_us = _asked(data) if protocol.moments in AT_LABELS else None
         known = data.names if data.truth is None else data.truth.boxes
         self._found: dict[str, list[np.ndarray]] = {name: [] for name in data.names if name in known}
@@ -236,7 +239,8 @@ class RecordingDetections:
         for number, end_us, boxes in zip(numbers, ends_us, detections, strict=True):
             if number >= 0 and end_us > 0 and self._names[number] in self._found:
                 times_us = [end_us] if self._times_us is None else self._times_us[number].get(end_us, ())
-                tables = [event_boxes(boxes, time_us, scale_xy=self._scale_xy) for time_us in times_us]
+                scale_xy = self._scales_xy[number]
+                tables = [event_boxes(boxes, time_us, scale_xy=scale_xy) for time_us in times_us]
                 self._found[self._names[number]] += tables
 
     def by_recording(self) -> dict[str, np.ndarray]:
@@ -312,7 +316,7 @@ def score(detector: Detector, data: HeldOut, *, precision: str, protocol: Protoc
     classes = detector.classes
     clip_length = data.config.data.clip_length
     evaluator = CocoEvaluator(classes)
-    labelled = LabelledFrames(data.known.scale_xy)
+    labelled = LabelledFrames(data.known.scales_xy)
     gathered = RecordingDetections(data, protocol) if protocol else None
     shown: list[tuple[Clip, list[Boxes]]] = []
     for clip, detections in _predicted(detector, data, precision, "evaluating", remembers=True):
@@ -356,7 +360,7 @@ def _still(
     detector: Detector, data: HeldOut, precision: str, remembered: tuple[ScoredFrames, LabelledRecordings]
 ) -> dict[str, Any]:
     """The scores of boxes that have stood still for 0.3 s or more, as they are and without memory."""
-    forgotten = LabelledFrames(data.known.scale_xy)
+    forgotten = LabelledFrames(data.known.scales_xy)
     for clip, detections in _predicted(detector, data, precision, "without memory", remembers=False):
         forgotten.add(clip, detections)
     without = forgotten.joined(detector.classes)
@@ -373,7 +377,7 @@ def _is_whole(data: HeldOut, parts: LabelledRecordings) -> bool:
     """Whether the labelled windows show all labels of the files just as they are, in frames as large as the sensor."""
     if data.truth is None:
         return True
-    if data.known.scale_xy != (1, 1):
+    if any(scale_xy != (1, 1) for scale_xy in data.known.scales_xy):
         return False
     nothing = np.zeros(0, EVENT_BBOX)
     never = np.zeros(0, np.int64)

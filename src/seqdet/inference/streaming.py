@@ -20,7 +20,7 @@ from ..events.sieve import JITTER_US, check_inside
 from ..events.slicing import Window, WindowStream
 from ..events.tensors import blank_frame, find_representation
 from ..events.time_units import LATEST_US
-from .runners import Runner
+from .runners import Runner, events_of
 
 
 class View:
@@ -167,8 +167,7 @@ class Framing:
     """
 
     def __init__(self, runner: Runner, seen_hw: tuple[int, int], *, any_size: bool = False) -> None:
-        assert runner.input is not None
-        self.shown: InputConfig = runner.input
+        self.shown = events_of(runner)
         trained_hw, frame_hw = self.shown.sensor_hw, self.shown.frame_hw
         if seen_hw != trained_hw:
             factors = zip(seen_hw, frame_hw, trained_hw, strict=True)
@@ -262,9 +261,7 @@ class StreamingDetector:
         self.runner = runner
         self.config = config or StreamConfig()
         self._on_window = on_window
-        if runner.input is None:
-            raise InputError(f"detector must be one for events, got one for pictures of {runner.channels} channels.")
-        self.sensor_hw = sensor_hw or _mounted(runner.input, self.config.view)
+        self.sensor_hw = sensor_hw or _mounted(events_of(runner), self.config.view)
         self._view = View(self.config.view, self.sensor_hw)
         self._framing = Framing(runner, self._view.seen_hw, any_size=self.config.any_size)
         self._least = thresholds(runner.classes, self.config.classes, self.config.score)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checks import InputError
-from ..config import DECODING, InputConfig, ModelConfig, OwnConfig
+from ..config import DECODING, ModelConfig, OwnConfig, Shown
 from ..devices import one_thread
 from ..ops.boxes import detections
 from ..structures import Boxes, Clip, State, check_tensor
@@ -59,7 +59,7 @@ class Detector(nn.Module):
         self.memory = memory
         self.head = head
         self.config: ModelConfig = OwnConfig(classes=tuple(classes), in_channels=in_channels)
-        self.input: InputConfig | None = None
+        self.input: Shown | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

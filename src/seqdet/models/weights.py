@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from ..checks import InputError
-from ..config import InputConfig, ModelConfig
-from ..config_files import from_dict, to_dict
+from ..config import ModelConfig
+from ..config_files import from_dict, shown_from_dict, to_dict
 from ..devices import find_device
 from ..files import read_json, write_bytes
 from .detector import Detector
@@ -70,7 +70,7 @@ def load_detector(path: Path | str, *, device: torch.device | str = "cpu") -> De
         shown = read_json(header.get("input", "null"))
     except (KeyError, ValueError) as error:
         raise InputError(f"{path} must have the detector's configuration in its header; it is damaged.") from error
-    shown = None if shown is None else from_dict(InputConfig, shown, name=f"{path}: input")
+    shown = shown_from_dict(shown, name=f"{path}: input")
     config = from_dict(ModelConfig, values, name=f"{path}: model")
     try:
         with torch.device("meta"):  # no memory before the shapes are known to fit

@@ -42,6 +42,8 @@ class Pictures(Protocol):
 
     def read(self, first: int, stop: int) -> Iterator[np.ndarray]: ...
 
+    def look_through(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -133,15 +135,23 @@ class ImageFolder:
             raise InputError(f"pictures must be within 0 to {len(self)} of {self.path}, got {first} to {stop}.")
         for path in self._images[first:stop]:
             picture = read_image(path, bits=self._bits)
-            if picture.shape[:2] != self.size_hw:
-                raise InputError(
-                    f"{self.path} must have pictures of one size, {self.size_hw[1]}x{self.size_hw[0]}, and {path.name} "
-                    f"is {picture.shape[1]}x{picture.shape[0]}."
-                )
+            self._check_size(path, picture.shape[:2])
             yield picture
+
+    def look_through(self) -> None:
+        """As ``Video.look_through``: that sizes are equal; an image that is damaged within says so when it is read."""
+        for path in self._images:
+            self._check_size(path, image_size(path))
 
     def close(self) -> None:
         """Nothing stays open."""
+
+    def _check_size(self, path: Path, size_hw: tuple[int, ...]) -> None:
+        if size_hw != self.size_hw:
+            raise InputError(
+                f"{self.path} must have pictures of one size, {self.size_hw[1]}x{self.size_hw[0]}, and {path.name} is "
+                f"{size_hw[1]}x{size_hw[0]}."
+            )
 
     def _times(self) -> np.ndarray:
         path = times_path(self.path)
@@ -170,8 +180,7 @@ def look_through_pictures(path: Path, *, fps: float | None = None, bits: int = D
         InputError: if pictures differ in size, or as ``open_pictures``.
     """
     with closing(open_pictures(path, fps=fps, bits=bits)) as pictures:
-        for _ in pictures.read(0, len(pictures)):
-            pass
+        pictures.look_through()
         return pictures.account, pictures.times_us
 
 

@@ -55,17 +55,17 @@ def video_index(path: Path) -> VideoIndex:
 def _index(path: Path, size: int, modified_ns: int) -> VideoIndex:
     """As ``video_index``, of a file of that size and time: a video is opened again and again."""
     with opened(path) as (container, stream):
+        claimed = stream.frames
         packets = [(packet.pts, packet.is_keyframe) for packet in container.demux(stream) if packet.size]
     marks = sorted({mark for mark, _ in packets if mark is not None})
     with opened(path) as (container, stream):
         first = next(container.decode(stream), None)
         if first is None:
             raise InputError(f"{path} must be a video, and none of its pictures is there. {CUT}")
-        size_hw = picture_of(first).shape[:2]
+        size_hw = shown_size(first)
         keys = sorted(mark for mark, is_key in packets if is_key and mark is not None)
-        if (
-            len(marks) < len(packets) or first.pts != marks[0]
-        ):  # not all packets are pictures, or have a time of their own
+        are_pictures = len(marks) == len(packets) and first.pts == marks[0]  # each with a time of its own
+        if not are_pictures:
             shown = [first.pts, *(frame.pts for frame in container.decode(stream))]
             marks = sorted({mark for mark in shown if mark is not None})
             keys = []
@@ -74,7 +74,7 @@ def _index(path: Path, size: int, modified_ns: int) -> VideoIndex:
         base = first.time_base or stream.time_base
         assert base is not None
     times_us = np.array([round((mark - marks[0]) * base * 10**6) for mark in marks], np.int64)
-    return VideoIndex(times_us, np.array(marks, np.int64), np.array(keys, np.int64), size_hw, stream.frames)
+    return VideoIndex(times_us, np.array(marks, np.int64), np.array(keys, np.int64), size_hw, claimed)
 
 
 class Video:
@@ -146,6 +146,17 @@ class Video:
         if waiting:
             raise InputError(f"{self.path} must have pictures {first} to {stop}, and none can be decoded. {CUT}")
 
+    def look_through(self) -> None:
+        """Decode all pictures, which says what the account then has, without making them.
+
+        Raises:
+            InputError: if the file is damaged, or a picture has another size.
+        """
+        self._seek(0)
+        for n in range(len(self)):
+            self._missing += self._frame(n) is None
+            self._next = n + 1
+
     def close(self) -> None:
         """Close the file."""
         if self._open is not None:
@@ -181,19 +192,25 @@ class Video:
 
     def _picture(self, n: int) -> np.ndarray | None:
         """Picture ``n``, if it can be decoded."""
+        frame = self._frame(n)
+        return None if frame is None else picture_of(frame)
+
+    def _frame(self, n: int) -> av.VideoFrame | None:
+        """As ``_picture``, as it was decoded."""
         mark = self._index.marks[n]
         while self._ahead is not None and (self._ahead.pts is None or self._ahead.pts < mark):
             self._ahead = self._decoded()
         if self._ahead is None or self._ahead.pts != mark:
             return None
-        picture = picture_of(self._ahead)
+        frame = self._ahead
         self._ahead = self._decoded()
-        if picture.shape[:2] != self.size_hw:
+        height, width = shown_size(frame)
+        if (height, width) != self.size_hw:
             raise InputError(
                 f"{self.path} must have pictures of one size, {self.size_hw[1]}x{self.size_hw[0]}, and has one of "
-                f"{picture.shape[1]}x{picture.shape[0]}, number {n}. Cut it there."
+                f"{width}x{height}, number {n}. Cut it there."
             )
-        return picture
+        return frame
 
 
 DAMAGED = (1094995529,)
@@ -227,6 +244,11 @@ def opened(source: Path | str, **settings: Any) -> Iterator[tuple[Any, av.VideoS
 def picture_of(frame: av.VideoFrame) -> np.ndarray:
     """The picture (H, W, 3) uint8 RGB of a decoded frame, as players turn it."""
     return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+
+
+def shown_size(frame: av.VideoFrame) -> tuple[int, int]:
+    """Height and width of ``picture_of`` a frame."""
+    return (frame.width, frame.height) if round(frame.rotation / 90) % 2 else (frame.height, frame.width)
 
 
 def _unreadable(source: Path | str, error: FFmpegError) -> InputError:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..allowing import recall
 from ..checks import InputError, listed, proposed
-from ..config import InputConfig, ModelConfig, OwnConfig, WithMemoryConfig
+from ..config import InputConfig, ModelConfig, OwnConfig, Shown, WithMemoryConfig
 from ..models.detector import Detector
 from ..models.weights import load_detector
 from ..models.zoo import build_detector
@@ -142,12 +142,12 @@ def _count(detector: Detector) -> int:
     return sum(tensor.numel() for tensor in detector.state_dict().values() if tensor.is_floating_point())
 
 
-def tell_other_input(before: InputConfig | None, now: InputConfig | None, path: Path) -> None:
+def tell_other_input(before: Shown | None, now: Shown | None, path: Path) -> None:
     """Warn where frames show something else than those that the weights of ``path`` were trained on."""
-    if before is None or now is None:
-        if now is not None:
+    if not (isinstance(before, InputConfig) and isinstance(now, InputConfig)):
+        if isinstance(now, InputConfig):
             log.warning("%s names no events that it was trained on, and these data are events.", path)
-        if before is not None:
+        if isinstance(before, InputConfig):
             log.warning("%s was trained on events as %s, and these data are pictures.", path, before.representation)
         return
     settings = ("representation", "parameters", "window_us")

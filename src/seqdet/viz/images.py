@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from ..checks import InputError, check_choice, check_shape
-from ..config import InputConfig
+from ..config import InputConfig, PictureInput
 from ..events.array import Events
 from ..events.canvas import Channel
 from ..events.tensors import NEVER, channels_of, known_representation
@@ -158,8 +158,10 @@ def frame_image(frame: Tensor | np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.clip(painted, 0, 255).astype(np.uint8))
 
 
-def painter(shown: InputConfig | None) -> Paint:
-    """How frames are painted of which that is known: events in the colours of their polarity."""
+def painter(shown: InputConfig | PictureInput | None) -> Paint:
+    """How frames are painted of which that is known: events in the colours of their polarity, grey pictures in grey."""
+    if isinstance(shown, PictureInput):
+        return _picture_image
     if shown is None:
         return frame_image
     return partial(tensor_image, shown=shown)
@@ -202,6 +204,12 @@ def tensor_image(frame: Tensor | np.ndarray, *, shown: InputConfig, palette: str
     off, on = (planes.sum(axis=0) for planes in _by_polarity(values[first:], channels[first:]))
     scale = _scale(off + on)
     return _mixed(off * scale, on * scale, colours)
+
+
+def _picture_image(frame: Tensor | np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) uint8 of a frame (C, H, W) of three channels, or one."""
+    values = _array(frame)
+    return frame_image(np.repeat(values, 3, axis=0) if len(values) == 1 else values)
 
 
 def _by_polarity(values: np.ndarray, channels: Sequence[Channel]) -> tuple[np.ndarray, np.ndarray]:
