@@ -194,7 +194,7 @@ def test_frames_are_made_once_and_found_by_later_epochs_and_runs(dataset, made):
 
 def test_a_recording_that_plays_is_read_forward(dataset, monkeypatch):
     begun = []
-    windows = cached.Recording.windows
+    windows = frames.Recording.windows
     monkeypatch.setattr(cached.Recording, "windows", lambda self, **span: begun.append(span) or windows(self, **span))
     for name in ("train/a-b.raw", "train/c.h5"):
         cache = DiskCache(dataset.parent / "cache", 10**9)

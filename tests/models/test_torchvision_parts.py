@@ -17,7 +17,7 @@ from torchvision.ops import boxes as box_ops
 
 from seqdet import with_memory
 from seqdet.checks import InputError
-from seqdet.models.torchvision_parts import torchvision_parts
+from seqdet.models.torchvision_parts import DepthwiseConv2d, torchvision_parts
 from seqdet.structures import Boxes
 
 CLASSES = ("a", "b", "c")
@@ -256,3 +256,26 @@ def test_other_classes_channels_and_kinds_are_refused():
         with_memory(small("ssd"))
     with pytest.raises(InputError, match=r"frame_detector must be a seqdet\.Detector or torchvision's.*got Conv2d"):
         with_memory(nn.Conv2d(1, 1, 1), classes=CLASSES)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [1, 2, 5])
+def test_a_filter_for_each_channel_computes_what_torchs_does_and_its_gradient_on_a_single_pixel(
+    side, stride, memory_format
+):
+    layer = nn.Conv2d(64, 64, 3, stride=stride, padding=1, groups=64)
+    ours = DepthwiseConv2d(layer)
+    assert ours.weight is layer.weight
+    maps = torch.randn(4, 64, side, side)
+    wanted = torch.autograd.grad(layer(maps).square().sum(), layer.parameters())
+    torch.testing.assert_close(ours(maps), layer(maps))
+    torch.testing.assert_close(torch.autograd.grad(ours(maps).square().sum(), layer.parameters()), wanted)
+    ours = ours.to(memory_format=memory_format)
+    for _ in range(10):  # what was in memory before
+        del [torch.full((64 * 9,), float("nan")) for _ in range(50)][:]
+        with torch.autocast("cpu", torch.bfloat16):
+            found = ours(maps.to(memory_format=memory_format))
+        assert found.dtype == torch.bfloat16 or side == 1
+        gradient = torch.autograd.grad(found.float().square().sum(), ours.parameters())
+        torch.testing.assert_close(gradient, wanted, atol=0.2, rtol=0.05)

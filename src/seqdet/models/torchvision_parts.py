@@ -66,6 +66,9 @@ class TorchvisionFrames(nn.Module):
         strides: Sequence[int] | None,
     ) -> None:
         super().__init__()
+        for place, layer in list(backbone.named_modules()):
+            if type(layer) is nn.Conv2d and layer.groups == layer.in_channels > 1 and place:
+                backbone.set_submodule(place, DepthwiseConv2d(layer))
         self.backbone = backbone
         self.in_channels = in_channels
         fits = len(mean) == in_channels
@@ -95,6 +98,39 @@ class TorchvisionFrames(nn.Module):
             return bool(_maps_of_shapes(self.backbone, self.in_channels, height, width))
         except RuntimeError:
             return False
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """The same convolution with one filter a channel, and its gradient on maps of a single pixel.
+
+    There the taps beside the middle meet padding alone. In bfloat16, channels last, torch (2.14) leaves their gradient
+    unwritten: it is whatever was in memory.
+
+    Args:
+        layer: the convolution, whose weights are shared; padded by half of its kernel.
+    """
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__(
+            layer.in_channels,
+            layer.out_channels,
+            cast(Any, layer.kernel_size),
+            cast(Any, layer.stride),
+            cast(Any, layer.padding),
+            groups=layer.groups,
+            bias=layer.bias is not None,
+            device="meta",
+        )
+        self.weight = layer.weight
+        self.bias = layer.bias
+        self.train(layer.training)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        middle = tuple(size // 2 for size in self.kernel_size)
+        if maps.shape[-2:] != (1, 1) or self.padding != middle or self.out_channels != self.in_channels:
+            return super().forward(maps)
+        scaled = maps * self.weight[:, 0, middle[0], middle[1], None, None].to(maps.dtype)
+        return scaled if self.bias is None else scaled + self.bias[:, None, None].to(maps.dtype)
 
 
 def _maps(backbone: nn.Module, frames: Tensor) -> list[Tensor]:
