@@ -19,7 +19,6 @@ from torch.utils.data import DataLoader
 from seqdet import DataConfig, TrainConfig, VanillaConfig, build_detector, evaluate, fit
 from seqdet.checks import InputError, Stopped
 from seqdet.config import AugmentConfig, DatasetConfig, TensorConfig
-from seqdet.data import cached
 from seqdet.data.cached import CachedRecording, FrameMaker, facts_file
 from seqdet.data.clips import RecordedClips
 from seqdet.data.disk_cache import SUFFIX, TOTAL, DiskCache
@@ -31,6 +30,7 @@ from seqdet.data.store import TensorFile
 from seqdet.events.array import Events
 from seqdet.events.dat import write_dat
 from seqdet.events.evt import write_evt3
+from seqdet.events.files import Recording
 from seqdet.events.hdf5 import write_hdf5
 from seqdet.loading import prepare
 from seqdet.structures import Clip
@@ -194,8 +194,8 @@ def test_frames_are_made_once_and_found_by_later_epochs_and_runs(dataset, made):
 
 def test_a_recording_that_plays_is_read_forward(dataset, monkeypatch):
     begun = []
-    windows = frames.Recording.windows
-    monkeypatch.setattr(cached.Recording, "windows", lambda self, **span: begun.append(span) or windows(self, **span))
+    windows = Recording.windows
+    monkeypatch.setattr(Recording, "windows", lambda self, **span: begun.append(span) or windows(self, **span))
     for name in ("train/a-b.raw", "train/c.h5"):
         cache = DiskCache(dataset.parent / "cache", 10**9)
         CachedRecording(dataset / name, TENSOR, cache, clip_length=4).close()

@@ -156,6 +156,26 @@ class AugmentConfig:
     """Largest such share."""
     time_flip: float = 0.0
     """Probability that the recording is played backwards."""
+    brightness: float = 0.0
+    """Probability that pictures are brighter or darker."""
+    max_brightness: float = 0.2
+    """Largest such change, as a share of white."""
+    contrast: float = 0.0
+    """Probability of more or less contrast."""
+    max_contrast: float = 0.5
+    """Largest such change: values are that share farther from the middle, or as much nearer."""
+    blur: float = 0.0
+    """Probability that pictures are out of focus."""
+    max_blur: float = 1.5
+    """Largest standard deviation of the blur, in pixels of the frame."""
+    noise: float = 0.0
+    """Probability that pictures are noisy."""
+    max_noise: float = 0.06
+    """Largest standard deviation of the noise, as a share of white."""
+    erase: float = 0.0
+    """Probability of each picture that it loses a patch."""
+    max_erased: float = 0.3
+    """Largest sides of a patch, as a share of those of the picture."""
     least_visible: float = 0.25
     """A box that keeps less than this share of its area in the frame is neither a target nor an error."""
 
@@ -163,6 +183,9 @@ class AugmentConfig:
         fit_fields(self)
         check_range(self, 0, 1, "flip", "zoom", "translate", "rotate", "polarity_dropout", "event_dropout", "time_flip")
         check_range(self, 0, 1, "zoom_in_share", "max_shift", "max_dropped", "least_visible")
+        check_range(self, 0, 1, "brightness", "contrast", "blur", "noise", "erase")
+        check_range(self, 0, 1, "max_brightness", "max_noise", "max_erased")
+        check_range(self, 0, 16, "max_contrast", "max_blur")
         check_range(self, 0, 180, "max_rotation")
         for name in ("zoom_in", "zoom_out"):
             smallest, largest = getattr(self, name)

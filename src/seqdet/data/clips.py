@@ -18,6 +18,7 @@ from ..config import DatasetConfig, InputConfig, PictureInput
 from ..events.accounts import tell
 from ..events.tensors import channels_of, check_frame_type
 from ..structures import Boxes, Clip
+from .appearance import check_appearance, draw_appearance
 from .augmentation import Transform, draw_transform
 from .classes import map_classes, read_classes
 from .dataset import FOLDERS, Split
@@ -79,6 +80,7 @@ class RecordedClips(Dataset[Clip]):
                 f"of windows, and none is. Compare their times with those of the recordings. {self._advice()}"
             )
         self._tell_of_lost_labels(FOLDERS[split])
+        check_appearance(config.augment, are_pictures=isinstance(self.input, PictureInput))
         self.channel_order = None
         if isinstance(self.input, InputConfig):
             check_frame_type(self.dtype, self.input.representation)
@@ -177,7 +179,15 @@ class RecordedClips(Dataset[Clip]):
             recordings=torch.tensor([cue.recording]),
             end_us=torch.from_numpy(ends_us[:, None]),
         )
-        return transform.clip(clip, start=max(cue.clip, 0) * length, before=before)
+        return self._looking(transform.clip(clip, start=max(cue.clip, 0) * length, before=before), cue)
+
+    def _looking(self, clip: Clip, cue: Cue) -> Clip:
+        """The clip as the camera of that epoch shows it; training alone changes that."""
+        if self.split != "train" or isinstance(self.input, InputConfig):
+            return clip
+        seen = draw_appearance(self.config.augment, seed=self.seed, recording=cue.recording, epoch=cue.epoch)
+        start = max(cue.clip, 0) * self.clip_length
+        return replace(clip, frames=seen.frames(clip.frames[:, 0], start=start)[:, None])
 
     def _transform(self, cue: Cue) -> Transform:
         """How the recording is changed in that epoch; training alone is."""

@@ -125,12 +125,12 @@ class DepthwiseConv2d(nn.Conv2d):
         self.bias = layer.bias
         self.train(layer.training)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         middle = tuple(size // 2 for size in self.kernel_size)
-        if maps.shape[-2:] != (1, 1) or self.padding != middle or self.out_channels != self.in_channels:
-            return super().forward(maps)
-        scaled = maps * self.weight[:, 0, middle[0], middle[1], None, None].to(maps.dtype)
-        return scaled if self.bias is None else scaled + self.bias[:, None, None].to(maps.dtype)
+        if input.shape[-2:] != (1, 1) or self.padding != middle or self.out_channels != self.in_channels:
+            return super().forward(input)
+        scaled = input * self.weight[:, 0, middle[0], middle[1], None, None].to(input.dtype)
+        return scaled if self.bias is None else scaled + self.bias[:, None, None].to(input.dtype)
 
 
 def _maps(backbone: nn.Module, frames: Tensor) -> list[Tensor]:
