@@ -19,6 +19,8 @@ from ..events.accounts import Account
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
 CUT = "Was it cut short, by a download or a camera that lost power? Copy it again."
+INDEXED = frozenset({"avi", "matroska", "mov"})
+"""FFmpeg's names of containers that say where each picture is: of others it guesses times after a leap."""
 UNDECODED = "pictures that cannot be decoded, in the place of which is the one before"
 ABSENT = "pictures that it claims and has not: was it cut short, by a download or a camera that lost power?"
 
@@ -56,6 +58,7 @@ def _index(path: Path, size: int, modified_ns: int) -> VideoIndex:
     """As ``video_index``, of a file of that size and time: a video is opened again and again."""
     with opened(path) as (container, stream):
         claimed = stream.frames
+        can_seek = container.format.name.partition(",")[0] in INDEXED
         packets = [(packet.pts, packet.is_keyframe) for packet in container.demux(stream) if packet.size]
     marks = sorted({mark for mark, _ in packets if mark is not None})
     with opened(path) as (container, stream):
@@ -63,7 +66,7 @@ def _index(path: Path, size: int, modified_ns: int) -> VideoIndex:
         if first is None:
             raise InputError(f"{path} must be a video, and none of its pictures is there. {CUT}")
         size_hw = shown_size(first)
-        keys = sorted(mark for mark, is_key in packets if is_key and mark is not None)
+        keys = sorted(mark for mark, is_key in packets if is_key and mark is not None) if can_seek else []
         are_pictures = len(marks) == len(packets) and first.pts == marks[0]  # each with a time of its own
         if not are_pictures:
             shown = [first.pts, *(frame.pts for frame in container.decode(stream))]
