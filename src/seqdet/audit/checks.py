@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ..checks import InputError, check_at_least
 from ..config import PictureInput
-from ..data.box_events import BoxEvents, count_in_recording, count_in_tensors, nearest_window
+from ..data.box_events import BoxEvents, count_in_recording, count_in_tensors, nearest_window, seen_in_pictures
 from ..data.checking import label_reach, labels_outside, rate_misfit
 from ..data.classes import alike, read_classes
 from ..data.dataset import SPLIT_FOLDERS, Entry, content_digest, contents, labels_of, opened, sensor_hw
@@ -25,6 +25,7 @@ from ..events.dataset_facts import DatasetFacts
 from ..events.files import Recording
 from ..events.inspection import hot_xy
 from ..events.time_units import Unit
+from ..pictures.sequence import Pictures
 from ..progress import progress
 from .findings import AuditResult, Case, Findings, Limits, SplitFacts
 
@@ -110,7 +111,12 @@ def _classes(folder: Path, findings: Findings) -> tuple[str, ...]:
 
 
 def _look(
-    entry: Entry, source: TensorFile | Recording, limits: Limits, findings: Findings, split: SplitFacts, classes: int
+    entry: Entry,
+    source: TensorFile | Recording | Pictures,
+    limits: Limits,
+    findings: Findings,
+    split: SplitFacts,
+    classes: int,
 ) -> None:
     """Everything about one recording."""
     try:
@@ -125,7 +131,7 @@ def _look(
         text = f"{len(damaged):,} of {len(source):,} ({shown})"
         findings.add_recording("damaged_frames", entry, value=len(damaged), text=text, count=len(damaged))
         return
-    seen = count_in_tensors(source, boxes) if is_tensor else count_in_recording(source, boxes, limits.window_us)
+    seen = _seen(source, boxes, limits)
     split.seconds += (seen.span_us[1] - seen.span_us[0]) / 1e6 if seen.span_us else 0
     if is_tensor:
         shown = source.description.input
@@ -148,6 +154,18 @@ def _look(
         if misfit := rate_misfit(labelled_us, seen.span_us):
             split.misfits.append(Case(entry, entry.name, value=abs(misfit.reach - 1), text=str(misfit)))
         _look_at_boxes(entry, boxes, seen, sensor_hw(source), is_within, limits, findings)
+
+
+def _seen(source: TensorFile | Recording | Pictures, boxes: np.ndarray, limits: Limits) -> BoxEvents:
+    """What there is to see of the boxes, by one pass."""
+    if isinstance(source, TensorFile):
+        if isinstance(source.description.input, PictureInput):
+            return seen_in_pictures(boxes, source.ends_us, Account())
+        return count_in_tensors(source, boxes)
+    if isinstance(source, Recording):
+        return count_in_recording(source, boxes, limits.window_us)
+    source.look_through()
+    return seen_in_pictures(boxes, source.times_us, source.account)
 
 
 def _damaged_frames(tensors: TensorFile) -> list[int]:

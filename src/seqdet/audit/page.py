@@ -15,6 +15,7 @@ from ..data.store import TensorFile
 from ..events.dataset_facts import DatasetFacts
 from ..events.files import Recording
 from ..files import write_text
+from ..pictures.sequence import Pictures
 from ..progress import progress
 from ..structures import Boxes
 from ..viz.draw import draw_boxes
@@ -163,8 +164,13 @@ def _drawn(image: np.ndarray, sides: np.ndarray, names: list[str]) -> np.ndarray
     return draw_boxes(ground, classes=names, truth=truth)
 
 
-def _ground(source: TensorFile | Recording, case: Case, window_us: int) -> tuple[np.ndarray, tuple[int, int]]:
+def _ground(
+    source: TensorFile | Recording | Pictures, case: Case, window_us: int
+) -> tuple[np.ndarray, tuple[int, int]]:
     """The picture to draw on, and the size of the sensor that it shows."""
+    if not isinstance(source, TensorFile | Recording):
+        at = int(nearest_window(np.array([case.time_us or 0]), source.times_us)[0])
+        return next(iter(source.read(at, at + 1))), source.size_hw
     if isinstance(source, TensorFile):
         at = 0 if case.time_us is None else int(nearest_window(np.array([case.time_us]), source.ends_us)[0])
         frame = source.read(at, at + 1)[0]

@@ -17,6 +17,7 @@ PIECE = 1 << 20  # events
 MOST_REACH_US = 2_000_000
 """Events are looked for since the labels before, but not for longer: objects stand still."""
 BLOCK = 8  # pixels
+ALWAYS = np.int64(1 << 62)
 PROBED = 8  # frames that tell what a pixel without events holds
 
 
@@ -51,6 +52,19 @@ class BoxEvents:
         blocks = self.counts[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).mean(axis=(1, 3))
         rate = np.quantile(blocks, 0.1) / self.windows * self.counts.size / (size_hw[0] * size_hw[1])
         return rate * areas + 3 * np.sqrt(rate * areas)
+
+
+def seen_in_pictures(boxes: np.ndarray, times_us: np.ndarray, account: Account) -> BoxEvents:
+    """Of pictures, in which boxes can always be seen.
+
+    Args:
+        boxes: (N,) ``EVENT_BBOX``.
+        times_us: (M,) int64, of the pictures.
+        account: what became of them.
+    """
+    always = np.full(len(boxes), ALWAYS)
+    span_us = (int(times_us[0]), int(times_us[-1])) if len(times_us) else None
+    return BoxEvents(always, always, np.ones(len(boxes), np.int64), span_us, times_us, account=account)
 
 
 def count_in_recording(recording: Recording, boxes: np.ndarray, window_us: int) -> BoxEvents:

@@ -17,7 +17,7 @@ from ..events.files import Recording, bare_name, open_recording
 from ..events.formats import RECORDINGS, TEXTS
 from ..events.text import Kind, text_kind
 from ..files import as_on_disk, below
-from ..pictures.sequence import TIMES_SUFFIX, is_sequence
+from ..pictures.sequence import TIMES_SUFFIX, Pictures, is_sequence, open_pictures
 from .frames import file_digest
 from .labels import LABEL_SUFFIX, LABELLED_SUFFIX, labels_beside, recording_name
 from .layouts import LAYOUTS, holds_tensors, label_place, labels_at, layout_of, open_tensors
@@ -212,14 +212,17 @@ def contents(folder: Path) -> Contents:
 
 
 @contextmanager
-def opened(entry: Entry, stated: DatasetFacts = UNSTATED) -> Iterator[TensorFile | Recording]:
-    """The recording or the tensors of an entry; what is stated is for files that do not say.
+def opened(entry: Entry, stated: DatasetFacts = UNSTATED) -> Iterator[TensorFile | Recording | Pictures]:
+    """The recording, the tensors or the pictures of an entry; what is stated is for files that do not say.
 
     Raises:
         InputError: if it cannot be read.
     """
+    source: TensorFile | Recording | Pictures
     if holds_tensors(entry.path):
-        source: TensorFile | Recording = open_tensors(entry.path)
+        source = open_tensors(entry.path)
+    elif is_sequence(entry.path):
+        source = open_pictures(entry.path)
     else:
         source = open_recording(entry.path, size_hw=stated.size_hw, time_unit=stated.time_unit)
     try:
@@ -233,7 +236,7 @@ def labels_of(entry: Entry) -> tuple[np.ndarray, np.ndarray]:
     return labels_at(label_place(entry.path))
 
 
-def content_digest(entry: Entry, source: TensorFile | Recording) -> str:
+def content_digest(entry: Entry, source: TensorFile | Recording | Pictures) -> str:
     """What two copies of a recording, or the tensors of one, have in common."""
     if isinstance(source, TensorFile):
         window = source.description
@@ -242,6 +245,8 @@ def content_digest(entry: Entry, source: TensorFile | Recording) -> str:
     return file_digest(entry.path)
 
 
-def sensor_hw(source: TensorFile | Recording) -> tuple[int, int] | None:
-    """Height and width of the sensor, if the file says."""
+def sensor_hw(source: TensorFile | Recording | Pictures) -> tuple[int, int] | None:
+    """Height and width of the sensor, or of the pictures, if the file says."""
+    if not isinstance(source, TensorFile | Recording):
+        return source.size_hw
     return source.description.sensor_hw if isinstance(source, TensorFile) else source.stated_size_hw
