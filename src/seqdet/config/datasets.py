@@ -102,6 +102,10 @@ class AugmentConfig:
     """Largest such share."""
     time_flip: float = 0.0
     """Probability that the recording is played backwards."""
+    faults: float = 0.0
+    """Probability that the sensor has a fault, any of those of ``seqdet evaluate --faults`` alike."""
+    fault_severity: int = 3
+    """Severest fault, 1 to 5; the milder ones are as likely."""
     least_visible: float = 0.25
     """A box that keeps less than this share of its area in the frame is neither a target nor an error."""
 
@@ -109,6 +113,8 @@ class AugmentConfig:
         fit_fields(self)
         check_range(self, 0, 1, "flip", "zoom", "translate", "rotate", "polarity_dropout", "event_dropout", "time_flip")
         check_range(self, 0, 1, "zoom_in_share", "max_shift", "max_dropped", "least_visible")
+        check_range(self, 0, 1, "faults")
+        check_range(self, 1, 5, "fault_severity")
         check_range(self, 0, 180, "max_rotation")
         for name in ("zoom_in", "zoom_out"):
             smallest, largest = getattr(self, name)
