@@ -72,6 +72,7 @@ def refusal(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["evaluate", "{tmp}"], "must be the folder of a run"),
         (["evaluate", "{tmp}", "--figures", "a.json"], "--figures must name a file for those of detections; a run"),
         (["evaluate", "{tmp}/a.npy", "{tmp}", "--detections", "{tmp}/b"], "--detections must be given for a run alone"),
+        (["evaluate", "{tmp}/a.npy", "{tmp}", "--faults"], "--faults must be given for a run alone"),
         (["evaluate", "{tmp}", "--tracks"], "--tracks must go with files of tracks, a dataset, and at most --split"),
         (["evaluate", "{tmp}/a.npy", "{tmp}", "--tracks", "--protocol", "coco"], "a dataset, and at most --split and"),
         (["evaluate", "{tmp}/a.npy", "{tmp}", "--tracks", "--events", "false"], "a dataset, and at most --split and"),

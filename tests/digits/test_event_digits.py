@@ -195,6 +195,18 @@ def test_a_folder_of_other_settings_or_other_things_is_left_alone(tmp_path):
             write_event_digits(folder, SMALL)
 
 
+def test_a_folder_that_says_less_of_its_sensor_goes_on_with_one_that_has_no_more_flaws(tmp_path):
+    write_event_digits(tmp_path / "digits", SMALL)
+    path = tmp_path / "digits" / "event_digits.json"
+    settings = json.loads(path.read_text())
+    for name in ("photoreceptor_hz", "hot_pixels", "readout_hz"):
+        del settings["sensor"][name]
+    path.write_text(json.dumps(settings))
+    write_event_digits(tmp_path / "digits", SMALL)
+    with pytest.raises(InputError, match="other settings"):
+        write_event_digits(tmp_path / "digits", SMALL, sensor=Sensor(hot_pixels=0.01))
+
+
 @pytest.mark.parametrize("values", [{"moving_s": (0.0, 1.0)}, {"still_s": (2.0, 1.0)}, {"moving_s": (1.0,)}])
 def test_pauses_that_cannot_be_are_refused(values):
     with pytest.raises(InputError, match=next(iter(values))):

@@ -71,6 +71,11 @@ def report():
                 {"low": 9, "high": 10, "truth_boxes": 0, "AP": None, "AP50": None, "recall50": None},
             ]
         },
+        faults={
+            "severities": [1, 5],
+            "without": {"AP": 0.4375, "AP50": None, "still_AP50": 0.0625},
+            "by_fault": {NASTY: {"AP": [0.3125, 0.25], "AP50": [None, None], "still_AP50": [0.0, 0.0]}},
+        },
         reliability={
             "bins": [
                 {"low": 0.0, "high": 0.5, "detections": 12345, "score": 0.25, "precision": 0.375},
@@ -138,6 +143,18 @@ def test_the_page_shows_errors_breakdowns_and_how_far_scores_can_be_trusted(repo
     assert page.count('class="filled"') == 1
 
 
+def test_the_page_shows_a_score_for_every_severity_of_a_fault_beside_that_without(report):
+    without = report.faults["without"]
+    columns = {"AP": [0.3125, None], "AP50": [None, None], "still_AP50": [0.0, 0.0]}
+    faults = {"severities": [1, 5], "without": without, "by_fault": {"hot_pixels": columns}}
+    page = render(replace(report, faults=faults))
+    row = page[page.index("AP, by fault and severity") :]
+    row = row[row.index("<tbody>") : row.index("</tbody>")]
+    assert re.findall(r">([\d.–]+)</td>", row) == ["0.438", "0.312", "–"]
+    assert "AP50 of what has stood still for 0.3 s or more, by fault and severity" in page
+    assert "AP50, by fault and severity" not in page
+
+
 def test_curves_of_classes_with_nothing_to_score_are_left_out(report):
     figure = render(report).partition("by class</figcaption>")[2].partition("</figure>")[0]
     assert figure.count("<polyline") == 1
@@ -170,6 +187,7 @@ SECTIONS = {
     "notes": [],
     "protocol": ["Protocol"],
     "breakdowns": ["What the objects do"],
+    "faults": ["Faults of the sensor"],
     "reliability": ["Reliability of the scores"],
     "errors": ["Errors"],
     "misses": ["Worst misses"],
@@ -189,8 +207,8 @@ SECTIONS = {
 
 def test_the_sections_go_from_the_result_to_the_details(report):
     assert headings(render(report)) == [
-        *("Scores", "Protocol", "What the objects do", "Precision and recall", "Reliability of the scores", "Errors"),
-        *("Worst misses", "Worst false alarms", "Training", "Frames"),
+        *("Scores", "Protocol", "What the objects do", "Faults of the sensor", "Precision and recall"),
+        *("Reliability of the scores", "Errors", "Worst misses", "Worst false alarms", "Training", "Frames"),
         *("Configuration", "Cost", "Time", "Versions and machine"),
     ]
 

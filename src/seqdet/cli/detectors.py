@@ -97,6 +97,7 @@ def evaluate_results(
     figures: Path | None = None,
     detections: Path | None = None,
     tracks: bool = False,
+    faults: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Score a trained run on held-out recordings, with video and report; or files of detections by a protocol.
@@ -113,6 +114,8 @@ def evaluate_results(
         detections: new folder for the detections of a run as files.
         tracks: the files are of tracks: score whether they keep their objects, by IDF1, MOTA and HOTA; needs the extra
             track.
+        faults: score a run also with faults of the sensor, such as hot pixels and flicker, in five severities each; if
+            Ctrl-C comes, what is done of it is kept.
         overwrite: replace figures and detections that are there already; what lies in a run is replaced anyway.
     """
     if figures is not None:
@@ -123,7 +126,7 @@ def evaluate_results(
     if tracks:
         from ..evaluation.tracks import evaluate_tracks
 
-        if dataset is None or protocol or compare or bootstrap or detections or not events:
+        if dataset is None or protocol or compare or bootstrap or detections or faults or not events:
             raise InputError("--tracks must go with files of tracks, a dataset, and at most --split and --figures.")
         log_lines(log, evaluate_tracks(path, dataset, split=split, target=figures))
         _say_written(figures)
@@ -143,6 +146,7 @@ def evaluate_results(
                 samples=bootstrap,
                 events=events,
                 detections=detections,
+                faults=faults,
             )
         except KeyboardInterrupt as error:
             raise Stopped("Stopped. The same command starts again.") from error
@@ -153,6 +157,8 @@ def evaluate_results(
 
     if dataset is None:
         raise InputError("--dataset must name the folder of the truth where detections are scored, and is not given.")
+    if faults:
+        raise InputError("--faults must be given for a run alone: in files of detections there is no sensor any more.")
     if detections is not None:
         raise InputError("--detections must be given for a run alone: these are detections in files already.")
     lines = evaluate_files(

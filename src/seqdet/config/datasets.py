@@ -176,6 +176,10 @@ class AugmentConfig:
     """Probability of each picture that it loses a patch."""
     max_erased: float = 0.3
     """Largest sides of a patch, as a share of those of the picture."""
+    faults: float = 0.0
+    """Probability that the sensor has a fault, any of those of ``seqdet evaluate --faults`` alike."""
+    fault_severity: int = 3
+    """Severest fault, 1 to 5; the milder ones are as likely."""
     least_visible: float = 0.25
     """A box that keeps less than this share of its area in the frame is neither a target nor an error."""
 
@@ -186,6 +190,8 @@ class AugmentConfig:
         check_range(self, 0, 1, "brightness", "contrast", "blur", "noise", "erase")
         check_range(self, 0, 1, "max_brightness", "max_noise", "max_erased")
         check_range(self, 0, 16, "max_contrast", "max_blur")
+        check_range(self, 0, 1, "faults")
+        check_range(self, 1, 5, "fault_severity")
         check_range(self, 0, 180, "max_rotation")
         for name in ("zoom_in", "zoom_out"):
             smallest, largest = getattr(self, name)

@@ -4,5 +4,6 @@ What a folder holds: ``dataset`` finds the recordings of its splits, ``layouts``
 labels lie in it, ``labels``, ``classes`` and ``detections`` read its boxes, ``checking`` what is missing or cannot be.
 How frames are made: ``frames`` cuts a recording into windows, ``precompute`` writes them to tensor files (``store``),
 ``estimate`` says what that takes, ``cached`` makes them as they are asked for, ``sources`` chooses. What is trained on:
-``clips``, whose labels ``joining`` gives to windows, changed by ``augmentation``, in the order of ``schedule``.
+``clips``, whose labels ``joining`` gives to windows, changed by ``augmentation`` and by ``faults`` of a sensor, in the
+order of ``schedule``.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..checks import InputError
+from ..checks import InputError, check_choice
 from ..config import DatasetConfig, InputConfig, PictureInput
 from ..events.accounts import tell
 from ..events.tensors import channels_of, check_frame_type
@@ -22,6 +23,7 @@ from .appearance import check_appearance, draw_appearance
 from .augmentation import Transform, draw_transform
 from .classes import map_classes, read_classes
 from .dataset import FOLDERS, Split
+from .faults import Fault, FaultyFrames, evaluated_fault
 from .joining import Labelled, join_labels, length_between
 from .labels import is_ignored, recording_name
 from .schedule import BLANK, Cue
@@ -86,6 +88,34 @@ class RecordedClips(Dataset[Clip]):
             check_frame_type(self.dtype, self.input.representation)
             self.channel_order = channels_of(self.input, self.channels)
         self._transform(BLANK)  # changes that these channels cannot have are refused now
+        has_faults = split == "train" and config.augment.faults > 0
+        self._faulty = self._faulty_frames() if has_faults else None
+        self._stated_fault: tuple[str, int] | None = None
+
+    def fault_names(self) -> tuple[str, ...]:
+        """The faults that the sensor may have, for ``with_fault``.
+
+        Raises:
+            InputError: if it is not known what the frames show.
+        """
+        return self._faulty_frames().names
+
+    def with_fault(self, name: str, severity: int) -> RecordedClips:
+        """The same clips of a sensor with a fault, as detectors are compared by it; whatever the split.
+
+        Raises:
+            InputError: if there is no such fault or severity, or it is not known what the frames show.
+        """
+        faulty = copy(self)
+        faulty._faulty = self._faulty_frames()
+        check_choice(evaluated_fault(name, severity, 0).name, faulty._faulty.names, "the fault of these frames")
+        faulty._stated_fault = (name, severity)
+        return faulty
+
+    def _faulty_frames(self) -> FaultyFrames:
+        if isinstance(self.input, PictureInput):
+            raise InputError("faults must be left out for pictures: they are those of sensors of events.")
+        return FaultyFrames(self.input, self.channels)
 
     def _tell_of_lost_labels(self, part: str) -> None:
         """Say how many labelled times belong to no window."""
@@ -179,15 +209,34 @@ class RecordedClips(Dataset[Clip]):
             recordings=torch.tensor([cue.recording]),
             end_us=torch.from_numpy(ends_us[:, None]),
         )
-        return self._looking(transform.clip(clip, start=max(cue.clip, 0) * length, before=before), cue)
+        played = max(cue.clip, 0) * length
+        clip = transform.clip(clip, start=played, before=before)
+        if isinstance(self.input, PictureInput):
+            return self._looking(clip, cue, played)
+        return self._with_fault(clip, cue, played)
 
-    def _looking(self, clip: Clip, cue: Cue) -> Clip:
-        """The clip as the camera of that epoch shows it; training alone changes that."""
-        if self.split != "train" or isinstance(self.input, InputConfig):
+    def _looking(self, clip: Clip, cue: Cue, start: int) -> Clip:
+        """The clip of pictures as the camera of that epoch shows it; training alone changes that."""
+        if self.split != "train":
             return clip
         seen = draw_appearance(self.config.augment, seed=self.seed, recording=cue.recording, epoch=cue.epoch)
-        start = max(cue.clip, 0) * self.clip_length
         return replace(clip, frames=seen.frames(clip.frames[:, 0], start=start)[:, None])
+
+    def _with_fault(self, clip: Clip, cue: Cue, start: int) -> Clip:
+        """The clip as a sensor with the fault of the recording shows it, if it has one."""
+        if self._faulty is None or cue.is_blank:
+            return clip
+        if (fault := self._fault(self._faulty, cue)) is None:
+            return clip
+        frames = self._faulty.frames(clip.frames[:, 0], fault, start=start)
+        return replace(clip, frames=frames[:, None])
+
+    def _fault(self, faulty: FaultyFrames, cue: Cue) -> Fault | None:
+        """Of the recording, in that epoch."""
+        if self._stated_fault is not None:
+            return evaluated_fault(*self._stated_fault, cue.recording)
+        origin = {"seed": self.seed, "recording": cue.recording, "epoch": cue.epoch}
+        return faulty.drawn(self.config.augment, **origin)
 
     def _transform(self, cue: Cue) -> Transform:
         """How the recording is changed in that epoch; training alone is."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 from itertools import islice, tee
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -205,7 +205,7 @@ def _begin(folder: Path, settings: dict[str, object]) -> None:
     path = folder / SETTINGS_FILE
     try:
         if path.exists():
-            if read_json(path.read_text(encoding="utf-8")) != settings:
+            if _settings_in(path) != settings:
                 raise InputError(f"{folder} holds digits of other settings, see {path}. Name another folder.")
         elif not is_free(folder):
             raise InputError(f"{folder} must be a new or an empty folder, and there is something else.")
@@ -220,6 +220,14 @@ def _begin(folder: Path, settings: dict[str, object]) -> None:
         raise InputError(f"{folder} cannot be written or continued: {error}.") from error
     if not (folder / CLASSES_FILE).is_file():
         write_classes(folder, MovingDigits.classes)
+
+
+def _settings_in(path: Path) -> dict[str, Any]:
+    """The settings that a file holds; of the sensor, what it does not say is usual: it had no such flaw."""
+    settings = read_json(path.read_text(encoding="utf-8"))
+    if not isinstance(settings, dict) or not isinstance(settings.get("sensor"), dict):
+        return {}
+    return {**settings, "sensor": {**to_dict(USUAL), **settings["sensor"]}}
 
 
 def _path(folder: Path, split: Split, index: int) -> Path:

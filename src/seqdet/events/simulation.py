@@ -19,12 +19,13 @@ from numba import njit
 
 from ..checks import InputError, check_at_least
 from .array import Events
+from .photoreceptor import ROUNDING_US, delayed_crossings
+from .readout import Readout, event_key
 from .sensor import USUAL, Sensor
 
 LEAST_THRESHOLD = 0.1  # of a pixel, as a share of the sensor's
 FIRST_ROOM = 1 << 14
-ROUNDING_US = 1e-6  # by which a crossing may miss its microsecond in floating point
-LATE = np.iinfo(np.int64).min // 2  # the time of the last event of a pixel that had none
+HOT = 1  # sets the random numbers of the hot pixels apart
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 """Shares of linear red, green and blue in luminance. Source: ITU-R BT.709, whose primaries sRGB has."""
 _CODES = np.arange(256) / 255
@@ -41,7 +42,8 @@ def simulate(
     sRGB is about its 1/2.2th power; frames of floats are linear light already, 0 for black and 1 for white. Colours
     become luminance. An event has the microsecond in which the threshold is reached. In the refractory time of a pixel
     events are lost, but its level moves on as if they had been sent. Noise is a Poisson process and
-    leaves the level alone. A first frame gives no events: all pixels begin at its level.
+    leaves the level alone. A first frame gives no events: all pixels begin at its level. What a limited readout has not
+    read when the last frame comes is not there.
 
     Frames are asked for one at a time; memory is that of one interval.
 
@@ -83,51 +85,76 @@ class _Camera:
         pixels = self._light.size
         self._level = np.log(self._light.astype(np.float64) + sensor.dark_level)
         self._reference = self._level.copy()
+        self._said = self._level.copy()
         spread = 1 + sensor.threshold_spread * self._rng.standard_normal((2, pixels))
         self._on, self._off = np.maximum(spread, LEAST_THRESHOLD) * [[sensor.on_threshold], [sensor.off_threshold]]
-        self._last_us = np.full(pixels, LATE)
+        self._hot_rng = np.random.default_rng([seed, HOT])
+        self._hot = self._hot_rng.permutation(pixels)[: round(sensor.hot_pixels * pixels)]
+        self._readout = Readout(pixels, self._shape[1], refractory_us=sensor.refractory_us, limit_hz=sensor.readout_hz)
         self._keys = np.empty(FIRST_ROOM, np.int64)
 
     def until(self, frame: np.ndarray, time_us: int) -> Events:
         """The events up to the next frame."""
         duration = time_us - self._time_us
-        sensor = self._sensor
-        pixels = self._light.size
-        if not 0 < duration < 2**62 // pixels:
+        if not 0 < duration < 2**62 // self._light.size:
             raise InputError(f"times_us must rise, by less than ages, got {time_us} after {self._time_us}.")
         if frame.shape != self._shape:
             raise InputError(f"frames must all be of one size, got {frame.shape} after {self._shape}.")
         light = _light(frame)
+        keys = np.sort(
+            np.concatenate([self._crossings(light, duration), self._noise(light, duration), self._of_hot(duration)])
+        )
+        events = self._readout.sent(keys, self._time_us, time_us)
+        self._time_us = time_us
+        self._light = light
+        return events
+
+    def _crossings(self, light: np.ndarray, duration: int) -> np.ndarray:
+        """Keys of the events of what is seen."""
+        sensor = self._sensor
+        pixels = self._light.size
+        both = light, self._light, self._level
+        thresholds = self._reference, self._on, self._off, sensor.dark_level
+        speed = 2e-6 * np.pi * sensor.photoreceptor_hz / (1 + sensor.dark_level)
         pixel = 0
         count = 0
         while True:
-            pixel, count = _crossings(
-                light, self._light, self._level, self._reference, self._on, self._off,
-                sensor.dark_level, duration, pixel, self._keys, count,
-            )  # fmt: skip
+            rest = duration, pixel, self._keys, count
+            if sensor.photoreceptor_hz:
+                pixel, count = delayed_crossings(*both, self._said, *thresholds, speed, *rest)
+            else:
+                pixel, count = _crossings(*both, *thresholds, *rest)
             if pixel == pixels:
-                break
+                return self._keys[:count]
             if pixel < 0:
                 raise _bad_light()
             self._keys = np.concatenate([self._keys, np.empty_like(self._keys)])
-        keys = np.sort(np.concatenate([self._keys[:count], self._noise(duration)]))
-        events = _sent(keys, self._last_us, sensor.refractory_us, self._time_us, self._shape[1])
-        self._time_us = time_us
-        self._light = light
-        return Events(*events)
 
-    def _noise(self, duration: int) -> np.ndarray:
+    def _noise(self, light: np.ndarray, duration: int) -> np.ndarray:
         """Keys of events without a cause."""
         sensor = self._sensor
-        pixels = self._light.size
+        size = self._light.size
         rates_hz = np.array([sensor.shot_noise_hz / 2, sensor.shot_noise_hz / 2 + sensor.leak_rate_hz])
-        darker, brighter = self._rng.poisson(rates_hz * pixels * duration / 1e6)
-        return _key(
-            self._rng.integers(0, duration, darker + brighter),
-            self._rng.integers(0, pixels, darker + brighter),
-            np.arange(darker + brighter) >= darker,
-            pixels,
-        )
+        darker, brighter = self._rng.poisson(rates_hz * size * duration / 1e6)
+        since = self._rng.integers(0, duration, darker + brighter)
+        pixels = self._rng.integers(0, size, darker + brighter)
+        is_brighter = np.arange(darker + brighter) >= darker
+        keys = event_key(since, pixels, is_brighter, size)
+        if sensor.shot_noise_in_white == 1:
+            return keys
+        shares = np.array([1, sensor.shot_noise_hz / 2 / max(rates_hz[1], 1e-300)])[is_brighter.astype(int)]
+        is_shot = self._rng.random(len(keys)) < shares
+        before, after = (each[pixels].astype(np.float64) + sensor.dark_level for each in (self._light, light))
+        at_event = before ** (1 - since / duration) * after ** (since / duration) - sensor.dark_level
+        lost = (1 - sensor.shot_noise_in_white) * np.clip(at_event, 0, 1)
+        return keys[~is_shot | (self._rng.random(len(keys)) >= lost)]
+
+    def _of_hot(self, duration: int) -> np.ndarray:
+        """Keys of the events of hot pixels."""
+        count = self._hot_rng.poisson(self._sensor.hot_pixel_hz * len(self._hot) * duration / 1e6)
+        since = self._hot_rng.integers(0, duration, count)
+        hot = self._hot[self._hot_rng.integers(0, max(len(self._hot), 1), count)]
+        return event_key(since, hot, self._hot_rng.integers(0, 2, count), self._light.size)
 
 
 def _light(frame: np.ndarray) -> np.ndarray:
@@ -158,12 +185,6 @@ def _linear_luminance(values, light):
 
 
 @njit(nogil=True, cache=True)
-def _key(since_us, pixel, polarity, pixels):
-    """One number for an event of an interval; numbers in order are events by time, then from row to row."""
-    return (since_us * pixels + pixel) * 2 + polarity
-
-
-@njit(nogil=True, cache=True)
 def _crossings(light, light_before, level, reference, on, off, dark_level, duration, pixel, keys, count):
     """Write the keys of all crossings from ``pixel`` on while there is room, and move levels and references on.
 
@@ -184,27 +205,9 @@ def _crossings(light, light_before, level, reference, on, off, dark_level, durat
         for n in range(1, crossed + 1):
             share = (reference[i] + n * threshold - before) / (now - before)
             since = min(np.int64(share * duration + ROUNDING_US), duration - 1)
-            keys[count] = _key(since, i, np.int64(polarity), pixels)
+            keys[count] = event_key(since, i, np.int64(polarity), pixels)
             count += 1
         if crossed > 0:
             reference[i] += crossed * threshold
         level[i] = now
     return pixels, count
-
-
-@njit(nogil=True, cache=True)
-def _sent(keys, last_us, refractory, start_us, width):
-    """The columns of the events with these keys, less those of pixels that had one just before."""
-    t, x = np.empty(len(keys), np.int64), np.empty(len(keys), np.uint16)
-    y, p = np.empty(len(keys), np.uint16), np.empty(len(keys), np.uint8)
-    pixels = len(last_us)
-    count = 0
-    for key in keys:
-        since, pixel = divmod(key >> 1, pixels)
-        time = start_us + since
-        if time - last_us[pixel] < refractory:
-            continue
-        last_us[pixel] = time
-        t[count], x[count], y[count], p[count] = time, pixel % width, pixel // width, key & 1
-        count += 1
-    return t[:count], x[:count], y[:count], p[:count]

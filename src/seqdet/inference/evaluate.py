@@ -34,6 +34,7 @@ from ..viz.images import Paint, painter
 from ..viz.pages import ReportPage, write_report
 from ..viz.tiles import film_strip, play
 from ..viz.video import write_video
+from .faulty import clips_of_events, fault_lines, score_faults
 from .finished import check_finished, finished_run
 from .scoring import HeldOut, Scored, bins, score, write_detections
 
@@ -60,6 +61,10 @@ CROP = 4
 """A picture is a part of a larger frame, so many times as large as the box."""
 LEAST_CROP = 160
 """Pixels of it at least."""
+FAULTS_NOTE = (
+    "The same recordings with faults put into their frames, none and from mild (1) to severe (5); "
+    "docs/datasets.md of seqdet says what a severity means."
+)
 Captioned = tuple[str, np.ndarray]
 """A caption and (H, W, 3) uint8."""
 
@@ -74,6 +79,7 @@ def evaluate(
     samples: int = 0,
     events: bool = True,
     detections: Path | None = None,
+    faults: bool = False,
 ) -> dict[str, Any]:
     """Score the detector of a run on held-out recordings; the content of ``metrics.json``.
 
@@ -90,10 +96,11 @@ def evaluate(
         samples: of a bootstrap over recordings for intervals of the protocol; 0 for none.
         events: read the recordings, where there are some, and score boxes by how long they have had no events.
         detections: folder for the detections as files, which ``evaluate_files`` scores the same.
+        faults: score it again with faults of the sensor, each in five severities; Ctrl-C keeps what is done of these.
 
     Raises:
-        InputError: if there is no trained detector, a protocol or the data do not fit it, or a file is damaged or
-            cannot be written.
+        InputError: if there is no trained detector, a protocol or the data do not fit it, they are pictures, which have
+            no faults of event cameras, or a file is damaged or cannot be written.
     """
     folder = RunFolder(Path(run))
     check_finished(folder)
@@ -108,6 +115,8 @@ def evaluate(
     data = HeldOut(found.config, split, called=found.called)
     for each in (rules, second or rules):
         scored_labels(each, detector.classes)  # which may refuse, and should before minutes have passed
+    if faults:
+        clips_of_events(data)
     if samples:
         check_at_least(len(data.names), 2, "recordings to resample")
     if detections:
@@ -133,6 +142,7 @@ def evaluate(
         "reliability": scored.reliability.as_dict(),
         "errors": scored.errors.as_dict(),
         **by_protocol,
+        **({"faults": score_faults(detector, data, scored, precision=training["precision"])} if faults else {}),
         "dataset": found.dataset,
         "split": split,
         "left_out": left_out(data.source),
@@ -205,6 +215,7 @@ def page(scored: Scored, data: HeldOut, metrics: dict[str, Any], run: RunFolder,
         scores=metrics,
         notes={
             "Scores": "Plain COCO over the labelled windows, in pixels of the frames" + _tag(metrics) + ".",
+            "Faults of the sensor": FAULTS_NOTE,
             "What the objects do": f"In pixels of the sensor{_tag(by_protocol or metrics)}.",
             **_anchors_note(config.model),
         },
@@ -213,6 +224,7 @@ def page(scored: Scored, data: HeldOut, metrics: dict[str, Any], run: RunFolder,
         breakdowns=metrics["breakdowns"],
         precision={name: np.array(of_class.curve50) for name, of_class in scores.per_class.items()},
         precision_by_iou={"0.50": np.array(scores.curve50), "0.50 to 0.95": np.array(scores.curve)},
+        faults=metrics.get("faults", {}),
         reliability=metrics["reliability"],
         errors=metrics["errors"],
         misses=_misses(scored, data, paint),
@@ -374,6 +386,7 @@ def summary(metrics: dict[str, Any], run: Path | str) -> list[str]:
         *still_lines(metrics),
         *left_out_lines(metrics),
         *metrics.get("by_protocol", {}).get("lines", []),
+        *(fault_lines(metrics["faults"]) if "faults" in metrics else []),
         f"trained on {metrics['training_frames']} frames in {metrics['training_seconds']:.0f} s "
         f"({metrics['training_frames_per_second']:.0f} frames/s, {metrics['precision']})",
         *(f"{path}" for path in (folder.report, folder.video, folder.metrics, folder.detector)),

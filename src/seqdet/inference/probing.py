@@ -22,14 +22,14 @@ from ..data.labels import CLASSES_FILE, labelled_path
 from ..data.layouts import label_place
 from ..data.schedule import BLANK, Cue
 from ..data.sources import dataset_folder, tensor_folder
-from ..evaluation.coco import CocoEvaluator, coco_scores
+from ..evaluation.coco import CocoEvaluator, ScoredFrames, coco_scores
 from ..events.dataset_facts import FACTS_FILE
 from ..loading import prepare_split
 from ..models.detector import Detector
 from ..models.layers import reset_lanes
 from ..ops.assignment import in_order
 from ..structures import Boxes, Clip, State
-from .scoring import HeldOut, LabelledFrames, longest_still
+from .scoring import HeldOut, LabelledFrames, LabelledRecordings, longest_still
 
 ROUNDING = 1e-5
 """Differences of numbers, as a share of the largest, that say nothing."""
@@ -172,6 +172,13 @@ class Marks(NamedTuple):
     boxes: int
 
 
+def marks_of(frames: ScoredFrames, parts: LabelledRecordings) -> Marks:
+    """The scores of labelled windows, and of what has stood still longest in them."""
+    scores = coco_scores(frames)
+    still = longest_still(frames, parts)
+    return Marks(scores.AP, scores.AP50, still["AP50"] if still else None, scores.truth_boxes)
+
+
 class Tally:
     """Scores of what is played: plain COCO in pixels of the sensor, of all and by the place in the recording."""
 
@@ -194,10 +201,7 @@ class Tally:
 
     def marks(self) -> Marks:
         """Of all."""
-        frames, parts = self._labelled.joined(self._classes)
-        scores = coco_scores(frames)
-        still = longest_still(frames, parts)
-        return Marks(scores.AP, scores.AP50, still["AP50"] if still else None, scores.truth_boxes)
+        return marks_of(*self._labelled.joined(self._classes))
 
     def by_position(self) -> list[tuple[int, int, Marks]]:
         """Of the windows 0, 1, 2 to 3, 4 to 7 and so on of the recordings, each with its first and last."""

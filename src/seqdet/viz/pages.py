@@ -45,6 +45,12 @@ SIZES = {
     "AP_medium": "medium, to 96² px",
     "AP_large": "large, above",
 }
+FAULT_FIGURES = {
+    "AP": "AP",
+    "AP50": "AP50",
+    "still_AP50": "AP50 of what has stood still for 0.3 s or more",
+}
+"""What is scored with faults of the sensor, and what it is called."""
 TITLES = {"still, s": "time of standing still, s", "without events, s": "time without events, s"}
 
 
@@ -93,6 +99,8 @@ class ReportPage:
     protocol: the scores by a protocol, as text.
     breakdowns: what the scores are broken down by -> bins with "low", "high" (None: no end), "truth_boxes", "AP",
         "AP50" and "recall50".
+    faults: "severities"; "without" a fault the value of each of ``FAULT_FIGURES``; "by_fault": name -> the same, with a
+        value for each severity, None where there is none.
     reliability: "bins" as ``lay_out_reliability`` takes them, "expected_error", "expected_error_shown", "shown_score".
     errors: "least_score" of the detections that count, how many are "right", how many of each kind are wrong, and how
         many boxes are "missed".
@@ -114,6 +122,7 @@ class ReportPage:
     precision: Mapping[str, np.ndarray] = field(default_factory=dict)
     precision_by_iou: Mapping[str, np.ndarray] = field(default_factory=dict)
     breakdowns: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    faults: Mapping[str, Any] = field(default_factory=dict)
     reliability: Mapping[str, Any] = field(default_factory=dict)
     errors: Mapping[str, Any] = field(default_factory=dict)
     misses: Sequence[tuple[str, np.ndarray]] = ()
@@ -189,6 +198,7 @@ def render(report: ReportPage) -> str:
         scores=_score_tables(report.scores),
         protocol=report.protocol,
         breakdowns=_breakdown_tables(report.breakdowns),
+        faults=_fault_tables(report.faults),
         curves=_figures(over_recall),
         reliability=reliability,
         bars=lay_out_reliability(reliability["bins"], width=ROW_WIDTH) if has_error else None,
@@ -289,6 +299,23 @@ def _breakdown_tables(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[
         columns = ("From, to", "Boxes", "AP", "AP50", "Recall at IoU 0.5")
         tables.append(PageTable(f"By {TITLES.get(name, name)}", columns, rows))
     return [table for table in tables if table.rows]
+
+
+def _fault_tables(faults: Mapping[str, Any]) -> list[PageTable]:
+    """A table for each figure: a row for each fault, without it and by its severity."""
+    if not faults:
+        return []
+    columns = ("Fault", "none", *map(str, faults["severities"]))
+    tables = []
+    for figure, caption in FAULT_FIGURES.items():
+        clean = faults["without"][figure]
+        rows = [
+            (name.replace("_", " "), [_bar(each) for each in (clean, *values[figure])])
+            for name, values in faults["by_fault"].items()
+        ]
+        if clean is not None:
+            tables.append(PageTable(f"{caption}, by fault and severity", columns, rows))
+    return tables
 
 
 def _error_tables(errors: Mapping[str, Any]) -> list[PageTable]:
