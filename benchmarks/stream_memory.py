@@ -29,7 +29,7 @@ from seqdet.config import InputConfig, VanillaConfig
 from seqdet.data.detections import best_of_place
 from seqdet.events.array import Events
 from seqdet.events.filters import FilterConfig
-from seqdet.inference.prediction import ResultFiles
+from seqdet.inference.result_files import ResultFiles
 from seqdet.inference.runners import OnnxRunner
 from seqdet.inference.streaming import StreamConfig, StreamingDetector
 from seqdet.inference.tracking import MOST_OVERLAP, DataAssociation

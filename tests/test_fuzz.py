@@ -33,7 +33,7 @@ from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
 from seqdet.events.tables import write_npz
 from seqdet.inference.export import export
-from seqdet.inference.prediction import ResultFiles, results
+from seqdet.inference.result_files import ResultFiles, results
 from seqdet.models.weights import save_detector
 from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit

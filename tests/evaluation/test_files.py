@@ -12,7 +12,7 @@ from seqdet.data.labels import EVENT_BBOX, TEXT_COLUMNS, write_labelled_us, writ
 from seqdet.evaluation.files import name_of, read_boxes, read_detections, read_truth
 from seqdet.evaluation.protocols import find_protocol
 from seqdet.evaluation.report import evaluate_files
-from seqdet.inference.prediction import ResultFiles
+from seqdet.inference.result_files import ResultFiles
 
 
 @pytest.fixture

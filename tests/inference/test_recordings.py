@@ -28,9 +28,10 @@ from seqdet.events.array import Events, columns
 from seqdet.events.dat import write_dat
 from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
-from seqdet.inference import inputs, prediction, tracking
+from seqdet.inference import inputs, prediction, result_files, tracking
 from seqdet.inference.inputs import PredictConfig
-from seqdet.inference.prediction import GrowingNpy, ResultFiles, predict_recordings
+from seqdet.inference.prediction import predict_recordings
+from seqdet.inference.result_files import GrowingNpy, ResultFiles
 from seqdet.inference.streaming import StreamConfig, StreamingDetector, ViewConfig
 from seqdet.inference.tracking import AssociationConfig
 from seqdet.locks import alone_in
@@ -574,7 +575,7 @@ def test_a_recording_comes_by_the_standard_input(recording, tmp_path, monkeypatc
 
 
 def test_a_pipe_that_stalls_is_written_down_and_left_at_a_signal(recording, tmp_path, monkeypatch):
-    monkeypatch.setattr(prediction, "FLUSH_S", 0.05)
+    monkeypatch.setattr(result_files, "FLUSH_S", 0.05)
     found, written = tmp_path / "detections" / "stdin_bbox.npy", []
     read, write = os.pipe()
     os.write(write, recording.read_bytes())
