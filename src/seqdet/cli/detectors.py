@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from io import FileIO, UnsupportedOperation
 from pathlib import Path
 from typing import Literal
 
@@ -179,7 +181,8 @@ def predict_recording(
     recordings: list[str],
     view: ViewConfig,
     *,
-    out: Path,
+    out: Path | None = None,
+    json: bool = False,
     track: bool = False,
     video: bool = False,
     score: float = SHOWN_SCORE,
@@ -205,7 +208,9 @@ def predict_recording(
         recordings: files, and folders of them; - for RAW by the standard input; for a detector of pictures videos or
             images.
         view: what the detector sees of the sensor.
-        out: folder for detections/, csv/, tracks/ and videos/.
+        out: folder for detections/, csv/, tracks/ and videos/; may be left out with --json.
+        json: write a line of JSON for each window or picture to the standard output, for other programs; all that is
+            said goes to the standard error.
         track: follow the objects, and write their tracks.
         video: write MP4 files, detections on the left and tracks on the right.
         score: least score of a detection.
@@ -224,6 +229,13 @@ def predict_recording(
         device: where to compute.
         overwrite: replace results of recordings of the same names that are in the folder already.
     """
+    if out is None and not json:
+        raise InputError(
+            "--out must be given: folder for detections/, csv/, tracks/ and videos/; or --json, for lines on the "
+            "standard output."
+        )
+    if out is None and video:
+        raise InputError("--out must be given for --video, which is a file, and is not.")
     from ..events.filters import find_filters
     from ..inference.inputs import PredictConfig
     from ..inference.loading import load_runner
@@ -256,8 +268,21 @@ def predict_recording(
         overwrite=overwrite,
     )
     runner = load_runner(detector, score=min(DECODING.score, least_score(names, score)), device=device)
-    predict_recordings(runner, [Path(each) for each in recordings], out, config)
-    log.info("The results are in %s.", out)
+    predict_recordings(
+        runner, [Path(each) for each in recordings], out, config, sink=_standard_output() if json else None
+    )
+    if out is not None:
+        log.info("The results are in %s.", out)
+
+
+def _standard_output() -> FileIO:
+    """The standard output without a buffer: what is written is there at once, and nothing is left for the end."""
+    try:
+        if sys.stdout is not None:  # as it is where it was closed before the command began
+            return FileIO(sys.stdout.fileno(), "w", closefd=False)
+    except UnsupportedOperation:
+        pass
+    raise InputError("--json must have a standard output to write to, and there is none.")
 
 
 def export_model(

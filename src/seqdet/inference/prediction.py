@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checks import InputError, Stopped
+from ..checks import InputError, ReaderGone, Stopped
 from ..data.classes import read_classes, write_classes
 from ..data.detections import TRACKED_BOX, best_of_place
 from ..data.labels import CLASSES_FILE
@@ -27,6 +27,7 @@ from ..viz.draw import short_number
 from ..viz.tiles import Panes
 from ..viz.video import write_video
 from .inputs import STDIN, FrameDetections, OpenInput, PredictConfig, find_inputs, open_input
+from .json_lines import JsonLines, Sink
 from .result_files import RESULT_FOLDERS, RESULTS, ResultFiles, results
 from .runners import Runner
 from .tracking import MOST_OVERLAP
@@ -35,7 +36,14 @@ log = logging.getLogger(__name__)
 NO_TRACKS = np.zeros(0, TRACKED_BOX)
 
 
-def predict_recordings(runner: Runner, paths: Path | Sequence[Path], out: Path, config: PredictConfig) -> None:
+def predict_recordings(
+    runner: Runner,
+    paths: Path | Sequence[Path],
+    out: Path | None,
+    config: PredictConfig,
+    *,
+    sink: Sink | None = None,
+) -> None:
     """Write what a detector finds in recordings, in all of a folder, or in videos; ``ResultFiles`` has the files.
 
     With videos/NAME.mp4, if wanted, in real time: a picture for each frame as long as they follow each other evenly,
@@ -46,37 +54,58 @@ def predict_recordings(runner: Runner, paths: Path | Sequence[Path], out: Path, 
         runner: the detector.
         paths: of one recording or several, or folders of them; for a detector for pictures videos, folders of images
             or of videos; ``-`` alone for a RAW recording that comes by the standard input.
-        out: folder of the results.
+        out: folder of the results; without files if None.
         config: how.
+        sink: where to write a line of JSON for each window or picture, as ``JsonLines``.
 
     Raises:
         InputError: if the detector takes nothing of this kind, something cannot be read, or the folder cannot be
             written, has results of a recording of the same name, or detections of other classes.
         Stopped: if Ctrl-C was pressed, or SIGTERM sent; what was found until then is in the files, which are whole.
+        ReaderGone: if nobody reads the lines any more; likewise.
     """
     paths = [paths] if isinstance(paths, Path) else paths
-    found = find_inputs(runner, paths, config, [out / kind for kind in RESULT_FOLDERS])
-    for kind in RESULTS[: 1 + config.track]:
-        _check_classes(out / kind, runner.classes)
-    for each, place in found:
-        for result in results(out, place):
-            check_output(result, inputs=[each], overwrite=config.overwrite)
+    if out is None and config.video:
+        raise InputError("out must be given for a video, and is not.")
+    found = find_inputs(runner, paths, config, [] if out is None else [out / kind for kind in RESULT_FOLDERS])
+    if out is not None:
+        _check_free(out, found, runner, config)
+    lines = None if sink is None else JsonLines(sink, runner.classes, has_tracks=config.track)
     failed = []
-    with alone_in(out), stop_on_signals("what was received so far" if STDIN in paths else "this window") as is_stopped:
+    with ExitStack() as stack:
+        if out is not None:
+            stack.enter_context(alone_in(out))
+        is_asked = stack.enter_context(stop_on_signals("what was received so far" if STDIN in paths else "this window"))
+
+        def is_stopped() -> bool:
+            return is_asked() or (lines is not None and lines.is_gone)
+
         for n, (each, place) in enumerate(found, 1):
             title = f"{n} of {len(found)}, {place.name}" if len(found) > 1 else place.name
             try:
-                ended_us = _predict(runner, each, place, out, config, is_stopped, title)
+                ended_us = _predict(runner, each, place, out, lines, config, is_stopped, title)
             except InputError as error:
                 failed.append(str(error) if each == STDIN or str(each) in str(error) else f"{each}: {error}")
                 ended_us = 0
                 if len(found) > 1:
                     log.warning("%s", failed[-1])
+            if lines is not None and lines.is_gone:
+                raise ReaderGone(f"Nobody reads the lines any more, at {ended_us / 1e6:.2f} s of {place}.")
             if is_stopped():
-                raise Stopped(f"Stopped at {ended_us / 1e6:.2f} s of {place}. What was found until then is in {out}.")
+                kept = "" if out is None else f" What was found until then is in {out}."
+                raise Stopped(f"Stopped at {ended_us / 1e6:.2f} s of {place}.{kept}")
     if failed:
         of = f" ({len(failed)} of {len(found)} recordings failed)" if len(found) > 1 else ""
         raise InputError(failed[0] + of)
+
+
+def _check_free(out: Path, found: Sequence[tuple[Path, Path]], runner: Runner, config: PredictConfig) -> None:
+    """Refuse a folder with results of the same names, or of other classes."""
+    for kind in RESULTS[: 1 + config.track]:
+        _check_classes(out / kind, runner.classes)
+    for each, place in found:
+        for result in results(out, place):
+            check_output(result, inputs=[each], overwrite=config.overwrite)
 
 
 def _check_classes(folder: Path, names: tuple[str, ...]) -> None:
@@ -91,7 +120,8 @@ def _predict(
     runner: Runner,
     path: Path,
     place: Path,
-    out: Path,
+    out: Path | None,
+    lines: JsonLines | None,
     config: PredictConfig,
     is_stopped: Callable[[], bool],
     title: str,
@@ -108,17 +138,18 @@ def _predict(
 
     with ExitStack() as stack:
         source = open_input(runner, path, config, is_stopped_or_waits, stack)
-        outputs = stack.enter_context(ResultFiles(out, place, has_tracks=config.track))
-        settled.append(outputs)
-        for kind in RESULTS[: 1 + config.track]:
-            write_classes(out / kind, runner.classes)
+        if out is not None:
+            settled.append(stack.enter_context(ResultFiles(out, place, has_tracks=config.track)))
+            for kind in RESULTS[: 1 + config.track]:
+                write_classes(out / kind, runner.classes)
         total = None if source.span_us is None else source.span_us / 1e6
         left = "{percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s [{elapsed}<{remaining}{postfix}]"
         layout = "{desc}: " + (left if total else "{n:.1f} s [{elapsed}{postfix}]")
         bar = stack.enter_context(Progress(title, unit="second", total=total, done=0.0, layout=layout))
-        work = _Work(source, outputs, bar)
-        shown = _until_failure(work.frames(), failed)
-        if config.video and (first := next(shown, None)) is not None:
+        work = _Work(source, settled, bar)
+        frames = work.frames() if lines is None else _told(work.frames(), lines, place)
+        shown = _until_failure(frames, failed)
+        if out is not None and config.video and (first := next(shown, None)) is not None:
             panes = Panes(runner.classes, has_tracks=config.track)
             target = out / "videos" / place.parent
             images = (
@@ -160,6 +191,15 @@ def _in_real_time(
         yield from repeat(held, max(math.ceil(end - 0.25) - count, count < start + 0.2))
 
 
+def _told(
+    frames: Iterable[tuple[FrameDetections, np.ndarray]], lines: JsonLines, place: Path
+) -> Iterator[tuple[FrameDetections, np.ndarray]]:
+    """The frames, each told to another program before it is passed on."""
+    for frame, tracks in frames:
+        lines.add(place, frame, tracks)
+        yield frame, tracks
+
+
 def _until_failure(
     frames: Iterator[tuple[FrameDetections, np.ndarray]], failed: list[InputError]
 ) -> Iterator[tuple[FrameDetections, np.ndarray]]:
@@ -171,9 +211,9 @@ def _until_failure(
 
 
 class _Work:
-    """Writes frames down as they are asked for, and counts."""
+    """Writes frames down as they are asked for, and counts; ``outputs`` are the files, or none."""
 
-    def __init__(self, source: OpenInput, outputs: ResultFiles, bar: Progress) -> None:
+    def __init__(self, source: OpenInput, outputs: Sequence[ResultFiles], bar: Progress) -> None:
         self._source = source
         self._outputs = outputs
         self._bar = bar
@@ -201,7 +241,7 @@ class _Work:
         events = frame.new
         done = 0
         if tracker is None:
-            self._outputs.add(frame.boxes)
+            self._write(frame.boxes)
             return NO_TRACKS
         tables = []
         before_us = self.ended_us if self._windows else frame.start_us
@@ -210,8 +250,12 @@ class _Work:
             tables.append(tracker.push(time_us, None, events[done:until]))
             done = until
         tables.append(tracker.push(frame.end_us, best_of_place(frame.boxes, MOST_OVERLAP), events[done:]))
-        self._outputs.add(frame.boxes, np.concatenate(tables))
+        self._write(frame.boxes, np.concatenate(tables))
         return tables[-1]
+
+    def _write(self, *tables: np.ndarray) -> None:
+        for each in self._outputs:
+            each.add(*tables)
 
     def summary(self, has_tracks: bool) -> str:
         """What was done, and how fast."""
