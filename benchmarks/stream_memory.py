@@ -92,7 +92,7 @@ def play(model: Path, out: Path, seconds: int) -> list[dict[str, float]]:
                 for found in stream.push(moved[begin:end]):
                     boxes = best_of_place(found.boxes[:BOXES], MOST_OVERLAP)
                     tracks = tracker.push(found.end_us, boxes, found.events)
-                    outputs.add(boxes, tracks)
+                    outputs.add(boxes, tracks, tracks)
                     windows, newest = windows + 1, max(newest, int(tracks["track_id"].max(initial=0)))
             if n % max(seconds // 6, 1) == 0:
                 row = {"minutes": n / 60, "memory_mb": psutil.Process().memory_info().rss / 1e6, "windows": windows}

@@ -267,7 +267,7 @@ def others(folder: Path) -> list[tuple[str, Path]]:
     for name in EVENT_BBOX.names or ():
         tracks[name] = boxes[name]
     with ResultFiles(folder / "results", Path("drive"), has_tracks=True) as outputs:
-        outputs.add(boxes, tracks)
+        outputs.add(boxes, tracks, tracks)
     found = [("results", path) for path in results(folder / "results", Path("drive")) if path.exists()]
     (folder / "audited").mkdir()
     write_npz(folder / "audited" / "drive.npz", [some_events()], size_hw=SIZE_HW)

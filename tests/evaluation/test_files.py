@@ -224,7 +224,7 @@ def predicted(dataset, table, tmp_path):
     tracks["x"] += 1000  # nothing is there, so that it shows which of the two were scored
     for name in ("a", "b"):
         with ResultFiles(found, Path(name), has_tracks=True) as outputs:
-            outputs.add(rows, tracks)
+            outputs.add(rows, tracks, tracks)
     for kind in ("detections", "tracks"):
         (found / kind / "label_map_dictionary.json").write_text('{"0": "pedestrian"}')
     return found

@@ -208,7 +208,7 @@ def predict_recording(
         recordings: files, and folders of them; - for RAW by the standard input; for a detector of pictures videos or
             images.
         view: what the detector sees of the sensor.
-        out: folder for detections/, csv/, tracks/ and videos/; may be left out with --json.
+        out: folder for detections/, csv/, tracks/, mot/ and videos/; may be left out with --json.
         json: write a line of JSON for each window or picture to the standard output, for other programs; all that is
             said goes to the standard error.
         track: follow the objects, and write their tracks.
@@ -231,7 +231,7 @@ def predict_recording(
     """
     if out is None and not json:
         raise InputError(
-            "--out must be given: folder for detections/, csv/, tracks/ and videos/; or --json, for lines on the "
+            "--out must be given: folder for detections/, csv/, tracks/, mot/ and videos/; or --json, for lines on the "
             "standard output."
         )
     if out is None and video:

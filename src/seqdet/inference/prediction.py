@@ -28,7 +28,7 @@ from ..viz.tiles import Panes
 from ..viz.video import write_video
 from .inputs import STDIN, FrameDetections, OpenInput, PredictConfig, find_inputs, open_input
 from .json_lines import JsonLines, Sink
-from .result_files import RESULT_FOLDERS, RESULTS, ResultFiles, results
+from .result_files import RESULT_FOLDERS, RESULTS, VIDEOS, ResultFiles, results
 from .runners import Runner
 from .tracking import MOST_OVERLAP
 
@@ -151,7 +151,7 @@ def _predict(
         shown = _until_failure(frames, failed)
         if out is not None and config.video and (first := next(shown, None)) is not None:
             panes = Panes(runner.classes, has_tracks=config.track)
-            target = out / "videos" / place.parent
+            target = out / VIDEOS / place.parent
             images = (
                 panes.picture(frame.picture(), frame.boxes, tracks, caption=_caption(frame))
                 for frame, tracks in _in_real_time(chain([first], shown), source.fps, is_stopped)
@@ -250,7 +250,7 @@ class _Work:
             tables.append(tracker.push(time_us, None, events[done:until]))
             done = until
         tables.append(tracker.push(frame.end_us, best_of_place(frame.boxes, MOST_OVERLAP), events[done:]))
-        self._write(frame.boxes, np.concatenate(tables))
+        self._write(frame.boxes, np.concatenate(tables), tables[-1])
         return tables[-1]
 
     def _write(self, *tables: np.ndarray) -> None:

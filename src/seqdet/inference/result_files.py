@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -19,8 +20,14 @@ from ..files import make_folder, make_way
 
 TRACK_COLUMNS = (*TEXT_COLUMNS, "tracking_confidence", "last_detection_update_time", "nb_detections")
 """Of lines of text, between spaces, without a line of names: the order of the Metavision SDK."""
+MOT_COLUMNS = ("track_id", "x", "y", "w", "h", "class_confidence")
+"""Of lines of MOTChallenge, behind the number of the frame."""
+NO_PLACE = ("-1", "-1", "-1")
+"""At the end of these lines: where it is in space, which nobody knows."""
 RESULTS = tuple(KIND_ENDINGS)
-RESULT_FOLDERS = (*RESULTS, TEXTS, "videos")
+MOT = "mot"
+VIDEOS = "videos"
+RESULT_FOLDERS = (*RESULTS, TEXTS, MOT, VIDEOS)
 """Those that hold results."""
 FLUSH_S = 1.0
 """What is older than this can be read from the files."""
@@ -73,8 +80,11 @@ class GrowingText:
 
     def add(self, rows: np.ndarray) -> None:
         """Append a line for each row."""
-        words = [rows[name].astype(str) for name in self._columns]
-        self._file.writelines(" ".join(line) + "\n" for line in zip(*words, strict=True))
+        self._file.writelines(" ".join(line) + "\n" for line in self._words(rows))
+
+    def _words(self, rows: np.ndarray) -> Iterator[tuple[str, ...]]:
+        """The fields of each row."""
+        return zip(*(rows[name].astype(str).tolist() for name in self._columns), strict=True)
 
     def flush(self) -> None:
         """Have what was added on the disk."""
@@ -85,6 +95,23 @@ class GrowingText:
         self._file.close()
 
 
+class GrowingMot(GrowingText):
+    """Tracks as text of MOTChallenge: frame, id, left, top, width, height, score, -1, -1, -1, between commas.
+
+    Corners are as in the other files, where the first pixel goes from 0 to 1.
+    Source: https://motchallenge.net/instructions
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, MOT_COLUMNS)
+        self._frame = 0
+
+    def add(self, rows: np.ndarray) -> None:
+        """Append a line for each track at the next frame; the first is 1."""
+        self._frame += 1
+        self._file.writelines(",".join((str(self._frame), *line, *NO_PLACE)) + "\n" for line in self._words(rows))
+
+
 def results(folder: Path, place: Path) -> list[Path]:
     """The files of one recording in a folder of results: those that there may be."""
     suffixes = LABEL_SUFFIX, "_tracks.npy"
@@ -92,44 +119,52 @@ def results(folder: Path, place: Path) -> list[Path]:
         (folder / kind / f"{place}{suffix}", folder / TEXTS / f"{place}{ending}.csv")
         for (kind, ending), suffix in zip(KIND_ENDINGS.items(), suffixes, strict=True)
     ]
-    return [*chain.from_iterable(tables), folder / "videos" / f"{place}.mp4"]
+    return [*chain.from_iterable(tables), folder / MOT / f"{place}.txt", folder / VIDEOS / f"{place}.mp4"]
 
 
 class ResultFiles:
     """The files of one recording in a folder of results, over those that were there.
 
     detections/NAME_bbox.npy (N,) ``EVENT_BBOX`` and csv/NAME_detections.csv; with tracks also tracks/NAME_tracks.npy
-    (N,) ``TRACKED_BOX`` and csv/NAME_tracks.csv. Whenever the work ends, and however, the npy files hold all rows but
-    those of the last second, and of a work that is stopped or fails all rows.
+    (N,) ``TRACKED_BOX``, csv/NAME_tracks.csv and mot/NAME.txt. Whenever the work ends, and however, the npy files hold
+    all rows but those of the last second, and of a work that is stopped or fails all rows.
 
     Raises:
         InputError: if a file cannot be written, here or later.
     """
 
     def __init__(self, folder: Path, place: Path, *, has_tracks: bool) -> None:
-        self._tables: list[list[GrowingNpy | GrowingText]] = [[], []] if has_tracks else [[]]
+        self._tables: list[list[GrowingNpy | GrowingText]] = []
         self._flushed_s = time.monotonic()
-        detections, detections_text, tracks, tracks_text, video = results(folder, place)
-        tables = [
-            (detections, EVENT_BBOX, detections_text, TEXT_COLUMNS),
-            (tracks, TRACKED_BOX, tracks_text, TRACK_COLUMNS),
-        ]
-        for array, _, text, _ in tables[: len(self._tables)]:
-            make_folder(array.parent)
-            make_folder(text.parent)
-        stale = [video] if has_tracks else [video, tracks, tracks_text]
+        detections, detections_text, tracks, tracks_text, mot, video = results(folder, place)
+        wanted = [detections, detections_text, *((tracks, tracks_text, mot) if has_tracks else ())]
+        for path in wanted:
+            make_folder(path.parent)
+        stale = [video] if has_tracks else [video, tracks, tracks_text, mot]
         for path in stale:  # those of an earlier work do not belong to these detections
             with _writing(path):
                 path.unlink(missing_ok=True)
         try:
-            for files, (array, dtype, text, columns) in zip(self._tables, tables, strict=False):
-                with _writing(array):
-                    files.append(GrowingNpy(array, dtype))
-                with _writing(text):
-                    files.append(GrowingText(text, columns))
+            self._add_table(
+                (detections, partial(GrowingNpy, dtype=EVENT_BBOX)),
+                (detections_text, partial(GrowingText, columns=TEXT_COLUMNS)),
+            )
+            if has_tracks:
+                self._add_table(
+                    (tracks, partial(GrowingNpy, dtype=TRACKED_BOX)),
+                    (tracks_text, partial(GrowingText, columns=TRACK_COLUMNS)),
+                )
+                self._add_table((mot, GrowingMot))
         except InputError:
             self._close()
             raise
+
+    def _add_table(self, *files: tuple[Path, Callable[[Path], GrowingNpy | GrowingText]]) -> None:
+        """Open the files in which the same rows are written."""
+        self._tables.append([])
+        for path, opened in files:
+            with _writing(path):
+                self._tables[-1].append(opened(path))
 
     def __enter__(self) -> ResultFiles:
         return self
@@ -140,7 +175,7 @@ class ResultFiles:
             raise failed[0]
 
     def add(self, *tables: np.ndarray) -> None:
-        """Append detections and, if there are tracks, tracks."""
+        """Append the detections of a window or picture; with tracks those up to its end, and those at its end."""
         for rows, files in zip(tables, self._tables, strict=True):
             for file in files:
                 with _writing(file.path):
