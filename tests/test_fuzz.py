@@ -268,7 +268,8 @@ def others(folder: Path) -> list[tuple[str, Path]]:
         tracks[name] = boxes[name]
     with ResultFiles(folder / "results", Path("drive"), has_tracks=True) as outputs:
         outputs.add(boxes, tracks, tracks)
-    found = [("results", path) for path in results(folder / "results", Path("drive")) if path.exists()]
+    written = [path for path in results(folder / "results", Path("drive")) if path.exists()]
+    found = [("results", path) for path in written if path.parent.name != "mot"]  # which is a format of labels
     (folder / "audited").mkdir()
     write_npz(folder / "audited" / "drive.npz", [some_events()], size_hw=SIZE_HW)
     write_labels(folder / "audited" / "drive_bbox.npy", boxes)

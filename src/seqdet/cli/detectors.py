@@ -201,12 +201,13 @@ def predict_recording(
     device: Device = "auto",
     overwrite: bool = False,
 ) -> None:
-    """Find objects in recordings, also as they come by a pipe: detections, tracks and videos.
+    """Find objects in recordings, also as they come by a pipe or from a camera: detections, tracks and videos.
 
     Args:
         detector: folder of a run, detector.safetensors, or an exported model.onnx, which needs no torch.
-        recordings: files, and folders of them; - for RAW by the standard input; for a detector of pictures videos or
-            images.
+        recordings: files, and folders of them; - for RAW by the standard input; camera:0 for an event camera; for a
+            detector of pictures videos, images, - for a video by the standard input, camera:0 or the address of a
+            stream, rtsp:, http:, https: or udp:.
         view: what the detector sees of the sensor.
         out: folder for detections/, csv/, tracks/, mot/ and videos/; may be left out with --json.
         json: write a line of JSON for each window or picture to the standard output, for other programs; all that is
@@ -238,6 +239,7 @@ def predict_recording(
         raise InputError("--out must be given for --video, which is a file, and is not.")
     from ..events.filters import find_filters
     from ..inference.inputs import PredictConfig
+    from ..inference.live import as_source
     from ..inference.loading import load_runner
     from ..inference.prediction import predict_recordings
     from ..inference.streaming import StreamConfig, least_score
@@ -268,9 +270,8 @@ def predict_recording(
         overwrite=overwrite,
     )
     runner = load_runner(detector, score=min(DECODING.score, least_score(names, score)), device=device)
-    predict_recordings(
-        runner, [Path(each) for each in recordings], out, config, sink=_standard_output() if json else None
-    )
+    sources = [as_source(each) for each in recordings]
+    predict_recordings(runner, sources, out, config, sink=_standard_output() if json else None)
     if out is not None:
         log.info("The results are in %s.", out)
 

@@ -26,8 +26,9 @@ from ..stopping import stop_on_signals
 from ..viz.draw import short_number
 from ..viz.tiles import Panes
 from ..viz.video import write_video
-from .inputs import STDIN, FrameDetections, OpenInput, PredictConfig, find_inputs, open_input
+from .inputs import STDIN, FrameDetections, OpenInput, PredictConfig, find_inputs, is_live, open_input
 from .json_lines import JsonLines, Sink
+from .live import LiveSource, Source
 from .result_files import RESULT_FOLDERS, RESULTS, VIDEOS, ResultFiles, results
 from .runners import Runner
 from .tracking import MOST_OVERLAP
@@ -38,7 +39,7 @@ NO_TRACKS = np.zeros(0, TRACKED_BOX)
 
 def predict_recordings(
     runner: Runner,
-    paths: Path | Sequence[Path],
+    paths: Source | Sequence[Source],
     out: Path | None,
     config: PredictConfig,
     *,
@@ -53,7 +54,8 @@ def predict_recordings(
     Args:
         runner: the detector.
         paths: of one recording or several, or folders of them; for a detector for pictures videos, folders of images
-            or of videos; ``-`` alone for a RAW recording that comes by the standard input.
+            or of videos; alone ``-`` for a RAW recording or a video that comes by the standard input, or a camera or
+            a stream in a network, see ``as_source``.
         out: folder of the results; without files if None.
         config: how.
         sink: where to write a line of JSON for each window or picture, as ``JsonLines``.
@@ -64,7 +66,7 @@ def predict_recordings(
         Stopped: if Ctrl-C was pressed, or SIGTERM sent; what was found until then is in the files, which are whole.
         ReaderGone: if nobody reads the lines any more; likewise.
     """
-    paths = [paths] if isinstance(paths, Path) else paths
+    paths = [paths] if isinstance(paths, Path | LiveSource) else paths
     if out is None and config.video:
         raise InputError("out must be given for a video, and is not.")
     found = find_inputs(runner, paths, config, [] if out is None else [out / kind for kind in RESULT_FOLDERS])
@@ -99,13 +101,13 @@ def predict_recordings(
         raise InputError(failed[0] + of)
 
 
-def _check_free(out: Path, found: Sequence[tuple[Path, Path]], runner: Runner, config: PredictConfig) -> None:
+def _check_free(out: Path, found: Sequence[tuple[Source, Path]], runner: Runner, config: PredictConfig) -> None:
     """Refuse a folder with results of the same names, or of other classes."""
     for kind in RESULTS[: 1 + config.track]:
         _check_classes(out / kind, runner.classes)
     for each, place in found:
         for result in results(out, place):
-            check_output(result, inputs=[each], overwrite=config.overwrite)
+            check_output(result, inputs=[each] if isinstance(each, Path) else [], overwrite=config.overwrite)
 
 
 def _check_classes(folder: Path, names: tuple[str, ...]) -> None:
@@ -118,7 +120,7 @@ def _check_classes(folder: Path, names: tuple[str, ...]) -> None:
 
 def _predict(
     runner: Runner,
-    path: Path,
+    source: Source,
     place: Path,
     out: Path | None,
     lines: JsonLines | None,
@@ -137,16 +139,16 @@ def _predict(
         return is_stopped()
 
     with ExitStack() as stack:
-        source = open_input(runner, path, config, is_stopped_or_waits, stack)
+        opened = open_input(runner, source, config, is_stopped_or_waits, stack)
         if out is not None:
             settled.append(stack.enter_context(ResultFiles(out, place, has_tracks=config.track)))
             for kind in RESULTS[: 1 + config.track]:
                 write_classes(out / kind, runner.classes)
-        total = None if source.span_us is None else source.span_us / 1e6
+        total = None if opened.span_us is None else opened.span_us / 1e6
         left = "{percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s [{elapsed}<{remaining}{postfix}]"
         layout = "{desc}: " + (left if total else "{n:.1f} s [{elapsed}{postfix}]")
         bar = stack.enter_context(Progress(title, unit="second", total=total, done=0.0, layout=layout))
-        work = _Work(source, settled, bar)
+        work = _Work(opened, settled, bar)
         frames = work.frames() if lines is None else _told(work.frames(), lines, place)
         shown = _until_failure(frames, failed)
         if out is not None and config.video and (first := next(shown, None)) is not None:
@@ -154,19 +156,21 @@ def _predict(
             target = out / VIDEOS / place.parent
             images = (
                 panes.picture(frame.picture(), frame.boxes, tracks, caption=_caption(frame))
-                for frame, tracks in _in_real_time(chain([first], shown), source.fps, is_stopped)
+                for frame, tracks in _in_real_time(chain([first], shown), opened.fps, is_stopped)
             )
             try:
                 make_folder(target)
-                write_video(target / f"{place.name}.mp4", images, fps=source.fps)
+                write_video(target / f"{place.name}.mp4", images, fps=opened.fps)
             except InputError:  # the rest is worth its detections without a video
                 deque(shown, maxlen=0)
                 raise
         deque(shown, maxlen=0)
         if failed:
+            if is_live(source):  # of which there is no other time
+                log.info("%s: %s", place, work.summary(config.track))
             raise failed[0]
     log.info("%s: %s", place, work.summary(config.track))
-    tell(log, {str(path if path != STDIN else place): source.account()})
+    tell(log, {str(source if source != STDIN else place): opened.account()})
     return work.ended_us
 
 
@@ -262,10 +266,12 @@ class _Work:
         if not self._windows:
             return f"nothing happens in it; no {self._source.unit}."
         tracks = f", {len(self._identities):,} tracks" if has_tracks else ""
+        passed_over = self._source.passed_over()
+        more = f", {passed_over:,} passed over as newer ones were there" if passed_over else ""
         seconds = (self.ended_us - self._begin_us) / 1e6
         work_s = time.monotonic() - self._began_s
         return (
-            f"{self._windows:,} {self._source.unit}, {self._boxes:,} detections{tracks}; "
+            f"{self._windows:,} {self._source.unit}{more}, {self._boxes:,} detections{tracks}; "
             f"{seconds:,.2f} s in {work_s:,.2f} s, {self._factor():.2f} times real time."
         )
 
