@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from errno import EIO
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import av
@@ -263,7 +263,7 @@ class _Pipe:
         return b"" if self._is_closing() else os.read(self._number, size)
 
 
-def _standard_input(is_closing: Callable[[], bool]) -> Any:
+def _standard_input(is_closing: Callable[[], bool]) -> BinaryIO | _Pipe:
     """The standard input as FFmpeg reads it: a file as a file, anything else as it comes.
 
     A pipe is read below Python's buffer, whose lock a thread that waits would hold at the end of the process.
