@@ -128,8 +128,7 @@ def test_a_reader_that_goes_away_ends_the_work_quietly_with_whole_files(folder, 
         process.stdout.close()  # before the first line
         said = process.stderr.read()
     assert process.returncode == 141
-    assert b"rror" not in said
-    assert b"Traceback" not in said
+    assert said == b""
     boxes = np.load(tmp_path / "out" / "detections" / "b_bbox.npy")
     assert set(boxes["t"]) == {1000}
     assert (tmp_path / "out" / "videos" / "b.mp4").is_file()

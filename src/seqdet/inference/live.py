@@ -185,11 +185,13 @@ class LivePictures:
         with self._changed:
             while is_file and self._newest is not None and not self._is_closing:
                 self._changed.wait()
+            if self._is_closing:
+                return False
             self.passed_over += self._newest is not None
             self._newest = frame, time_us
             self._heard_s = time.monotonic()
             self._changed.notify_all()
-            return not self._is_closing
+            return True
 
     def _opened(self) -> InputContainer:
         if not isinstance(self._source, LiveSource):

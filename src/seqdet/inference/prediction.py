@@ -77,7 +77,9 @@ def predict_recordings(
     with ExitStack() as stack:
         if out is not None:
             stack.enter_context(alone_in(out))
-        is_asked = stack.enter_context(stop_on_signals("what was received so far" if STDIN in paths else "this window"))
+        is_asked = stack.enter_context(
+            stop_on_signals("what was received so far" if STDIN in paths and runner.input else "this window")
+        )
 
         def is_stopped() -> bool:
             return is_asked() or (lines is not None and lines.is_gone)
@@ -169,8 +171,9 @@ def _predict(
             if is_live(source):  # of which there is no other time
                 log.info("%s: %s", place, work.summary(config.track))
             raise failed[0]
-    log.info("%s: %s", place, work.summary(config.track))
-    tell(log, {str(source if source != STDIN else place): opened.account()})
+    if lines is None or not lines.is_gone:
+        log.info("%s: %s", place, work.summary(config.track))
+        tell(log, {str(source if source != STDIN else place): opened.account()})
     return work.ended_us
 
 
