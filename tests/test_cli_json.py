@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,18 @@ def test_pictures_and_the_pipe_have_lines_too(folder):
     assert piped == [each | {"recording": "stdin"} for each in direct]
     lines = lines_of(ran(command(folder / "film.mp4", "--json", detector="pictures")))
     assert [(each["start_us"], each["end_us"]) for each in lines] == [(50_000 * n, 50_000 * n) for n in range(5)]
+
+
+def test_live_sources_have_lines_and_end_in_a_sentence(folder):
+    with (folder / "film.mp4").open("rb") as film:
+        lines = lines_of(ran(command("-", "--json", detector="pictures"), stdin=film))
+    assert [(each["recording"], each["end_us"]) for each in lines] == [("stdin", 50_000 * n) for n in range(5)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}/live"
+    done = ran(command(address, "--json", detector="pictures"))
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert f"error: {address} must be a source of pictures, and none came: Connection refused." in done.stderr.decode()
 
 
 def test_a_line_is_there_before_the_next_window_comes(folder):

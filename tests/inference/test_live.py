@@ -270,6 +270,46 @@ def test_ctrl_c_ends_a_camera_with_whole_files(tmp_path, monkeypatch):
     assert len(boxes_in(tmp_path)) == 1
 
 
+def test_a_camera_that_has_nothing_yet_is_asked_again(film, tmp_path, monkeypatch, caplog):
+    """As avfoundation of macOS does."""
+    caplog.set_level(logging.INFO)
+    (tmp_path / "film.mp4").write_bytes(film)
+    monkeypatch.setattr(live, "camera_device", lambda *_: (str(tmp_path / "film.mp4"), None, {}))
+    opened = av.open
+
+    class Hesitant:
+        """A container that has nothing at first, and after ten pictures."""
+
+        def __init__(self, *args, **options) -> None:
+            self._container = opened(*args, **options)
+            self._packets = None
+
+        def __getattr__(self, name):
+            return getattr(self._container, name)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_) -> None:
+            self._container.close()
+
+        def demux(self, stream):
+            if self._packets is None:
+                self._packets = self._container.demux(stream)
+                raise BlockingIOError(35, "Resource temporarily unavailable")
+            for n, packet in enumerate(self._packets):
+                yield packet
+                if n == 10:
+                    raise BlockingIOError(35, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(live.av, "open", Hesitant)
+    with pytest.raises(
+        InputError, match=r"camera:0 must go on sending pictures, and went away after 5\.96 s: it ended"
+    ):
+        predict_recordings(Watching(), LiveSource("camera:0"), tmp_path / "out", CONFIG)
+    assert looked_at(caplog.text) == (COUNT, 0)
+
+
 def test_waiting_for_a_picture_ends_when_it_is_asked_to():
     read, write = os.pipe()
     with os.fdopen(read, "rb") as pipe, pytest.MonkeyPatch.context() as patch:

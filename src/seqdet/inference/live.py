@@ -35,6 +35,8 @@ SILENCE_S = 10.0
 """A source that sends nothing for so long is taken to have gone away."""
 POLL_S = 0.1
 """Between two times that a wait asks whether to stop."""
+AGAIN_S = 0.005
+"""Until a camera that has nothing yet is asked again."""
 CLOSING_S = 2.0
 """How long the end of the work waits for the source to be closed."""
 LONGEST_NAME = 100
@@ -118,19 +120,22 @@ class LivePictures:
         while (taken := self._take()) is not None:
             frame, ended_us = taken
             yield np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)), ended_us
+        if not self._is_stopped():
+            self._check_end(ended_us)
+
+    def _check_end(self, ended_us: int | None) -> None:
+        """Raise unless the source may end there: a pipe, with the last picture at this time; None if there was none."""
         failure = self._failure
         if failure is not None and not isinstance(failure, FFmpegError | OSError):
             raise failure
-        is_silent = not self._has_ended or isinstance(failure, ExitError)
-        is_end_of_pipe = not isinstance(self._source, LiveSource) and failure is None and not is_silent
-        if self._is_stopped() or (is_end_of_pipe and ended_us is not None):
-            return
-        if is_silent:
+        if not self._has_ended or isinstance(failure, ExitError):
             why = f"nothing came for {SILENCE_S:g} s"
-        elif failure is None:
+        elif failure is not None:
+            why = "it broke off" if failure.errno == EIO else str(failure.strerror or failure).rstrip(".")
+        elif isinstance(self._source, LiveSource) or ended_us is None:
             why = "it ended"
         else:
-            why = "it broke off" if failure.errno == EIO else str(failure.strerror or failure).rstrip(".")
+            return
         if ended_us is None:
             raise InputError(f"{self._name} must be a source of pictures, and none came: {why}.") from failure
         raise InputError(
@@ -171,7 +176,7 @@ class LivePictures:
         is_file = container.duration is not None
         has_times = is_file or not container.format.flags & Flags.no_timestamps.value
         times = _Times(has_times=has_times)
-        for packet in container.demux(stream):
+        for packet in self._packets(container, stream):
             try:
                 frames = packet.decode()
             except InvalidDataError:
@@ -179,6 +184,15 @@ class LivePictures:
             for frame in frames:
                 if not self._offer(frame, times.of(frame), is_file=is_file):
                     return
+
+    def _packets(self, container: InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+        """What the source sends. Cameras of macOS say that they have nothing yet, where others wait."""
+        while not self._is_closing:
+            try:
+                yield from container.demux(stream)
+                return
+            except BlockingIOError:
+                time.sleep(AGAIN_S)
 
     def _offer(self, frame: av.VideoFrame, time_us: int, *, is_file: bool) -> bool:
         """Have a picture taken, of a file before the next; whether more are wanted."""
