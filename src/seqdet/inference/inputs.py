@@ -407,10 +407,10 @@ def is_live(source: Source) -> bool:
 
 
 INPUT_KINDS = (
-    InputKind(lambda runner, sources: runner.input is None and is_live(sources[0]), _find_live, _open_live),
+    InputKind(lambda runner, sources: runner.input is None and any(map(is_live, sources)), _find_live, _open_live),
     InputKind(lambda runner, _: runner.input is None, _find_pictures, _open_pictures),
-    InputKind(lambda _, sources: sources[0] == STDIN, _find_pipe, _open_pipe),
-    InputKind(lambda _, sources: is_live(sources[0]), _find_camera, _open_camera),
+    InputKind(lambda _, sources: STDIN in sources, _find_pipe, _open_pipe),
+    InputKind(lambda _, sources: any(map(is_live, sources)), _find_camera, _open_camera),
     InputKind(lambda *_: True, _find_recordings, _open_recording),
 )
 """The first that takes what is named; what is live is named alone."""
