@@ -29,7 +29,7 @@ from seqdet.config import InputConfig, VanillaConfig
 from seqdet.data.detections import best_of_place
 from seqdet.events.array import Events
 from seqdet.events.filters import FilterConfig
-from seqdet.inference.prediction import ResultFiles
+from seqdet.inference.result_files import ResultFiles
 from seqdet.inference.runners import OnnxRunner
 from seqdet.inference.streaming import StreamConfig, StreamingDetector
 from seqdet.inference.tracking import MOST_OVERLAP, DataAssociation
@@ -92,7 +92,7 @@ def play(model: Path, out: Path, seconds: int) -> list[dict[str, float]]:
                 for found in stream.push(moved[begin:end]):
                     boxes = best_of_place(found.boxes[:BOXES], MOST_OVERLAP)
                     tracks = tracker.push(found.end_us, boxes, found.events)
-                    outputs.add(boxes, tracks)
+                    outputs.add(boxes, tracks, tracks)
                     windows, newest = windows + 1, max(newest, int(tracks["track_id"].max(initial=0)))
             if n % max(seconds // 6, 1) == 0:
                 row = {"minutes": n / 60, "memory_mb": psutil.Process().memory_info().rss / 1e6, "windows": windows}

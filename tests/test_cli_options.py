@@ -137,8 +137,8 @@ def test_every_option_says_what_it_means_and_whether_it_is_required(command, cap
         option = {"--source": "--from"}.get(name, name.replace("_", "-"))
         assert not re.search(rf"{option} \S+ \((required|type)", said), name
     assert ("-o OUT, --out OUT" in said) == ("--out" in EVERY[command] and command != "train")
-    belongs_to_run = command == "diagnose"  # whose page has its place
-    assert "-o OUT, --out OUT" not in said or belongs_to_run or re.search(r"--out OUT [^(]*\(required", said)
+    may_be_left_out = command in ("diagnose", "predict")  # a page has its place in the run, lines need no folder
+    assert "-o OUT, --out OUT" not in said or may_be_left_out or re.search(r"--out OUT [^(]*\(required", said)
 
 
 def test_the_fields_of_a_dataclass_are_options_with_its_own_defaults():

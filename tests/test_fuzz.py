@@ -34,7 +34,7 @@ from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
 from seqdet.events.tables import write_npz
 from seqdet.inference.export import export
-from seqdet.inference.prediction import ResultFiles, results
+from seqdet.inference.result_files import ResultFiles, results
 from seqdet.models.weights import save_detector
 from seqdet.models.zoo import build_detector
 from seqdet.training.fit import fit
@@ -268,8 +268,9 @@ def others(folder: Path) -> list[tuple[str, Path]]:
     for name in EVENT_BBOX.names or ():
         tracks[name] = boxes[name]
     with ResultFiles(folder / "results", Path("drive"), has_tracks=True) as outputs:
-        outputs.add(boxes, tracks)
-    found = [("results", path) for path in results(folder / "results", Path("drive")) if path.exists()]
+        outputs.add(boxes, tracks, tracks)
+    written = [path for path in results(folder / "results", Path("drive")) if path.exists()]
+    found = [("results", path) for path in written if path.parent.name != "mot"]  # which is a format of labels
     (folder / "audited").mkdir()
     write_npz(folder / "audited" / "drive.npz", [some_events()], size_hw=SIZE_HW)
     write_labels(folder / "audited" / "drive_bbox.npy", boxes)

@@ -24,6 +24,10 @@ class Stopped(Exception):
     """Long work was asked to stop and did so in a good moment; nothing is lost."""
 
 
+class ReaderGone(Stopped):
+    """Nobody reads any more what the work writes for another program, so that it stopped."""
+
+
 def visible(text: str, *, but: str = "") -> str:
     """The text with its control characters escaped, ends of lines too: names and words of others go to terminals.
 

@@ -51,7 +51,7 @@ class Progress:
         self._began_s = monotonic()
         self._said_s = self._began_s
         screen = _screen()
-        self._has_lines = screen is None or (screen is sys.stderr and not sys.stdout.isatty())
+        self._has_lines = screen is None or (screen is sys.stderr and not _log_stream().isatty())
         self._bar = tqdm(
             desc=self.title,
             unit=unit,
@@ -159,6 +159,12 @@ def duration(seconds: float) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
+
+
+def _log_stream() -> TextIO:
+    """Where lines of the log go."""
+    handlers = logging.getLogger().handlers
+    return next((each.stream for each in handlers if isinstance(each, AboveBars)), sys.stdout)
 
 
 def _screen() -> TextIO | None:

@@ -12,7 +12,7 @@ from seqdet.data.labels import EVENT_BBOX, TEXT_COLUMNS, write_labelled_us, writ
 from seqdet.evaluation.files import name_of, read_boxes, read_detections, read_truth
 from seqdet.evaluation.protocols import find_protocol
 from seqdet.evaluation.report import evaluate_files
-from seqdet.inference.prediction import ResultFiles
+from seqdet.inference.result_files import ResultFiles
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def predicted(dataset, table, tmp_path):
     tracks["x"] += 1000  # nothing is there, so that it shows which of the two were scored
     for name in ("a", "b"):
         with ResultFiles(found, Path(name), has_tracks=True) as outputs:
-            outputs.add(rows, tracks)
+            outputs.add(rows, tracks, tracks)
     for kind in ("detections", "tracks"):
         (found / kind / "label_map_dictionary.json").write_text('{"0": "pedestrian"}')
     return found

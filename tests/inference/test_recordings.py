@@ -28,9 +28,9 @@ from seqdet.events.array import Events, columns
 from seqdet.events.dat import write_dat
 from seqdet.events.evt import write_evt3
 from seqdet.events.files import open_recording
-from seqdet.inference import inputs, prediction, tracking
+from seqdet.inference import inputs, prediction, result_files, tracking
 from seqdet.inference.inputs import PredictConfig
-from seqdet.inference.prediction import GrowingNpy, ResultFiles, predict_recordings
+from seqdet.inference.prediction import predict_recordings
 from seqdet.inference.streaming import StreamConfig, StreamingDetector, ViewConfig
 from seqdet.inference.tracking import AssociationConfig
 from seqdet.locks import alone_in
@@ -64,7 +64,9 @@ def test_a_recording_gives_its_detections_tracks_and_video(recording, tmp_path, 
     monkeypatch.setattr(tracking, "USUAL", AssociationConfig())  # a track of every box: classes change at every step
     predict_recordings(HullRunner(), recording, out := tmp_path / "out", ALL)
     names = "csv/walk_detections.csv csv/walk_tracks.csv detections/label_map_dictionary.json"
-    names += " detections/walk_bbox.npy tracks/label_map_dictionary.json tracks/walk_tracks.npy videos/walk.mp4"
+    names += (
+        " detections/walk_bbox.npy mot/walk.txt tracks/label_map_dictionary.json tracks/walk_tracks.npy videos/walk.mp4"
+    )
     assert files(out) == set(names.split())
     boxes = read_labels(out / "detections" / "walk_bbox.npy")
     wanted = np.concatenate([each.boxes for each in found_in(some_events())])
@@ -246,28 +248,6 @@ def test_ctrl_c_leaves_whole_files_of_what_was_found(recording, tmp_path, monkey
             assert len(list(video.decode(video=0))) == 1
 
 
-def test_an_npy_file_is_whole_at_any_time(tmp_path):
-    rows = np.zeros(7, EVENT_BBOX)
-    rows["t"] = np.arange(7)
-    file = GrowingNpy(tmp_path / "a.npy", EVENT_BBOX)
-    for count in range(8):
-        assert np.load(tmp_path / "a.npy").tolist() == rows[: max(count - 1, 0)].tolist()
-        file.flush()
-        assert np.load(tmp_path / "a.npy").tolist() == rows[:count].tolist()
-        file.add(rows[count : count + 1])
-    file.close()
-    assert np.load(tmp_path / "a.npy", mmap_mode="r").tolist() == rows.tolist()
-
-
-def test_a_failure_leaves_whole_files_too(tmp_path):
-    rows = np.ones(3, EVENT_BBOX)
-    outputs = ResultFiles(tmp_path, Path("a"), has_tracks=False)
-    outputs.add(rows)
-    with pytest.raises(ZeroDivisionError), outputs:
-        raise ZeroDivisionError
-    assert np.load(tmp_path / "detections" / "a_bbox.npy").tolist() == rows.tolist()
-
-
 def test_an_unwritable_output_is_one_sentence(recording, tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(InputError, match="out must be a folder that can be made"):
@@ -275,18 +255,6 @@ def test_an_unwritable_output_is_one_sentence(recording, tmp_path):
     (tmp_path / "other" / "detections" / "walk_bbox.npy").mkdir(parents=True)
     with pytest.raises(InputError, match=r"walk_bbox\.npy cannot be written: Is a directory"):
         predict_recordings(HullRunner(), recording, tmp_path / "other", PredictConfig())
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full disk")
-def test_a_full_disk_is_one_sentence(tmp_path):
-    outputs = ResultFiles(tmp_path, Path("a"), has_tracks=False)
-    outputs._tables[0][1]._file.close()
-    with Path("/dev/full").open("w") as full:
-        outputs._tables[0][1]._file = full
-        outputs.add(np.ones(3, EVENT_BBOX))
-        with pytest.raises(InputError, match=r"a_detections\.csv cannot be written: No space left"), outputs:
-            pass
-    assert len(np.load(tmp_path / "detections" / "a_bbox.npy")) == 3
 
 
 @pytest.mark.parametrize(
@@ -574,7 +542,7 @@ def test_a_recording_comes_by_the_standard_input(recording, tmp_path, monkeypatc
 
 
 def test_a_pipe_that_stalls_is_written_down_and_left_at_a_signal(recording, tmp_path, monkeypatch):
-    monkeypatch.setattr(prediction, "FLUSH_S", 0.05)
+    monkeypatch.setattr(result_files, "FLUSH_S", 0.05)
     found, written = tmp_path / "detections" / "stdin_bbox.npy", []
     read, write = os.pipe()
     os.write(write, recording.read_bytes())

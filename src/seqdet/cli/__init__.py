@@ -13,9 +13,9 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
-from ..checks import InputError, Stopped, one_line
+from ..checks import InputError, ReaderGone, Stopped, one_line
 from ..stopping import SIGNALS, exit_status, hear_again, interrupt, is_interrupted
 
 log = logging.getLogger("seqdet")
@@ -26,6 +26,10 @@ LESS = {
     "simulate": "Lower --workers, or make smaller frames",
 }
 """What takes less memory, by command."""
+JSON = ("--json", "--json=true")
+"""Of ``seqdet predict``: its standard output is for another program."""
+READER_GONE = 128 + 13
+"""Exit status of a process that SIGPIPE ended, as shells know it."""
 
 
 class UsageError(InputError):
@@ -52,25 +56,32 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(2)
     except InputError as error:
         sys.exit(f"seqdet: error: {one_line(error)}")
+    except ReaderGone:
+        sys.exit(READER_GONE)
     except (Stopped, KeyboardInterrupt) as stop:
-        _end_stopped(str(stop), owns_process=owns_process)
+        _end_stopped(str(stop), words, owns_process=owns_process)
     except Exception as error:
         if is_interrupted():
-            _end_stopped("", owns_process=owns_process)
+            _end_stopped("", words, owns_process=owns_process)
         if not isinstance(error, MemoryError) and "ried to allocate" not in str(error):  # the words of torch
             raise
         less = LESS.get(words[0], "Close other programs")
         sys.exit(f"seqdet: error: there must be more memory than this machine has free. {less}.")
 
 
-def _end_stopped(words: str, *, owns_process: bool) -> NoReturn:
+def _log_stream(words: list[str]) -> TextIO:
+    """Where the log of a command line goes."""
+    return sys.stderr if words[:1] == ["predict"] and {*JSON} & {*words} else sys.stdout
+
+
+def _end_stopped(sentence: str, words: list[str], *, owns_process: bool) -> NoReturn:
     """Say that the command was stopped, and end."""
     if owns_process:  # what is left to do takes a moment
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    logging.basicConfig(format="%(message)s", stream=sys.stdout)  # it may have come before there was a log
+    logging.basicConfig(format="%(message)s", stream=_log_stream(words))  # it may have come before there was a log
     log.setLevel(logging.INFO)
-    log.info(words or "Stopped.")
+    log.info(sentence or "Stopped.")
     sys.exit(exit_status() if owns_process else 130)
 
 
@@ -95,7 +106,7 @@ def _run(words: list[str]) -> None:
     from .options import options_of, quoting
     from .parser import HelpFormatter, Parser, functions, spelt, wanted
 
-    logging.basicConfig(format="%(message)s", handlers=[AboveBars(sys.stdout)])
+    logging.basicConfig(format="%(message)s", handlers=[AboveBars(_log_stream(words))])
     log.setLevel(logging.INFO)
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     # Lightning 2.6 with torch 2.15: nothing that a user of the command line can do anything about.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from io import FileIO, UnsupportedOperation
 from pathlib import Path
 from typing import Literal
 
@@ -185,7 +187,8 @@ def predict_recording(
     recordings: list[str],
     view: ViewConfig,
     *,
-    out: Path,
+    out: Path | None = None,
+    json: bool = False,
     track: bool = False,
     video: bool = False,
     score: float = SHOWN_SCORE,
@@ -204,14 +207,17 @@ def predict_recording(
     device: Device = "auto",
     overwrite: bool = False,
 ) -> None:
-    """Find objects in recordings, also as they come by a pipe: detections, tracks and videos.
+    """Find objects in recordings, also as they come by a pipe or from a camera: detections, tracks and videos.
 
     Args:
         detector: folder of a run, detector.safetensors, or an exported model.onnx, which needs no torch.
-        recordings: files, and folders of them; - for RAW by the standard input; for a detector of pictures videos or
-            images.
+        recordings: files, and folders of them; - for RAW by the standard input; camera:0 for an event camera; for a
+            detector of pictures videos, images, - for a video by the standard input, camera:0 or the address of a
+            stream, rtsp:, http:, https: or udp:.
         view: what the detector sees of the sensor.
-        out: folder for detections/, csv/, tracks/ and videos/.
+        out: folder for detections/, csv/, tracks/, mot/ and videos/; may be left out with --json.
+        json: write a line of JSON for each window or picture to the standard output, for other programs; all that is
+            said goes to the standard error.
         track: follow the objects, and write their tracks.
         video: write MP4 files, detections on the left and tracks on the right.
         score: least score of a detection.
@@ -230,8 +236,16 @@ def predict_recording(
         device: where to compute.
         overwrite: replace results of recordings of the same names that are in the folder already.
     """
+    if out is None and not json:
+        raise InputError(
+            "--out must be given: folder for detections/, csv/, tracks/, mot/ and videos/; or --json, for lines on the "
+            "standard output."
+        )
+    if out is None and video:
+        raise InputError("--out must be given for --video, which is a file, and is not.")
     from ..events.filters import find_filters
     from ..inference.inputs import PredictConfig
+    from ..inference.live import as_source
     from ..inference.loading import load_runner
     from ..inference.prediction import predict_recordings
     from ..inference.streaming import StreamConfig, least_score
@@ -262,8 +276,20 @@ def predict_recording(
         overwrite=overwrite,
     )
     runner = load_runner(detector, score=min(DECODING.score, least_score(names, score)), device=device)
-    predict_recordings(runner, [Path(each) for each in recordings], out, config)
-    log.info("The results are in %s.", out)
+    sources = [as_source(each) for each in recordings]
+    predict_recordings(runner, sources, out, config, sink=_standard_output() if json else None)
+    if out is not None:
+        log.info("The results are in %s.", out)
+
+
+def _standard_output() -> FileIO:
+    """The standard output without a buffer: what is written is there at once, and nothing is left for the end."""
+    try:
+        if sys.stdout is not None:  # as it is where it was closed before the command began
+            return FileIO(sys.stdout.fileno(), "w", closefd=False)
+    except UnsupportedOperation:
+        pass
+    raise InputError("--json must have a standard output to write to, and there is none.")
 
 
 def export_model(

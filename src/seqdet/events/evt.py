@@ -294,14 +294,14 @@ class EvtPipe:
     def _read(self) -> bytes:
         """The next bytes, some at least until the pipe has ended."""
         is_stopped = self._is_stopped()
-        while not is_stopped and _is_silent(self._pipe):
+        while not is_stopped and stays_silent(self._pipe):
             is_stopped = self._is_stopped()
         piece = b"" if is_stopped else self._pipe.read1(PIECE_BYTES)
         self._has_ended = not piece
         return piece
 
 
-def _is_silent(pipe: Any) -> bool:
+def stays_silent(pipe: Any) -> bool:
     """Whether nothing came for a while; False where the system cannot tell."""
     try:
         return not select.select([pipe], [], [], POLL_S)[0]

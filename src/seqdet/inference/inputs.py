@@ -11,26 +11,26 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice, takewhile
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from ..checks import InputError, check_choice, check_range, fit_fields, proposed
 from ..config import Colour, InputConfig, PictureInput
-from ..data.dataset import find_recordings, is_named_as_recording, outside
+from ..data.dataset import find_recordings, is_named_as_recording, outside, picture_sequences
 from ..events.accounts import Account, tell
 from ..events.array import Events
+from ..events.camera import EventCamera
 from ..events.evt import EvtPipe, Pipe
 from ..events.files import Recording, open_recording
 from ..events.sieve import NEVER
 from ..events.slicing import check_windows
 from ..events.time_units import IN_US, Unit
-from ..files import below
 from ..pictures.fitting import fit_scale, fitted
-from ..pictures.images import IMAGE_SUFFIXES
 from ..pictures.sequence import TimedFrame, read_frames
 from ..pictures.video import VIDEO_SUFFIXES
 from ..viz.images import events_image
+from .live import LivePictures, LiveSource, Source
 from .runners import Runner, events_of
 from .streaming import StreamConfig, StreamingDetector, chosen, thresholds
 from .tracking import OURS, Tracker, usual_tracker
@@ -107,7 +107,7 @@ class OpenInput(NamedTuple):
     span_us: how long it is, if that is known. track_us: from one writing of tracks to the next, where that is sooner
     than the next frame. fps: pictures a second of its video.
     unit: what a frame is. account: what became of the events so far, without notes that were
-    said when it was opened.
+    said when it was opened. passed_over: how many pictures came too fast to be looked at.
     """
 
     frames: Iterator[FrameDetections]
@@ -117,6 +117,7 @@ class OpenInput(NamedTuple):
     fps: float
     unit: str
     account: Callable[[], Account]
+    passed_over: Callable[[], int] = lambda: 0
 
 
 def _find_recordings(
@@ -158,6 +159,24 @@ def _open_pipe(
     return _open_events(runner, recording, recording.size_hw, config, is_stopped, to_silence=True)
 
 
+def _find_camera(
+    runner: Runner, sources: Sequence[LiveSource], config: PredictConfig, _: Sequence[Path]
+) -> list[tuple[LiveSource, Path]]:
+    _check_for_events(runner, config)
+    for each in sources:
+        if each.camera is None:
+            raise InputError(f"{each} must be a camera:, for a detector for events: an address has pictures.")
+    return [(each, each.place) for each in sources]
+
+
+def _open_camera(
+    runner: Runner, source: LiveSource, config: PredictConfig, is_stopped: Callable[[], bool], stack: ExitStack
+) -> OpenInput:
+    camera = EventCamera(source.camera or "0")
+    stack.callback(camera.close)
+    return _open_events(runner, camera, camera.size_hw, config, is_stopped)
+
+
 def _window_us(runner: Runner) -> int:
     """Of the windows that a detector for events was trained on."""
     return events_of(runner).window_us
@@ -172,7 +191,7 @@ def _check_for_events(runner: Runner, config: PredictConfig) -> None:
 
 def _open_events(
     runner: Runner,
-    recording: Recording | EvtPipe,
+    recording: Recording | EvtPipe | EventCamera,
     size_hw: tuple[int, int],
     config: PredictConfig,
     is_stopped: Callable[[], bool],
@@ -228,8 +247,19 @@ def event_detections(
 def _find_pictures(
     runner: Runner, paths: Sequence[Path], config: PredictConfig, besides: Sequence[Path]
 ) -> list[tuple[Path, Path]]:
+    _check_for_pictures(runner, paths, config)
+    found = [each for path in paths for each in _videos_or_images(path, besides)]
+    owners = {place: path for path, place in found}
+    for path, place in found:
+        if owners[place] != path:
+            raise InputError(f"videos must differ in their names without endings, got {path} and {owners[place]}.")
+    return found
+
+
+def _check_for_pictures(runner: Runner, paths: Sequence[Source], config: PredictConfig) -> None:
+    """Refuse what no detector of pictures takes, and settings that are for events."""
     for path in paths:
-        if not takes_pictures(runner) or path == STDIN or is_named_as_recording(path):
+        if not takes_pictures(runner) or (isinstance(path, Path) and is_named_as_recording(path)):
             raise InputError(
                 f"the detector must say that its frames show events to see {path}, and does not: it takes pictures "
                 f"of {runner.channels} channels."
@@ -237,12 +267,6 @@ def _find_pictures(
     stream = config.stream
     if config.size_hw is not None or stream != StreamConfig(classes=stream.classes, score=stream.score):
         raise InputError("the sensor's size, step_us, count, filters and views are for events: leave them out.")
-    found = [each for path in paths for each in _videos_or_images(path, besides)]
-    owners = {place: path for path, place in found}
-    for path, place in found:
-        if owners[place] != path:
-            raise InputError(f"videos must differ in their names without endings, got {path} and {owners[place]}.")
-    return found
 
 
 def _open_pictures(
@@ -253,27 +277,57 @@ def _open_pictures(
     lengths_us = np.diff([time_us for _, time_us in start])
     fps = _video_fps(float(np.median(lengths_us)) if len(lengths_us) else None)
     least = thresholds(runner.classes, config.stream.classes, config.stream.score)
-    trained = runner.input.frame_hw if isinstance(runner.input, PictureInput) else None
-    frame_hw = config.frame_hw or runner.size_hw or trained
-    frames = picture_detections(chain(start, pictures), runner, least, is_stopped, frame_hw=frame_hw)
+    seen = chain(start, pictures)
+    frames = picture_detections(seen, runner, least, is_stopped, frame_hw=_frame_hw(runner, config))
     return OpenInput(frames, None, _tracker(config), config.track_us, fps, "pictures", Account)
 
 
+def _frame_hw(runner: Runner, config: PredictConfig) -> tuple[int, int] | None:
+    """Height and width in which the detector sees pictures; None: as they are."""
+    trained = runner.input.frame_hw if isinstance(runner.input, PictureInput) else None
+    return config.frame_hw or runner.size_hw or trained
+
+
+def _find_live(
+    runner: Runner, paths: Sequence[Source], config: PredictConfig, _: Sequence[Path]
+) -> list[tuple[Source, Path]]:
+    _check_for_pictures(runner, paths, config)
+    if config.fps is not None:
+        raise InputError("fps is for images and videos, and what comes live has times of its own: leave it out.")
+    return [(each, each.place if isinstance(each, LiveSource) else Path("stdin")) for each in paths]
+
+
+def _open_live(
+    runner: Runner, source: Source, config: PredictConfig, is_stopped: Callable[[], bool], stack: ExitStack
+) -> OpenInput:
+    pictures = LivePictures(source, is_stopped)
+    stack.callback(pictures.close)
+    least = thresholds(runner.classes, config.stream.classes, config.stream.score)
+    frames = picture_detections(pictures.frames(), runner, least, is_stopped, frame_hw=_frame_hw(runner, config))
+    return OpenInput(
+        frames=frames,
+        span_us=None,
+        tracker=_tracker(config),
+        track_us=config.track_us,
+        fps=_video_fps(None),
+        unit="pictures",
+        account=Account,
+        passed_over=lambda: pictures.passed_over,
+    )
+
+
 def _videos_or_images(path: Path, besides: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Those that one path names."""
+    """Those that one path names, and their places among the results."""
     if not path.is_dir():
         return [(path, Path(path.stem))]
-    inside = outside(below(path), besides)
-    images = [each for each in inside if each.suffix.lower() in IMAGE_SUFFIXES]
-    videos = [each for each in inside if each.suffix.lower() in VIDEO_SUFFIXES]
-    if bool(images) == bool(videos):
-        found = "both" if images else "none"
-        raise InputError(f"{path} must hold either images or videos, which this detector takes, and holds {found}.")
-    if images:
-        if apart := [each.parent for each in images if each.parent != path]:
-            raise InputError(f"{path} must hold images of one sequence, and others are in {apart[0]}. Name that alone.")
+    found = outside(picture_sequences(path), besides)
+    if not found:
+        raise InputError(f"{path} must hold images or videos, which this detector takes, and holds none.")
+    if found == [path]:
         return [(path, Path(path.resolve().name))]
-    return [(each, each.relative_to(path).with_suffix("")) for each in videos]
+    return [
+        (each, each.relative_to(path) if each.is_dir() else each.relative_to(path).with_suffix("")) for each in found
+    ]
 
 
 def picture_detections(
@@ -339,31 +393,42 @@ def _tracker(config: PredictConfig, size_hw: tuple[int, int] | None = None) -> T
 class InputKind(NamedTuple):
     """A kind of input: whether it is what a user names for a detector, and its ``find_inputs`` and ``open_input``."""
 
-    takes: Callable[[Runner, Sequence[Path]], bool]
-    find: Callable[[Runner, Sequence[Path], PredictConfig, Sequence[Path]], list[tuple[Path, Path]]]
-    open: Callable[[Runner, Path, PredictConfig, Callable[[], bool], ExitStack], OpenInput]
+    takes: Callable[[Runner, Sequence[Source]], bool]
+    find: Callable[[Runner, Sequence[Any], PredictConfig, Sequence[Path]], Sequence[tuple[Source, Path]]]
+    open: Callable[[Runner, Any, PredictConfig, Callable[[], bool], ExitStack], OpenInput]
+
+
+def is_live(source: Source) -> bool:
+    """Whether it comes while it is looked at: a camera, a stream, the standard input."""
+    return source == STDIN or isinstance(source, LiveSource)
+
+
+def _is_of_pictures(runner: Runner) -> bool:
+    return not isinstance(runner.input, InputConfig)
 
 
 INPUT_KINDS = (
-    InputKind(lambda runner, _: not isinstance(runner.input, InputConfig), _find_pictures, _open_pictures),
-    InputKind(lambda _, paths: STDIN in paths, _find_pipe, _open_pipe),
+    InputKind(lambda runner, sources: _is_of_pictures(runner) and any(map(is_live, sources)), _find_live, _open_live),
+    InputKind(lambda runner, _: _is_of_pictures(runner), _find_pictures, _open_pictures),
+    InputKind(lambda _, sources: STDIN in sources, _find_pipe, _open_pipe),
+    InputKind(lambda _, sources: any(map(is_live, sources)), _find_camera, _open_camera),
     InputKind(lambda *_: True, _find_recordings, _open_recording),
 )
-"""The first that takes what is named."""
+"""The first that takes what is named; what is live is named alone."""
 
 
-def _kind_of(runner: Runner, paths: Sequence[Path]) -> InputKind:
-    return next(kind for kind in INPUT_KINDS if kind.takes(runner, paths))
+def _kind_of(runner: Runner, sources: Sequence[Source]) -> InputKind:
+    return next(kind for kind in INPUT_KINDS if kind.takes(runner, sources))
 
 
 def find_inputs(
-    runner: Runner, paths: Sequence[Path], config: PredictConfig, besides: Sequence[Path]
-) -> list[tuple[Path, Path]]:
-    """The recordings that ``paths`` name, and the places of their results in a folder, without an ending.
+    runner: Runner, sources: Sequence[Source], config: PredictConfig, besides: Sequence[Path]
+) -> Sequence[tuple[Source, Path]]:
+    """The recordings that are named, and the places of their results in a folder, without an ending.
 
     Args:
         runner: the detector.
-        paths: files and folders, or ``STDIN`` alone.
+        sources: files and folders; or ``STDIN`` or a live source alone.
         config: what is wanted.
         besides: folders, in which nothing is looked for.
 
@@ -371,23 +436,24 @@ def find_inputs(
         InputError: if the detector takes nothing of this kind, there is nothing, or what is wanted does not fit it.
     """
     thresholds(runner.classes, config.stream.classes, config.stream.score)
-    if STDIN in paths and len(paths) > 1:
-        raise InputError("the standard input, -, must be named alone, and others are named.")
-    if STDIN in paths and sys.stdin.isatty():
+    if len(sources) > 1 and (live := next(filter(is_live, sources), None)) is not None:
+        name = "the standard input, -," if live == STDIN else str(live)
+        raise InputError(f"{name} must be named alone, and others are named.")
+    if STDIN in sources and sys.stdin.isatty():
         raise InputError(
             f"the standard input must be a recording, as in: cat x.raw | {proposed('predict', 'RUN', '-', '-o', 'out')}"
         )
-    return _kind_of(runner, paths).find(runner, paths, config, besides)
+    return _kind_of(runner, sources).find(runner, sources, config, besides)
 
 
 def open_input(
-    runner: Runner, path: Path, config: PredictConfig, is_stopped: Callable[[], bool], stack: ExitStack
+    runner: Runner, source: Source, config: PredictConfig, is_stopped: Callable[[], bool], stack: ExitStack
 ) -> OpenInput:
     """One of ``find_inputs``.
 
     Args:
         runner: the detector.
-        path: of the input.
+        source: which.
         config: what is wanted.
         is_stopped: ends the work after a frame.
         stack: closes the input when it is closed.
@@ -395,4 +461,4 @@ def open_input(
     Raises:
         InputError: if it cannot be read, or is nothing for the detector; also while its frames are asked for.
     """
-    return _kind_of(runner, [path]).open(runner, path, config, is_stopped, stack)
+    return _kind_of(runner, [source]).open(runner, source, config, is_stopped, stack)

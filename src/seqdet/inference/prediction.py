@@ -8,192 +8,43 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import chain, repeat, takewhile
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
-from ..checks import InputError, Stopped
+from ..checks import InputError, ReaderGone, Stopped
 from ..data.classes import read_classes, write_classes
 from ..data.detections import TRACKED_BOX, best_of_place
-from ..data.labels import CLASSES_FILE, EVENT_BBOX, LABEL_SUFFIX, TEXT_COLUMNS
-from ..evaluation.files import KIND_ENDINGS, TEXTS
+from ..data.labels import CLASSES_FILE
 from ..events.accounts import tell
-from ..files import check_output, make_folder, make_way
+from ..files import check_output, make_folder
 from ..locks import alone_in
 from ..progress import Progress
 from ..stopping import stop_on_signals
 from ..viz.draw import short_number
 from ..viz.tiles import Panes
 from ..viz.video import write_video
-from .inputs import STDIN, FrameDetections, OpenInput, PredictConfig, find_inputs, open_input
+from .inputs import STDIN, FrameDetections, OpenInput, PredictConfig, find_inputs, is_live, open_input
+from .json_lines import JsonLines, Sink
+from .live import LiveSource, Source
+from .result_files import RESULT_FOLDERS, RESULTS, VIDEOS, ResultFiles, results
 from .runners import Runner
 from .tracking import MOST_OVERLAP
 
-TRACK_COLUMNS = (*TEXT_COLUMNS, "tracking_confidence", "last_detection_update_time", "nb_detections")
-"""Of lines of text, between spaces, without a line of names: the order of the Metavision SDK."""
-RESULTS = tuple(KIND_ENDINGS)
-RESULT_FOLDERS = (*RESULTS, TEXTS, "videos")
-"""Those that hold results."""
-FLUSH_S = 1.0
-"""What is older than this can be read from the files."""
 log = logging.getLogger(__name__)
 NO_TRACKS = np.zeros(0, TRACKED_BOX)
 
 
-class GrowingNpy:
-    """An npy file (N,) to which rows are added; its header counts those that are surely there: it is always whole."""
-
-    def __init__(self, path: Path, dtype: np.dtype) -> None:
-        self.path = path
-        self._dtype = dtype
-        self._count = 0
-        self._file = make_way(path).open("xb")
-        self.flush()
-
-    def add(self, rows: np.ndarray) -> None:
-        """Append rows, which have the fields of the file."""
-        written = np.zeros(len(rows), self._dtype)  # also between the fields, where a copy of rows has anything
-        for name in self._dtype.names or ():
-            written[name] = rows[name]
-        self._file.write(written.tobytes())
-        self._count += len(rows)
-
-    def flush(self) -> None:
-        """Have what was added on the disk, and then counted."""
-        self._file.flush()
-        self._write_header()
-        self._file.flush()
-        self._file.seek(0, 2)
-
-    def close(self) -> None:
-        """Flush and close; the file is closed even if it cannot be flushed."""
-        with self._file:
-            self.flush()
-
-    def _write_header(self) -> None:
-        """Over the one before: numpy leaves room in it for a number of any length."""
-        self._file.seek(0)
-        header = np.lib.format.header_data_from_array_1_0(np.zeros(0, self._dtype))
-        np.lib.format.write_array_header_1_0(self._file, {**header, "shape": (self._count,)})
-
-
-class GrowingText:
-    """A text file with one line for each row: the given fields, numbers as short as they can be told apart."""
-
-    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
-        self.path = path
-        self._columns = columns
-        self._file = make_way(path).open("x", encoding="ascii")
-
-    def add(self, rows: np.ndarray) -> None:
-        """Append a line for each row."""
-        words = [rows[name].astype(str) for name in self._columns]
-        self._file.writelines(" ".join(line) + "\n" for line in zip(*words, strict=True))
-
-    def flush(self) -> None:
-        """Have what was added on the disk."""
-        self._file.flush()
-
-    def close(self) -> None:
-        """Flush and close."""
-        self._file.close()
-
-
-def results(folder: Path, place: Path) -> list[Path]:
-    """The files of one recording in a folder of results: those that there may be."""
-    suffixes = LABEL_SUFFIX, "_tracks.npy"
-    tables = [
-        (folder / kind / f"{place}{suffix}", folder / TEXTS / f"{place}{ending}.csv")
-        for (kind, ending), suffix in zip(KIND_ENDINGS.items(), suffixes, strict=True)
-    ]
-    return [*chain.from_iterable(tables), folder / "videos" / f"{place}.mp4"]
-
-
-class ResultFiles:
-    """The files of one recording in a folder of results, over those that were there.
-
-    detections/NAME_bbox.npy (N,) ``EVENT_BBOX`` and csv/NAME_detections.csv; with tracks also tracks/NAME_tracks.npy
-    (N,) ``TRACKED_BOX`` and csv/NAME_tracks.csv. Whenever the work ends, and however, the npy files hold all rows but
-    those of the last second, and of a work that is stopped or fails all rows.
-
-    Raises:
-        InputError: if a file cannot be written, here or later.
-    """
-
-    def __init__(self, folder: Path, place: Path, *, has_tracks: bool) -> None:
-        self._tables: list[list[GrowingNpy | GrowingText]] = [[], []] if has_tracks else [[]]
-        self._flushed_s = time.monotonic()
-        detections, detections_text, tracks, tracks_text, video = results(folder, place)
-        tables = [
-            (detections, EVENT_BBOX, detections_text, TEXT_COLUMNS),
-            (tracks, TRACKED_BOX, tracks_text, TRACK_COLUMNS),
-        ]
-        for array, _, text, _ in tables[: len(self._tables)]:
-            make_folder(array.parent)
-            make_folder(text.parent)
-        stale = [video] if has_tracks else [video, tracks, tracks_text]
-        for path in stale:  # those of an earlier work do not belong to these detections
-            with _writing(path):
-                path.unlink(missing_ok=True)
-        try:
-            for files, (array, dtype, text, columns) in zip(self._tables, tables, strict=False):
-                with _writing(array):
-                    files.append(GrowingNpy(array, dtype))
-                with _writing(text):
-                    files.append(GrowingText(text, columns))
-        except InputError:
-            self._close()
-            raise
-
-    def __enter__(self) -> ResultFiles:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        failed = self._close()
-        if failed and error is None:
-            raise failed[0]
-
-    def add(self, *tables: np.ndarray) -> None:
-        """Append detections and, if there are tracks, tracks."""
-        for rows, files in zip(tables, self._tables, strict=True):
-            for file in files:
-                with _writing(file.path):
-                    file.add(rows)
-        self.settle()
-
-    def settle(self) -> None:
-        """Have on the disk what was not for ``FLUSH_S``; called often, also where nothing is added for long."""
-        if time.monotonic() <= self._flushed_s + FLUSH_S:
-            return
-        for file in (file for files in self._tables for file in files):
-            with _writing(file.path):
-                file.flush()
-        self._flushed_s = time.monotonic()
-
-    def _close(self) -> list[InputError]:
-        """Close all files; what was wrong with some."""
-        failed = []
-        for file in (file for files in self._tables for file in files):
-            try:
-                with _writing(file.path):
-                    file.close()
-            except InputError as error:
-                failed.append(error)
-        return failed
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
-
-
-def predict_recordings(runner: Runner, paths: Path | Sequence[Path], out: Path, config: PredictConfig) -> None:
+def predict_recordings(
+    runner: Runner,
+    paths: Source | Sequence[Source],
+    out: Path | None,
+    config: PredictConfig,
+    *,
+    sink: Sink | None = None,
+) -> None:
     """Write what a detector finds in recordings, in all of a folder, or in videos; ``ResultFiles`` has the files.
 
     With videos/NAME.mp4, if wanted, in real time: a picture for each frame as long as they follow each other evenly,
@@ -203,38 +54,62 @@ def predict_recordings(runner: Runner, paths: Path | Sequence[Path], out: Path, 
     Args:
         runner: the detector.
         paths: of one recording or several, or folders of them; for a detector for pictures videos, folders of images
-            or of videos; ``-`` alone for a RAW recording that comes by the standard input.
-        out: folder of the results.
+            or of videos; alone ``-`` for a RAW recording or a video that comes by the standard input, or a camera or
+            a stream in a network, see ``as_source``.
+        out: folder of the results; without files if None.
         config: how.
+        sink: where to write a line of JSON for each window or picture, as ``JsonLines``.
 
     Raises:
         InputError: if the detector takes nothing of this kind, something cannot be read, or the folder cannot be
             written, has results of a recording of the same name, or detections of other classes.
         Stopped: if Ctrl-C was pressed, or SIGTERM sent; what was found until then is in the files, which are whole.
+        ReaderGone: if nobody reads the lines any more; likewise.
     """
-    paths = [paths] if isinstance(paths, Path) else paths
-    found = find_inputs(runner, paths, config, [out / kind for kind in RESULT_FOLDERS])
-    for kind in RESULTS[: 1 + config.track]:
-        _check_classes(out / kind, runner.classes)
-    for each, place in found:
-        for result in results(out, place):
-            check_output(result, inputs=[each], overwrite=config.overwrite)
+    paths = [paths] if isinstance(paths, Path | LiveSource) else paths
+    if out is None and config.video:
+        raise InputError("out must be given for a video, and is not.")
+    found = find_inputs(runner, paths, config, [] if out is None else [out / kind for kind in RESULT_FOLDERS])
+    if out is not None:
+        _check_free(out, found, runner, config)
+    lines = None if sink is None else JsonLines(sink, runner.classes, has_tracks=config.track)
     failed = []
-    with alone_in(out), stop_on_signals("what was received so far" if STDIN in paths else "this window") as is_stopped:
+    with ExitStack() as stack:
+        if out is not None:
+            stack.enter_context(alone_in(out))
+        is_asked = stack.enter_context(
+            stop_on_signals("what was received so far" if STDIN in paths and runner.input else "this window")
+        )
+
+        def is_stopped() -> bool:
+            return is_asked() or (lines is not None and lines.is_gone)
+
         for n, (each, place) in enumerate(found, 1):
             title = f"{n} of {len(found)}, {place.name}" if len(found) > 1 else place.name
             try:
-                ended_us = _predict(runner, each, place, out, config, is_stopped, title)
+                ended_us = _predict(runner, each, place, out, lines, config, is_stopped, title)
             except InputError as error:
                 failed.append(str(error) if each == STDIN or str(each) in str(error) else f"{each}: {error}")
                 ended_us = 0
                 if len(found) > 1:
                     log.warning("%s", failed[-1])
+            if lines is not None and lines.is_gone:
+                raise ReaderGone(f"Nobody reads the lines any more, at {ended_us / 1e6:.2f} s of {place}.")
             if is_stopped():
-                raise Stopped(f"Stopped at {ended_us / 1e6:.2f} s of {place}. What was found until then is in {out}.")
+                kept = "" if out is None else f" What was found until then is in {out}."
+                raise Stopped(f"Stopped at {ended_us / 1e6:.2f} s of {place}.{kept}")
     if failed:
         of = f" ({len(failed)} of {len(found)} recordings failed)" if len(found) > 1 else ""
         raise InputError(failed[0] + of)
+
+
+def _check_free(out: Path, found: Sequence[tuple[Source, Path]], runner: Runner, config: PredictConfig) -> None:
+    """Refuse a folder with results of the same names, or of other classes."""
+    for kind in RESULTS[: 1 + config.track]:
+        _check_classes(out / kind, runner.classes)
+    for each, place in found:
+        for result in results(out, place):
+            check_output(result, inputs=[each] if isinstance(each, Path) else [], overwrite=config.overwrite)
 
 
 def _check_classes(folder: Path, names: tuple[str, ...]) -> None:
@@ -247,9 +122,10 @@ def _check_classes(folder: Path, names: tuple[str, ...]) -> None:
 
 def _predict(
     runner: Runner,
-    path: Path,
+    source: Source,
     place: Path,
-    out: Path,
+    out: Path | None,
+    lines: JsonLines | None,
     config: PredictConfig,
     is_stopped: Callable[[], bool],
     title: str,
@@ -265,35 +141,39 @@ def _predict(
         return is_stopped()
 
     with ExitStack() as stack:
-        source = open_input(runner, path, config, is_stopped_or_waits, stack)
-        outputs = stack.enter_context(ResultFiles(out, place, has_tracks=config.track))
-        settled.append(outputs)
-        for kind in RESULTS[: 1 + config.track]:
-            write_classes(out / kind, runner.classes)
-        total = None if source.span_us is None else source.span_us / 1e6
+        opened = open_input(runner, source, config, is_stopped_or_waits, stack)
+        if out is not None:
+            settled.append(stack.enter_context(ResultFiles(out, place, has_tracks=config.track)))
+            for kind in RESULTS[: 1 + config.track]:
+                write_classes(out / kind, runner.classes)
+        total = None if opened.span_us is None else opened.span_us / 1e6
         left = "{percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s [{elapsed}<{remaining}{postfix}]"
         layout = "{desc}: " + (left if total else "{n:.1f} s [{elapsed}{postfix}]")
         bar = stack.enter_context(Progress(title, unit="second", total=total, done=0.0, layout=layout))
-        work = _Work(source, outputs, bar)
-        shown = _until_failure(work.frames(), failed)
-        if config.video and (first := next(shown, None)) is not None:
+        work = _Work(opened, settled, bar)
+        frames = work.frames() if lines is None else _told(work.frames(), lines, place)
+        shown = _until_failure(frames, failed)
+        if out is not None and config.video and (first := next(shown, None)) is not None:
             panes = Panes(runner.classes, has_tracks=config.track)
-            target = out / "videos" / place.parent
+            target = out / VIDEOS / place.parent
             images = (
                 panes.picture(frame.picture(), frame.boxes, tracks, caption=_caption(frame))
-                for frame, tracks in _in_real_time(chain([first], shown), source.fps, is_stopped)
+                for frame, tracks in _in_real_time(chain([first], shown), opened.fps, is_stopped)
             )
             try:
                 make_folder(target)
-                write_video(target / f"{place.name}.mp4", images, fps=source.fps)
+                write_video(target / f"{place.name}.mp4", images, fps=opened.fps)
             except InputError:  # the rest is worth its detections without a video
                 deque(shown, maxlen=0)
                 raise
         deque(shown, maxlen=0)
         if failed:
+            if is_live(source):  # of which there is no other time
+                log.info("%s: %s", place, work.summary(config.track))
             raise failed[0]
-    log.info("%s: %s", place, work.summary(config.track))
-    tell(log, {str(path if path != STDIN else place): source.account()})
+    if lines is None or not lines.is_gone:
+        log.info("%s: %s", place, work.summary(config.track))
+        tell(log, {str(source if source != STDIN else place): opened.account()})
     return work.ended_us
 
 
@@ -318,6 +198,15 @@ def _in_real_time(
         yield from repeat(held, max(math.ceil(end - 0.25) - count, count < start + 0.2))
 
 
+def _told(
+    frames: Iterable[tuple[FrameDetections, np.ndarray]], lines: JsonLines, place: Path
+) -> Iterator[tuple[FrameDetections, np.ndarray]]:
+    """The frames, each told to another program before it is passed on."""
+    for frame, tracks in frames:
+        lines.add(place, frame, tracks)
+        yield frame, tracks
+
+
 def _until_failure(
     frames: Iterator[tuple[FrameDetections, np.ndarray]], failed: list[InputError]
 ) -> Iterator[tuple[FrameDetections, np.ndarray]]:
@@ -329,9 +218,9 @@ def _until_failure(
 
 
 class _Work:
-    """Writes frames down as they are asked for, and counts."""
+    """Writes frames down as they are asked for, and counts; ``outputs`` are the files, or none."""
 
-    def __init__(self, source: OpenInput, outputs: ResultFiles, bar: Progress) -> None:
+    def __init__(self, source: OpenInput, outputs: Sequence[ResultFiles], bar: Progress) -> None:
         self._source = source
         self._outputs = outputs
         self._bar = bar
@@ -359,7 +248,7 @@ class _Work:
         events = frame.new
         done = 0
         if tracker is None:
-            self._outputs.add(frame.boxes)
+            self._write(frame.boxes)
             return NO_TRACKS
         tables = []
         before_us = self.ended_us if self._windows else frame.start_us
@@ -368,18 +257,24 @@ class _Work:
             tables.append(tracker.push(time_us, None, events[done:until]))
             done = until
         tables.append(tracker.push(frame.end_us, best_of_place(frame.boxes, MOST_OVERLAP), events[done:]))
-        self._outputs.add(frame.boxes, np.concatenate(tables))
+        self._write(frame.boxes, np.concatenate(tables), tables[-1])
         return tables[-1]
+
+    def _write(self, *tables: np.ndarray) -> None:
+        for each in self._outputs:
+            each.add(*tables)
 
     def summary(self, has_tracks: bool) -> str:
         """What was done, and how fast."""
         if not self._windows:
             return f"nothing happens in it; no {self._source.unit}."
         tracks = f", {len(self._identities):,} tracks" if has_tracks else ""
+        passed_over = self._source.passed_over()
+        more = f", {passed_over:,} passed over as newer ones were there" if passed_over else ""
         seconds = (self.ended_us - self._begin_us) / 1e6
         work_s = time.monotonic() - self._began_s
         return (
-            f"{self._windows:,} {self._source.unit}, {self._boxes:,} detections{tracks}; "
+            f"{self._windows:,} {self._source.unit}{more}, {self._boxes:,} detections{tracks}; "
             f"{seconds:,.2f} s in {work_s:,.2f} s, {self._factor():.2f} times real time."
         )
 
