@@ -18,7 +18,7 @@ from PIL import Image
 
 from seqdet.pictures.sequence import open_pictures
 
-SIDE = 128
+SIDE = 192
 ENCODER = {"crf": "16", "preset": "veryslow", "threads": "1"}
 
 
