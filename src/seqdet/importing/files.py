@@ -27,6 +27,8 @@ MOST_BYTES = 1 << 31
 """Of one file of labels, and of those in all zips together."""
 MOST_FILES = 1_000_000
 """In all zips together."""
+ROBOFLOW = re.compile(r"[_-](jpg|jpeg|png|bmp|webp|tif|tiff|gif)\.rf\.[0-9A-Za-z]{8,}$", re.IGNORECASE)
+"""What it puts after the names of images: drive_000012.jpg becomes drive_000012_jpg.rf.0123456789abcdef.jpg."""
 STEP = 1 << 20
 MOST_FRAMES = 4_000_000
 """A day and a half at 30 frames a second: each is a labelled time."""
@@ -123,6 +125,11 @@ def read_names(path: Path) -> list[str]:
 def posix_path(text: str) -> PurePosixPath:
     """A path in a file, which any system may have written."""
     return PurePosixPath(text.replace("\\", "/"))
+
+
+def bare_stem(stem: str) -> str:
+    """The name of an image, without its ending, as it was before Roboflow added that and a hash to it."""
+    return ROBOFLOW.sub("", stem)
 
 
 def last_number(name: str) -> int | None:

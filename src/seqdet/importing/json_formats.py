@@ -21,7 +21,8 @@ from ..files import read_json
 from ..pictures.images import IMAGE_SUFFIXES
 from ..pictures.video import VIDEO_SUFFIXES
 from .files import frame_number, is_number, posix_path, read_text, real, times_us, whole
-from .parsed import RELATIVE, FrameLabels, Owner, ParsedLabels, RecordingLabels, TimeKind, frame_size
+from .owners import Owner
+from .parsed import RELATIVE, FrameLabels, ParsedLabels, RecordingLabels, TimeKind, frame_size
 from .shapes import Box, Keyframe, corners, hull, mask_box, turned_box
 
 MICROSECONDS = "t"
@@ -107,7 +108,7 @@ def _coco_owner(labels: ParsedLabels, path: Path, image: dict[str, Any], video: 
     name = posix_path(str(image.get("file_name", "")))
     title = posix_path(str(video.get("name") or video.get("file_name") or ""))
     before = [title, PurePosixPath(title.name) / "x"] if title.name else []
-    return labels.owner_of_frame(name, before=[*before, PurePosixPath(path.stem) / "x"], after=[labels.near(path)])
+    return labels.owners.of_frame(name, before=[*before, PurePosixPath(path.stem) / "x"], after=[labels.near(path)])
 
 
 def _stated_time(labels: ParsedLabels, image: dict[str, Any], path: Path) -> tuple[int, TimeKind] | None:
@@ -200,7 +201,7 @@ def _read_image(
 ) -> None:
     """Add the boxes of an image."""
     uploaded, name = _media(task, path)
-    owner = labels.owner_of_frame(name, after=[uploaded, labels.near(path)])
+    owner = labels.owners.of_frame(name, after=[uploaded, labels.near(path)])
     if owner is None:
         labels.leave_unpaired(f"{path}: {name}")
         return
@@ -282,7 +283,7 @@ def _read_video(
 ) -> None:
     """Add the tracks of a video."""
     name, uploaded = _media(task, path)
-    owner = labels.first_owner([name, uploaded, *([labels.near(path)] if is_alone else [])], or_only=is_alone)
+    owner = labels.owners.first([name, uploaded, *([labels.near(path)] if is_alone else [])], or_only=is_alone)
     if owner is None:
         labels.leave_unpaired(f"{path}: {name}")
         return
@@ -296,6 +297,7 @@ def _read_video(
     last = max(lengths, default=0)
     found.at.update(range(1, last + 1))
     found.rate = _rate(labels, tracks, place) or found.rate
+    found.own_count = last or found.own_count
     for number, track in enumerate(tracks, start=found.next_track(1)):
         if (label := _region_class(labels, track, result, path)) is not None:
             _read_track(labels, found, track, label, number, last, place)
