@@ -61,13 +61,14 @@ def note_background(parsed: ParsedLabels, sources: Sequence[Source]) -> None:
     for each in sources:
         sequence = each.sequence
         known = parsed.recordings.get(each.key)
-        if sequence is None or not sequence.images:
+        if sequence is None or sequence.is_video:
             continue
-        if len(sequence.images) > 1:
-            parsed.told[GAPS] += known is not None and 0 < len(known.at) < len(sequence.images)
-        elif known is None:
-            parsed.of_recording(each.key, sequence.images[0], "picture", RELATIVE).at.add(0)
+        count = len(sequence.images)
+        if count == 1 and known is None:
+            parsed.of_recording(each.key, sequence.path, "picture", RELATIVE).at.add(0)
             parsed.told[BACKGROUND] += 1
+        elif known is not None:
+            parsed.told[GAPS] += len(known.at) < count
 
 
 def read_pictures(
