@@ -85,7 +85,7 @@ def write_cvat(folder, film, frames, name="drive"):
     (folder / f"{name}.xml").write_text(f"<annotations><version>1.1</version>{tracks}</annotations>")
 
 
-def write_label_studio(folder, film, frames, name="drive", *, count=len(VARIABLE_MS), duration=2.0):
+def write_label_studio(folder, film, frames, name="drive", *, count=12, duration=2.0):
     def percent(n):
         x, y, w, h = film.box(n)
         height, width = film.size_hw

@@ -166,15 +166,20 @@ def _evidence(timed: Timed) -> int | None:
 
 
 def _numbers_fit(timed: Timed) -> bool:
-    """Whether frames are the numbers in the names of images: where all of them are there, from the same first one on.
+    """Whether frames are the numbers in the names of images, which all have to be there.
 
-    A format that says where it begins counts images, where names begin elsewhere.
+    A format that says from where it counts, counts images instead, where these fit and their names begin elsewhere;
+    names from 0 on are none of the numbers of MOT.
     """
-    labels, sequence, _ = timed
-    if not sequence.numbers or (labels.first is not None and sequence.numbers[0] != labels.first):
+    labels, sequence, times_us = timed
+    frames = {int(row[0]) for row in labels.rows} or labels.at
+    if not sequence.numbers or not frames <= set(sequence.numbers):
         return False
-    with_boxes = {int(row[0]) for row in labels.rows} or labels.at
-    return with_boxes <= set(sequence.numbers)
+    if labels.first in (None, sequence.numbers[0]):
+        return True
+    if labels.is_named:
+        return sequence.numbers[0] > labels.first
+    return max(frames) - labels.first >= len(times_us)
 
 
 def _by_number(at: np.ndarray, numbers: Sequence[int]) -> np.ndarray:

@@ -41,7 +41,7 @@ class RecordingLabels:
     name: key of the recording. source: a file, for messages. when: what ``at`` and the ``t`` of the rows are. frame_hw:
     what the boxes refer to: height and width of the labelled frames, ``RELATIVE``, or the sensor if None. rows:
     entries of ``EVENT_BBOX``. at: where somebody looked. rate: frames per second, if the files say. first: number of
-    the first frame, if the format says. own_count: how many frames a tool made of a video at ``rate``, whatever the
+    the first frame, if the format says. is_named: its frames are the numbers in the names of images. own_count: how many frames a tool made of a video at ``rate``, whatever the
     video has. named: identities that are no numbers, each with the number below 0 that rows have for it. missing: names
     of images that are none of the sequence.
     """
@@ -54,6 +54,7 @@ class RecordingLabels:
     at: set[int] = field(default_factory=set)
     rate: float | None = None
     first: int | None = None
+    is_named: bool = False
     own_count: int | None = None
     named: dict[tuple[str, str], int] = field(default_factory=dict)
     missing: dict[int, str] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -30,9 +30,11 @@ GENERIC_PREFIXES = frozenset(("", "frame", "img", "image", "im", "picture", "pic
 SPLIT_NAME = re.compile(r"(train|val|valid|validation|test)(ing)?[-_]?\d*", re.IGNORECASE)
 NUMBERED = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
 """A name: what is before its last number, that number, and what is after it."""
-NEAR_STEP = 0.1
+NEAR_STEP = 0.05
 MOST_EVEN = 0.5
-"""Numbers count pictures if so many of their steps are so near to the median."""
+"""Numbers count pictures if more of their steps than that are so near to the median."""
+FEW = 4
+CLOSE = 100
 STANDING = "images stand alone, each a sequence of one picture"
 SIZES = "images of different sizes, numbered alike: each is a sequence of one picture"
 COPIES = "images of the same name and number, as copies that were changed: each is a sequence of one picture"
@@ -134,7 +136,8 @@ def _in_folder(
             alone += paths
             continue
         ordered = sorted(numbered, key=lambda each: natural(each[1]))
-        name = prefix if is_specific and (title is None or len(groups) > 1 or alone) else title or folder.resolve().name
+        is_only = folder != root and len(groups) == 1 and not alone
+        name = prefix if is_specific and not (title and is_only) else title or folder.resolve().name
         aliases = tuple(each for each in (prefix if is_specific else "", title or "") if each not in ("", name))
         found.append(
             PictureSequence(
@@ -167,16 +170,26 @@ def _belong(numbered: Sequence[tuple[int, Path]], told: Counter[str], *, is_told
     return True
 
 
-def _is_even(numbers: Iterable[int]) -> bool:
-    """Whether numbers count, and are not names: about half of their steps are alike."""
-    steps = np.diff(np.sort(np.fromiter(numbers, np.int64)))
-    return bool((np.abs(steps / np.median(steps) - 1) <= NEAR_STEP).mean() >= MOST_EVEN)
+def _is_even(numbers: Sequence[int]) -> bool:
+    """Whether numbers count, and are not names: most of their steps are alike; a few numbers have to be close, too."""
+    steps = np.diff(np.sort(np.array(numbers, np.int64)))
+    step = np.median(steps)
+    if len(numbers) < FEW and step > CLOSE:
+        return False
+    return bool((np.abs(steps / step - 1) <= NEAR_STEP).mean() > MOST_EVEN)
 
 
 def _folder_title(folder: Path, root: Path) -> str | None:
-    """The name of the innermost folder, from the one that was named on, that says which images are in it."""
-    parts = (root.resolve().name, *folder.relative_to(root).parts)
-    return next((part for part in reversed(parts) if not is_generic(part)), None) if folder != root else None
+    """The name of the innermost folder that says which images are in it, from the one that was named on.
+
+    None if there is none, or they are right in the folder of a split.
+    """
+    for part in reversed((root.resolve().name, *folder.relative_to(root).parts)):
+        if SPLIT_NAME.fullmatch(part):
+            return None
+        if not is_generic(part):
+            return part
+    return None
 
 
 def is_generic(folder: str) -> bool:

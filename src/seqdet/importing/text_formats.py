@@ -341,6 +341,7 @@ def read_mot(labels: ParsedLabels) -> None:
         frames = [_mot_frame(row, place) for place, row in rows]
         first = min([1, *frames])
         found.first = first if found.first is None else found.first
+        found.is_named = True
         shift = found.first - first  # a second file of the recording may count otherwise
         labels.told["files of MOT with a frame 0: their first frame is 0, and not 1"] += first == 0
         found.rate = real(facts["frameRate"], str(info)) if "frameRate" in facts else None
