@@ -279,7 +279,7 @@ def test_images_that_cannot_be_linked_are_copied_and_an_import_may_be_repeated(t
         raise OSError
 
     film.images(tmp_path / "drive", NAMES)
-    write_yolo(labels, film, {n: name for n, name in enumerate(NAMES)})
+    write_yolo(labels, film, dict(enumerate(NAMES)))
     with monkeypatch.context() as patched:
         patched.setattr("os.link", fail)
         import_labels("yolo", labels, tmp_path / "drive", tmp_path / "out", CAR)

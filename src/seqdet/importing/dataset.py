@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
@@ -37,6 +38,8 @@ from .splits import splits
 from .work import Labelled, Source
 
 THERE = "{} must not be there yet, and is another one. Name another folder, or delete it first."
+WRITERS = 16
+"""Threads that write: more wait for the disk than there are cores."""
 WHAT: dict[Kind, str] = {"events": "recordings", "pictures": "sequences"}
 """What is labelled, in words."""
 ONE = {"recordings": "recording", "sequences": "sequence"}
@@ -151,8 +154,8 @@ def _write(parsed: ParsedLabels, found: list[Source], kind: Kind, out: Path, opt
     kept = [classes.boxes(each.boxes) for each in labelled]
     for each, boxes in zip(labelled, kept, strict=True):
         _check_free(each, boxes)
-    for each, boxes in progress(list(zip(labelled, kept, strict=True)), "writing", unit="recording"):
-        _write_labelled(each, boxes)
+    _write_all(labelled, kept)
+    for each, boxes in zip(labelled, kept, strict=True):
         report.recordings[each.target.parent.name] += 1
         report.labelled += len(each.labelled_us)
         report.empty += len(each.labelled_us) - len(np.unique(boxes["t"]))
@@ -178,9 +181,22 @@ def _check_apart(targets: list[Path]) -> None:
             )
 
 
+def _write_all(labelled: list[Labelled], kept: list[np.ndarray]) -> None:
+    """Write all, many at once: each waits until its files are on the disk, and a disk takes many together."""
+    for folder in {each.target.parent for each in labelled}:
+        make_folder(folder)
+    with ThreadPoolExecutor(WRITERS) as writers:
+        written = [writers.submit(_write_labelled, *each) for each in zip(labelled, kept, strict=True)]
+        try:
+            for each in progress(written, "writing", unit="recording"):
+                each.result()
+        except BaseException:
+            writers.shutdown(cancel_futures=True)
+            raise
+
+
 def _write_labelled(work: Labelled, boxes: np.ndarray) -> None:
     """Write labels, and then what says that they are whole: the recording itself."""
-    make_folder(work.target.parent)
     labels = label_path(work.target)
     write_labels(labels, boxes)
     write_labelled_us(labels, work.labelled_us)

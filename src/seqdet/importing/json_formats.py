@@ -55,7 +55,7 @@ def read_coco(labels: ParsedLabels) -> None:
 
 
 def _read_coco(labels: ParsedLabels, path: Path, found: dict[str, Any]) -> None:
-    categories = sorted(found.get("categories", []), key=lambda each: each["id"])
+    categories = _categories(labels, found)
     classes = {each["id"]: labels.class_named(str(each["name"]), path) for each in categories}
     videos = {each["id"]: each for each in found.get("videos", [])}
     frames: dict[Any, FrameLabels | None] = {}
@@ -84,6 +84,20 @@ def _read_coco(labels: ParsedLabels, path: Path, found: dict[str, Any]) -> None:
         score = 0.0 if each.get("iscrowd") or each.get("ignore") else real(stated, place)
         track = labels.identity(frame.recording, track, place)
         frame.add(box, classes[each["category_id"]], track=track, score=score)
+
+
+def _categories(labels: ParsedLabels, found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The categories by their numbers, but for those that only group others: Roboflow adds one of that kind."""
+    categories = sorted(found.get("categories", []), key=lambda each: each["id"])
+    used = {each["category_id"] for each in found.get("annotations", [])}
+    kept = []
+    for each in categories:
+        is_group = any(other.get("supercategory") == each["name"] for other in categories if other is not each)
+        if is_group and each["id"] not in used:
+            labels.told[f"categories without a box that only group others, and are no class ({each['name']})"] += 1
+        else:
+            kept.append(each)
+    return kept
 
 
 def _coco_box(labels: ParsedLabels, annotation: dict[str, Any], place: str) -> Box:

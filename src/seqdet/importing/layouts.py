@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,19 +128,20 @@ def _ultralytics(folder: Path, options: ImportOptions, told: Counter[str]) -> li
     path = next((folder / name for name in YAMLS if (folder / name).is_file()), None)
     facts = _yaml(path) if path is not None else {}
     parts = list[Part]()
+    listed = list[PictureSequence]()
     for key, split in LISTED.items():
         entries = facts.get(key) or []
         for entry in entries if isinstance(entries, list) else [entries]:
             images = _on_disk(folder, str(facts.get("path") or ""), str(entry))
             if images is None:
                 told[f"folders of {path} that are not there"] += 1
-                continue
-            only = None if images.is_dir() else _listed(images, folder)
-            root = images if only is None else folder
-            sequences = find_sequences(root, told, stills=options.stills, only=only)
-            if sequences:
-                parts.append(Part(_labels_of(root), sequences, folder, split, is_looked_at=True))
-    return parts
+            elif images.is_dir():
+                found = find_sequences(images, told, stills=options.stills)
+                parts += [Part(_labels_of(images), found, folder, split, is_looked_at=True)] if found else []
+            else:
+                found = find_sequences(folder, told, stills=options.stills, only=_listed(images, folder))
+                listed += [replace(each, split=split) for each in found]
+    return parts + ([Part(folder, listed, folder, is_looked_at=True)] if listed else [])
 
 
 def _yaml(path: Path) -> dict[str, Any]:

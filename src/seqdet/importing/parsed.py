@@ -41,9 +41,9 @@ class RecordingLabels:
     name: key of the recording. source: a file, for messages. when: what ``at`` and the ``t`` of the rows are. frame_hw:
     what the boxes refer to: height and width of the labelled frames, ``RELATIVE``, or the sensor if None. rows:
     entries of ``EVENT_BBOX``. at: where somebody looked. rate: frames per second, if the files say. first: number of
-    the first frame, if the format says. is_named: its frames are the numbers in the names of images. own_count: how many frames a tool made of a video at ``rate``, whatever the
-    video has. named: identities that are no numbers, each with the number below 0 that rows have for it. missing: names
-    of images that are none of the sequence.
+    the first frame, if the format says. is_named: its frames are the numbers in the names of images. own_count: how
+    many frames a tool made of a video at ``rate``, whatever the video has. named: identities that are no numbers, each
+    with the number below 0 that rows have for it. missing: names of images that are none of the sequence.
     """
 
     name: str

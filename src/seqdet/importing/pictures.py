@@ -50,7 +50,7 @@ def sources_of(part: Part) -> tuple[list[Source], Owners]:
             )
         names[each.name] = key
         others |= {alias: key for alias in each.aliases if alias not in others}
-        target = each.path.name if each.is_video else each.name
+        target = each.path.name if each.is_video else each.name.replace(".", "_")  # it has no ending
         sources.append(Source(key, each.path, split, target, each))
     images = {each.key: each.sequence for each in sources if each.sequence is not None and not each.sequence.is_video}
     return sources, Owners(others | names, images)
