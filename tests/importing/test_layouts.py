@@ -1,6 +1,7 @@
 """Folders as people download them, named alone: which labels are of which images, and of which split."""
 
 import json
+import zipfile
 
 import pytest
 
@@ -148,7 +149,7 @@ def write_yaml(place, **paths):
 
 @pytest.mark.parametrize("prefix", ["", "../", "./"])
 def test_yolo_of_roboflow_has_images_and_labels_in_every_split(place, tmp_path, film, imported, prefix):
-    write_yaml(place, **{"train": f"{prefix}train/images", "val": f"{prefix}valid/images", "test": "../test/images"})
+    write_yaml(place, train=f"{prefix}train/images", val=f"{prefix}valid/images", test="../test/images")
     for split, numbers in (("train", (0, 1, 3)), ("valid", (2, 4))):
         for n in numbers:
             name = f"drive_{n}{HASH.format(n)}"
@@ -240,3 +241,41 @@ def test_a_folder_without_pictures_is_one_sentence(place, imported):
         imported("coco")
     with pytest.raises(InputError, match="must hold videos or images, got none"):
         imported("coco", ImportOptions(of="pictures"))
+
+
+def test_labels_of_splits_may_be_zips(place, tmp_path, film):
+    for n, split in enumerate(("train", "val")):
+        film.images(place / "images" / split, ["drive_1.png", "drive_2.png"])
+        (tmp_path / "labels" / split).mkdir(parents=True)
+        with zipfile.ZipFile(tmp_path / "labels" / split / "task.zip", "w") as packed:
+            packed.writestr(f"drive_{n + 1}.txt", yolo(film, n))
+    options = ImportOptions(classes=("car",))
+    import_labels("yolo", tmp_path / "labels", place / "images", tmp_path / "out", options)
+    assert film.objects(tmp_path / "out" / "train" / "drive") == {0: 1}
+    assert film.objects(tmp_path / "out" / "val" / "drive") == {1: 1}
+
+
+def test_folders_that_are_only_named_like_a_split_are_sequences(place, tmp_path, film):
+    for name in ("test1", "test2"):
+        film.images(place / "videos" / name, [f"{n:04}.png" for n in range(1, 4)])
+        write_text(place / "gt" / f"{name}.txt", f"2,1,{','.join(map(str, film.box(1)))},1\n")
+    options = ImportOptions(classes=("car",))
+    done = import_labels("mot", place / "gt", place / "videos", tmp_path / "out", options)
+    assert done.recordings == {"train": 2}
+    for name in ("test1", "test2"):
+        assert film.objects(tmp_path / "out" / "train" / name) == {0: 0, 1: 1}
+
+
+def test_two_folders_of_one_split_are_refused(place, film, imported):
+    for split in ("val", "valid"):
+        film.image(place / split / "cat.png", 0)
+        write_text(place / split / "cat.xml", voc(film, 0))
+    with pytest.raises(InputError, match="must have one folder for each split, got val, valid"):
+        imported("voc")
+
+
+def test_what_is_known_of_sensors_is_refused_for_pictures(place, film, imported):
+    film.image(place / "cat.png", 0)
+    write_text(place / "cat.xml", voc(film, 0))
+    with pytest.raises(InputError, match="size_hw and time_unit must be left out for videos and images"):
+        imported("voc", ImportOptions(size_hw=(48, 64)))

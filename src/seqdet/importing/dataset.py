@@ -82,6 +82,8 @@ def import_labels(
     named = as_on_disk(labels if recordings is None else recordings)
     kind = kind_of(named, options.of)
     check_kind(out, kind)
+    if kind == "pictures" and (options.size_hw or options.time_unit):
+        raise InputError("size_hw and time_unit must be left out for videos and images: these have a size and times.")
     with unpacked(labels) as folders:
         parsed = ParsedLabels(options.classes)
         read = _read_pictures if kind == "pictures" else _read_events
@@ -96,26 +98,24 @@ def _fill(source: str, parsed: ParsedLabels) -> None:
 
 
 def _read_events(
-    source: str, parsed: ParsedLabels, labels: Path, named: Path, folders: list[Path], options: ImportOptions
+    source: str, parsed: ParsedLabels, labels: Path, named: Path, folders: dict[Path, Path], options: ImportOptions
 ) -> list[Source]:
     """The recordings in ``named``, whose labels are read."""
     found, owners = find_labelled(named, labels)
-    parsed.turn_to(labels, owners, more=folders)
+    parsed.turn_to(labels, owners, more=list(folders.values()))
     _fill(source, parsed)
     return found
 
 
 def _read_pictures(
-    source: str, parsed: ParsedLabels, labels: Path, named: Path, folders: list[Path], options: ImportOptions
+    source: str, parsed: ParsedLabels, labels: Path, named: Path, folders: dict[Path, Path], options: ImportOptions
 ) -> list[Source]:
     """The sequences of pictures in ``named``, whose labels are read; a split without any label is left out."""
     found = list[Source]()
     parts = find_parts(source, labels, named, options, parsed.told)
     for part in parts:
         sources, owners = sources_of(part)
-        ours = [each for each in folders if part.labels == labels] or [
-            each for each in folders if part.split is not None and each.name == part.split
-        ]
+        ours = [folder for packed, folder in folders.items() if part.labels in (packed, *packed.parents)]
         parsed.turn_to(part.labels, owners, more=ours, top=part.top)
         if len(parts) > 1 and not parsed.has_files(*SUFFIXES[source]):
             parsed.dropped[f"{WHAT['pictures']} of {part.split}, which has no labels"] += len(sources)

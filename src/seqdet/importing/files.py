@@ -35,7 +35,7 @@ MOST_FRAMES = 4_000_000
 
 
 @contextmanager
-def unpacked(labels: Path) -> Iterator[list[Path]]:
+def unpacked(labels: Path) -> Iterator[dict[Path, Path]]:
     """A folder for every zip that is the labels or lies in their folder, with its name and the labels in it.
 
     The folders are temporary; where an error names a file in one of them, it names the zip instead.
@@ -45,7 +45,7 @@ def unpacked(labels: Path) -> Iterator[list[Path]]:
     """
     zips = [path for path in ([labels] if labels.is_file() else below(labels)) if is_zip(path)]
     if not zips:
-        yield []
+        yield {}
         return
     with TemporaryDirectory(prefix="seqdet-labels-") as temporary:
         folders = [Path(temporary) / str(n) / path.stem for n, path in enumerate(zips)]
@@ -53,7 +53,7 @@ def unpacked(labels: Path) -> Iterator[list[Path]]:
         for path, folder in zip(zips, folders, strict=True):
             _unpack(path, folder, left)
         try:
-            yield folders
+            yield dict(zip(zips, folders, strict=True))
         except InputError as error:
             text = str(error)
             for path, folder in zip(zips, folders, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from .splits import as_split
 YAMLS = ("data.yaml", "dataset.yaml")
 LISTED = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 """What a file of Ultralytics calls a split, and what we do."""
+YEAR = re.compile(r"[-_]?\d{4}$")
 LABEL_FOLDERS = ("labels", "annotations", "Annotations")
 PICTURE_FOLDERS = ("images", "videos", "JPEGImages")
 
@@ -101,14 +103,17 @@ def _places(source: str, labels: Path, pictures: Path) -> list[Place]:
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:
-    """The folders right in a folder that are named as splits, by these."""
-    inner = sorted(folder.iterdir()) if folder.is_dir() else []
-    named = [(as_split(each.name.rstrip("0123456789_-")), each) for each in inner if each.is_dir()]
-    found = {split: each for split, each in named if split is not None}
-    if len(found) < sum(split is not None for split, _ in named):
-        names = ", ".join(each.name for split, each in named if split is not None)
-        raise InputError(f"{folder} must have one folder for each split, got {names}. Import them one by one.")
-    return found
+    """The folders right in a folder that are named as splits, by these; a year may follow, as in ``train2017``."""
+    inner = [each for each in sorted(folder.iterdir()) if each.is_dir()] if folder.is_dir() else []
+    for name_of in (lambda each: each.name, lambda each: YEAR.sub("", each.name)):
+        named = [(split, each) for each in inner if (split := as_split(name_of(each))) is not None]
+        found = dict(named)
+        if len(found) < len(named):
+            names = ", ".join(each.name for _, each in named)
+            raise InputError(f"{folder} must have one folder for each split, got {names}. Import them one by one.")
+        if found:
+            return found
+    return {}
 
 
 def _named_as(files: list[Path], split: str, folder: Path) -> Path | None:

@@ -27,7 +27,7 @@ GENERIC_FOLDERS = frozenset(
 """Names of folders, in small letters, that say nothing about the images in them."""
 GENERIC_PREFIXES = frozenset(("", "frame", "img", "image", "im", "picture", "pic", "photo", "rgb", "f", "i"))
 """What tools write before the number of a picture, and so says nothing about which ones belong together."""
-SPLIT_NAME = re.compile(r"(train|val|valid|validation|test)(ing)?[-_]?\d*", re.IGNORECASE)
+SPLIT_NAME = re.compile(r"(train|val|valid|validation|test)(ing)?[-_]?(\d{4})?", re.IGNORECASE)
 NUMBERED = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
 """A name: what is before its last number, that number, and what is after it."""
 NEAR_STEP = 0.05
