@@ -178,8 +178,8 @@ def import_dataset(
 
     Args:
         labels: file, folder or zip; or a folder that has both, as people download it.
-        recordings: file or folder of recordings of events, videos or images; they and labels belong together by their
-            names.
+        recordings: file or folder of recordings of events, videos or images, named behind the labels; they and labels
+            belong together by their names.
         options: how labels are understood.
         source: format of the labels.
         out: folder of the dataset; recordings are linked there, or copied.
