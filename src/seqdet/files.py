@@ -109,7 +109,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             _sync(path.parent, os.O_RDONLY)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
+        where = f", {error.filename}" if error.filename not in (None, str(temporary)) else ""
+        raise InputError(f"{path} cannot be written: {error.strerror or error}{where}.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
