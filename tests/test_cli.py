@@ -193,7 +193,7 @@ def test_options_are_understood_as_people_write_them():
     assert spelt(["predict", "run", "-", "-o", "out"]) == ["predict", "run", '["-"]', "--out", "out"]
     assert spelt(["simulate", "-o", "a.raw", "b.mp4"]) == ["simulate", "frames", "--out", "a.raw", "b.mp4"]
     assert spelt(["evaluate", "a.npy", "b"]) == ["evaluate", "a.npy", "--dataset", "b"]
-    assert spelt(["import", "a", "b", "--from", "voc"]) == ["import", "a", "b", "--source", "voc"]
+    assert spelt(["import", "a", "b", "--from", "voc"]) == ["import", "a", "--recordings", "b", "--source", "voc"]
     assert spelt(["inspect", "a", "--strict", "false"]) == ["inspect", "a", "--strict", "false"]
 
 

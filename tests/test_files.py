@@ -12,7 +12,7 @@ import pytest
 
 from seqdet import files
 from seqdet.checks import InputError
-from seqdet.files import ABANDONED_S, MACHINE, as_on_disk, is_free, replacing, write_bytes, write_text
+from seqdet.files import ABANDONED_S, MACHINE, as_on_disk, is_free, replacing, replacing_folder, write_bytes, write_text
 
 
 @pytest.fixture
@@ -172,6 +172,29 @@ def test_what_killed_processes_were_writing_goes_with_the_next_file(path):
     files._swept.clear()
     write_bytes(path, b"new")
     assert {each.name for each in folder.iterdir()} == {path.name, *kept}
+
+
+def test_a_folder_appears_whole_or_not_at_all_and_what_a_killed_process_left_of_one_goes(tmp_path):
+    with (
+        pytest.raises(InputError, match=r"images cannot be written: No such file .*none\.png"),
+        replacing_folder(tmp_path / "images"),
+    ):
+        (tmp_path / "none.png").read_bytes()
+    assert list(tmp_path.iterdir()) == []
+    left = tmp_path / ".00000000-1.images"
+    left.mkdir()
+    (left / "1.png").touch()
+    os.utime(left, (0, left.stat().st_mtime - ABANDONED_S - 9))
+    files._swept.clear()
+    with replacing_folder(tmp_path / "images") as temporary:
+        (temporary / "1.png").touch()
+    assert [each.relative_to(tmp_path).as_posix() for each in tmp_path.rglob("*")] == ["images", "images/1.png"]
+    with (
+        pytest.raises(InputError, match="images cannot be written"),
+        replacing_folder(tmp_path / "images") as temporary,
+    ):
+        (temporary / "2.png").touch()
+    assert [each.name for each in (tmp_path / "images").iterdir()] == ["1.png"]
 
 
 def test_a_folder_is_free_if_there_is_nothing_but_what_was_never_finished(path):

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import time
 import tokenize
 import unicodedata
@@ -83,6 +84,35 @@ def replacing(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # not there, or in a folder that is none
             temporary.unlink()
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Lend a new folder beside ``path``, which becomes it when the block ends well and else vanishes.
+
+    The files in it, which lie in no folder below, are on the disk before the name is.
+
+    Raises:
+        InputError: if there is something at ``path``, its folder is missing or cannot be written, or the disk is full.
+    """
+    temporary = path.parent / f".{MACHINE}-{os.getpid()}.{path.name}"
+    sweep(path.parent)
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        yield temporary
+        for each in temporary.iterdir():
+            _sync(each, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+        with suppress(OSError):
+            _sync(temporary, os.O_RDONLY)
+        temporary.rename(path)
+        with suppress(OSError):
+            _sync(path.parent, os.O_RDONLY)
+    except OSError as error:
+        where = f", {error.filename}" if error.filename not in (None, str(temporary)) else ""
+        raise InputError(f"{path} cannot be written: {error.strerror or error}{where}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_place(path: Path) -> None:
@@ -208,7 +238,11 @@ def sweep(folder: Path) -> None:
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = TEMPORARY.fullmatch(entry.name)
-            if found and entry.is_file(follow_symlinks=False) and _is_abandoned(entry, found[1], int(found[2])):
+            if not found or entry.is_symlink() or not _is_abandoned(entry, found[1], int(found[2])):
+                continue
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
                 Path(entry).unlink()
 
 

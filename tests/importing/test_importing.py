@@ -279,13 +279,13 @@ def test_an_import_that_a_full_disk_cut_short_is_done_when_it_is_started_again(t
     import_labels(*work, tmp_path / "whole", AT_10_HZ)
 
     def full(source, target):
-        if source.name == "b.npz":
+        if source.path.name == "b.npz":
             raise InputError(f"{target} cannot be written: No space left on device.")
         link(source, target)
 
     with monkeypatch.context() as patched:
-        link = dataset._link
-        patched.setattr(dataset, "_link", full)
+        link = dataset.link
+        patched.setattr(dataset, "link", full)
         with pytest.raises(InputError, match="No space left"):
             import_labels(*work, tmp_path / "out", AT_10_HZ)
     done = import_labels(*work, tmp_path / "out", AT_10_HZ)

@@ -294,8 +294,9 @@ def spelt(args: Sequence[str]) -> list[str]:
     ]
     if words[:1] == ["simulate"] and places and words[places[0]] not in COMMANDS["simulate"]:
         words.insert(1, "frames")
-    if words[:1] == ["evaluate"] and len(places) == 2:
-        words.insert(places[1], "--dataset")
+    second = {"evaluate": "--dataset", "import": "--recordings"}.get(words[0] if words else "")
+    if second and len(places) == 2:
+        words.insert(places[1], second)
     alone = {"precompute": 0, "predict": 1}.get(words[0] if words else "", len(places))
     if several := places[alone:]:
         first = [words[n] for n in places[:alone]]

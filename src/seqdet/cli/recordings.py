@@ -168,22 +168,26 @@ def precompute_tensors(paths: list[str], how: PrecomputeConfig, *, workers: int 
 
 def import_dataset(
     labels: Path,
-    recordings: Path,
     options: ImportOptions,
     *,
     source: LabelFormat,
     out: Path,
+    recordings: Path | None = None,
 ) -> None:
-    """Bring recordings and labels of another tool into the layout that is trained on.
+    """Bring recordings, videos or images, and labels of another tool, into the layout that is trained on.
 
     Args:
-        labels: file, folder or zip.
-        recordings: file or folder; labels and recordings belong together by their names.
+        labels: file, folder or zip; or a folder that has both, as people download it.
+        recordings: file or folder of recordings of events, videos or images, named behind the labels; they and labels
+            belong together by their names.
         options: how labels are understood.
         source: format of the labels.
         out: folder of the dataset; recordings are linked there, or copied.
-        label_rate: frames per second, for labels that number frames.
+        label_rate: frames per second, for labels that number frames; those of videos need none.
         frame_us: microseconds per frame instead.
+        first_frame: number of the first frame, 0 or 1, for pictures whose labels do not tell.
+        of: what the labels are of, where a folder has recordings of events and pictures.
+        stills: images are no sequences, whatever their names.
         keep: classes to keep: names, new=old to rename, new=old+old to merge.
         others: boxes of other classes are left out, or become neither targets nor errors.
         seed: of the draw by ratios.

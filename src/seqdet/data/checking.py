@@ -240,7 +240,7 @@ def labels_outside(
     return LabelsOutside(is_outside, worst, int(far[worst]), text)
 
 
-def check_inside(boxes: np.ndarray, sensor_hw: tuple[int, int], labels: Path) -> None:
+def check_inside(boxes: np.ndarray, sensor_hw: tuple[int, int], labels: Path, *, what: str = "sensor") -> None:
     """Raise ``InputError`` if there are several boxes, (N,) with x, y, w, h in pixels, and none is in the sensor."""
     height, width = sensor_hw
     x = boxes["x"]
@@ -249,12 +249,14 @@ def check_inside(boxes: np.ndarray, sensor_hw: tuple[int, int], labels: Path) ->
     bottom = boxes["y"] + boxes["h"]
     if len(boxes) >= SEVERAL and ((x >= width) | (y >= height) | (right <= 0) | (bottom <= 0)).all():
         raise InputError(
-            f"{labels} must have boxes within the {width}x{height} pixels of the sensor, and none of its {len(boxes)} "
-            "is. Are x and y swapped, or are they of another sensor?"
+            f"{labels} must have boxes within the {width}x{height} pixels of the {what}, and none of its {len(boxes)} "
+            f"is. Are x and y swapped, or are they of another {what}?"
         )
 
 
-def check_pixels(sides: np.ndarray, frame_hw: tuple[int, int] | None, labels: Path, advice: str = "") -> None:
+def check_pixels(
+    sides: np.ndarray, frame_hw: tuple[int, int] | None, labels: Path, advice: str = "", *, what: str = "sensor"
+) -> None:
     """Raise unless boxes are in pixels.
 
     Args:
@@ -271,7 +273,7 @@ def check_pixels(sides: np.ndarray, frame_hw: tuple[int, int] | None, labels: Pa
     if len(sides) >= SEVERAL or (sides != np.rint(sides)).any():
         factors = f"{frame_hw[1]}, y and h by {frame_hw[0]}" if frame_hw else "the width, y and h by the height"
         raise InputError(
-            f"{labels} must have boxes in pixels of the sensor, and its {len(sides)} are shares of the frame. "
+            f"{labels} must have boxes in pixels of the {what}, and its {len(sides)} are shares of the frame. "
             f"Multiply x and w by {factors}{advice}."
         )
 

@@ -1,8 +1,12 @@
 """Labels of other tools become ours: their recordings and boxes, in the layout of a dataset.
 
 ``options`` are what a user may wish and the table of the formats; ``files`` reads what tools wrote; ``text_formats``,
-``json_formats`` and ``xml_formats`` understand it; ``parsed`` holds what they found and turns it into boxes of
-recordings; ``shapes`` are boxes of what is drawn besides; ``dataset`` writes the folder. Only the command imports it.
+``json_formats`` and ``xml_formats`` understand it; ``parsed`` holds what they found, ``owners`` tells of which
+recording or picture it is, and ``boxes`` makes boxes of it; ``shapes`` are boxes of what is drawn besides.
+``recordings`` are those of event cameras. ``pictures`` are videos and images: ``sequences`` finds which belong
+together, ``layouts`` which labels are theirs, ``frames`` which picture a frame is. ``kinds`` tells recordings and
+pictures apart, ``splits`` their splits, ``work`` is what both become, and ``dataset`` and ``links`` write the folder.
+Only the command imports it.
 """
 
 from __future__ import annotations

@@ -27,13 +27,15 @@ MOST_BYTES = 1 << 31
 """Of one file of labels, and of those in all zips together."""
 MOST_FILES = 1_000_000
 """In all zips together."""
+ROBOFLOW = re.compile(r"[_-](jpg|jpeg|png|bmp|webp|tif|tiff|gif)\.rf\.[0-9A-Za-z]{8,}$", re.IGNORECASE)
+"""What it puts after the names of images: drive_000012.jpg becomes drive_000012_jpg.rf.0123456789abcdef.jpg."""
 STEP = 1 << 20
 MOST_FRAMES = 4_000_000
 """A day and a half at 30 frames a second: each is a labelled time."""
 
 
 @contextmanager
-def unpacked(labels: Path) -> Iterator[list[Path]]:
+def unpacked(labels: Path) -> Iterator[dict[Path, Path]]:
     """A folder for every zip that is the labels or lies in their folder, with its name and the labels in it.
 
     The folders are temporary; where an error names a file in one of them, it names the zip instead.
@@ -43,7 +45,7 @@ def unpacked(labels: Path) -> Iterator[list[Path]]:
     """
     zips = [path for path in ([labels] if labels.is_file() else below(labels)) if is_zip(path)]
     if not zips:
-        yield []
+        yield {}
         return
     with TemporaryDirectory(prefix="seqdet-labels-") as temporary:
         folders = [Path(temporary) / str(n) / path.stem for n, path in enumerate(zips)]
@@ -51,7 +53,7 @@ def unpacked(labels: Path) -> Iterator[list[Path]]:
         for path, folder in zip(zips, folders, strict=True):
             _unpack(path, folder, left)
         try:
-            yield folders
+            yield dict(zip(zips, folders, strict=True))
         except InputError as error:
             text = str(error)
             for path, folder in zip(zips, folders, strict=True):
@@ -123,6 +125,11 @@ def read_names(path: Path) -> list[str]:
 def posix_path(text: str) -> PurePosixPath:
     """A path in a file, which any system may have written."""
     return PurePosixPath(text.replace("\\", "/"))
+
+
+def bare_stem(stem: str) -> str:
+    """The name of an image, without its ending, as it was before Roboflow added that and a hash to it."""
+    return ROBOFLOW.sub("", stem)
 
 
 def last_number(name: str) -> int | None:

@@ -21,7 +21,8 @@ from ..files import read_json
 from ..pictures.images import IMAGE_SUFFIXES
 from ..pictures.video import VIDEO_SUFFIXES
 from .files import frame_number, is_number, posix_path, read_text, real, times_us, whole
-from .parsed import RELATIVE, FrameLabels, Owner, ParsedLabels, RecordingLabels, TimeKind, frame_size
+from .owners import Owner
+from .parsed import RELATIVE, FrameLabels, ParsedLabels, RecordingLabels, TimeKind, frame_size
 from .shapes import Box, Keyframe, corners, hull, mask_box, turned_box
 
 MICROSECONDS = "t"
@@ -54,7 +55,7 @@ def read_coco(labels: ParsedLabels) -> None:
 
 
 def _read_coco(labels: ParsedLabels, path: Path, found: dict[str, Any]) -> None:
-    categories = sorted(found.get("categories", []), key=lambda each: each["id"])
+    categories = _categories(labels, found)
     classes = {each["id"]: labels.class_named(str(each["name"]), path) for each in categories}
     videos = {each["id"]: each for each in found.get("videos", [])}
     frames: dict[Any, FrameLabels | None] = {}
@@ -85,6 +86,20 @@ def _read_coco(labels: ParsedLabels, path: Path, found: dict[str, Any]) -> None:
         frame.add(box, classes[each["category_id"]], track=track, score=score)
 
 
+def _categories(labels: ParsedLabels, found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The categories by their numbers, but for those that only group others: Roboflow adds one of that kind."""
+    categories = sorted(found.get("categories", []), key=lambda each: each["id"])
+    used = {each["category_id"] for each in found.get("annotations", [])}
+    kept = []
+    for each in categories:
+        is_group = any(other.get("supercategory") == each["name"] for other in categories if other is not each)
+        if is_group and each["id"] not in used:
+            labels.told[f"categories without a box that only group others, and are no class ({each['name']})"] += 1
+        else:
+            kept.append(each)
+    return kept
+
+
 def _coco_box(labels: ParsedLabels, annotation: dict[str, Any], place: str) -> Box:
     """The box of an annotation; of its polygons, where it has none itself."""
     if bbox := annotation.get("bbox"):
@@ -107,7 +122,7 @@ def _coco_owner(labels: ParsedLabels, path: Path, image: dict[str, Any], video: 
     name = posix_path(str(image.get("file_name", "")))
     title = posix_path(str(video.get("name") or video.get("file_name") or ""))
     before = [title, PurePosixPath(title.name) / "x"] if title.name else []
-    return labels.owner_of_frame(name, before=[*before, PurePosixPath(path.stem) / "x"], after=[labels.near(path)])
+    return labels.owners.of_frame(name, before=[*before, PurePosixPath(path.stem) / "x"], after=[labels.near(path)])
 
 
 def _stated_time(labels: ParsedLabels, image: dict[str, Any], path: Path) -> tuple[int, TimeKind] | None:
@@ -200,7 +215,7 @@ def _read_image(
 ) -> None:
     """Add the boxes of an image."""
     uploaded, name = _media(task, path)
-    owner = labels.owner_of_frame(name, after=[uploaded, labels.near(path)])
+    owner = labels.owners.of_frame(name, after=[uploaded, labels.near(path)])
     if owner is None:
         labels.leave_unpaired(f"{path}: {name}")
         return
@@ -282,7 +297,7 @@ def _read_video(
 ) -> None:
     """Add the tracks of a video."""
     name, uploaded = _media(task, path)
-    owner = labels.first_owner([name, uploaded, *([labels.near(path)] if is_alone else [])], or_only=is_alone)
+    owner = labels.owners.first([name, uploaded, *([labels.near(path)] if is_alone else [])], or_only=is_alone)
     if owner is None:
         labels.leave_unpaired(f"{path}: {name}")
         return
@@ -296,6 +311,7 @@ def _read_video(
     last = max(lengths, default=0)
     found.at.update(range(1, last + 1))
     found.rate = _rate(labels, tracks, place) or found.rate
+    found.own_count = last or found.own_count
     for number, track in enumerate(tracks, start=found.next_track(1)):
         if (label := _region_class(labels, track, result, path)) is not None:
             _read_track(labels, found, track, label, number, last, place)

@@ -25,14 +25,33 @@ READERS: dict[str, str] = {
 """For each ``LabelFormat`` the module of this package, and the function there, that fills ``ParsedLabels``; it is
 imported when it is asked for."""
 
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "coco": (".json",),
+    "mot": (".txt", ".csv"),
+    "yolo": (".txt",),
+    "voc": (".xml",),
+    "csv": (".csv", ".txt"),
+    "cvat": (".xml",),
+    "labelstudio": (".json",),
+    "psee-txt": (".txt",),
+}
+"""How the files of each format end."""
+Kind = Literal["events", "pictures"]
+"""What is labelled: recordings of event cameras, or videos and images."""
+
 
 @dataclass(frozen=True)
 class ImportOptions:
     """How labels are understood, and what becomes of them.
 
     label_rate, frame_us: frames per second, or microseconds per frame, for labels that number frames. Numbers in the
-        names of files count frames if one of them is given, else microseconds.
+        names of files count frames if one of them is given, else microseconds. Frames of videos are their pictures,
+        and need neither; where it is another rate than that of the video, each is the picture nearest to its time. It
+        is the rate of images, which is else what a file says, or 25.
     start_us: time of the first frame; added to labels that have times.
+    first_frame: number of the first frame, 0 or 1, for pictures whose labels do not tell.
+    of: what is labelled, where a folder has both recordings of events and pictures.
+    stills: images are no sequences, whatever their names: each stands alone.
     classes: names of the classes by number; those in the files, if there are any, if not given.
     keep, others: see ``classes.map_classes``.
     split: where recordings go; if not given, as the folder in which they are says, from the one that was named on, or
@@ -55,6 +74,9 @@ class ImportOptions:
     size_hw: tuple[int, int] | None = None
     leave_out: bool = False
     time_unit: Unit | None = None
+    first_frame: Literal[0, 1] | None = None
+    of: Kind | None = None
+    stills: bool = False
 
     def __post_init__(self) -> None:
         for name in ("label_rate", "frame_us"):
@@ -67,16 +89,22 @@ class ImportOptions:
         if self.ratios and not (len(self.ratios) == 3 and min(self.ratios) >= 0 and sum(self.ratios) > 0):
             raise InputError(f"ratios must be three shares of at least 0, not all 0, got {self.ratios}.")
 
+    @property
+    def rate(self) -> float | None:
+        """Frames per second, if they are given."""
+        return 1e6 / self.frame_us if self.frame_us else self.label_rate
+
 
 @dataclass
 class ImportReport:
     """What ``import_labels`` did.
 
-    recordings: by split. boxes: by class. labelled, empty: frames, and those of them without a box. dropped: what was
-    left out, by reason. told: what was understood in one way of several, and how often. warnings: what
-    looks wrong. failed: for each recording that could not be read, why.
+    what: is labelled, in words. recordings: by split. boxes: by class. labelled, empty: frames, and those of them
+    without a box. dropped: what was left out, by reason. told: what was understood in one way of several, and how
+    often. warnings: what looks wrong. failed: for each recording that could not be read, why.
     """
 
+    what: str = "recordings"
     recordings: Counter[str] = field(default_factory=Counter)
     boxes: Counter[str] = field(default_factory=Counter)
     labelled: int = 0
@@ -89,7 +117,7 @@ class ImportReport:
     def lines(self) -> list[str]:
         """The facts in words."""
         splits = ", ".join(f"{count:,} {split}" for split, count in self.recordings.items())
-        text = [f"{self.recordings.total():,} recordings ({splits}), {self.boxes.total():,} boxes"]
+        text = [f"{self.recordings.total():,} {self.what} ({splits}), {self.boxes.total():,} boxes"]
         text.append(f"{self.labelled:,} labelled frames, {self.empty:,} of them without a box")
         text.append("classes: " + ", ".join(f"{name} {count:,}" for name, count in self.boxes.items()))
         text += [f"{count:,} {what}" for what, count in self.told.items()]

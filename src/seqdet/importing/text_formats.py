@@ -340,10 +340,13 @@ def read_mot(labels: ParsedLabels) -> None:
             continue
         frames = [_mot_frame(row, place) for place, row in rows]
         first = min([1, *frames])
+        found.first = first if found.first is None else found.first
+        found.is_named = True
+        shift = found.first - first  # a second file of the recording may count otherwise
         labels.told["files of MOT with a frame 0: their first frame is 0, and not 1"] += first == 0
         found.rate = real(facts["frameRate"], str(info)) if "frameRate" in facts else None
         last = max([frame_number(facts.get("seqLength", 0), str(info)) - 1, *(frame - first for frame in frames)])
-        found.at.update(range(last + 1))
+        found.at.update(range(found.first, found.first + last + 1))
         for frame, (place, row) in zip(frames, rows, strict=True):
             x, y, w, h = (real(cell, place) for cell in row[2:6])
             score = real(row[6], place) if len(row) > 6 else 1.0
@@ -355,7 +358,7 @@ def read_mot(labels: ParsedLabels) -> None:
                 labels.dropped["regions to be ignored (class 0 of VisDrone)"] += 1
                 continue
             track = labels.identity(found, row[1], place)
-            found.add(frame - first, (x, y, w, h), label, track=track, score=score)
+            found.add(frame + shift, (x, y, w, h), label, track=track, score=score)
 
 
 def _mot_frame(row: list[str], place: str) -> int:

@@ -178,11 +178,13 @@ def _of_task(labels: ParsedLabels, task: CvatTask, path: Path, head: CvatHead) -
     """The labels of the recording that a task belongs to; a file without one is written down."""
     titles = list(map(posix_path, task.titles))
     is_alone = len(head.tasks) < 2
-    owner = labels.first_owner([labels.near(path), *titles] if is_alone else titles, or_only=is_alone)
+    owner = labels.owners.first([labels.near(path), *titles] if is_alone else titles, or_only=is_alone)
     if owner is None:
         labels.leave_unpaired(str(path) if is_alone else f"{path}: {', '.join(task.titles) or 'tracks of no task'}")
         return None
-    return labels.of_recording(owner.recording, path, "frame", task.size_hw)
+    found = labels.of_recording(owner.recording, path, "frame", task.size_hw)
+    found.first = 0
+    return found
 
 
 def _read_track(labels: ParsedLabels, track: Element, path: Path, head: CvatHead) -> None:
@@ -236,7 +238,7 @@ def _read_image(labels: ParsedLabels, image: Element, path: Path) -> None:
     """Add the boxes of an image."""
     place = f"image {image.get('name') or image.get('id')} of {path}"
     name = posix_path(image.get("name") or "")
-    owner = labels.owner_of_frame(name, after=[labels.near(path)])
+    owner = labels.owners.of_frame(name, after=[labels.near(path)])
     if owner is None:
         labels.leave_unpaired(f"{path}: {name}")
         return
