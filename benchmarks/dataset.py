@@ -32,10 +32,10 @@ from torch.utils.data import DataLoader
 
 from seqdet.config import DatasetConfig, TensorConfig
 from seqdet.data.clips import RecordedClips
+from seqdet.data.description import Description
 from seqdet.data.disk_cache import SUFFIX
 from seqdet.data.labels import EVENT_BBOX, write_labels
 from seqdet.data.schedule import schedule
-from seqdet.data.description import Description
 from seqdet.data.store import COMPRESSIONS, write_tensors
 from seqdet.events.evt import write_evt3
 from seqdet.structures import Clip

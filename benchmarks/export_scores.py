@@ -47,7 +47,7 @@ def found_in(runner: Runner, clip: Clip, state: RunnerState | None) -> tuple[lis
 
 def scores(runner: Runner, data: HeldOut) -> dict[str, float | None]:
     """AP, AP50, and AP of the slowest where labels tell of speed."""
-    evaluator, labelled = CocoEvaluator(runner.classes), LabelledFrames(data.known.scale_xy)
+    evaluator, labelled = CocoEvaluator(runner.classes), LabelledFrames(data.known.scales_xy)
     state = None
     for clip in evaluation_loader(data.config.data, data.split):
         boxes, state = found_in(runner, clip, state)
