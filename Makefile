@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test lint slow bench tutorial clean
+.PHONY: help install dev demo demo-real test lint slow bench tutorial clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -17,7 +17,7 @@ PROGRESS := grep --line-buffered -oE '^Collecting [^ ]+|Downloading .+ \([0-9.]+
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/.installed  ## install seqdet into .venv
 
@@ -33,6 +33,12 @@ demo: .venv/.installed  ## train on moving digits, evaluate, write a video and a
 	    status=$$?; [ $$status = 130 ] || exit $$status; \
 	    echo "'make demo' goes on from there."; kill -INT $$PPID; \
 	}  # the signal ends make as Ctrl-C does, without a word about an error
+
+demo-real: .venv/.installed  ## train on flies, as a video and as events, and film both side by side to runs/flies
+	@$(BIN)/python scripts/demo_real.py runs/flies || { \
+	    status=$$?; [ $$status = 130 ] || exit $$status; \
+	    echo "'make demo-real' goes on from there."; kill -INT $$PPID; \
+	}
 
 test: lint  ## lint and run the fast tests, a file to a process, a thread to each
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
