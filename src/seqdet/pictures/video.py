@@ -80,6 +80,10 @@ def _index(path: Path, size: int, modified_ns: int) -> VideoIndex:
     return VideoIndex(times_us, np.array(marks, np.int64), np.array(keys, np.int64), size_hw, claimed)
 
 
+class _DamagedError(Exception):
+    """Something could not be decoded, for the first time."""
+
+
 class Video:
     """The pictures of a video, by number: picture n is the same however it is reached.
 
@@ -101,6 +105,9 @@ class Video:
         self.size_hw = self._index.size_hw
         self.times_us = self._index.times_us
         self._open: Any = None
+        self._source: tuple[Any, Any] = (None, None)
+        self._is_damaged = False
+        """Whether something could not be decoded: several frames at once would then lose good ones with a bad one."""
         self._frames: Iterator[av.VideoFrame] = iter(())
         self._next = -1
         self._ahead: av.VideoFrame | None = None
@@ -138,10 +145,10 @@ class Video:
             picture = self._picture(n)
             if picture is None:
                 self._missing += 1
-                if last is None:
-                    waiting += 1
-                    continue
-                picture = last
+                picture = last if n > first else self._before(n)
+            if picture is None:
+                waiting += 1
+                continue
             yield from (picture for _ in range(waiting))
             waiting = 0
             last = picture
@@ -168,11 +175,33 @@ class Video:
         self._ahead = None
         self._next = -1
 
+    def _before(self, n: int) -> np.ndarray | None:
+        """The last picture before ``n`` that can be decoded, if there is one; reading then goes on behind ``n``."""
+        found = None
+        for number in range(n - 1, -1, -1):
+            self._seek(number)
+            found = self._picture(number)
+            if found is not None:
+                break
+        if n + 1 < len(self):
+            self._seek(n + 1)
+            self._next = n + 1
+        return found
+
     def _seek(self, n: int) -> None:
         """Go to where picture ``n`` comes."""
+        try:
+            self._go_to(n)
+        except _DamagedError:
+            self._is_damaged = True
+            self._go_to(n)
+
+    def _go_to(self, n: int) -> None:
         self.close()
         self._open = opened(self.path)
-        container, stream = self._open.__enter__()
+        container, stream = self._source = self._open.__enter__()
+        if self._is_damaged:
+            stream.thread_type = "SLICE"
         mark = self._index.marks[n]
         before = self._index.keys[self._index.keys <= mark]
         if n and len(before):
@@ -186,12 +215,17 @@ class Video:
 
     def _decoded(self) -> av.VideoFrame | None:
         """The next picture of the file; None at its end."""
-        try:
-            return next(self._frames, None)
-        except FFmpegError as error:
-            if error.errno in (None, *DAMAGED):
-                return self._decoded()
-            raise _unreadable(self.path, error) from error
+        for _ in range(len(self) + 1):  # of which each takes a packet at least
+            try:
+                return next(self._frames, None)
+            except FFmpegError as error:
+                if error.errno != DAMAGED:
+                    raise _unreadable(self.path, error) from error
+                if not self._is_damaged:
+                    raise _DamagedError from error
+                container, stream = self._source
+                self._frames = container.decode(stream)  # the last one has ended by that
+        return None
 
     def _picture(self, n: int) -> np.ndarray | None:
         """Picture ``n``, if it can be decoded."""
@@ -200,6 +234,14 @@ class Video:
 
     def _frame(self, n: int) -> av.VideoFrame | None:
         """As ``_picture``, as it was decoded."""
+        try:
+            return self._next_frame(n)
+        except _DamagedError:
+            self._is_damaged = True
+            self._seek(n)
+            return self._next_frame(n)
+
+    def _next_frame(self, n: int) -> av.VideoFrame | None:
         mark = self._index.marks[n]
         while self._ahead is not None and (self._ahead.pts is None or self._ahead.pts < mark):
             self._ahead = self._decoded()
@@ -216,7 +258,7 @@ class Video:
         return frame
 
 
-DAMAGED = (1094995529,)
+DAMAGED = 1094995529
 """What FFmpeg says of a packet that makes no sense (AVERROR_INVALIDDATA): the next one may."""
 
 
