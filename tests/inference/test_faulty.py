@@ -113,7 +113,7 @@ def test_a_figure_is_that_of_the_frames_with_the_fault(found, held_out, name, se
                     starts[number] = start + len(frames)
             yield replace(clip, frames=frames)
 
-    labelled = LabelledFrames(test.known.scale_xy)
+    labelled = LabelledFrames(test.known.scales_xy)
     for clip, boxes in predict(detector, clips(), score=0.01, precision="float32"):
         labelled.add(clip, boxes)
     marks = marks_of(*labelled.joined(detector.classes))

@@ -121,10 +121,18 @@ def boxes_in(out: Path) -> np.ndarray:
 
 
 def test_the_newest_picture_is_taken_and_the_others_are_counted(stream):
-    with served(lambda file: file.write(stream)) as source:
+    is_first_seen = threading.Event()
+
+    def send(file: io.BufferedIOBase) -> None:
+        file.write(stream[: len(stream) // 2])
+        is_first_seen.wait(5)
+        file.write(stream[len(stream) // 2 :])
+
+    with served(send) as source:
         pictures = LivePictures(source, lambda: False)
         frames = pictures.frames()
         first, _ = next(frames)
+        is_first_seen.set()
         pictures._thread.join()  # a slow detector: all has come meanwhile
         last, last_us = next(frames)
         with pytest.raises(InputError, match=r"must go on sending pictures, and went away after 5\.96 s: it broke off"):

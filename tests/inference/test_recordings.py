@@ -34,6 +34,7 @@ from seqdet.inference.prediction import predict_recordings
 from seqdet.inference.streaming import StreamConfig, StreamingDetector, ViewConfig
 from seqdet.inference.tracking import AssociationConfig
 from seqdet.locks import alone_in
+from seqdet.pictures.sequence import ImageFolder
 from seqdet.viz.video import write_video
 
 from .fakes import SENSOR_HW, HullRunner
@@ -287,7 +288,7 @@ def test_an_unwritable_output_is_one_sentence(recording, tmp_path):
             HullRunner(None, 3),
             PredictConfig(),
             "",
-            "must hold either images or videos, which this detector takes, and",
+            "must hold images or videos, which this detector takes, and holds none",
         ),
     ],
 )
@@ -396,10 +397,9 @@ def test_pictures_are_made_to_fit_and_their_boxes_to_fit_back(tmp_path):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["a.png", "b.mp4"], "must hold either images or videos, which this detector takes, and holds both"),
-        (["a.png", "deep/b.png"], r"must hold images of one sequence, and others are in .*deep\. Name that alone"),
-        (["deep/b.png"], "must hold images of one sequence, and others are in .*deep"),
         (["a.mkv", "a.mp4"], r"videos must differ in their names without endings, got .*a\.mkv and .*a\.mp4"),
+        (["a.png", "b.mp4"], r"must hold images of one sequence, and .*b\.mp4 is another\. Name it alone"),
+        (["a.png", "deep/b.png"], r"must hold images of one sequence, and .*deep is another\. Name it alone"),
         (["a.txt"], "and holds none"),
     ],
 )
@@ -409,6 +409,17 @@ def test_a_folder_of_which_something_would_be_left_out_is_refused(tmp_path, name
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=words):
         predict_recordings(HullRunner(None, 3), tmp_path, tmp_path / "out", PredictConfig())
+
+
+def test_videos_and_folders_of_images_are_found_below_a_folder_and_keep_its_tree(tmp_path):
+    for n, image in enumerate(moving_square(3)):
+        (tmp_path / "in" / "walks" / "first").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "in" / "walks" / "first" / f"{n}.png")
+    (tmp_path / "in" / "drives").mkdir()
+    write_video(tmp_path / "in" / "drives" / "a.mp4", moving_square(4), fps=5)
+    predict_recordings(HullRunner(None, 3), tmp_path / "in", tmp_path / "out", PredictConfig(fps=5))
+    found = {path.relative_to(tmp_path / "out" / "detections") for path in (tmp_path / "out").rglob("*.npy")}
+    assert {str(path) for path in found} == {"walks/first_bbox.npy", "drives/a_bbox.npy"}
 
 
 @pytest.mark.parametrize("count", [7, 25])
@@ -422,10 +433,21 @@ def test_windows_by_number_are_shown_for_as_long_as_they_last(tmp_path, count):
         )
 
 
+class Film(ImageFolder):
+    """A square that moves, at any times."""
+
+    def __init__(self, path, times_us):
+        self.path = path
+        self.times_us = np.array(times_us)
+        self._images = moving_square(len(times_us))
+
+    def read(self, first, stop):
+        yield from self._images[first:stop]
+
+
 def test_a_film_of_uneven_pictures_is_shown_in_real_time(tmp_path, monkeypatch):
     times_us = np.cumsum([0, *np.tile([17_000, 33_000, 50_001, 33_000, 500_000], 5)]).tolist()
-    timed = zip(moving_square(len(times_us)), times_us, strict=True)
-    monkeypatch.setattr(inputs, "read_frames", lambda path, fps: timed)
+    monkeypatch.setattr(inputs, "open_pictures", lambda path, fps: Film(path, times_us))
     (tmp_path / "a.mp4").touch()
     predict_recordings(HullRunner(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
     with av.open(tmp_path / "out" / "videos" / "a.mp4") as video:
@@ -447,7 +469,7 @@ def test_a_video_stops_in_the_hours_between_two_pictures_when_it_is_asked_to(tmp
     def stopping(after):
         yield asked.is_set
 
-    monkeypatch.setattr(inputs, "read_frames", lambda path, fps: zip(moving_square(4), times_us, strict=True))
+    monkeypatch.setattr(inputs, "open_pictures", lambda path, fps: Film(path, times_us))
     monkeypatch.setattr(prediction, "write_video", shown_to_the_sixth)
     monkeypatch.setattr(prediction, "stop_on_signals", stopping)
     (tmp_path / "a.mp4").touch()
@@ -458,8 +480,7 @@ def test_a_video_stops_in_the_hours_between_two_pictures_when_it_is_asked_to(tmp
 
 def test_a_video_whose_second_picture_comes_early_is_shown_at_its_usual_rate(tmp_path, monkeypatch):
     times_us = [0, 1_000, *range(40_000, 400_000, 40_000)]
-    timed = zip(moving_square(len(times_us)), times_us, strict=True)
-    monkeypatch.setattr(inputs, "read_frames", lambda path, fps: timed)
+    monkeypatch.setattr(inputs, "open_pictures", lambda path, fps: Film(path, times_us))
     (tmp_path / "a.mp4").touch()
     predict_recordings(HullRunner(None, 3), tmp_path / "a.mp4", tmp_path / "out", ALL)
     with av.open(tmp_path / "out" / "videos" / "a.mp4") as video:
@@ -481,7 +502,7 @@ def test_a_video_that_cannot_be_written_loses_no_detection(recording, tmp_path, 
 def test_pictures_of_two_sizes_are_refused_and_those_before_are_kept(tmp_path):
     for n, size in enumerate([(40, 60), (40, 60), (40, 62)]):
         Image.fromarray(moving_square(1, size)[0]).save(tmp_path / f"{n}.png")
-    with pytest.raises(InputError, match="pictures must all be 60x40, got 62x40"):
+    with pytest.raises(InputError, match=r"must have pictures of one size, 60x40, and 2\.png is 62x40"):
         predict_recordings(HullRunner(None, 3), tmp_path, out := tmp_path / "out", replace(ALL, fps=5.0))
     assert len(np.load(out / "detections" / f"{tmp_path.name}_bbox.npy")) == 2
     with av.open(out / "videos" / f"{tmp_path.name}.mp4") as video:

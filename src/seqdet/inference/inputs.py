@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, islice, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -26,8 +26,9 @@ from ..events.files import Recording, open_recording
 from ..events.sieve import NEVER
 from ..events.slicing import check_windows
 from ..events.time_units import IN_US, Unit
+from ..files import below
 from ..pictures.fitting import fit_scale, fitted
-from ..pictures.sequence import TimedFrame, read_frames
+from ..pictures.sequence import TimedFrame, is_sequence, open_pictures, timed_pictures
 from ..pictures.video import VIDEO_SUFFIXES
 from ..viz.images import events_image
 from .live import LivePictures, LiveSource, Source
@@ -272,13 +273,12 @@ def _check_for_pictures(runner: Runner, paths: Sequence[Source], config: Predict
 def _open_pictures(
     runner: Runner, path: Path, config: PredictConfig, is_stopped: Callable[[], bool], _: ExitStack
 ) -> OpenInput:
-    pictures = read_frames(path, fps=config.fps)
-    start = list(islice(pictures, 9))
-    lengths_us = np.diff([time_us for _, time_us in start])
+    pictures = open_pictures(path, fps=config.fps)
+    lengths_us = np.diff(pictures.times_us[:9])
     fps = _video_fps(float(np.median(lengths_us)) if len(lengths_us) else None)
     least = thresholds(runner.classes, config.stream.classes, config.stream.score)
-    seen = chain(start, pictures)
-    frames = picture_detections(seen, runner, least, is_stopped, frame_hw=_frame_hw(runner, config))
+    timed = timed_pictures(pictures)
+    frames = picture_detections(timed, runner, least, is_stopped, frame_hw=_frame_hw(runner, config))
     return OpenInput(frames, None, _tracker(config), config.track_us, fps, "pictures", Account)
 
 
@@ -324,6 +324,8 @@ def _videos_or_images(path: Path, besides: Sequence[Path]) -> list[tuple[Path, P
     if not found:
         raise InputError(f"{path} must hold images or videos, which this detector takes, and holds none.")
     if found == [path]:
+        if within := [each for each in outside(below(path), besides) if is_sequence(each)]:
+            raise InputError(f"{path} must hold images of one sequence, and {within[0]} is another. Name it alone.")
         return [(path, Path(path.resolve().name))]
     return [
         (each, each.relative_to(path) if each.is_dir() else each.relative_to(path).with_suffix("")) for each in found

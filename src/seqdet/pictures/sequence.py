@@ -193,10 +193,11 @@ def read_frames(path: Path, *, fps: float | None = None, bits: int = DEEPEST) ->
     Raises:
         InputError: as there; while iterating, if it is damaged, or at its end, if most of it was.
     """
-    return _timed(open_pictures(path, fps=fps, bits=bits))
+    return timed_pictures(open_pictures(path, fps=fps, bits=bits))
 
 
-def _timed(pictures: Pictures) -> Iterator[TimedFrame]:
+def timed_pictures(pictures: Pictures) -> Iterator[TimedFrame]:
+    """All pictures with their times; what could not be read of them is said at the end, and they are closed."""
     with closing(pictures):
         yield from zip(pictures.read(0, len(pictures)), pictures.times_us.tolist(), strict=True)
         tell(log, {str(pictures.path): pictures.account})
