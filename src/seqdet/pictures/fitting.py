@@ -36,7 +36,7 @@ def fitted(picture: np.ndarray, frame_hw: tuple[int, int], colour: Colour) -> np
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     values = np.asarray(image).reshape(image.height, image.width, -1).transpose(2, 0, 1)
     if values.shape[1:] == frame_hw:
-        return np.ascontiguousarray(values)
+        return np.array(values, order="C")  # a copy, as Pillow's memory cannot be written to
     frame = np.zeros((len(values), *frame_hw), np.uint8)
     frame[:, : values.shape[1], : values.shape[2]] = values
     return frame
