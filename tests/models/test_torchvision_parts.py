@@ -259,12 +259,12 @@ def test_other_classes_channels_and_kinds_are_refused():
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2)])
 @pytest.mark.parametrize("side", [1, 2, 5])
 def test_a_filter_for_each_channel_computes_what_torchs_does_and_its_gradient_on_a_single_pixel(
-    side, stride, memory_format
+    side, stride, dilation, memory_format
 ):
-    layer = nn.Conv2d(64, 64, 3, stride=stride, padding=1, groups=64)
+    layer = nn.Conv2d(64, 64, 3, stride=stride, padding=dilation, dilation=dilation, groups=64)
     ours = DepthwiseConv2d(layer)
     assert ours.weight is layer.weight
     maps = torch.randn(4, 64, side, side)

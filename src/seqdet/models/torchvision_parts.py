@@ -107,7 +107,7 @@ class DepthwiseConv2d(nn.Conv2d):
     unwritten: it is whatever was in memory.
 
     Args:
-        layer: the convolution, whose weights are shared; padded by half of its kernel.
+        layer: the convolution, whose weights are shared.
     """
 
     def __init__(self, layer: nn.Conv2d) -> None:
@@ -117,8 +117,10 @@ class DepthwiseConv2d(nn.Conv2d):
             cast(Any, layer.kernel_size),
             cast(Any, layer.stride),
             cast(Any, layer.padding),
+            cast(Any, layer.dilation),
             groups=layer.groups,
             bias=layer.bias is not None,
+            padding_mode=layer.padding_mode,
             device="meta",
         )
         self.weight = layer.weight
@@ -127,7 +129,9 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         middle = tuple(size // 2 for size in self.kernel_size)
-        if input.shape[-2:] != (1, 1) or self.padding != middle or self.out_channels != self.in_channels:
+        around = tuple(step * size for step, size in zip(self.dilation, middle, strict=True))
+        is_centred = self.padding == around and self.padding_mode == "zeros" and all(n % 2 for n in self.kernel_size)
+        if input.shape[-2:] != (1, 1) or not is_centred or self.out_channels != self.in_channels:
             return super().forward(input)
         scaled = input * self.weight[:, 0, middle[0], middle[1], None, None].to(input.dtype)
         return scaled if self.bias is None else scaled + self.bias[:, None, None].to(input.dtype)
