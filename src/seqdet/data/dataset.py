@@ -119,12 +119,12 @@ def recording_files(folder: Path, *, labels: Path | None = None) -> list[Path]:
 
 def picture_sequences(folder: Path) -> list[Path]:
     """The videos, and the folders of images, in a folder and below; none that is hidden, and none inside another."""
-    found: list[Path] = []
+    found: dict[Path, None] = {}  # by which thousands of stills are looked up fast
     for path in (folder, *below(folder)):
         is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not is_hidden and is_sequence(path) and not any(each in path.parents for each in found):
-            found.append(path)
-    return found
+        if not is_hidden and is_sequence(path) and found.keys().isdisjoint(path.parents):
+            found[path] = None
+    return list(found)
 
 
 def holds_pictures(folder: Path) -> bool:

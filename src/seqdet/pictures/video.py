@@ -274,9 +274,8 @@ def opened(source: Path | str, **settings: Any) -> Iterator[tuple[Any, av.VideoS
         InputError: if there is no video, or FFmpeg does not read it.
     """
     try:
-        with av.open(
-            os.fspath(source), metadata_errors="replace", **settings
-        ) as container:  # titles, which nobody reads
+        # titles, which nobody reads, may be in any encoding
+        with av.open(os.fspath(source), metadata_errors="replace", **settings) as container:
             if not container.streams.video:
                 raise InputError(f"{source} must be a video, and no pictures are found in it. {CUT}")
             stream = container.streams.video[0]
